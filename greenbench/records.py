@@ -1,0 +1,258 @@
+"""The record: the one JSON document a run leaves, success or failure.
+
+Rules the schema itself enforces: a missing number is ``null`` with a reason, never 0; a number
+without an interval says why; every number carries its unit, provenance and n.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Status = Literal["completed", "failed", "unsupported"]
+Reason = Literal[
+    "exception", "exit", "killed", "out_of_memory", "time_limit", "unsupported", "user_error"
+]
+Who = Literal["baseline", "candidate"]
+Phase = Literal["prepare", "prefill", "generate", "score", "idle"]
+Boundary = Literal["gpu", "module", "cpu_package", "dram", "wall"]
+Provenance = Literal[
+    "measured:counter:nvml",
+    "measured:integrated:nvml",
+    "measured:counter:rapl",
+    "measured:wall",
+    "measured:clock",
+    "measured:memory",
+    "measured:score",
+    "estimated:model",
+    "assumed",
+    "unavailable",
+]
+
+
+class Part(BaseModel):
+    """Base of everything in a record: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Quantity(Part):
+    """One number with its unit, provenance, n and 95 % interval, or the reason for what is missing."""
+
+    value: float | None
+    unit: str
+    provenance: Provenance
+    n: int = 0
+    """Independent observations behind the value (blocks for timings and joules, items for quality)."""
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _say_why(self) -> Self:
+        missing = self.value is None or self.low is None or self.high is None
+        if missing and not self.reason:
+            raise ValueError("a quantity without a value or an interval must give its reason")
+        return self
+
+
+def missing(unit: str, reason: str) -> Quantity:
+    """A quantity that could not be had, and why."""
+    return Quantity(value=None, unit=unit, provenance="unavailable", reason=reason)
+
+
+class Span(Part):
+    """What one meter counted over one window: two readings of a cumulative joule counter."""
+
+    meter: str
+    boundary: Boundary
+    provenance: Provenance
+    tick_s: float
+    start_s: float
+    """Seconds on the worker's monotonic clock, counted from the run's start."""
+    start_j: float
+    end_s: float
+    end_j: float
+    low_j: float | None = None
+    """Bounds of the joules in this window, for an estimate."""
+    high_j: float | None = None
+
+
+class Percentiles(Part):
+    """Percentiles of one window's raw latencies, in seconds."""
+
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    n: int
+
+
+class Window(Part):
+    """A metered interval of one phase, with its raw readings."""
+
+    phase: Phase
+    who: Who
+    block: int | None = None
+    """Block number; null for windows outside the blocks (prepare, score)."""
+    position: int | None = None
+    """Place in its block's random order."""
+    start_s: float
+    end_s: float
+    iterations: int
+    tokens: int
+    """Tokens really generated, padding excluded."""
+    prompt_tokens: int
+    energy: list[Span]
+    energy_reason: str | None = None
+    """Why `energy` is empty."""
+    iteration_s: list[float] = Field(default_factory=list)
+    ttft: Percentiles | None = None
+    tpot: Percentiles | None = None
+    host_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    validity: Literal["valid", "flagged", "invalid"] = "valid"
+    codes: list[str] = Field(default_factory=list)
+    """Machine-readable reasons for a validity other than valid."""
+
+
+class Item(Part):
+    """One item's answers. `index` counts in the task's own evaluation split."""
+
+    index: int
+    baseline: float
+    """Value of the task's main metric on this item (for bits per byte: the bits)."""
+    candidate: float
+    weight: float = 1.0
+    """What the values are divided by when summed (for bits per byte: the bytes)."""
+
+
+class TaskScore(Part):
+    """One task's main metric for baseline and candidate, with every item."""
+
+    task: str
+    metric: str
+    higher_is_better: bool
+    split: str
+    baseline: Quantity
+    candidate: Quantity
+    change: Quantity
+    """Candidate minus baseline, paired by item."""
+    items: list[Item]
+
+
+class Subject(Part):
+    """One of the two models measured: what it is, and its numbers by name."""
+
+    parameters: int
+    layers: int
+    dtypes: dict[str, int]
+    """Bytes held in each storage dtype."""
+    metrics: dict[str, Quantity]
+
+
+class Promise(Part):
+    """What a technique says it saves, as ratios to the baseline; audited against what was measured."""
+
+    bytes_ratio: float | None = None
+    layers_ratio: float | None = None
+    note: str
+
+
+class AppliedTechnique(Part):
+    """One technique of the run's stack, as applied."""
+
+    name: str
+    summary: str
+    paper: str | None
+    lossless: bool
+    promise: Promise
+    prepare_s: float
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What its preparation found, such as the blocks it dropped."""
+
+
+class Failure(Part):
+    """Why a run has no result."""
+
+    reason: Reason
+    message: str
+    phase: str | None
+    """The last stage the worker reported."""
+    log_tail: list[str]
+
+
+class ModelFacts(Part):
+    """Which model it was, exactly."""
+
+    name: str
+    source: Literal["wheel", "hub", "local"]
+    id: str | None
+    commit: str | None
+    """Commit the hub's revision resolved to."""
+    fingerprint: str
+    """SHA-256 over the weights' headers and samples, and the configuration."""
+    license: str | None
+    note: str | None
+
+
+class MeterChoice(Part):
+    """Which meter the run used, and why not the ones before it."""
+
+    used: list[str]
+    refused: dict[str, str]
+
+
+class Record(Part):
+    """One spec on one device."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    name: str
+    """Human-readable: model-technique."""
+    status: Status
+    failure: Failure | None = None
+    spec: dict[str, Any]
+    command: str
+    """The command that reproduces this run."""
+    started_at: str
+    """UTC, ISO 8601."""
+    stages_s: dict[str, float] = Field(default_factory=dict)
+    """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; total."""
+    environment: dict[str, Any]
+    model: ModelFacts | None = None
+    techniques: list[AppliedTechnique] = Field(default_factory=list)
+    meter: MeterChoice | None = None
+    block_order: list[list[str]] = Field(default_factory=list)
+    """Per block, the order of its windows as ``who:phase``."""
+    windows: list[Window] = Field(default_factory=list)
+    baseline: Subject | None = None
+    candidate: Subject | None = None
+    ratios: dict[str, Quantity] = Field(default_factory=dict)
+    """Candidate over baseline by metric name, paired by block."""
+    quality: list[TaskScore] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.status == "completed":
+            parts = (self.model, self.meter, self.baseline, self.candidate)
+            if any(part is None for part in parts) or not self.windows:
+                raise ValueError("a completed record needs model, meter, windows and both subjects")
+        elif self.failure is None:
+            raise ValueError("a record that is not completed needs its failure")
+        return self
+
+
+def run_key(spec: dict[str, Any]) -> str:
+    """Hash of what determines a result: the resolved spec and the schema version (16 hex digits)."""
+    text = json.dumps([SCHEMA_VERSION, spec], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def json_schema() -> dict[str, Any]:
+    """The record's JSON Schema (draft 2020-12)."""
+    return Record.model_json_schema()

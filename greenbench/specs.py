@@ -1,0 +1,208 @@
+"""What a run is: typed, frozen and validated. ``conf/`` holds the values, this file the shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from greenbench.errors import UserError
+
+TIERS = {  # design rule 5: what a tier promises its reader
+    "smoke": (0.0, 1),
+    "dev": (10.0, 5),
+    "publish": (60.0, 10),
+}
+
+
+class Source(Enum):
+    """Where a model's files come from."""
+
+    wheel = "wheel"
+    hub = "hub"
+    local = "local"
+
+
+class Dtype(Enum):
+    """Floating-point types a model can be held in, named as torch names them."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Tier(Enum):
+    """How much a protocol's numbers may be trusted."""
+
+    smoke = "smoke"
+    dev = "dev"
+    publish = "publish"
+
+
+class Device(Enum):
+    """Where the model runs; ``auto`` is CUDA where there is one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class MeterName(Enum):
+    """Ways to count joules."""
+
+    nvml = "nvml"
+    rapl = "rapl"
+    estimate = "estimate"
+
+
+def require(ok: bool, key: str, value: object, allowed: str) -> None:
+    """Raise one sentence naming `key`, its `value` and what is `allowed`, unless `ok`."""
+    if not ok:
+        raise UserError(f"{key}={value} is out of range: allowed is {allowed}.")
+
+
+def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
+    """Raise one sentence unless `value` is one of `allowed`."""
+    names = sorted(allowed)
+    if value not in names:
+        raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A real base model and the dtype its baseline is measured in."""
+
+    name: str
+    source: Source
+    id: str | None = None
+    """Hub id, as in ``Qwen/Qwen3-0.6B``."""
+    revision: str | None = None
+    """Hub branch, tag or commit; the commit it resolves to is recorded."""
+    path: str | None = None
+    """Directory of a local model. Never recorded: its name and content hash are."""
+    packages: list[str] = field(default_factory=list)
+    """Data wheels (``name==version``) whose files, joined in order, are the GGUF file."""
+    file: str | None = None
+    """Glob of the GGUF file, or its parts, inside each package."""
+    dtype: Dtype = Dtype.bfloat16
+    license: str | None = None
+    note: str | None = None
+    """What a reader of its leaderboard rows must know."""
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        needs = {Source.wheel: "packages", Source.hub: "id", Source.local: "path"}[self.source]
+        if not getattr(self, needs):
+            raise UserError(
+                f"model.{needs} is missing: a model from source={self.source.value} needs it; "
+                f"add model.{needs}=..."
+            )
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Which tasks measure quality, on how many seeded items."""
+
+    names: list[str]
+    items: int = 100
+    """Items per task; 0 means all of them."""
+    seed: int = 0
+    fewshot: int = 0
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        require(self.items >= 0, "task.items", self.items, "0 (all) or more")
+        require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more")
+        require(self.batch_size >= 1, "task.batch_size", self.batch_size, "1 or more")
+        require(len(self.names) > 0, "task.names", self.names, "a list of one task or more")
+
+
+@dataclass(frozen=True)
+class WorkloadSpec:
+    """What one request looks like: greedy generation of a fixed length from real text."""
+
+    name: str
+    batch_size: int = 1
+    prompt_tokens: int = 64
+    output_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "workload.batch_size", self.batch_size, "1 or more")
+        require(self.prompt_tokens >= 1, "workload.prompt_tokens", self.prompt_tokens, "1 or more")
+        require(
+            self.output_tokens >= 2,
+            "workload.output_tokens",
+            self.output_tokens,
+            "2 or more (time per output token needs two)",
+        )
+
+
+@dataclass(frozen=True)
+class MeterSpec:
+    """Which meters to try, in order; the first that answers is the run's meter."""
+
+    order: list[MeterName] = field(
+        default_factory=lambda: [MeterName.nvml, MeterName.rapl, MeterName.estimate]
+    )
+    cpu_tdp_w: float | None = None
+    """Thermal design power of the whole CPU in watts, for the estimate; null: from the table."""
+
+    def __post_init__(self) -> None:
+        require(len(self.order) > 0, "meter.order", self.order, "a list of one meter or more")
+        if self.cpu_tdp_w is not None:
+            require(self.cpu_tdp_w > 0, "meter.cpu_tdp_w", self.cpu_tdp_w, "more than 0 watts")
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """How long and how often to measure."""
+
+    tier: Tier
+    window_s: float
+    """A window repeats the workload at least this long."""
+    min_iterations: int
+    """... and at least this often."""
+    blocks: int
+    warmup_s: float
+    """At least this long for each of the two subjects, before the first block."""
+    time_limit_s: float
+    """A run that takes longer is killed and recorded as such."""
+
+    def __post_init__(self) -> None:
+        window_s, blocks = TIERS[self.tier.value]
+        require(self.window_s >= 0, "protocol.window_s", self.window_s, "0 or more")
+        require(self.min_iterations >= 1, "protocol.min_iterations", self.min_iterations, "1 or more")
+        require(self.blocks >= 1, "protocol.blocks", self.blocks, "1 or more")
+        require(self.warmup_s >= 0, "protocol.warmup_s", self.warmup_s, "0 or more")
+        require(self.time_limit_s > 0, "protocol.time_limit_s", self.time_limit_s, "more than 0")
+        if self.window_s < window_s or self.blocks < blocks:
+            raise UserError(
+                f"protocol.tier={self.tier.value} promises windows of {window_s:g} s or more and "
+                f"{blocks} blocks or more, but window_s={self.window_s:g} and blocks={self.blocks}: "
+                f"raise them or say protocol.tier=smoke."
+            )
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. Everything here, and nothing else, determines its result and its key."""
+
+    model: ModelSpec
+    technique: dict[str, Any]
+    """Techniques by name, in the order in which they are applied; empty is the A/A run."""
+    task: TaskSpec
+    workload: WorkloadSpec
+    meter: MeterSpec
+    protocol: ProtocolSpec
+    device: Device = Device.auto
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BenchSpec(RunSpec):
+    """The root of ``conf/``: a run, and how this invocation treats its record."""
+
+    results: str = "results"
+    force: bool = False
+    """Measure again what already has a record."""
