@@ -207,23 +207,9 @@ class MeterChoice(Part):
     refused: dict[str, str]
 
 
-class Record(Part):
-    """One spec on one device."""
+class Findings(Part):
+    """What a worker found out: everything in a record that is measured."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    key: str
-    name: str
-    """Human-readable: model-technique."""
-    status: Status
-    failure: Failure | None = None
-    spec: dict[str, Any]
-    command: str
-    """The command that reproduces this run."""
-    started_at: str
-    """UTC, ISO 8601."""
-    stages_s: dict[str, float] = Field(default_factory=dict)
-    """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; total."""
-    environment: dict[str, Any]
     model: ModelFacts | None = None
     techniques: list[AppliedTechnique] = Field(default_factory=list)
     meter: MeterChoice | None = None
@@ -235,6 +221,25 @@ class Record(Part):
     ratios: dict[str, Quantity] = Field(default_factory=dict)
     """Candidate over baseline by metric name, paired by block."""
     quality: list[TaskScore] = Field(default_factory=list)
+    stages_s: dict[str, float] = Field(default_factory=dict)
+    """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; and their total."""
+
+
+class Record(Findings):
+    """One spec on one device."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    name: str
+    """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
+    status: Status
+    failure: Failure | None = None
+    spec: dict[str, Any]
+    command: str
+    """The command that reproduces this run."""
+    started_at: str
+    """UTC, ISO 8601."""
+    environment: dict[str, Any]
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

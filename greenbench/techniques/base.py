@@ -1,0 +1,97 @@
+"""What a technique is. A technique is one file with this class in it, and one YAML with its knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from greenbench.errors import UserError
+from greenbench.machine import Machine
+from greenbench.records import Promise
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a technique may use while it prepares a model."""
+
+    device: torch.device
+    tokenizer: Any
+    calibration: Callable[[], Sequence[str]]
+    """Training text, disjoint from all text that measures quality."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """The technique writes here what the record should keep, such as the blocks it dropped."""
+
+
+class Technique:
+    """Base of all techniques; a subclass is a frozen dataclass whose fields are its knobs."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What it does, in a few words."""
+    paper: ClassVar[str | None] = None
+    lossless: ClassVar[bool] = False
+    """True only where the output is identical to the baseline's by construction."""
+    needs_plain_weights: ClassVar[bool] = False
+    """It reads or casts floating-point weights, so nothing before it may have packed them."""
+    packs_weights: ClassVar[bool] = False
+    """It leaves integer weights behind."""
+
+    def check(self, machine: Machine) -> None:
+        """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
+
+    def promise(self, model: Any) -> Promise:
+        """What it will save on `model` (not yet changed)."""
+        raise NotImplementedError
+
+    def apply(self, model: Any, preparation: Preparation) -> Any:
+        """Change `model`, in place or not, and return it. Metered as preparation."""
+        raise NotImplementedError
+
+    def label(self) -> str:
+        """Its name with the knobs that differ from their defaults, as tables show it."""
+        changed = [
+            str(getattr(value, "value", value))
+            for knob in fields(self)  # type: ignore[arg-type]
+            if (value := getattr(self, knob.name)) != knob.default or knob.default is MISSING
+        ]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+
+def check_order(stack: Sequence[Technique]) -> None:
+    """Refuse a stack whose order cannot work, in one sentence."""
+    for position, technique in enumerate(stack):
+        packed = [earlier.name for earlier in stack[:position] if earlier.packs_weights]
+        if packed and technique.needs_plain_weights:
+            raise UserError(
+                f"technique={technique.name} cannot come after {packed[0]}, which leaves integer "
+                f"weights: put {technique.name} first."
+            )
+
+
+def replace_linears(model: nn.Module, convert: Callable[[nn.Linear], nn.Module]) -> int:
+    """Replace every linear layer but the output head by ``convert(layer)``; return how many.
+
+    The head stays because quantizing it costs the most quality and, tied to the embedding, saves
+    no memory (the choice of LLM.int8 and QLoRA).
+    """
+    head = model.get_output_embeddings()
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Linear) and child is not head
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, convert(child))
+    return len(found)
+
+
+def knobs(technique: Technique) -> dict[str, Any]:
+    """The technique's knobs as plain values, for the record."""
+    values = ((knob.name, getattr(technique, knob.name)) for knob in fields(technique))  # type: ignore[arg-type]
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values}
