@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +60,12 @@ def detect(device: Device) -> Machine:
         capability=(facts.major, facts.minor),
         uuids=(f"GPU-{facts.uuid}",),
     )
+
+
+def describe(device: Device, *, progress: object) -> tuple[Machine, dict[str, Any]]:
+    """What `detect` and `environment` say; the parent asks a worker, to stay clear of CUDA itself."""
+    machine = detect(device)
+    return machine, environment(machine)
 
 
 def cpu_name() -> str:
@@ -172,8 +177,3 @@ def _gpu(pynvml: Any, uuid: str) -> dict[str, Any]:
 def cache_dir() -> Path:
     """Directory for what is made once and used often; ``GREENBENCH_CACHE`` moves it."""
     return Path(os.environ.get("GREENBENCH_CACHE") or Path.home() / ".cache" / "greenbench")
-
-
-def in_terminal() -> bool:
-    """Whether a person watches: progress is drawn only then."""
-    return sys.stderr.isatty()

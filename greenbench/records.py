@@ -205,6 +205,8 @@ class MeterChoice(Part):
 
     used: list[str]
     refused: dict[str, str]
+    notes: dict[str, str] = Field(default_factory=dict)
+    """What a reader of a used meter's numbers must know."""
 
 
 class Findings(Part):

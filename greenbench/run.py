@@ -144,7 +144,7 @@ def conclude(
     quality: list[TaskScore],
 ) -> Findings:
     """Turn windows into numbers."""
-    windows, reason = recorder.windows, recorder.no_energy_reason()
+    windows, reason = summary.valid_blocks(recorder.windows), recorder.no_energy_reason()
     held = {who: models.storage_bytes(model) for who, model in pair.items()}
     size = {who: sum(held[who].values()) for who in blocks.WHO}
     subjects = {}
@@ -157,7 +157,7 @@ def conclude(
                 windows, who, f"{side}_peak_bytes", size[other] if on_side else 0
             )
         subjects[who] = Subject(
-            parameters=sum(weight.numel() for weight in pair[who].parameters()),
+            parameters=pair[who].num_parameters(),
             layers=pair[who].config.get_text_config().num_hidden_layers,
             dtypes=held[who],
             metrics=numbers,
@@ -167,8 +167,10 @@ def conclude(
     return Findings(
         model=models.facts(spec.model, path),
         techniques=applied,
-        meter=MeterChoice(used=[meter.name for meter in meters.meters], refused=dict(meters.refused)),
-        windows=windows,
+        meter=MeterChoice(
+            used=[meter.name for meter in meters.meters], refused=meters.refused, notes=meters.notes
+        ),
+        windows=recorder.windows,
         baseline=subjects["baseline"],
         candidate=subjects["candidate"],
         ratios=ratios,

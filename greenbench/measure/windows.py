@@ -12,8 +12,8 @@ import torch
 from greenbench.measure import memory
 from greenbench.measure.workloads import Iteration
 from greenbench.meters import OpenMeters
-from greenbench.meters.counter import Reading, span
-from greenbench.records import Percentiles, Phase, Span, Who, Window
+from greenbench.meters.counter import Reading, codes, span, validity
+from greenbench.records import Percentiles, Phase, Who, Window
 
 
 class Recorder:
@@ -71,6 +71,8 @@ class Recorder:
     ) -> Window:
         self._synchronize()
         end_s = time.monotonic()
+        ends = [meter.read() for meter in self._meters.meters]
+        faults = sorted({code for pair in zip(readings, ends, strict=True) for code in codes(*pair)})
         gaps = [gap for iteration in done for gap in iteration.gaps_s]
         return Window(
             phase=phase,
@@ -82,21 +84,19 @@ class Recorder:
             iterations=len(done),
             tokens=sum(iteration.tokens for iteration in done),
             prompt_tokens=sum(iteration.prompt_tokens for iteration in done),
-            energy=self._spans(readings),
+            energy=[
+                span(meter, start, end, self._origin_s)
+                for meter, start, end in zip(self._meters.meters, readings, ends, strict=True)
+            ],
             energy_reason=None if self._meters.meters else self.no_energy_reason(),
             iteration_s=[round(iteration.seconds, 6) for iteration in done],
             ttft=percentiles([iteration.ttft_s for iteration in done]),
             tpot=percentiles(gaps),
             host_peak_bytes=memory.host_peak_bytes(),
             device_peak_bytes=memory.device_peak_bytes(self._device),
+            validity=validity(faults),
+            codes=faults,
         )
-
-    def _spans(self, readings: Sequence[Reading]) -> list[Span]:
-        meters = self._meters.meters
-        return [
-            span(meter, start, meter.read(), self._origin_s)
-            for meter, start in zip(meters, readings, strict=True)
-        ]
 
     def no_energy_reason(self) -> str:
         """Why no meter answered."""

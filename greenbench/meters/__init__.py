@@ -15,10 +15,13 @@ from greenbench.meters.counter import (
     Unavailable,
     at_edge,
     codes,
+    residual,
     span,
+    validity,
 )
 from greenbench.meters.estimate import CpuEstimate
 from greenbench.meters.nvml import NvmlCounter
+from greenbench.meters.power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
 from greenbench.specs import MeterName, MeterSpec
 
@@ -32,7 +35,9 @@ __all__ = [
     "at_edge",
     "codes",
     "open_meters",
+    "residual",
     "span",
+    "validity",
 ]
 
 
@@ -70,16 +75,62 @@ class OpenMeters:
 def open_meters(spec: MeterSpec, uuids: Sequence[str]) -> OpenMeters:
     """Open what answers, in the order of `spec`, for a run on the GPUs `uuids` (none: the CPU).
 
-    Meters of other boundaries than the primary's follow it; an estimate is used only where
-    nothing measured answers, and only for a CPU.
+    Meters of other boundaries, and an independent check of the primary, follow it. Whatever the
+    order, what counts the device that runs the model comes first, and an estimate comes last: it
+    is used only where nothing measured answers, and only for a CPU.
     """
     opened = OpenMeters()
     try:
-        for name in spec.order:
-            _OPENERS[name](opened, spec, uuids)
-        if uuids and opened.meters and opened.meters[0].boundary not in ("gpu", "module"):
-            _refuse_all(opened)
+        for name in sorted(spec.order, key=lambda name: _rank(name, uuids)):
+            _open(opened, name, spec, uuids)
     except BaseException:
         opened.__exit__(None, None, None)
         raise
     return opened
+
+
+def _rank(name: MeterName, uuids: Sequence[str]) -> tuple[bool, bool]:
+    return name is MeterName.estimate, bool(uuids) and name is not MeterName.nvml
+
+
+def _open(opened: OpenMeters, name: MeterName, spec: MeterSpec, uuids: Sequence[str]) -> None:
+    if name is MeterName.estimate and opened.meters:
+        return  # not refused: not needed
+    if reason := _out_of_place(name, opened, uuids):
+        opened.refused[name.value] = reason
+        return
+    for part, open_part in _PARTS[name].items():
+        try:
+            meter = open_part(spec, uuids)
+        except Unavailable as reason:
+            if str(reason) not in opened.refused.values():
+                opened.refused[part] = str(reason)
+            if name is MeterName.rapl:
+                break  # the memory's joules alone are no one's question
+            continue
+        opened.meters.append(meter)
+        if meter.note:
+            opened.notes[part] = meter.note
+
+
+def _out_of_place(name: MeterName, opened: OpenMeters, uuids: Sequence[str]) -> str | None:
+    if name is MeterName.nvml and not uuids:
+        return "NVML counts GPUs, and this run is on the CPU."
+    if name is MeterName.estimate and uuids:
+        return "An estimate covers the CPU, and this run is on a GPU."
+    if name is MeterName.rapl and uuids and not opened.meters:
+        return "RAPL counts the CPU, and nothing counts the GPU that this run is on."
+    return None
+
+
+_PARTS: dict[MeterName, dict[str, Callable[[MeterSpec, Sequence[str]], Meter]]] = {
+    MeterName.nvml: {
+        "nvml": lambda spec, uuids: NvmlCounter(uuids),
+        "nvml_power": lambda spec, uuids: NvmlPower(uuids).start(),
+    },
+    MeterName.rapl: {
+        "rapl": lambda spec, uuids: RaplCounter("cpu_package"),
+        "rapl_dram": lambda spec, uuids: RaplCounter("dram"),
+    },
+    MeterName.estimate: {"estimate": lambda spec, uuids: CpuEstimate(spec.cpu_tdp_w)},
+}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from itertools import pairwise
+from typing import Literal, NamedTuple, Protocol
 
 from greenbench import records
 
@@ -13,6 +14,22 @@ PROBE_S = 1.0  # the slowest counters known step every 0.1 s
 PROBE_STEPS = 4
 POLL_S = 0.001
 STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
+FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
+
+Validity = Literal["valid", "flagged", "invalid"]
+SEVERITY: dict[str, Validity] = {
+    "counter_reset": "invalid",
+    "counter_stalled": "invalid",
+    "device_lost": "invalid",
+    "foreign_process": "invalid",
+    "power_capped": "flagged",
+    "residual": "flagged",
+    "residual_high": "invalid",
+    "sampler_gap": "invalid",
+    "throttled": "invalid",
+}
+"""What each fault code of a meter does to the window it falls into."""
+
 IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
 
 
@@ -21,7 +38,7 @@ class Unavailable(Exception):
 
 
 class Lost(Exception):
-    """A meter that answered and then went away. Its text is one sentence; `code` is for machines."""
+    """A meter that answered and then went away: one sentence for people, `code` for machines."""
 
     code = "device_lost"
 
@@ -58,6 +75,8 @@ class Meter(Protocol):
     provenance: records.Provenance
     tick_s: float
     """Seconds between two steps of the counter: the resolution of a window's edges."""
+    note: str | None
+    """What a reader of its numbers must know, such as an assumed share of the machine."""
 
     def read(self) -> Reading:
         """Joules so far; raises Lost if the device has vanished."""
@@ -91,6 +110,28 @@ def codes(start: Reading, end: Reading) -> list[str]:
     return sorted(set(end.faults[len(start.faults) :]))
 
 
+def validity(found: Sequence[str]) -> Validity:
+    """The worst that the codes in `found` do to a window; unknown codes invalidate it."""
+    severities = {SEVERITY.get(code, "invalid") for code in found}
+    return "invalid" if "invalid" in severities else "flagged" if severities else "valid"
+
+
+def residual(counter: records.Span, check: records.Span) -> tuple[float | None, list[str]]:
+    """How far `counter` is from the independent `check`, as a fraction of it, with its codes.
+
+    Both spans must cover the same window and boundary. None where the check saw no power.
+    """
+    if counter.boundary != check.boundary:
+        raise ValueError(f"{counter.boundary} and {check.boundary} cover different things")
+    power_w = (check.end_j - check.start_j) / (check.end_s - check.start_s)
+    if power_w <= 0:
+        return None, ["residual_high"]
+    counted_w = (counter.end_j - counter.start_j) / (counter.end_s - counter.start_s)
+    apart = counted_w / power_w - 1
+    high, low = abs(apart) > INVALID_RESIDUAL, abs(apart) > FLAG_RESIDUAL
+    return apart, ["residual_high"] if high else ["residual"] if low else []
+
+
 def at_edge(meter: Meter, clock: Clock) -> Reading:
     """Read `meter` just after its counter steps, so that a window starts with a whole tick.
 
@@ -119,7 +160,7 @@ def probe(read: Callable[[], Sequence[int]], clock: Clock) -> list[float | None]
 
 
 def _median_gap(times_s: list[float]) -> float | None:
-    gaps = [end - start for start, end in zip(times_s, times_s[1:], strict=False)]
+    gaps = [end - start for start, end in pairwise(times_s)]
     return statistics.median(gaps) if gaps else None
 
 

@@ -164,7 +164,7 @@ def _from_the_whole_table(cpu: Cpu) -> Share:
     low, mid, high = twentieths[0], twentieths[9], twentieths[18]
     return Share(
         Bounds(low * cpu.usable, mid * cpu.usable, high * cpu.usable),
-        f"the TDP of {cpu.model!r} is not in the table: {cpu.usable:g} CPUs are assumed at "
+        f"The TDP of {cpu.model!r} is not in the table: {cpu.usable:g} CPUs are assumed at "
         f"{mid:.1f} W each ({low:.1f} to {high:.1f} W, the table's 5th to 95th percentile per "
         f"hardware thread); set meter.cpu_tdp_w if you know it.",
     )
@@ -181,7 +181,8 @@ class CpuEstimate:
         self, tdp_w: float | None = None, cpu: Cpu | None = None, clock: CpuClock = time
     ) -> None:
         self.cpu = cpu or this_cpu()
-        tdp, self.note = share(self.cpu, tdp_w)
+        tdp, assumption = share(self.cpu, tdp_w)
+        self.note: str | None = assumption
         self.idle_w, self.max_w = tdp.times(IDLE), tdp.times(MAX)
         self.tick_s = time.get_clock_info("process_time").resolution
         self._clock = clock

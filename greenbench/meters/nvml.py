@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pynvml
@@ -18,6 +19,7 @@ from greenbench import records
 from greenbench.meters.counter import Clock, Lost, Reading, Tally, Unavailable, probe
 
 MJ = 1e-3  # joules per millijoule
+_MODULE_NOTE = "On Grace Hopper the counter covers the module: GPU, Grace CPU and their memory."
 
 
 class Gpu(NamedTuple):
@@ -112,9 +114,12 @@ def _mig_sentence(uuid: str) -> str:
 
 
 def _refuse_shared(gpu: Gpu) -> None:
-    if _optional(lambda: pynvml.nvmlDeviceGetMigMode(gpu.handle)[0]) == pynvml.NVML_DEVICE_MIG_ENABLE:
+    if (
+        optional(lambda: pynvml.nvmlDeviceGetMigMode(gpu.handle)[0])
+        == pynvml.NVML_DEVICE_MIG_ENABLE
+    ):
         raise Unavailable(_mig_sentence(gpu.uuid))
-    mode = _optional(lambda: pynvml.nvmlDeviceGetVirtualizationMode(gpu.handle))
+    mode = optional(lambda: pynvml.nvmlDeviceGetVirtualizationMode(gpu.handle))
     if mode == pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
         raise Unavailable(
             f"{gpu.uuid} is a vGPU, whose joules NVML cannot tell from those of the GPU's other "
@@ -122,7 +127,8 @@ def _refuse_shared(gpu: Gpu) -> None:
         )
 
 
-def _optional(query: Any) -> Any:
+def optional(query: Callable[[], Any]) -> Any:
+    """What `query` answers, or None where NVML cannot."""
     try:
         return query()
     except pynvml.NVMLError:
@@ -167,7 +173,7 @@ def _require_order(known: Sequence[Gpu]) -> None:
     in_pci_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     if not in_pci_order and len({gpu.name for gpu in known}) > 1:
         raise Unavailable(
-            "the GPUs differ and CUDA_VISIBLE_DEVICES has indices, which CUDA counts fastest "
+            "The GPUs differ and CUDA_VISIBLE_DEVICES has indices, which CUDA counts fastest "
             "first and NVML by bus: set CUDA_DEVICE_ORDER=PCI_BUS_ID or give UUIDs."
         )
 
@@ -187,7 +193,9 @@ class NvmlCounter:
         self._clock = clock
         self._faults: tuple[str, ...] = ()
         try:
-            self.boundary = common_boundary(self.gpus)
+            _require_known_scope(self.gpus)
+            self.boundary: records.Boundary = common_boundary(self.gpus)
+            self.note: str | None = _MODULE_NOTE if self.boundary == "module" else None
             self.tick_s = self._probe()
             now_s = clock.monotonic()
             self._tallies = [Tally(raw, now_s, MJ) for raw in self._raw()]
@@ -198,12 +206,12 @@ class NvmlCounter:
     def _probe(self) -> float:
         try:
             ticks = probe(self._raw, self._clock)
-        except _NotSupported as error:
+        except Lost as error:
             raise Unavailable(str(error)) from None
         for gpu, tick_s in zip(self.gpus, ticks, strict=True):
             if tick_s is None:
                 raise Unavailable(
-                    f"the energy counter of {gpu.uuid} ({gpu.name}) does not move: "
+                    f"The energy counter of {gpu.uuid} ({gpu.name}) does not move: "
                     f"update the NVIDIA driver or choose another meter."
                 )
         return max(tick_s for tick_s in ticks if tick_s is not None)
@@ -229,34 +237,40 @@ class NvmlCounter:
         pynvml.nvmlShutdown()
 
 
-def common_boundary(chosen: Sequence[Gpu]) -> records.Boundary:
-    """The boundary that all counters share. Raises Unavailable if they differ or it is unknown."""
-    boundaries = {gpu.boundary for gpu in chosen}
-    if len(boundaries) != 1:
-        raise Unavailable(
-            "the energy counters of these GPUs cover different things (GPU and module), "
-            "so that their sum means nothing: use GPUs of one kind."
-        )
+def _require_known_scope(chosen: Sequence[Gpu]) -> None:
     for gpu in chosen:
         if "GB200" in gpu.name or "GB300" in gpu.name:
             raise Unavailable(
-                f"it is not documented whether the energy counter of {gpu.name} covers the GPU "
-                f"or the module: choose another meter."
+                f"It is not documented whether the energy counter of {gpu.name} covers the GPU "
+                f"or the module: its sampled power (GPU only) is used instead."
             )
+
+
+def common_boundary(chosen: Sequence[Gpu]) -> records.Boundary:
+    """The boundary that all counters share. Raises Unavailable if they differ."""
+    boundaries = {gpu.boundary for gpu in chosen}
+    if len(boundaries) != 1:
+        raise Unavailable(
+            "The energy counters of these GPUs cover different things (GPU and module), "
+            "so that their sum means nothing: use GPUs of one kind."
+        )
     return boundaries.pop()
 
 
-class _NotSupported(Lost):
-    """The GPU has no energy counter."""
-
-
 def _millijoules(gpu: Gpu) -> int:
-    try:
+    with lost(gpu):
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle))
+
+
+@contextmanager
+def lost(gpu: Gpu) -> Iterator[None]:
+    """Turn NVML's errors about `gpu` into Lost."""
+    try:
+        yield
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
-        raise _NotSupported(
-            f"{gpu.uuid} ({gpu.name}) has no energy counter, which needs Volta or newer and no "
-            f"vGPU: choose another meter."
+        raise Lost(
+            f"{gpu.uuid} ({gpu.name}) does not report its energy, as GPUs older than Volta and "
+            f"many virtual ones do not: choose another meter."
         ) from None
     except pynvml.NVMLError as error:
         raise Lost(

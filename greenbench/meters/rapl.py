@@ -8,6 +8,7 @@ counter (Threadripper), is counted once.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -37,31 +38,43 @@ class Zone(NamedTuple):
     id: str
     """Directory name, as in ``intel-rapl:0:1``."""
     name: str
+    """As in ``package-0``, ``package-0-die-1``, ``dram`` or ``psys``."""
     parent: str
+    """Name of the zone around it; empty for a package."""
     path: Path
+
+    @property
+    def socket(self) -> str:
+        """The package it belongs to, whatever the die."""
+        return (self.parent or self.name).partition("-die-")[0]
 
     def read_uj(self) -> int:
         """The counter in microjoules."""
         return int((self.path / "energy_uj").read_text())
 
+    def range_uj(self) -> int:
+        """Its highest value, after which it starts at 0 again."""
+        return int((self.path / "max_energy_range_uj").read_text())
+
 
 def zones(root: Path = ROOT) -> list[Zone]:
-    """Every package and dram zone, each once, in order."""
+    """Every zone with a counter, each once, those to prefer first."""
     names = {
         path.name: (path / "name").read_text().strip()
         for path in sorted(root.glob("*:*"))
         if (path / "name").is_file() and (path / "energy_uj").exists()
     }
     found: dict[tuple[str, str], Zone] = {}
-    for id, name in sorted(names.items(), key=lambda item: (not _is_msr(item[0]), item[0])):
+    for id, name in sorted(names.items(), key=lambda item: _preference(root / item[0])):
         parent = names.get(id.rpartition(":")[0], "")
-        if name.startswith("package-") or name == "dram":
-            found.setdefault((parent, name), Zone(id, name, parent, root / id))
+        found.setdefault((parent, name), Zone(id, name, parent, root / id))
     return list(found.values())
 
 
-def _is_msr(id: str) -> bool:
-    return id.startswith("intel-rapl:")
+def _preference(path: Path) -> tuple[bool, bool, str]:
+    """Of a package's duplicates: first what can be read, then the register interface."""
+    readable = os.access(path / "energy_uj", os.R_OK)
+    return not readable, not path.name.startswith("intel-rapl:"), path.name
 
 
 def without_mirrors(packages: list[Zone], clock: Clock = time) -> list[Zone]:
@@ -79,15 +92,11 @@ def without_mirrors(packages: list[Zone], clock: Clock = time) -> list[Zone]:
         zone
         for index, zone in enumerate(packages)
         if not any(
-            _socket(zone) == _socket(other)
+            zone.socket == other.socket
             and any(mine == its for mine, its in zip(columns[index], columns[place], strict=True))
             for place, other in enumerate(packages[:index])
         )
     ]
-
-
-def _socket(zone: Zone) -> str:
-    return zone.name.partition("-die-")[0]
 
 
 class RaplCounter:
@@ -98,17 +107,16 @@ class RaplCounter:
     """
 
     provenance: records.Provenance = "measured:counter:rapl"
+    note: str | None = None
 
-    def __init__(
-        self, boundary: records.Boundary, root: Path = ROOT, clock: Clock = time
-    ) -> None:
+    def __init__(self, boundary: records.Boundary, root: Path = ROOT, clock: Clock = time) -> None:
         self.boundary = boundary
         self.name = "rapl" if boundary == "cpu_package" else f"rapl_{boundary}"
         self.zones = _open(boundary, root, clock)
         self._clock, self._lock, self._closed = clock, threading.Lock(), threading.Event()
         self._faults: tuple[str, ...] = ()
         self.tick_s = self._probe()
-        ranges = [int((zone.path / "max_energy_range_uj").read_text()) for zone in self.zones]
+        ranges = [zone.range_uj() for zone in self.zones]
         now_s = clock.monotonic()
         self._tallies = [
             Tally(raw, now_s, UJ, range) for raw, range in zip(self._raw(), ranges, strict=True)
@@ -121,7 +129,7 @@ class RaplCounter:
         for zone, tick_s in zip(self.zones, ticks, strict=True):
             if tick_s is None:
                 raise Unavailable(
-                    f"the RAPL counter {zone.id} ({zone.name}) does not move, as on some virtual "
+                    f"The RAPL counter {zone.id} ({zone.name}) does not move, as on some virtual "
                     f"machines: run on bare metal or choose another meter."
                 )
         return max(tick_s for tick_s in ticks if tick_s is not None)
@@ -142,7 +150,7 @@ class RaplCounter:
             try:
                 values, now_s = self._raw(), self._clock.monotonic()
             except (OSError, ValueError) as error:
-                raise Lost(f"a RAPL counter can no longer be read ({error}).") from None
+                raise Lost(f"A RAPL counter can no longer be read ({error}).") from None
             faults = [
                 tally.advance(raw, now_s, self.tick_s)
                 for tally, raw in zip(self._tallies, values, strict=True)
@@ -161,7 +169,7 @@ def _open(boundary: records.Boundary, root: Path, clock: Clock) -> list[Zone]:
     packages = [zone for zone in found if zone.name.startswith("package-")]
     if not packages:
         raise Unavailable(
-            "this machine exposes no RAPL package counter, as most virtual machines do not: run "
+            "This machine exposes no RAPL package counter, as most virtual machines do not: run "
             "on bare metal (on Linux, sudo modprobe intel_rapl_msr) or choose another meter."
         )
     chosen = packages if boundary == "cpu_package" else [z for z in found if z.name == boundary]
@@ -174,12 +182,12 @@ def _open(boundary: records.Boundary, root: Path, clock: Clock) -> list[Zone]:
 
 def _require_readable(zone: Zone) -> None:
     try:
-        zone.read_uj()
+        zone.range_uj(), zone.read_uj()
     except PermissionError:
         raise Unavailable(
             f"{zone.path / 'energy_uj'} is readable by root only: run `{REMEDY}` once per boot."
         ) from None
     except (OSError, ValueError) as error:
         raise Unavailable(
-            f"{zone.path / 'energy_uj'} cannot be read ({error}): choose another meter."
+            f"The RAPL counter {zone.id} cannot be read ({error}): choose another meter."
         ) from None

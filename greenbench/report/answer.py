@@ -1,4 +1,4 @@
-"""The first lines of the leaderboard: what helps here, at what cost in quality, and how sure that is."""
+"""The first lines of the leaderboard: what helps, what it costs, and how sure that is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from greenbench.records import Quantity
 from greenbench.report.rows import Group, Row
-from greenbench.report.text import bounds, code, number, prose, show_plain
+from greenbench.report.text import TIMES, bounds, code, fixed, prose, show, signed
 
-MARGINS = (1, 3)  # points of mean accuracy
+MARGINS = (1, 3)  # points of accuracy
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
 
 
@@ -25,17 +25,22 @@ class Yardstick(NamedTuple):
 
 
 ENERGY = Yardstick(
-    "energy_per_token", -1, "uses the least energy", "shows the fewest joules", "the baseline's J/token"
+    "energy_per_token",
+    -1,
+    "uses the least energy",
+    "drew the fewest joules",
+    "the baseline's J/token",
 )
 SPEED = Yardstick(
-    "tokens_per_s", +1, "is the fastest", "shows the most speed", "the baseline's tokens per second"
+    "tokens_per_s", +1, "is the fastest", "ran fastest", "the baseline's tokens per second"
 )
 
 
 def answer(group: Group) -> list[str]:
     """Sentences about `group`: measured energy where there is some, otherwise measured speed.
 
-    A saving needs its whole 95 % interval better than 1 and an effect above 2 %; tier smoke claims none.
+    A saving needs its whole 95 % interval better than 1 and an effect above
+    2 %. Tier smoke claims nothing.
     """
     yardstick = ENERGY if group.setting.measured else SPEED
     techniques = [row for row in group.rows if not row.is_baseline]
@@ -56,14 +61,21 @@ def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
 
 def noise_floor(row: Row) -> str:
     """What an A/A run shows: how far apart two equal models measure."""
-    parts = []
-    for yardstick, words in ((ENERGY, "energy"), (SPEED, "speed")):
-        ratio = row.ratio(yardstick.metric)
-        interval = bounds(ratio)
-        parts.append(f"{words} {show_plain(ratio, suffix='×')}")
-        if interval and not interval[0] <= 1 <= interval[1]:
-            parts[-1] += ", which excludes 1: something here favours one side, so trust no smaller effect"
+    parts = [
+        _noise(row, yardstick, word) for yardstick, word in ((ENERGY, "energy"), (SPEED, "speed"))
+    ]
     return f"{code(row.label)} compares the baseline with itself: {'; '.join(parts)}."
+
+
+def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
+    ratio = row.ratio(yardstick.metric)
+    text, interval = f"{word} {show(ratio, suffix=TIMES)}", bounds(ratio)
+    if interval is None:
+        return text
+    floor = f"less than {fixed(100 * max(abs(bound - 1) for bound in interval), 1)} % is noise here"
+    if interval[0] <= 1 <= interval[1]:
+        return f"{text}, so {floor}"
+    return f"{text}, which excludes 1: something here favours one side, and {floor}"
 
 
 def _preface(group: Group) -> list[str]:
@@ -71,17 +83,16 @@ def _preface(group: Group) -> list[str]:
     lines = []
     if not setting.claims:
         lines.append(
-            f"**No claims:** tier {prose(setting.tier)} is too short for any; "
-            "what follows was seen, and shows no more than that everything works."
+            f"**No claims:** tier {prose(setting.tier)} measures too briefly to rest anything on."
         )
     if setting.source == "unavailable":
-        lines.append("No joules could be had here, so this is about measured **speed**.")
+        lines.append("No joules could be had here, so the answer is about measured **speed**.")
     elif not setting.measured:
         lines.append(
-            "Joules here are **estimated** (≈): they track CPU time, so they cannot show a saving "
-            "that latency does not show, and this is about measured **speed**."
+            "Joules here are **estimated** (≈), not measured: they track CPU time, so they cannot "
+            "show a saving that latency does not show, and the answer is about measured **speed**."
         )
-    return lines
+    return [" ".join(lines)] if lines else []
 
 
 def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> list[str]:
@@ -89,16 +100,22 @@ def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> lis
     last: Row | None = None
     for margin in MARGINS:
         kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
-        winner = _best([row for row in kept if helps(row.ratio(yardstick.metric), yardstick)], yardstick)
-        where = f"Within {margin} point{'s' if margin > 1 else ''} of the baseline's quality"
+        winner = _best(
+            [row for row in kept if helps(row.ratio(yardstick.metric), yardstick)], yardstick
+        )
         if winner and winner is last:
-            lines.append(f"{where}: the same.")
+            finding = ": the same."
         elif winner:
-            lines.append(f"{where}, {_praise(winner, kept, margin, yardstick, claims=claims)}")
+            finding = f", {_praise(winner, kept, margin, yardstick, claims=claims)}"
         else:
-            lines.append(f"{where}, {_nothing(kept, yardstick)}")
+            finding = f", {_nothing(kept, yardstick, claims=claims)}"
+        lines.append(f"Within {_points(margin)} of the baseline's quality{finding}")
         last = winner
     return lines
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def _best(rows: Sequence[Row], yardstick: Yardstick) -> Row | None:
@@ -118,28 +135,28 @@ def _praise(
     ratio = row.ratio(yardstick.metric)
     words = [
         f"{code(row.label)} {yardstick.claim if claims else yardstick.seen}: "
-        f"**{show_plain(ratio, suffix='×')}** {yardstick.of}",
+        f"**{show(ratio, suffix=TIMES)}** {yardstick.of}",
         f"quality {_quality(row, margin)}",
     ]
     if yardstick is SPEED and row.energy.value is not None:
-        words.append(f"energy, only an estimate, {show_plain(row.ratio(ENERGY.metric), suffix='×')}")
+        words.append(f"energy, only an estimate, {show(row.ratio(ENERGY.metric), suffix=TIMES)}")
     rivals = [other for other in kept if other is not row and _overlap(ratio, other, yardstick)]
     if rivals:
         names = ", ".join(code(other.label) for other in rivals)
-        words.append(f"not told apart from {names}, whose interval overlaps")
+        words.append(f"not told apart from {names}: their intervals overlap")
     return "; ".join(words) + "."
 
 
 def _quality(row: Row, margin: float) -> str:
-    change = row.change
-    text = f"{show_plain(change, suffix=' points', change=True)}"
-    interval = bounds(change)
+    text = show(row.change, suffix=" points", change=True, decimals=1)
+    interval = bounds(row.change)
     if interval and interval[0] < -margin:
-        text += f", so a loss beyond {margin:g} point{'s' if margin > 1 else ''} is not excluded"
+        text += f", so a loss beyond {_points(margin)} is not excluded"
     bits = row.bits_per_byte
     if bits and bits.change.value is not None and bits.baseline.value:
-        share = 100 * bits.change.value / bits.baseline.value
-        text += f"; bits per byte {'+' if share >= 0 else ''}{number(share)} %"
+        text += (
+            f"; bits per byte {signed(fixed(100 * bits.change.value / bits.baseline.value, 1))} %"
+        )
     return text
 
 
@@ -149,9 +166,10 @@ def _overlap(ratio: Quantity, other: Row, yardstick: Yardstick) -> bool:
     return bool(mine and theirs and mine[0] <= theirs[1] and theirs[0] <= mine[1])
 
 
-def _nothing(kept: Sequence[Row], yardstick: Yardstick) -> str:
+def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
     nearest = _best(kept, yardstick)
     if nearest is None:
-        return "there is no technique: none kept that quality, or none has both numbers."
-    ratio = show_plain(nearest.ratio(yardstick.metric), suffix="×")
-    return f"nothing helps: the nearest, {code(nearest.label)}, is at {ratio} {yardstick.of}."
+        return "there is none to name: no technique kept that quality, or none has both numbers."
+    ratio = show(nearest.ratio(yardstick.metric), suffix=TIMES)
+    verdict = "nothing helps" if claims else "nothing stands clear of the baseline"
+    return f"{verdict}: the nearest, {code(nearest.label)}, is at {ratio} {yardstick.of}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +20,14 @@ SOURCES: dict[Provenance, str] = {
     "measured:integrated:nvml": "NVML power, integrated",
     "measured:counter:rapl": "RAPL counter",
     "measured:wall": "wall meter",
-    "estimated:model": "≈ estimate",
-    "assumed": "≈ assumption",
+    "estimated:model": "estimate (≈)",
+    "assumed": "assumption (≈)",
     "unavailable": "no joules",
 }
 
 
 class Setting(NamedTuple):
-    """What runs must share to stand in one table: what was run, where, how, and what its joules are."""
+    """What runs must share to stand in one table: what was run, where, and what its joules are."""
 
     tier: str
     source: Provenance
@@ -37,8 +36,8 @@ class Setting(NamedTuple):
     device: str
     workload: str
     tasks: str
-    identity: str
-    """The whole model spec: two models of one name stay apart."""
+    fingerprint: str
+    """Of the model's content: two models of one name stay apart."""
 
     @property
     def title(self) -> str:
@@ -52,7 +51,7 @@ class Setting(NamedTuple):
 
     @property
     def claims(self) -> bool:
-        """Whether the tier allows any claim."""
+        """Whether the tier allows any claim (design rule 5)."""
         return self.tier in {"dev", "publish"}
 
     @property
@@ -73,7 +72,7 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether this is the A/A run."""
-        return not self.record.spec.get("technique")
+        return not self.record.spec.get("technique", "unknown")
 
     @cached_property
     def metrics(self) -> Mapping[str, Quantity]:
@@ -92,12 +91,12 @@ class Row:
 
     @cached_property
     def quality(self) -> Quantity:
-        """Mean accuracy in %."""
+        """Accuracy over all items, in %."""
         return scores.accuracy(self.record.quality)
 
     @cached_property
     def change(self) -> Quantity:
-        """Change of mean accuracy in points, paired by item."""
+        """Change of accuracy in points, paired by item."""
         return scores.accuracy_change(self.record.quality)
 
     @cached_property
@@ -112,6 +111,10 @@ class Row:
             return None
         return Point(self.quality.value, self.energy.value)
 
+    def metric(self, name: str, unit: str) -> Quantity:
+        """One of the candidate's numbers."""
+        return named(self.metrics, name, unit)
+
     def ratio(self, name: str) -> Quantity:
         """Candidate over baseline."""
         return named(self.record.ratios, name, "ratio")
@@ -125,7 +128,7 @@ class Group(NamedTuple):
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """The completed `records` as groups, the most trustworthy first; any input order gives the same."""
+    """Completed `records` in groups, the most trustworthy first, whatever their order was."""
     completed = sorted(
         ((setting(record), record) for record in records if record.status == "completed"),
         key=lambda pair: (_rank(pair[0]), pair[1].key, pair[1].started_at),
@@ -137,7 +140,9 @@ def groups(records: Iterable[Record]) -> list[Group]:
 def setting(record: Record) -> Setting:
     """What `record` shares with the runs that it may be compared with."""
     spec = record.spec
-    energy = named(record.candidate.metrics if record.candidate else {}, "energy_per_token_j", "J/token")
+    energy = named(
+        record.candidate.metrics if record.candidate else {}, "energy_per_token_j", "J/token"
+    )
     source: Provenance = "unavailable" if energy.value is None else energy.provenance
     return Setting(
         tier=str(dig(spec, "protocol", "tier")),
@@ -147,7 +152,7 @@ def setting(record: Record) -> Setting:
         device=hardware(record),
         workload=_workload(spec),
         tasks=_tasks(spec),
-        identity=json.dumps(dig(spec, "model"), sort_keys=True, default=str),
+        fingerprint=record.model.fingerprint if record.model else "",
     )
 
 
@@ -160,18 +165,13 @@ def dig(tree: Any, *path: str) -> Any:
 
 def hardware(record: Record) -> str:
     """The device by name, and whether it is a CPU or a GPU."""
-    seen = record.environment
-    kind = dig(seen, "device", "device") or dig(record.spec, "device")
-    known = (dig(seen, "device", "device_name"), seen.get("device_name"), dig(seen, "cpu", "name"))
-    name = next((name for name in known if name), None)
-    return f"{name} ({kind})" if name else f"unnamed {kind}"
+    name, kind = (dig(record.spec, "device", key) for key in ("name", "kind"))
+    return f"{name or 'unnamed device'} ({kind})" if kind else str(name or "unnamed device")
 
 
 def technique(record: Record) -> str:
-    """The technique's label: the record's name without its model, ``none`` for the A/A run."""
-    if not record.spec.get("technique"):
-        return "none"
-    return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-")
+    """The technique's label, without the model's name that may stand before it."""
+    return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-") or "none"
 
 
 def _rank(key: Setting) -> tuple[Any, ...]:
@@ -182,8 +182,8 @@ def _rank(key: Setting) -> tuple[Any, ...]:
 
 
 def _boundary(record: Record, source: Provenance) -> str:
-    spans = (span for window in record.windows if window.phase == "generate" for span in window.energy)
-    return " + ".join(sorted({span.boundary for span in spans if span.provenance == source}))
+    primary = (window.energy[0] for window in record.windows if window.energy)
+    return " + ".join(sorted({span.boundary for span in primary if span.provenance == source}))
 
 
 def _model(spec: Mapping[str, Any]) -> str:
@@ -194,7 +194,8 @@ def _model(spec: Mapping[str, Any]) -> str:
 
 def _workload(spec: Mapping[str, Any]) -> str:
     name, batch, given, made = (
-        dig(spec, "workload", key) for key in ("name", "batch_size", "prompt_tokens", "output_tokens")
+        dig(spec, "workload", key)
+        for key in ("name", "batch_size", "prompt_tokens", "output_tokens")
     )
     return f"{name} (batch {batch}, {given} tokens in, {made} out)"
 
@@ -208,13 +209,13 @@ def _tasks(spec: Mapping[str, Any]) -> str:
 
 
 def _rows(records: Sequence[Record]) -> list[Row]:
-    """Rows in table order. Labels that several runs share get the first digits of the run's key."""
-    uses = Counter(map(technique, records))
-    rows = [
-        Row(record, name if uses[name] == 1 else f"{name} #{record.key[:6]}")
-        for record in records
-        for name in [technique(record)]
-    ]
+    """Rows in table order. Runs that share a label are numbered, by key."""
+    uses, seen = Counter(map(technique, records)), Counter[str]()
+    rows = []
+    for record in records:
+        label = technique(record)
+        seen[label] += 1
+        rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
     return sorted(_with_frontier(rows), key=_order)
 
 

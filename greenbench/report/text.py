@@ -1,4 +1,4 @@
-"""Numbers and strings as markdown: the right number of digits, and no string from a record trusted."""
+"""Numbers and strings as markdown: as many digits as are known, and no string trusted."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ from greenbench.records import Quantity, missing
 Row = TypeVar("Row")
 
 ESTIMATE = "≈"
+TIMES, MINUS, TO = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_BREAKS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+_INVISIBLE = {"Cf", "Co", "Cs", "Cn"}
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;"})
-_MARKS = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+_MARKS = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|^(?=[-+#=]+(?:\s|$))")
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
+def visible(text: object) -> str:
+    """`text` in one line, without control, invisible or direction-changing characters."""
+    line = _ANSI.sub("", str(text)).translate(_BREAKS)
+    return "".join(char for char in line if unicodedata.category(char) not in _INVISIBLE)
+
+
 def plain(text: object, limit: int = 400) -> str:
-    """One printable line: no control, invisible or direction-changing character, no line break."""
-    visible = (
-        " " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char
-        for char in _ANSI.sub("", str(text))
-        if char in "\n\t\r" or unicodedata.category(char) not in {"Cf", "Co", "Cs", "Cn"}
-    )
-    line = " ".join("".join(visible).split())
+    """`visible` text with single spaces, cut to `limit`."""
+    line = " ".join(visible(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def prose(text: object, limit: int = 400) -> str:
-    """Text that reads as itself in markdown, table cells included: no HTML, no links, no styling."""
+    """Text that reads as itself in markdown, in tables too: no HTML, links, lists or styling."""
     safe = _MARKS.sub(r"\\\g<0>", plain(text, limit).translate(_ENTITIES))
-    return _LINKS.sub(lambda match: f"&#{ord(match[0])};", safe)
+    safe = _LINKS.sub(lambda match: f"&#{ord(match[0])};", safe)
+    return _NUMBERED.sub(r"\1\\\2", safe)
 
 
 def code(text: object, limit: int = 80) -> str:
@@ -45,10 +51,15 @@ def code(text: object, limit: int = 80) -> str:
 
 def fenced(lines: Sequence[str]) -> list[str]:
     """A code block that none of its `lines` can close."""
-    body = [plain(line, 4000) for line in lines]
+    body = [visible(line)[:4000] for line in lines]
     longest = max((len(run) for line in body for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", *body, fence]
+
+
+def folded(summary: str, lines: Sequence[str]) -> list[str]:
+    """Lines behind a fold. `summary` must be our own text: it is read as HTML."""
+    return [f"<details><summary>{summary}</summary>", "", *lines, "</details>"]
 
 
 def number(value: float, half: float | None = None) -> str:
@@ -59,17 +70,20 @@ def number(value: float, half: float | None = None) -> str:
     scale = half / 2 if half else abs(value) / 100
     decimals = -math.floor(math.log10(scale)) if scale else 0
     finest = 5 - math.floor(math.log10(abs(value))) if value else 9
-    return _fixed(value, max(0, min(decimals, finest)))
+    return fixed(value, max(0, min(decimals, finest)))
 
 
-def _fixed(value: float, decimals: int) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+def fixed(value: float, decimals: int) -> str:
+    """`value` to so many decimals, with a true minus sign and never as minus zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
 
 
 def signed(text: str) -> str:
     """A number's text with its sign, where it has one."""
-    zero = not text.strip("0.−")
-    return text.lstrip("−") if zero else text if text.startswith("−") else f"+{text}"
+    zero = not text.strip(f"0.{MINUS}")
+    if zero or text.startswith(MINUS):
+        return text.lstrip(MINUS) if zero else text
+    return f"+{text}"
 
 
 class Notes:
@@ -103,34 +117,55 @@ def estimated(quantity: Quantity) -> bool:
     return quantity.provenance in {"estimated:model", "assumed"}
 
 
-def show(quantity: Quantity, notes: Notes, *, suffix: str = "", change: bool = False) -> str:
-    """A quantity as ``0.63× (0.60–0.66)``; missing parts refer to their reason in `notes`.
+def show(
+    quantity: Quantity,
+    notes: Notes | None = None,
+    *,
+    suffix: str = "",
+    change: bool = False,
+    decimals: int | None = None,
+) -> str:
+    """A quantity as ``0.63× (0.60–0.66)``, estimates as ``≈0.63×``; `change` adds the sign.
 
-    `change` gives the value and its bounds a sign. Estimates carry ``≈``.
+    `decimals` overrules the digits that the interval supports. What is missing is ``n/a`` or a bare
+    value with its reason: a letter of `notes`, else in words.
     """
     if quantity.value is None:
-        return f"n/a {notes.mark(quantity.reason)}"
+        return f"n/a {_why(quantity, notes, '')}"
     mark = ESTIMATE if estimated(quantity) else ""
     sign = signed if change else str
+    places = decimals_of(quantity) if decimals is None else decimals
+    value = f"{mark}{sign(fixed(quantity.value, places))}{suffix}"
     interval = bounds(quantity)
     if interval is None:
-        return f"{mark}{sign(number(quantity.value))}{suffix} {notes.mark(quantity.reason)}"
-    value, low, high = _alike(quantity.value, *interval)
-    between = " to " if change else "–"
-    return f"{mark}{sign(value)}{suffix} ({sign(low)}{between}{sign(high)})"
+        return f"{value} {_why(quantity, notes, 'no interval: ')}"
+    low, high = (fixed(bound, places) for bound in interval)
+    return f"{value} ({sign(low)}{' to ' if change or MINUS in low else TO}{sign(high)})"
 
 
-def _alike(value: float, low: float, high: float) -> tuple[str, str, str]:
-    """The three numbers with the same decimals, those of the shorter side of the interval."""
-    half = min((side for side in (value - low, high - value) if side > 0), default=None)
-    decimals = len(number(value, half).partition(".")[2])
-    return _fixed(value, decimals), _fixed(low, decimals), _fixed(high, decimals)
+def only(quantity: Quantity, notes: Notes) -> str:
+    """The value alone, for what is counted once; ``n/a`` with its reason where missing."""
+    if quantity.value is None:
+        return show(quantity, notes)
+    return f"{ESTIMATE if estimated(quantity) else ''}{number(quantity.value)}"
+
+
+def decimals_of(quantity: Quantity) -> int:
+    """Decimals that the shorter side of the interval supports."""
+    value, interval = quantity.value or 0.0, bounds(quantity)
+    sides = [abs(bound - value) for bound in interval or () if bound != value]
+    return len(number(value, min(sides, default=None)).partition(".")[2])
+
+
+def _why(quantity: Quantity, notes: Notes | None, words: str) -> str:
+    return notes.mark(quantity.reason) if notes else f"({words}{prose(quantity.reason)})"
 
 
 def scaled(quantity: Quantity, factor: float, unit: str) -> Quantity:
     """The quantity in another unit, `factor` of which make one of its own."""
     value, low, high = (
-        None if part is None else part * factor for part in (quantity.value, quantity.low, quantity.high)
+        None if part is None else part * factor
+        for part in (quantity.value, quantity.low, quantity.high)
     )
     return quantity.model_copy(update={"value": value, "low": low, "high": high, "unit": unit})
 
@@ -148,14 +183,17 @@ class Column(NamedTuple, Generic[Row]):
 
 
 def table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> list[str]:
-    """A markdown table, padded so that it reads in a terminal too, and the notes its cells refer to."""
+    """A markdown table, padded to read well in a terminal, and the notes its cells refer to."""
     notes = Notes()
     body = [[column.cell(row, notes) for column in columns] for row in rows]
     cells = [[column.title for column in columns], *body]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
         for line in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return [*lines, "", *notes.legend(), *([""] if notes.legend() else [])]
+    legend = notes.legend()
+    return [*lines, "", *legend] if legend else lines

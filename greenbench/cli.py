@@ -1,0 +1,125 @@
+"""The commands: bench, report, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from greenbench import __version__
+from greenbench.errors import UserError
+
+BENCH_HELP = """\
+Measure what efficiency techniques save: accuracy, latency and joules per token of a model with a
+technique, against the same model without, side by side in one run.
+
+  greenbench bench technique=int8_bnb                    one run
+  greenbench bench --multirun technique=none,int8_bnb    a sweep of two
+  greenbench bench --multirun +experiments=smoke         a sweep that comes with GreenBench
+  greenbench bench 'technique=[prune_depth,int8_bnb]'    a stack, applied in this order
+  greenbench bench model=hub model.id=Qwen/Qwen3-0.6B    any causal language model of the hub
+
+What is done already is not run again. Records go to results/records/, the report is
+results/leaderboard.md and results/frontier.svg. Overrides are Hydra's: GROUP=OPTION chooses a file
+of values, KEY=VALUE changes one value (greenbench bench --cfg shows them all).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 0 well, 1 a run failed, 2 a mistake in the call."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.command(arguments)
+    except UserError as error:
+        print(f"greenbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("greenbench: interrupted; finished runs are kept, the same command goes on.", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "greenbench",
+        description="What efficiency techniques really save on real language models: "
+        "accuracy, latency and joules per token.",
+    )
+    parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    bench = commands.add_parser(
+        "bench",
+        help="measure techniques on a model and write the leaderboard",
+        description=BENCH_HELP,
+        epilog=_choices() if _asks_for_bench_help() else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bench.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    bench.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values given")
+    bench.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
+    bench.add_argument("--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/")
+    bench.set_defaults(command=_bench)
+    report = commands.add_parser(
+        "report",
+        help="rebuild the leaderboard from the records",
+        description="Rebuild results/leaderboard.md and results/frontier.svg from the records. "
+        "Nothing is measured; the same records always give the same bytes.",
+    )
+    report.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: results")
+    report.set_defaults(command=_report)
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what this machine can measure and run",
+        description="Say which meters answer here, which techniques, models and tasks can run, "
+        "and why not the rest.",
+    )
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _asks_for_bench_help() -> bool:
+    return "bench" in sys.argv and bool({"-h", "--help"} & set(sys.argv))
+
+
+def _choices() -> str:
+    from greenbench.config import experiments, options
+
+    groups = ("model", "technique", "task", "workload", "meter", "protocol")
+    lines = [f"  {group:10}  {', '.join(options(group))}" for group in groups]
+    return "\n".join(["groups and their options:", *lines, f"  {'experiments':10} {', '.join(experiments())}"])
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from greenbench import bench
+    from greenbench.config import plan, resolved_yaml
+
+    jobs = plan(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
+    if arguments.cfg:
+        print("---\n".join(resolved_yaml(job) for job in jobs), end="")
+        return 0
+    return bench.sweep(jobs)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from greenbench import report
+    from greenbench.store import load
+
+    if not arguments.results.is_dir():
+        raise UserError(
+            f"{arguments.results} is not a directory: give the results directory of a bench, "
+            "or run `greenbench bench` first."
+        )
+    for path in report.write(arguments.results, *load([arguments.results])):
+        print(path)
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from greenbench import doctor
+
+    findings = doctor.examine()
+    print(json.dumps(findings, indent=1) if arguments.json else doctor.as_text(findings))
+    return 0

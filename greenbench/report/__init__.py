@@ -1,0 +1,49 @@
+"""The report: ``leaderboard.md`` and ``frontier.svg``, pure functions of the records."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbench.errors import UserError
+from greenbench.records import Record
+from greenbench.report.figures import frontier_svg
+from greenbench.report.leaderboard import leaderboard
+from greenbench.report.rows import groups
+
+if TYPE_CHECKING:
+    from greenbench.store import Rejected
+
+__all__ = ["write"]
+
+
+def write(results: Path, records: Sequence[Record], rejected: Sequence[Rejected]) -> list[Path]:
+    """Write ``leaderboard.md`` and ``frontier.svg`` into `results`; return their paths.
+
+    The same records, in whatever order, give the same bytes. A reader sees the old file or the new
+    one, never a part. Raises UserError where they cannot be written.
+    """
+    found = groups(records)
+    contents = {
+        "leaderboard.md": leaderboard(found, records, rejected).encode(),
+        "frontier.svg": frontier_svg(found),
+    }
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        return [_replace(results / name, content) for name, content in contents.items()]
+    except OSError as error:
+        raise UserError(
+            f"The report cannot be written to {results} ({error.strerror}): "
+            "free some space or choose another results directory."
+        ) from error
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        partial.write_bytes(content)
+        return partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

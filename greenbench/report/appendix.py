@@ -1,0 +1,271 @@
+"""The rest of the leaderboard: what failed, how it was measured, where, and how to do it again."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from greenbench.records import AppliedTechnique, Quantity, Record, missing
+from greenbench.report.rows import Group, Row, Setting, dig, hardware, setting, technique
+from greenbench.report.text import Column, code, fenced, folded, number, only, plain, prose, table
+
+if TYPE_CHECKING:
+    from greenbench.store import Rejected
+
+STAGES = ("start", "load", "prepare", "score", "warmup", "measure", "finish")
+USEFUL = ("load", "prepare", "score", "warmup", "measure")
+
+
+def appendix(
+    groups: Sequence[Group], records: Sequence[Record], rejected: Sequence[Rejected]
+) -> list[str]:
+    """Every section after the tables; sections with nothing to say are left out."""
+    records = sorted(records, key=lambda record: (record.name, record.key, record.started_at))
+    return [
+        *_without_result(records),
+        *_rejected(rejected),
+        *_preparation(groups),
+        *_how_measured(groups),
+        *_wall_time(records),
+        *_environment(records),
+        *_reproduce(groups, records),
+    ]
+
+
+def _titled(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _without_result(records: Sequence[Record]) -> list[str]:
+    lines: list[str] = []
+    tails: list[str] = []
+    for record in records:
+        if record.failure is None:
+            continue
+        failure = record.failure
+        stage = f" in stage {prose(failure.phase)}" if failure.phase else ""
+        cause = "" if failure.reason == record.status else f", {prose(failure.reason)}"
+        lines.append(
+            f"- {_where(record)}: **{record.status}{cause}**{stage}: {prose(failure.message)}"
+        )
+        if failure.log_tail:
+            tails += [f"Run {_where(record)}:", "", *fenced(failure.log_tail), ""]
+    if tails:
+        lines += ["", *folded("Last lines of their output", tails)]
+    return _titled("Runs without a result", lines)
+
+
+def _where(record: Record) -> str:
+    place = setting(record)
+    return f"{code(technique(record))}, {prose(place.title)}, tier {prose(place.tier)}"
+
+
+def _rejected(rejected: Sequence[Rejected]) -> list[str]:
+    return _titled(
+        "Files that are not records",
+        [f"- {code(name)}: {prose(reason)}" for name, reason in sorted(rejected)],
+    )
+
+
+def _preparation(groups: Sequence[Group]) -> list[str]:
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        rows = [row for row in group.rows if row.record.techniques]
+        if rows:
+            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, PREPARATION), ""]
+    applied = {
+        part.name: part for group in groups for row in group.rows for part in row.record.techniques
+    }
+    lines += [f"- {_about(applied[name])}" for name in sorted(applied)]
+    return _titled("Preparation", lines)
+
+
+def _about(applied: AppliedTechnique) -> str:
+    paper = f" ({prose(applied.paper)})" if applied.paper else ""
+    kind = "lossless" if applied.lossless else "lossy"
+    return f"{code(applied.name)}: {prose(applied.summary)}{paper}; {kind}."
+
+
+def _seconds(row: Row) -> str:
+    parts = row.record.techniques
+    if len(parts) == 1:
+        return number(parts[0].prepare_s)
+    total = number(sum(part.prepare_s for part in parts))
+    return (
+        f"{total} = {' + '.join(f'{number(part.prepare_s)} {code(part.name)}' for part in parts)}"
+    )
+
+
+def _prepare_energy(row: Row) -> Quantity:
+    """Joules of the candidate's preparation, all its techniques together, by the primary meter."""
+    windows = [w for w in row.record.windows if w.phase == "prepare" and w.who == "candidate"]
+    spans = [window.energy[0] for window in windows if window.energy]
+    if not windows or len(spans) < len(windows):
+        reason = next((window.energy_reason for window in windows if not window.energy), None)
+        return missing("J", reason or "the preparation was not metered")
+    return Quantity(
+        value=sum(span.end_j - span.start_j for span in spans),
+        unit="J",
+        provenance=spans[0].provenance,
+        n=1,
+        reason="one observation has no interval",
+    )
+
+
+PREPARATION: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("seconds", lambda row, _: _seconds(row)),
+    Column("joules, once", lambda row, notes: only(_prepare_energy(row), notes)),
+    Column(
+        "promised",
+        lambda row, _: "; ".join(prose(part.promise.note) for part in row.record.techniques),
+    ),
+]
+
+
+def _how_measured(groups: Sequence[Group]) -> list[str]:
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        records = [row.record for row in group.rows]
+        lines += [
+            f"{index}. {prose(group.setting.title)}",
+            f"   - model: {_models(records)}",
+            f"   - protocol: {_protocols(records)}; measured {_dates(records)}",
+            f"   - joules: {_meters(records, group.setting)}",
+            *_remarks(records),
+            f"   - windows: {_windows(records)}",
+        ]
+    return _titled("How it was measured", lines)
+
+
+def _models(records: Sequence[Record]) -> str:
+    known = {record.model for record in records if record.model}
+    return " or ".join(
+        f"{prose(model.id or model.name)} from {model.source}"
+        f"{f', commit {code(model.commit)}' if model.commit else ''}"
+        f", content {code(model.fingerprint[:16])}, licence {prose(model.license or 'unknown')}"
+        for model in sorted(known, key=repr)
+    )
+
+
+def _protocols(records: Sequence[Record]) -> str:
+    return " or ".join(sorted({_protocol(record.spec) for record in records}))
+
+
+def _protocol(spec: Mapping[str, Any]) -> str:
+    tier, blocks, window_s, repeats, warmup_s = (
+        prose(dig(spec, "protocol", key))
+        for key in ("tier", "blocks", "window_s", "min_iterations", "warmup_s")
+    )
+    return (
+        f"tier {tier}, {blocks} blocks in random order, windows of {window_s} s and {repeats} "
+        f"requests or more, warm-up {warmup_s} s"
+    )
+
+
+def _dates(records: Sequence[Record]) -> str:
+    days = sorted({prose(record.started_at[:10]) for record in records})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _meters(records: Sequence[Record], place: Setting) -> str:
+    used = sorted({name for record in records if record.meter for name in record.meter.used})
+    spans = [w.energy[0] for record in records for w in record.windows if w.energy]
+    tick = f", tick {max(span.tick_s for span in spans):g} s at most" if spans else ""
+    names = f"meter {', '.join(map(code, used))}" if used else "no meter"
+    boundary = f", boundary {prose(place.boundary)}" if place.boundary else ""
+    return f"{names}, provenance {code(place.source)}{boundary}{tick}"
+
+
+def _remarks(records: Sequence[Record]) -> list[str]:
+    """What the meters in use want known, and why the others were not used."""
+    choices = [record.meter for record in records if record.meter]
+    notes = {(name, note) for choice in choices for name, note in choice.notes.items()}
+    refused = {(name, reason) for choice in choices for name, reason in choice.refused.items()}
+    return [
+        *(f"   - {code(name)}: {prose(note)}" for name, note in sorted(notes)),
+        *(f"   - not by {code(name)}: {prose(reason)}" for name, reason in sorted(refused)),
+    ]
+
+
+def _windows(records: Sequence[Record]) -> str:
+    windows = [window for record in records for window in record.windows]
+    parts = [str(len(windows))]
+    for validity in ("flagged", "invalid"):
+        marked = [window for window in windows if window.validity == validity]
+        codes = Counter(reason for window in marked for reason in window.codes)
+        names = ", ".join(f"{code(name)} {count} times" for name, count in sorted(codes.items()))
+        parts.append(f"{len(marked)} {validity}{f' ({names})' if names else ''}")
+    return ", ".join(parts)
+
+
+def _wall_time(records: Sequence[Record]) -> list[str]:
+    """Of completed runs only: of the others no one knows how far they came."""
+    completed = (record.stages_s for record in records if record.status == "completed")
+    timed = [stages for stages in completed if stages.get("total")]
+    total_s = sum(stages["total"] for stages in timed)
+    if not total_s:
+        return []
+    seconds = {stage: sum(stages.get(stage, 0.0) for stages in timed) for stage in STAGES}
+    rest_s = total_s - sum(seconds[stage] for stage in USEFUL)
+    said = (
+        "Outside loading, preparing, scoring and measuring (warm-up counts as measuring): "
+        f"{rest_s:.1f} of {total_s:.1f} s, {100 * rest_s / total_s:.1f} %."
+    )
+    columns: list[Column[str]] = [
+        Column("stage", lambda stage, _: stage),
+        Column(f"seconds in {len(timed)} runs", lambda stage, _: f"{seconds[stage]:.1f}"),
+        Column("share", lambda stage, _: f"{100 * seconds[stage] / total_s:.1f} %"),
+    ]
+    return _titled("Where the wall time went", [said, "", *table(STAGES, columns)])
+
+
+def _environment(records: Sequence[Record]) -> list[str]:
+    """Facts per device; a fact on which its runs differ shows every value with its runs counted."""
+    by_device: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.environment:
+            by_device[hardware(record)].append(record)
+    lines: list[str] = []
+    for device in sorted(by_device):
+        lines.append(f"- {prose(device)}")
+        facts = [_facts(record.environment) for record in by_device[device]]
+        for name in sorted({name for fact in facts for name in fact}):
+            values = Counter(fact[name] for fact in facts if name in fact)
+            lines.append(f"  - {prose(name)}: {_counted(values)}")
+    return _titled("Environment", lines)
+
+
+def _counted(values: Counter[str]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{value} ({count} runs)" for value, count in sorted(values.items()))
+
+
+def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): prose(_flat(value), 1000) for name, value in environment.items()}
+
+
+def _flat(value: Any) -> str:
+    """A JSON value in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_flat(value[name])}" for name in sorted(value)) or "none"
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_flat, value)) or "none"
+    return "unknown" if value is None else str(value)
+
+
+def _reproduce(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        lines += [f"{index}. {prose(group.setting.title)}", ""]
+        lines += [*fenced(_commands((row.label, row.record) for row in group.rows)), ""]
+    lost = [(technique(record), record) for record in records if record.failure]
+    if lost:
+        lines += ["Runs without a result", "", *fenced(_commands(lost)), ""]
+    return _titled("How to reproduce each line", folded("Commands", lines))
+
+
+def _commands(rows: Iterable[tuple[str, Record]]) -> list[str]:
+    return [line for label, record in rows for line in (f"# {plain(label)}", record.command)]

@@ -1,0 +1,216 @@
+"""``frontier.svg``: quality against energy, one panel per group that may be compared."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.transforms import Bbox
+
+from greenbench.report.frontier import Point, staircase
+from greenbench.report.labels import Label, Obstacles, place_labels
+from greenbench.report.rows import Group, Row
+from greenbench.report.text import bounds, plain
+
+# Okabe and Ito's palette: told apart with every common colour blindness, in print too.
+BLUE, SKY, VERMILLION, BLACK, PAPER = "#0072B2", "#56B4E9", "#D55E00", "#000000", "#ffffff"
+KINDS: dict[str, dict[str, Any]] = {
+    "on the frontier": {"marker": "*", "color": BLUE, "markersize": 13},
+    "beaten": {"marker": "o", "color": VERMILLION, "markersize": 7, "fillstyle": "none"},
+    "A/A run (baseline)": {"marker": "D", "color": BLACK, "markersize": 7, "fillstyle": "none"},
+}
+FRONTIER = "frontier"
+BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "greenbench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "legend.title_fontsize": "small",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+}
+WIDTH_IN, PANEL_IN = 7.6, 4.9
+PANELS = 24  # the first groups; a picture of hundreds could be neither drawn nor read
+LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
+MARGIN = 0.14  # room around the data, for labels
+
+
+class Mark(NamedTuple):
+    """A run as the figure draws it; an interval that is missing is a bar of no length."""
+
+    label: str
+    kind: str
+    point: Point
+    energy: tuple[float, float]
+    quality: tuple[float, float]
+    """Interval of the paired change, put around the run's quality: what sampled items leave open
+    between baseline and candidate, not what they leave open for both alike."""
+
+
+def frontier_svg(groups: Sequence[Group]) -> bytes:
+    """The figure as SVG: the same bytes for the same groups."""
+    metadata = {"Date": None, "Creator": "GreenBench", "Title": "Quality against energy per token"}
+    file = io.BytesIO()
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script the font lacks is drawn as boxes; the leaderboard spells it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        frontier_figure(groups).savefig(file, format="svg", metadata=metadata)
+    return file.getvalue()
+
+
+def frontier_figure(groups: Sequence[Group]) -> Figure:
+    """One panel for each of the first groups with a run that has both numbers.
+
+    Without any, a sentence saying so.
+    """
+    drawn = [(group, marks) for group in groups if (marks := _marks(group))][:PANELS]
+    if not drawn:
+        return _nothing()
+    figure = Figure(figsize=(WIDTH_IN, PANEL_IN * len(drawn)), layout="constrained")
+    panels: list[Axes] = list(figure.subplots(len(drawn), 1, squeeze=False)[:, 0])
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for axes, (group, marks) in zip(panels, drawn, strict=True):
+        _panel(axes, group, marks)
+    _legend(figure, panels)
+    figure.draw_without_rendering()  # settles the layout, which the labels must not change again
+    figure.set_layout_engine("none")
+    for axes, (_, marks) in zip(panels, drawn, strict=True):
+        labels = [Label(mark.label, mark.point.energy_j, mark.point.quality) for mark in marks]
+        place_labels(figure, renderer, axes, labels, _obstacles(axes, marks))
+    return figure
+
+
+def _nothing() -> Figure:
+    figure = Figure(figsize=(WIDTH_IN, 1.2))
+    text = "No completed run has both an accuracy and an energy yet."
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
+def _marks(group: Group) -> list[Mark]:
+    return [_mark(row, row.point) for row in group.rows if row.point]
+
+
+def _mark(row: Row, point: Point) -> Mark:
+    member, other, again = KINDS
+    change = bounds(row.change)
+    centre = point.quality - (row.change.value or 0.0)
+    return Mark(
+        label=plain(row.label, 40),
+        kind=again if row.is_baseline else member if row.frontier else other,
+        point=point,
+        energy=bounds(row.energy) or (point.energy_j, point.energy_j),
+        quality=(centre + change[0], centre + change[1])
+        if change
+        else (point.quality, point.quality),
+    )
+
+
+def _panel(axes: Axes, group: Group, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        _draw(axes, mark)
+    _frame(axes, marks)
+    _draw_staircase(axes, [row.point for row in group.rows if row.point and row.frontier])
+    axes.set_title(_title(group), loc="left", fontsize="medium", parse_math=False)
+    axes.set_xlabel(_energy_axis(group), parse_math=False)
+    axes.set_ylabel("quality: items answered right, %")
+
+
+def _title(group: Group) -> str:
+    setting = group.setting
+    tier = f"tier {setting.tier}" + ("" if setting.claims else ": no claims")
+    lines = (f"{setting.model} on {setting.device}", f"{setting.workload}; {tier}")
+    return "\n".join(textwrap.fill(plain(line, 150), 78) for line in lines)
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for all panels: what each shape, and each bar, says."""
+    shown = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    labels = [label for label in (*KINDS, FRONTIER) if label in shown]
+    figure.legend(
+        [shown[label] for label in labels], labels, loc="outside upper center", ncols=len(labels),
+        frameon=False, title=BARS, columnspacing=1.2, handletextpad=0.4,
+    )  # fmt: skip
+
+
+def _energy_axis(group: Group) -> str:
+    if group.setting.measured:
+        return f"J/token, less is better (measured: {plain(group.setting.meter, 60)})"
+    return (
+        "J/token, less is better: ≈ estimated from CPU time, not measured\n"
+        "(how far the estimate may be off as a whole is not shown)"
+    )
+
+
+def _draw(axes: Axes, mark: Mark) -> None:
+    style = KINDS[mark.kind]
+    x, y = mark.point.energy_j, mark.point.quality
+    bar = {"color": style["color"], "linewidth": 1.1, "alpha": 0.7}
+    axes.plot(mark.energy, (y, y), **bar)
+    axes.plot((x, x), mark.quality, **bar)
+    known = axes.get_legend_handles_labels()[1]
+    axes.plot(x, y, linestyle="none", label=None if mark.kind in known else mark.kind, **style)
+
+
+def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Limits with room for labels, and a logarithmic energy axis where the runs lie far apart."""
+    energies = [end for mark in marks for end in (*mark.energy, mark.point.energy_j)]
+    positive = [end for end in energies if end > 0]
+    if positive == energies and max(energies) > LOG_FROM * min(energies):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.margins(x=MARGIN, y=MARGIN)
+    axes.autoscale_view()
+    axes.autoscale(enable=False)
+
+
+def _draw_staircase(axes: Axes, members: Sequence[Point]) -> None:
+    """The frontier, from the bottom under its first member to the right edge beyond its last.
+
+    What lies in its shade is beaten by a member.
+    """
+    steps = staircase(members)
+    bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
+    x = [steps[0].energy_j, *(step.energy_j for step in steps), right]
+    y = [bottom, *(step.quality for step in steps), steps[-1].quality]
+    axes.fill_between(x, y, bottom, color=SKY, alpha=0.13, linewidth=0, zorder=0.5)
+    axes.plot(x, y, color=BLUE, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1.5, label=FRONTIER)
+
+
+def _obstacles(axes: Axes, marks: Sequence[Mark]) -> Obstacles:
+    """Markers, interval bars and the staircase in display coordinates."""
+    solid, lines = [], []
+    for line in axes.get_lines():
+        ends = axes.transData.transform(line.get_xydata())
+        lines += [Bbox([a, b]).padded(2) for a, b in pairwise(ends)]
+    for mark in marks:
+        x, y = axes.transData.transform((mark.point.energy_j, mark.point.quality))
+        solid.append(Bbox.from_extents(x - 8, y - 8, x + 8, y + 8))
+    return Obstacles(solid, [_ordered(box) for box in lines])
+
+
+def _ordered(box: Bbox) -> Bbox:
+    return Bbox.from_extents(box.xmin, box.ymin, box.xmax, box.ymax)

@@ -1,0 +1,245 @@
+"""The results directory: write, read, resume, lock. One record is one file, whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from greenbench.errors import UserError
+from greenbench.records import SCHEMA_VERSION, Record
+
+FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
+POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
+
+
+class Rejected(NamedTuple):
+    """A file that is no record we can read."""
+
+    name: str
+    """The file's name, without its directory."""
+    reason: str
+
+
+class Loaded(NamedTuple):
+    """What `load` found, both in a deterministic order."""
+
+    records: list[Record]
+    rejected: list[Rejected]
+
+
+class Store:
+    """A results directory: ``records/KEY.json`` and ``logs/KEY.log``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records = root / "records"
+
+    def record_path(self, key: str) -> Path:
+        """Where the record of `key` is, or will be."""
+        return self.records / f"{key}.json"
+
+    def log_path(self, key: str) -> Path:
+        """Where the full log of `key` is, or will be."""
+        return self.root / "logs" / f"{key}.log"
+
+    def require_space(self) -> None:
+        """Raise UserError unless a few MiB can be written, before anything is measured in vain."""
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.records) as probe:
+                probe.write(bytes(FREE_BYTES))
+                probe.flush()
+        except OSError as error:
+            raise UserError(
+                f"The results directory {self.root} cannot take {FREE_BYTES >> 20} MiB "
+                f"({error.strerror}): free some space or choose another with results=DIRECTORY."
+            ) from error
+
+    def write(self, record: Record) -> Path:
+        """Write `record` atomically and durably, replacing an earlier one; return its path.
+
+        Raises UserError where that fails; the record is then rescued to the temporary directory.
+        """
+        path, data = self.record_path(record.key), canonical(record)
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data)
+        except OSError as error:
+            advice = _rescue(path, data)
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}): free some space and {advice}."
+            ) from error
+        return path
+
+    def read(self, key: str) -> Record | None:
+        """The record of `key`; null where there is none that can be read."""
+        try:
+            record = Record.model_validate_json(self.record_path(key).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return record if record.key == key else None
+
+    def completed(self, key: str) -> bool:
+        """Whether `key` needs no further run."""
+        record = self.read(key)
+        return record is not None and record.status == "completed"
+
+    @contextmanager
+    def claim(self, key: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the right to run `key`, against every other sweep in this results directory.
+
+        Waits for the present holder, after telling `on_wait` once; look again whether `key` is
+        completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it.
+        """
+        lock = self.root / ".locks" / f"{key}.lock"
+        with _locked(lock, f"Another sweep is running {key}: waiting for it.", on_wait):
+            for abandoned in self.records.glob(f".{key}.*.tmp"):
+                abandoned.unlink(missing_ok=True)
+            yield
+
+
+def canonical(record: Record) -> bytes:
+    """A record as it is stored: the same record gives the same bytes."""
+    document = json.loads(record.model_dump_json())
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def load(paths: Sequence[Path]) -> Loaded:
+    """Read all records from results directories, directories of records, and single files.
+
+    Never fails: what is no record of this schema version, or a copy of one, is listed as rejected.
+    Two runs of one key, as two machines leave them, are both kept.
+    """
+    records: dict[bytes, Record] = {}
+    rejected = []
+    for file in dict.fromkeys(file for path in paths for file in _files(path)):
+        try:
+            data = file.read_bytes()
+            record = Record.model_validate_json(data)
+        except (OSError, ValidationError) as error:
+            rejected.append(Rejected(file.name, _why(error)))
+            continue
+        if records.setdefault(data, record) is not record:
+            rejected.append(Rejected(file.name, "It is a copy of another record."))
+    order = sorted(records, key=lambda data: (records[data].name, records[data].key, data))
+    return Loaded([records[data] for data in order], sorted(rejected))
+
+
+@contextmanager
+def device_lock(device: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold `device` of this machine: two runs at once on one device spoil each other's joules.
+
+    Waits for the present holder, after telling `on_wait` once. A holder that dies lets go.
+    """
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # homes may be shared
+    name = re.sub(r"[^\w.-]", "_", device)
+    waiting = f"Another run is using {device}: waiting for it, lest both measure each other."
+    with _locked(cache_dir() / "locks" / f"{name}-{machine}.lock", waiting, on_wait):
+        yield
+
+
+def cache_dir() -> Path:
+    """Directory for what outlives a results directory; ``GREENBENCH_CACHE`` moves it."""
+    return Path(os.environ.get("GREENBENCH_CACHE") or Path.home() / ".cache" / "greenbench")
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Readers see the old file or the new one, even across a crash of the machine."""
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # some network file systems cannot; the record is in place all the same
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rescue(path: Path, data: bytes) -> str:
+    """Keep a record that cannot be where it belongs; return what the user should do then."""
+    try:
+        rescued = Path(tempfile.gettempdir()) / f"greenbench-{uuid.uuid4().hex}-{path.name}"
+        _write_atomically(rescued, data)
+    except OSError:
+        return "run it again, as its record could be rescued nowhere"
+    return f"move its record there from {rescued}"
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of `path` that should be records; itself, if it is no directory."""
+    if not path.is_dir():
+        return [path]
+    folder = path / "records" if (path / "records").is_dir() else path
+    files = [Path(os.path.realpath(file)) for file in folder.glob("*.json")]
+    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
+
+
+def _why(error: OSError | ValidationError) -> str:
+    """One sentence on why a file is no record, telling nothing of its content."""
+    if isinstance(error, OSError):
+        return f"It cannot be read: {error.strerror}."
+    first, *_ = errors = error.errors(include_url=False)
+    version = next(
+        (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None
+    )
+    if first["type"] == "json_invalid":
+        return "It is not JSON, or was cut short."
+    if isinstance(version, int):
+        return f"It has schema version {version}, not {SCHEMA_VERSION} as this GreenBench."
+    if any(fault["type"] == "missing" and len(fault["loc"]) == 1 for fault in errors):
+        return "It is not a record of GreenBench."
+    place = ".".join(map(str, first["loc"])) or "its top"
+    return f"It breaks the record's schema at {place[:80]!r}: {first['msg']}."
+
+
+@contextmanager
+def _locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(path, poll_interval=POLL_S)
+    if not _acquire(lock, timeout_s=0):
+        on_wait(waiting)
+        _acquire(lock, timeout_s=-1)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, timeout_s: float) -> bool:
+    """Whether `lock` was had in time; a negative time is for ever. Raises UserError."""
+    path = Path(lock.lock_file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=timeout_s)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise UserError(
+            f"The lock file {path} cannot be made ({error.strerror}): free some space there or "
+            "choose another directory."
+        ) from error
+    return True

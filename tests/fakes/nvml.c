@@ -1,0 +1,350 @@
+/* A libnvidia-ml.so.1 without a GPU: GPUs that do what a script says, for the real pynvml.
+ *
+ * The script is the file named in FAKE_NVML, read when nvmlInit finds no one using the library.
+ * One "key value..." per line; "device UUID" starts a GPU and later lines describe it:
+ *
+ *   name TEXT            power W [T W]...      W watts from the start, then W from second T on
+ *   square PERIOD DUTY HIGH LOW                instead of power: a square wave
+ *   tick S               period of the energy counter
+ *   sample PERIOD WINDOW period of the power sensor, and how much of it the sensor looks at
+ *   gain G               the energy counter reports G times the truth
+ *   sensor_gain G        so does the power sensor
+ *   start_mj N           the counter's first value
+ *   counter ok|unsupported|module              "module": it includes module_extra
+ *   stall_at T           the counter stops        reset_at T   it starts again at 0
+ *   lost_at T            every call says GPU_IS_LOST from then on
+ *   field ok|unsupported power fields (185, 186)  usage ok|unsupported  nvmlDeviceGetPowerUsage
+ *   module_extra W       what the module draws beside the GPU; MODULE scope exists with it only
+ *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS]
+ *   utilization PERCENT  process PID BYTES     processes_at T   they appear at T
+ *   mig 0|1              mig_uuid MIG-UUID     virtualization N
+ *   limit W MIN MAX      setters ok|denied
+ *
+ * Time is CLOCK_MONOTONIC since nvmlInit, or what fake_nvml_time() last set.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_DEVICES 8
+#define MAX_STEPS 32
+#define MAX_PROCESSES 8
+
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
+       NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15, UNKNOWN = 999 };
+enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186 };
+enum { SCOPE_GPU = 0, SCOPE_MODULE = 1 };
+
+typedef struct {
+    char uuid[96], name[96], mig_uuid[96];
+    int steps;
+    double step_s[MAX_STEPS], step_w[MAX_STEPS];
+    double period_s, duty, high_w, low_w;
+    double tick_s, sample_period_s, sample_window_s, gain, sensor_gain;
+    unsigned long long start_mj;
+    int counter_unsupported, counter_module, field_unsupported, usage_unsupported, denied;
+    double stall_at, reset_at, lost_at, module_extra_w;
+    double temperature_c, temperature_slope;
+    unsigned sm_mhz, mem_mhz, later_sm_mhz, later_mem_mhz, utilization;
+    double clocks_at, throttle_at, processes_at;
+    unsigned long long throttle, later_throttle;
+    int processes;
+    unsigned pids[MAX_PROCESSES];
+    unsigned long long bytes[MAX_PROCESSES];
+    unsigned mig;
+    unsigned long long virtualization;
+    unsigned limit_mw, min_mw, max_mw, locked_min_mhz, locked_max_mhz;
+} Device;
+
+typedef struct { unsigned pid; unsigned long long bytes; unsigned gpu, compute; } Process;
+typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; } Value;
+typedef struct {
+    uint32_t field, scope;
+    int64_t timestamp_us, latency_us;
+    uint32_t type, result;
+    Value value;
+} Field;
+
+static Device devices[MAX_DEVICES];
+static int count, users;
+static double origin_s, virtual_s = -1;
+
+void fake_nvml_time(double seconds) { virtual_s = seconds; }
+
+static double wall_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static double now_s(void) { return virtual_s >= 0 ? virtual_s : wall_s() - origin_s; }
+
+/* ---- the script ---- */
+
+static void device_defaults(Device *d, const char *uuid) {
+    memset(d, 0, sizeof *d);
+    snprintf(d->uuid, sizeof d->uuid, "%s", uuid);
+    snprintf(d->name, sizeof d->name, "NVIDIA H100 80GB HBM3");
+    d->tick_s = 0.1, d->sample_period_s = 0.02, d->sample_window_s = 0.02;
+    d->gain = d->sensor_gain = 1;
+    d->stall_at = d->reset_at = d->lost_at = d->clocks_at = d->throttle_at = INFINITY;
+    d->temperature_c = 40, d->sm_mhz = 1980, d->mem_mhz = 2619, d->utilization = 90;
+    d->limit_mw = d->max_mw = 700000, d->min_mw = 200000;
+}
+
+static void read_power(Device *d, char *values) {
+    char *next = strtok(values, " ");
+    for (d->steps = 0; next && d->steps < MAX_STEPS; next = strtok(NULL, " ")) {
+        if (d->steps == 0) d->step_s[0] = 0;
+        else { d->step_s[d->steps] = atof(next); next = strtok(NULL, " "); }
+        d->step_w[d->steps++] = atof(next);
+    }
+}
+
+static int is(const char *text, const char *word) { return strcmp(text, word) == 0; }
+
+static int read_numbers(Device *d, const char *key, const char *v) {
+    if (is(key, "square")) sscanf(v, "%lf %lf %lf %lf", &d->period_s, &d->duty, &d->high_w, &d->low_w);
+    else if (is(key, "tick")) d->tick_s = atof(v);
+    else if (is(key, "sample")) sscanf(v, "%lf %lf", &d->sample_period_s, &d->sample_window_s);
+    else if (is(key, "gain")) d->gain = atof(v);
+    else if (is(key, "sensor_gain")) d->sensor_gain = atof(v);
+    else if (is(key, "start_mj")) d->start_mj = strtoull(v, NULL, 10);
+    else if (is(key, "stall_at")) d->stall_at = atof(v);
+    else if (is(key, "reset_at")) d->reset_at = atof(v);
+    else if (is(key, "lost_at")) d->lost_at = atof(v);
+    else if (is(key, "module_extra")) d->module_extra_w = atof(v);
+    else if (is(key, "temperature")) sscanf(v, "%lf %lf", &d->temperature_c, &d->temperature_slope);
+    else if (is(key, "clocks")) sscanf(v, "%u %u %lf %u %u", &d->sm_mhz, &d->mem_mhz, &d->clocks_at, &d->later_sm_mhz, &d->later_mem_mhz);
+    else if (is(key, "throttle")) sscanf(v, "%llu %lf %llu", &d->throttle, &d->throttle_at, &d->later_throttle);
+    else if (is(key, "utilization")) d->utilization = (unsigned)atoi(v);
+    else if (is(key, "processes_at")) d->processes_at = atof(v);
+    else if (is(key, "mig")) d->mig = (unsigned)atoi(v);
+    else if (is(key, "virtualization")) d->virtualization = strtoull(v, NULL, 10);
+    else return 0;
+    return 1;
+}
+
+static int read_words(Device *d, const char *key, char *v) {
+    if (is(key, "name")) snprintf(d->name, sizeof d->name, "%s", v);
+    else if (is(key, "power")) read_power(d, v);
+    else if (is(key, "counter")) d->counter_unsupported = is(v, "unsupported"), d->counter_module = is(v, "module");
+    else if (is(key, "field")) d->field_unsupported = is(v, "unsupported");
+    else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
+    else if (is(key, "setters")) d->denied = is(v, "denied");
+    else if (is(key, "mig_uuid")) snprintf(d->mig_uuid, sizeof d->mig_uuid, "%s", v);
+    else if (is(key, "process")) {
+        sscanf(v, "%u %llu", &d->pids[d->processes], &d->bytes[d->processes]);
+        d->processes++;
+    } else if (is(key, "limit")) {
+        double limit, low, high;
+        sscanf(v, "%lf %lf %lf", &limit, &low, &high);
+        d->limit_mw = (unsigned)(1000 * limit), d->min_mw = (unsigned)(1000 * low), d->max_mw = (unsigned)(1000 * high);
+    } else return 0;
+    return 1;
+}
+
+static int read_script(void) {
+    const char *path = getenv("FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char line[1024];
+    count = 0;
+    if (!file) return UNKNOWN;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        char *value = strchr(line, ' ');
+        if (!value) continue;
+        *value++ = 0;
+        if (is(line, "device")) device_defaults(&devices[count++], value);
+        else if (!count || !(read_numbers(&devices[count - 1], line, value) ||
+                             read_words(&devices[count - 1], line, value))) {
+            fprintf(stderr, "fake NVML: unknown key %s\n", line);
+            abort();
+        }
+    }
+    fclose(file);
+    return SUCCESS;
+}
+
+/* ---- physics: true power, its integral, and what counter and sensor make of them ---- */
+
+static double joules(const Device *d, double t) {
+    double sum = 0;
+    if (t <= 0) return 0;
+    if (d->period_s > 0) {
+        double whole = floor(t / d->period_s), rest = t - whole * d->period_s, on = d->duty * d->period_s;
+        sum = whole * (on * d->high_w + (d->period_s - on) * d->low_w);
+        return sum + fmin(rest, on) * d->high_w + fmax(0, rest - on) * d->low_w;
+    }
+    for (int i = 0; i < d->steps && d->step_s[i] < t; i++) {
+        double end = i + 1 < d->steps ? fmin(t, d->step_s[i + 1]) : t;
+        sum += d->step_w[i] * (end - d->step_s[i]);
+    }
+    return sum;
+}
+
+static double mean_w(const Device *d, double start, double end) {
+    return (joules(d, end) - joules(d, start)) / (end - start);
+}
+
+static double floor_to(double t, double period) { return period * floor(t / period + 1e-9); }
+
+static unsigned long long counter_mj(const Device *d) {
+    double t = floor_to(fmin(now_s(), d->stall_at), d->tick_s);
+    double from = t >= d->reset_at ? d->reset_at : 0;
+    double j = joules(d, t) - joules(d, from);
+    if (d->counter_module) j += d->module_extra_w * (t - from);
+    return (from > 0 ? 0 : d->start_mj) + (unsigned long long)(1000 * d->gain * j);
+}
+
+static double sensor_w(const Device *d, double period, double window) {
+    double t = floor_to(now_s(), period);
+    double w = t >= window ? mean_w(d, t - window, t) : mean_w(d, 0, window);
+    return d->sensor_gain * w;
+}
+
+/* ---- NVML ---- */
+
+#define DEVICE(handle)                                       \
+    Device *d = handle;                                      \
+    if (!users) return UNINITIALIZED;                        \
+    if (d < devices || d >= devices + count) return INVALID_ARGUMENT; \
+    if (now_s() >= d->lost_at) return GPU_IS_LOST;
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    if (users++) return SUCCESS;
+    origin_s = wall_s();
+    int result = read_script();
+    if (result) users--;
+    return result;
+}
+
+int nvmlShutdown(void) { return users ? (users--, SUCCESS) : UNINITIALIZED; }
+
+const char *nvmlErrorString(int code) { return code == GPU_IS_LOST ? "GPU is lost" : "fake error"; }
+
+int nvmlSystemGetDriverVersion(char *text, unsigned size) {
+    return snprintf(text, size, "580.95.05") < (int)size ? SUCCESS : INSUFFICIENT_SIZE;
+}
+
+int nvmlDeviceGetCount_v2(unsigned *n) { return *n = (unsigned)count, users ? SUCCESS : UNINITIALIZED; }
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    if (index >= (unsigned)count) return INVALID_ARGUMENT;
+    *handle = &devices[index];
+    return now_s() >= devices[index].lost_at ? GPU_IS_LOST : SUCCESS;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    for (int i = 0; i < count; i++)
+        if (is(uuid, devices[i].uuid) || is(uuid, devices[i].mig_uuid))
+            return *handle = &devices[i], SUCCESS;
+    return NOT_FOUND;
+}
+
+int nvmlDeviceGetUUID(void *h, char *text, unsigned size) { DEVICE(h) return snprintf(text, size, "%s", d->uuid), SUCCESS; }
+
+int nvmlDeviceGetName(void *h, char *text, unsigned size) { DEVICE(h) return snprintf(text, size, "%s", d->name), SUCCESS; }
+
+int nvmlDeviceGetTotalEnergyConsumption(void *h, unsigned long long *mj) {
+    DEVICE(h)
+    if (d->counter_unsupported) return NOT_SUPPORTED;
+    return *mj = counter_mj(d), SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(void *h, unsigned *mw) {
+    DEVICE(h)
+    if (d->usage_unsupported) return NOT_SUPPORTED;
+    return *mw = (unsigned)lround(1000 * sensor_w(d, d->sample_period_s, 1.0)), SUCCESS;
+}
+
+static int power_field(const Device *d, Field *f) {
+    if (d->field_unsupported || f->scope > SCOPE_MODULE) return NOT_SUPPORTED;
+    if (f->scope == SCOPE_MODULE && !d->module_extra_w) return NOT_SUPPORTED;
+    double window = f->field == FIELD_POWER_AVERAGE ? 1.0 : d->sample_window_s;
+    double w = sensor_w(d, d->sample_period_s, window) + (f->scope == SCOPE_MODULE ? d->module_extra_w : 0);
+    return f->type = 1, f->value.ui = (unsigned)lround(1000 * w), SUCCESS;
+}
+
+static int energy_field(const Device *d, Field *f) {
+    if (d->counter_unsupported) return NOT_SUPPORTED;
+    if (f->scope == SCOPE_MODULE && !d->counter_module) return NOT_SUPPORTED;
+    return f->type = 3, f->value.ull = counter_mj(d), SUCCESS;
+}
+
+int nvmlDeviceGetFieldValues(void *h, int n, Field *fields) {
+    DEVICE(h)
+    for (Field *f = fields; f < fields + n; f++) {
+        f->timestamp_us = (int64_t)(1e6 * floor_to(now_s(), d->sample_period_s));
+        if (f->field == FIELD_POWER_AVERAGE || f->field == FIELD_POWER_INSTANT) f->result = (uint32_t)power_field(d, f);
+        else f->result = f->field == FIELD_ENERGY ? (uint32_t)energy_field(d, f) : NOT_SUPPORTED;
+    }
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTemperature(void *h, int sensor, unsigned *c) {
+    DEVICE(h)
+    return *c = (unsigned)lround(d->temperature_c + d->temperature_slope * now_s()), sensor ? INVALID_ARGUMENT : SUCCESS;
+}
+
+int nvmlDeviceGetClockInfo(void *h, int type, unsigned *mhz) {
+    DEVICE(h)
+    int later = now_s() >= d->clocks_at, memory = type == 2;
+    unsigned sm = later ? d->later_sm_mhz : d->sm_mhz;
+    if (d->locked_max_mhz && sm > d->locked_max_mhz) sm = d->locked_max_mhz;
+    return *mhz = memory ? (later ? d->later_mem_mhz : d->mem_mhz) : sm, SUCCESS;
+}
+
+int nvmlDeviceGetCurrentClocksEventReasons(void *h, unsigned long long *bits) {
+    DEVICE(h)
+    return *bits = now_s() >= d->throttle_at ? d->later_throttle : d->throttle, SUCCESS;
+}
+
+int nvmlDeviceGetUtilizationRates(void *h, unsigned *gpu_and_memory) {
+    DEVICE(h)
+    return gpu_and_memory[0] = d->utilization, gpu_and_memory[1] = d->utilization / 2, SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *h, unsigned *n, Process *list) {
+    DEVICE(h)
+    unsigned there = now_s() >= d->processes_at ? (unsigned)d->processes : 0, room = *n;
+    *n = there;
+    if (room < there) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < there; i++) list[i] = (Process){d->pids[i], d->bytes[i], ~0u, ~0u};
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(void *h, unsigned *current, unsigned *pending) { DEVICE(h) return *current = *pending = d->mig, SUCCESS; }
+
+int nvmlDeviceGetVirtualizationMode(void *h, unsigned long long *mode) { DEVICE(h) return *mode = d->virtualization, SUCCESS; }
+
+int nvmlDeviceGetPowerManagementLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->limit_mw, SUCCESS; }
+
+int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->limit_mw, SUCCESS; }
+
+int nvmlDeviceGetPowerManagementLimitConstraints(void *h, unsigned *low, unsigned *high) {
+    DEVICE(h)
+    return *low = d->min_mw, *high = d->max_mw, SUCCESS;
+}
+
+int nvmlDeviceSetPowerManagementLimit(void *h, unsigned mw) {
+    DEVICE(h)
+    if (d->denied) return NO_PERMISSION;
+    if (mw < d->min_mw || mw > d->max_mw) return INVALID_ARGUMENT;
+    return d->limit_mw = mw, SUCCESS;
+}
+
+int nvmlDeviceSetGpuLockedClocks(void *h, unsigned low, unsigned high) {
+    DEVICE(h)
+    if (d->denied) return NO_PERMISSION;
+    return d->locked_min_mhz = low, d->locked_max_mhz = high, SUCCESS;
+}
+
+int nvmlDeviceResetGpuLockedClocks(void *h) {
+    DEVICE(h)
+    return d->denied ? NO_PERMISSION : (d->locked_min_mhz = d->locked_max_mhz = 0, SUCCESS);
+}

@@ -1,0 +1,117 @@
+"""Which meters a run gets, and why not the others."""
+
+import pytest
+from moved_clock import MovedClock
+
+from greenbench import meters
+from greenbench.meters import open_meters
+from greenbench.meters.nvml import NvmlCounter
+from greenbench.meters.power import NvmlPower
+from greenbench.meters.rapl import RaplCounter
+from greenbench.specs import MeterName, MeterSpec
+
+GPU = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
+ALL = MeterSpec(order=[MeterName.nvml, MeterName.rapl, MeterName.estimate])
+ESTIMATE_FIRST = MeterSpec(order=[MeterName.estimate, MeterName.rapl, MeterName.nvml])
+
+
+@pytest.fixture
+def powercap(tmp_path, monkeypatch):
+    """A machine with RAPL: a package at 100 W and, if asked, its memory at 10 W."""
+    clock = MovedClock()
+    root = tmp_path / "powercap"
+
+    def zone(id, name, watts):
+        (root / id).mkdir(parents=True)
+        (root / id / "name").write_text(name)
+        (root / id / "max_energy_range_uj").write_text("262143328850")
+        write = (root / id / "energy_uj").write_text
+        clock.listeners.append(lambda now_s: write(str(int(1e6 * watts * now_s))))
+        clock.sleep(0)
+
+    def attach(dram):
+        zone("intel-rapl:0", "package-0", 100)
+        if dram:
+            zone("intel-rapl:0:0", "dram", 10)
+        monkeypatch.setattr(
+            meters, "RaplCounter", lambda boundary: RaplCounter(boundary, root, clock)
+        )
+
+    return attach
+
+
+@pytest.fixture
+def gpu(fake_nvml, monkeypatch):
+    """A machine with one GPU at 300 W."""
+
+    def attach(more=""):
+        clock = fake_nvml(f"device {GPU}\npower 300\n{more}")
+        monkeypatch.setattr(meters, "NvmlCounter", lambda uuids: NvmlCounter(uuids, clock))
+        monkeypatch.setattr(meters, "NvmlPower", lambda uuids: NvmlPower(uuids, clock))
+
+    return attach
+
+
+@pytest.fixture
+def no_powercap(tmp_path, monkeypatch):
+    monkeypatch.setattr(meters, "RaplCounter", lambda boundary: RaplCounter(boundary, tmp_path))
+
+
+def names(opened):
+    return [meter.name for meter in opened.meters]
+
+
+@pytest.mark.parametrize("spec", [ALL, ESTIMATE_FIRST])
+def test_on_a_cpu_rapl_comes_before_any_estimate(powercap, spec):
+    powercap(dram=True)
+    with open_meters(spec, []) as opened:
+        assert names(opened) == ["rapl", "rapl_dram"]
+        assert set(opened.refused) == {"nvml"}
+        assert opened.notes == {}
+
+
+def test_memory_without_a_counter_is_said_to_have_none(powercap):
+    powercap(dram=False)
+    with open_meters(ALL, []) as opened:
+        assert names(opened) == ["rapl"]
+        assert "no dram counter" in opened.refused["rapl_dram"]
+
+
+def test_an_estimate_answers_where_nothing_measures(no_powercap):
+    with open_meters(ALL, []) as opened:
+        assert names(opened) == ["estimate"]
+        assert opened.primary.provenance == "estimated:model"
+        assert set(opened.refused) == {"nvml", "rapl"}
+        assert "assumed" in opened.notes["estimate"]
+
+
+def test_on_a_gpu_nvml_leads_and_rapl_follows(gpu, powercap):
+    gpu()
+    powercap(dram=False)
+    with open_meters(ESTIMATE_FIRST, [GPU]) as opened:
+        assert names(opened) == ["nvml", "nvml_power", "rapl"]
+        assert [meter.boundary for meter in opened.meters] == ["gpu", "gpu", "cpu_package"]
+
+
+def test_sampled_power_leads_where_there_is_no_counter(gpu, powercap):
+    gpu("counter unsupported\n")
+    powercap(dram=False)
+    with open_meters(ALL, [GPU]) as opened:
+        assert names(opened) == ["nvml_power", "rapl"]
+        assert "does not report its energy" in opened.refused["nvml"]
+
+
+def test_nothing_but_nvml_answers_for_a_gpu(gpu, powercap):
+    gpu("mig 1\n")
+    powercap(dram=False)
+    with open_meters(ALL, [GPU]) as opened:
+        assert opened.meters == []
+        assert opened.primary is None
+        assert set(opened.refused) == {"nvml", "rapl", "estimate"}
+        assert "MIG mode" in opened.refused["nvml"]
+        assert "nothing counts the GPU" in opened.refused["rapl"]
+
+
+def test_a_given_tdp_reaches_the_estimate(no_powercap):
+    with open_meters(MeterSpec(order=[MeterName.estimate], cpu_tdp_w=123.0), []) as opened:
+        assert "123 W" in opened.notes["estimate"]

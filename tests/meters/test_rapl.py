@@ -1,0 +1,225 @@
+"""RAPL, on powercap trees written to disk, whose counters follow the clock."""
+
+import math
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from moved_clock import MovedClock
+
+from greenbench.meters import rapl
+from greenbench.meters.counter import Lost, Unavailable, codes, span
+
+RANGE_UJ = 262_143_328_850
+
+
+class Tree:
+    """A powercap tree; each zone draws constant watts, in steps of a millisecond."""
+
+    def __init__(self, root):
+        self.root = root
+        self.zones = {}
+        self.clock = MovedClock(self.write)
+
+    def zone(self, id, name, watts, start_j=0.0, range_uj=RANGE_UJ):
+        path = self.root / id
+        path.mkdir(parents=True)
+        (path / "name").write_text(name + "\n")
+        (path / "max_energy_range_uj").write_text(f"{range_uj}\n")
+        self.zones[id] = (watts, start_j, range_uj)
+        self.write(self.clock.now_s)
+        return self
+
+    def write(self, now_s):
+        for id, (watts, start_j, range_uj) in self.zones.items():
+            energy_uj = 1e6 * (start_j + watts * math.floor(1000 * now_s) / 1000)
+            write_whole(self.root / id / "energy_uj", f"{int(energy_uj) % range_uj}\n")
+
+    def open(self, boundary="cpu_package"):
+        return rapl.RaplCounter(boundary, self.root, self.clock)
+
+
+def write_whole(path, text):
+    """A counter is never half written: the meter's own thread may read at any moment."""
+    spare = path.with_suffix(".new")
+    spare.write_text(text)
+    spare.replace(path)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "intel-rapl").mkdir()
+    return Tree(tmp_path)
+
+
+def joules(meter, clock, seconds):
+    start = meter.read()
+    clock.sleep(seconds)
+    end = meter.read()
+    return end.energy_j - start.energy_j, codes(start, end)
+
+
+def intel(tree):
+    return (
+        tree.zone("intel-rapl:0", "package-0", 100, start_j=1000)
+        .zone("intel-rapl:0:0", "core", 60)
+        .zone("intel-rapl:0:1", "uncore", 5)
+        .zone("intel-rapl:0:2", "dram", 20)
+        .zone("intel-rapl:1", "package-1", 150, start_j=5000)
+        .zone("intel-rapl:1:0", "dram", 30)
+        .zone("intel-rapl:2", "psys", 400)
+        .zone("intel-rapl-mmio:0", "package-0", 100, start_j=77)
+    )
+
+
+def test_packages_are_summed_without_what_contains_or_repeats_them(tree):
+    meter = intel(tree).open()
+    assert [zone.id for zone in meter.zones] == ["intel-rapl:0", "intel-rapl:1"]
+    assert joules(meter, tree.clock, 10) == (pytest.approx(2500), [])
+    spanned = span(meter, meter.read(), meter.read(), 0.0)
+    assert (spanned.meter, spanned.boundary) == ("rapl", "cpu_package")
+    assert spanned.provenance == "measured:counter:rapl"
+    assert 0 < spanned.tick_s < 0.005
+
+
+def test_dram_is_a_boundary_of_its_own(tree):
+    meter = intel(tree).open("dram")
+    assert (meter.name, meter.boundary) == ("rapl_dram", "dram")
+    assert joules(meter, tree.clock, 10) == (pytest.approx(500), [])
+
+
+def test_amd_has_packages_and_no_dram(tree):
+    tree.zone("intel-rapl:0", "package-0", 90).zone("intel-rapl:0:0", "core", 3)
+    assert joules(tree.open(), tree.clock, 10)[0] == pytest.approx(900)
+    with pytest.raises(Unavailable, match="no dram counter"):
+        tree.open("dram")
+
+
+def test_dies_that_mirror_one_counter_count_once(tree):
+    for die in range(4):
+        tree.zone(f"intel-rapl:{die}", f"package-0-die-{die}", 68, start_j=500)
+    meter = tree.open()
+    assert len(meter.zones) == 1
+    assert joules(meter, tree.clock, 10)[0] == pytest.approx(680)
+
+
+def test_dies_with_counters_of_their_own_are_summed(tree):
+    for die in range(2):
+        tree.zone(f"intel-rapl:{die}", f"package-0-die-{die}", 68, start_j=500 + die)
+    assert joules(tree.open(), tree.clock, 10)[0] == pytest.approx(1360)
+
+
+def test_a_wrap_is_counted_through(tree):
+    tree.zone("intel-rapl:0", "package-0", 100, start_j=65_000, range_uj=65_532_610_987)
+    meter = tree.open()
+    assert joules(meter, tree.clock, 4) == (pytest.approx(400, rel=1e-3), [])
+    before_uj = meter.zones[0].read_uj()
+    assert joules(meter, tree.clock, 4) == (pytest.approx(400, rel=1e-3), [])
+    assert meter.zones[0].read_uj() < before_uj
+
+
+def test_a_counter_that_starts_again_is_no_wrap(tree):
+    tree.zone("intel-rapl:0", "package-0", 100, start_j=1000)
+    meter = tree.open()
+    start = meter.read()
+    tree.zones["intel-rapl:0"] = (100, -100 * tree.clock.now_s, RANGE_UJ)
+    tree.clock.sleep(2)
+    end = meter.read()
+    assert codes(start, end) == ["counter_reset"]
+    assert end.energy_j - start.energy_j == pytest.approx(200, rel=0.01)
+
+
+def test_a_counter_that_stops_is_said_to_have_stopped(tree):
+    tree.zone("intel-rapl:0", "package-0", 100)
+    meter = tree.open()
+    tree.zones.clear()
+    assert joules(meter, tree.clock, 10) == (0, ["counter_stalled"])
+
+
+def test_wraps_between_two_readings_are_seen_by_the_meter_itself(tree):
+    """Real time: the counter wraps every second, the meter's thread reads every 50 ms."""
+    tree.zone("intel-rapl:0", "package-0", 200, range_uj=200_000_000)
+    path = tree.root / "intel-rapl:0" / "energy_uj"
+    stop = threading.Event()
+
+    def draw():
+        while not stop.wait(0.0005):
+            write_whole(path, f"{int(200e6 * time.monotonic()) % 200_000_000}\n")
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        meter = rapl.RaplCounter("cpu_package", tree.root)
+        start = meter.read()
+        time.sleep(2.5)
+        end = meter.read()
+        meter.close()
+    finally:
+        stop.set()
+        thread.join()
+    elapsed_s = end.time_s - start.time_s
+    assert end.energy_j - start.energy_j == pytest.approx(200 * elapsed_s, rel=0.05)
+
+
+def test_a_constant_counter_is_unavailable(tree):
+    tree.zone("intel-rapl:0", "package-0", 0, start_j=262)
+    with pytest.raises(Unavailable, match="does not move"):
+        tree.open()
+
+
+def test_no_counter_is_unavailable(tree):
+    with pytest.raises(Unavailable, match="no RAPL package counter"):
+        tree.open()
+    tree.root = tree.root / "nowhere"
+    with pytest.raises(Unavailable, match="no RAPL package counter"):
+        tree.open()
+
+
+def deny(monkeypatch, *ids):
+    """Permission as a user without root sees it; the tests may run as root."""
+    read_text, access = Path.read_text, rapl.os.access
+
+    def denied(path):
+        return Path(path).name == "energy_uj" and Path(path).parent.name in ids
+
+    def reading(path, *args, **options):
+        if denied(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", reading)
+    monkeypatch.setattr(
+        rapl.os, "access", lambda path, mode: not denied(path) and access(path, mode)
+    )
+
+
+def test_without_permission_the_sentence_names_the_file_and_the_remedy(tree, monkeypatch):
+    intel(tree)
+    deny(monkeypatch, "intel-rapl:1")
+    with pytest.raises(Unavailable, match=r"intel-rapl:1/energy_uj .*root only.*sudo chmod a\+r"):
+        tree.open()
+
+
+def test_a_duplicate_that_can_be_read_stands_in(tree, monkeypatch):
+    tree.zone("intel-rapl:0", "package-0", 100).zone("intel-rapl-mmio:0", "package-0", 100)
+    deny(monkeypatch, "intel-rapl:0")
+    meter = tree.open()
+    assert [zone.id for zone in meter.zones] == ["intel-rapl-mmio:0"]
+    assert joules(meter, tree.clock, 10)[0] == pytest.approx(1000)
+
+
+def test_a_zone_that_cannot_be_read_at_all_is_unavailable(tree):
+    tree.zone("intel-rapl:0", "package-0", 100)
+    (tree.root / "intel-rapl:0" / "energy_uj").unlink()
+    (tree.root / "intel-rapl:0" / "energy_uj").mkdir()
+    tree.zones.clear()
+    with pytest.raises(Unavailable, match=r"intel-rapl:0 cannot be read"):
+        tree.open()
+
+
+def test_a_tree_that_vanishes_mid_run_is_said_to_be_lost(tree):
+    meter = tree.zone("intel-rapl:0", "package-0", 100).open()
+    (tree.root / "intel-rapl:0" / "energy_uj").unlink()
+    with pytest.raises(Lost, match="can no longer be read"):
+        meter.read()

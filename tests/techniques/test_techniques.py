@@ -1,0 +1,167 @@
+"""Every technique, found by discovery, really changes the model and keeps what it promises."""
+
+import copy
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from greenbench import models
+from greenbench.config import options, plan
+from greenbench.errors import Unsupported, UserError
+from greenbench.machine import Machine
+from greenbench.techniques import Preparation, Technique, check_order, discover
+from greenbench.techniques.prune_depth import PruneDepth, block_influence, keep_blocks
+
+CPU = Machine("cpu", "some CPU", 1 << 34)
+OPTIONS = [option for option in options("technique") if option != "none"]
+
+
+class Letters:
+    """A tokenizer of 254 symbols for the tiny model."""
+
+    def __call__(self, text, return_tensors="pt", truncation=True, max_length=64):
+        return {"input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text][:max_length]])}
+
+
+def preparation():
+    return Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 8, "hgfedcba" * 8])
+
+
+def stack(option):
+    return list(plan([f"technique={option}"], multirun=False)[0].spec.technique.values())
+
+
+def total(model):
+    return sum(models.storage_bytes(model).values())
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_technique_runs_and_states_itself(option, tiny):
+    (technique,) = stack(option)
+    technique.check(CPU)
+    if option == "prune_depth":  # a tenth of the tiny model's 4 blocks is none
+        technique = replace(technique, fraction=0.25)
+    promise, before = technique.promise(tiny), total(tiny)
+    model = technique.apply(tiny, preparation())
+    ids = torch.randint(2, 256, (2, 16))
+    out = model.generate(ids, max_new_tokens=4, min_new_tokens=4, do_sample=False, pad_token_id=0)
+    assert out.shape == (2, 20)
+    assert promise.note
+    assert technique.summary
+    # A block's scales weigh more in a model this small than in a real one, hence the tolerance.
+    assert total(model) / before == pytest.approx(promise.bytes_ratio, abs=0.03)
+
+
+def test_every_option_names_a_discovered_technique():
+    assert {t.name for option in OPTIONS for t in stack(option)} <= set(discover())
+
+
+def test_labels_show_the_knobs_that_were_turned():
+    assert stack("int8_bnb")[0].label() == "int8_bnb"
+    assert stack("fp32")[0].label() == "dtype(float32)"
+    assert PruneDepth(fraction=0.3).label() == "prune_depth(0.3)"
+
+
+@pytest.mark.parametrize("option", ["int8_bnb", "int4_bnb"])
+def test_quantized_logits_stay_near_and_the_head_stays_plain(option, tiny):
+    ids = torch.randint(2, 256, (1, 32))
+    model = stack(option)[0].apply(copy.deepcopy(tiny), preparation())
+    with torch.inference_mode():
+        there, here = tiny(ids).logits, model(ids).logits
+    assert torch.nn.functional.cosine_similarity(there, here, dim=-1).min() > 0.9
+    assert not torch.equal(there, here)
+    assert type(model.lm_head) is torch.nn.Linear
+
+
+def test_dtype_casts_weights_and_gives_its_bytes_back(tiny):
+    model = stack("bf16")[0].apply(tiny, preparation())
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+class Scale(torch.nn.Module):
+    """A block that turns every hidden state by a known angle in its first two dimensions."""
+
+    def __init__(self, angle):
+        super().__init__()
+        self.angle = torch.tensor(angle)
+
+    def forward(self, hidden):
+        cos, sin = torch.cos(self.angle), torch.sin(self.angle)
+        first, second = hidden[..., 0], hidden[..., 1]
+        return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1)
+
+
+def test_block_influence_is_one_minus_the_cosine():
+    """ShortGPT, eq. 1, where the cosine is known: a rotation by an angle."""
+    angles = [0.1, 0.7, 0.3]
+    blocks = torch.nn.ModuleList(map(Scale, angles))
+
+    def model(batch, use_cache):
+        hidden = torch.nn.functional.one_hot(batch % 2, 2).float()
+        for block in blocks:
+            hidden = block(hidden)
+
+    found = block_influence(model, blocks, [torch.arange(10)[None], torch.arange(3)[None]])
+    assert found == pytest.approx([1 - float(torch.cos(torch.tensor(a))) for a in angles], abs=1e-6)
+
+
+def test_a_block_that_does_nothing_goes_first(tiny):
+    with torch.no_grad():  # block 2 adds nothing to the residual stream
+        tiny.model.layers[2].self_attn.o_proj.weight.zero_()
+        tiny.model.layers[2].mlp.down_proj.weight.zero_()
+    ids = torch.randint(2, 256, (2, 24))
+    with torch.inference_mode():
+        before = tiny(ids).logits
+    work = preparation()
+    model = PruneDepth(fraction=0.25).apply(tiny, work)
+    assert work.details["dropped_blocks"] == [2]
+    assert len(model.model.layers) == model.config.num_hidden_layers == 3
+    with torch.inference_mode():
+        assert torch.allclose(model(ids).logits, before, atol=1e-5)
+
+
+def test_after_pruning_the_cache_gives_what_no_cache_gives(tiny):
+    keep_blocks(tiny, [0, 3])
+    ids = torch.randint(2, 256, (1, 10))
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    assert torch.equal(
+        tiny.generate(ids, use_cache=True, **options), tiny.generate(ids, use_cache=False, **options)
+    )
+
+
+def test_a_pruned_model_is_saved_and_reloaded_as_it_is(tiny, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    keep_blocks(tiny, [0, 1, 3])
+    tiny.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    ids = torch.randint(2, 256, (1, 10))
+    with torch.inference_mode():
+        assert torch.allclose(again(ids).logits, tiny(ids).logits, atol=1e-5)
+
+
+def test_what_a_shallow_model_cannot_lose_is_one_sentence(tiny):
+    with pytest.raises(UserError, match=r"drops 0 of 4 blocks"):
+        PruneDepth(fraction=0.01).promise(tiny)
+
+
+def test_an_order_that_cannot_work_is_refused():
+    with pytest.raises(UserError, match="put int4_bnb first"):
+        check_order([*stack("int8_bnb"), *stack("int4_bnb")])
+    check_order([*stack("int8_bnb"), *stack("prune_depth")])
+
+
+def test_an_old_gpu_is_refused_in_one_sentence():
+    old = Machine("cuda", "Tesla K80", 1 << 34, capability=(3, 7), uuids=("GPU-0",))
+    with pytest.raises(Unsupported, match=r"compute capability 6.0.*3\.7"):
+        stack("int8_bnb")[0].check(old)
+
+
+def test_a_subclass_anywhere_is_discovered():
+    @dataclass(frozen=True)
+    class Elsewhere(Technique):
+        name = "elsewhere"
+        summary = "a technique from outside the package"
+
+    assert discover()["elsewhere"] is Elsewhere
