@@ -29,7 +29,7 @@ of values, KEY=VALUE changes one value (greenbench bench --cfg shows them all).
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0 well, 1 a run failed, 2 a mistake in the call."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         status: int = arguments.command(arguments)
     except UserError as error:
@@ -39,6 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("greenbench: interrupted; finished runs are kept, the same command goes on.", file=sys.stderr)
         return 130
     return status
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Options and overrides in any order, which argparse alone does not allow."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if "overrides" not in arguments or any(word.startswith("-") for word in rest):
+        parser.parse_args(argv)  # says what is wrong
+    else:
+        arguments.overrides += rest
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

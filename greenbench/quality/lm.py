@@ -60,7 +60,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         return [answers[i] for i in range(len(requests))]
 
     def _model_call(self, inps: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Logits (batch, positions, vocabulary) at the end: lm-eval counts its positions from there."""
+        """Logits (batch, positions, vocabulary) at the end, from where lm-eval counts positions."""
         if not self._selects:
             return torch.as_tensor(super()._model_call(inps, **options))
         with torch.no_grad():

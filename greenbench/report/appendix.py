@@ -264,7 +264,7 @@ def _reproduce(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     lost = [(technique(record), record) for record in records if record.failure]
     if lost:
         lines += ["Runs without a result", "", *fenced(_commands(lost)), ""]
-    return _titled("How to reproduce each line", folded("Commands", lines))
+    return _titled("How to reproduce each line", folded("Commands", lines) if lines else [])
 
 
 def _commands(rows: Iterable[tuple[str, Record]]) -> list[str]:

@@ -6,15 +6,14 @@ import io
 import textwrap
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-from matplotlib.transforms import Bbox
 
 from greenbench.report.frontier import Point, staircase
 from greenbench.report.labels import Label, Obstacles, place_labels
@@ -47,6 +46,7 @@ STYLE: dict[Any, Any] = {
 WIDTH_IN, PANEL_IN = 7.6, 4.9
 PANELS = 24  # the first groups; a picture of hundreds could be neither drawn nor read
 LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
+MARKER_PX = 8  # half the room a marker takes
 MARGIN = 0.14  # room around the data, for labels
 
 
@@ -201,16 +201,11 @@ def _draw_staircase(axes: Axes, members: Sequence[Point]) -> None:
 
 
 def _obstacles(axes: Axes, marks: Sequence[Mark]) -> Obstacles:
-    """Markers, interval bars and the staircase in display coordinates."""
-    solid, lines = [], []
+    """Markers, and the segments of interval bars and staircase, as boxes in display coordinates."""
+    segments = []
     for line in axes.get_lines():
-        ends = axes.transData.transform(line.get_xydata())
-        lines += [Bbox([a, b]).padded(2) for a, b in pairwise(ends)]
-    for mark in marks:
-        x, y = axes.transData.transform((mark.point.energy_j, mark.point.quality))
-        solid.append(Bbox.from_extents(x - 8, y - 8, x + 8, y + 8))
-    return Obstacles(solid, [_ordered(box) for box in lines])
-
-
-def _ordered(box: Bbox) -> Bbox:
-    return Bbox.from_extents(box.xmin, box.ymin, box.xmax, box.ymax)
+        path = axes.transData.transform(line.get_xydata())
+        ends = np.minimum(path[:-1], path[1:]) - 2, np.maximum(path[:-1], path[1:]) + 2
+        segments.append(np.hstack(ends))
+    points = axes.transData.transform([(mark.point.energy_j, mark.point.quality) for mark in marks])
+    return Obstacles(np.hstack([points - MARKER_PX, points + MARKER_PX]), np.vstack(segments))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import cos, pi, sin
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+
+Boxes: TypeAlias = npt.NDArray[np.float64]
+"""Rows of left, bottom, right, top in display coordinates."""
 
 RADII_PT = (9, 15, 22, 30, 40, 52, 66)
 ANGLES = tuple(step * pi / 8 for step in (0, 8, 2, 6, 14, 10, 4, 12, 1, 7, 15, 9))
@@ -18,6 +22,7 @@ INK, LINE = "#1a1a1a", "#5a5a5a"
 # Keeps a label readable across a line; an outline of the glyphs would triple the file.
 PLATE = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6}
 LEADER_FROM_PT = 20
+GAP = 2.0
 # What a place costs: per square pixel over a point or label, over a line, outside; per pt away.
 COVER, CROSS, LEAVE, FAR = 8.0, 1.0, 50.0, 12.0
 
@@ -31,10 +36,10 @@ class Label(NamedTuple):
 
 
 class Obstacles(NamedTuple):
-    """What labels keep off, in display coordinates: solid things, and lines that may be crossed."""
+    """What labels keep off: solid things, and lines that may be crossed."""
 
-    solid: list[Bbox]
-    lines: list[Bbox]
+    solid: Boxes
+    lines: Boxes
 
 
 class Place(NamedTuple):
@@ -62,6 +67,15 @@ def _place(radius: float, angle: float) -> Place:
 
 
 PLACES = [_place(radius, angle) for radius in RADII_PT for angle in ANGLES]
+OFFSETS = np.array([(place.x, place.y) for place in PLACES])
+DISTANCES = np.array([place.distance for place in PLACES])
+# The share of a label's width and height that lies left of and under its anchor.
+SHARES = np.array(
+    [
+        ({"left": 0, "center": 0.5, "right": 1}[p.ha], {"bottom": 0, "center": 0.5, "top": 1}[p.va])
+        for p in PLACES
+    ]
+)
 
 
 def place_labels(
@@ -70,38 +84,33 @@ def place_labels(
     axes: Axes,
     labels: Sequence[Label],
     obstacles: Obstacles,
-) -> list[Bbox]:
-    """Annotate each label at the cheapest of `PLACES`, and return their boxes.
+) -> None:
+    """Annotate each label at the cheapest of `PLACES`.
 
     Greedy, so earlier labels get the better places; the same input gives the same picture.
     """
-    taken = Obstacles(list(obstacles.solid), obstacles.lines)
-    boxes: list[Bbox] = []
+    frame, solid = np.array([axes.bbox.extents]), obstacles.solid
     for label in labels:
-        extent = Text(0, 0, label.text, figure=figure, parse_math=False).get_window_extent(renderer)
-        x, y = axes.transData.transform((label.x, label.y))
-        options = [_box(place, x, y, extent, figure.dpi) for place in PLACES]
-        costs = [
-            _cost(box, axes.bbox, taken) + FAR * place.distance
-            for box, place in zip(options, PLACES, strict=True)
-        ]
-        best = costs.index(min(costs))
+        text = Text(0, 0, label.text, figure=figure, parse_math=False)
+        size = np.array(text.get_window_extent(renderer).size)
+        anchor = axes.transData.transform((label.x, label.y)) + OFFSETS * figure.dpi / 72
+        boxes = np.hstack([anchor - SHARES * size, anchor + (1 - SHARES) * size])
+        costs = (
+            COVER * _shared(boxes, solid)
+            + CROSS * _shared(boxes, obstacles.lines)
+            + LEAVE * (size.prod() - _shared(boxes, frame))
+            + FAR * DISTANCES
+        )
+        best = int(costs.argmin())
         _annotate(axes, label, PLACES[best])
-        boxes.append(options[best])
-        taken.solid.append(options[best].padded(2))
-    return boxes
+        solid = np.vstack([solid, boxes[best] + (-GAP, -GAP, GAP, GAP)])
 
 
-def _box(place: Place, x: float, y: float, extent: Bbox, dpi: float) -> Bbox:
-    left = (
-        x + place.x * dpi / 72 - extent.width * {"left": 0.0, "center": 0.5, "right": 1.0}[place.ha]
-    )
-    bottom = (
-        y
-        + place.y * dpi / 72
-        - extent.height * {"bottom": 0.0, "center": 0.5, "top": 1.0}[place.va]
-    )
-    return Bbox.from_bounds(left, bottom, extent.width, extent.height)
+def _shared(boxes: Boxes, others: Boxes) -> npt.NDArray[np.float64]:
+    """Per box, the area that it shares with `others`, summed."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=2).sum(axis=1))
 
 
 def _annotate(axes: Axes, label: Label, place: Place) -> None:
@@ -118,16 +127,3 @@ def _annotate(axes: Axes, label: Label, place: Place) -> None:
         parse_math=False,
         bbox=PLATE,
     )
-
-
-def _cost(box: Bbox, frame: Bbox, taken: Obstacles) -> float:
-    cover = sum(_shared(box, other) for other in taken.solid)
-    cross = sum(_shared(box, other) for other in taken.lines)
-    outside = box.width * box.height - _shared(box, frame)
-    return COVER * cover + CROSS * cross + LEAVE * outside
-
-
-def _shared(one: Bbox, other: Bbox) -> float:
-    """Area in both boxes."""
-    both = Bbox.intersection(one, other)
-    return both.width * both.height if both else 0.0

@@ -1,0 +1,109 @@
+"""Real sweeps through the command line, on a tiny local model and with techniques from outside."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = '''
+"""Techniques that live outside GreenBench and misbehave in every way."""
+
+import os, signal, time
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from greenbench.records import Promise
+from greenbench.techniques import Technique
+
+
+@dataclass(frozen=True)
+class Outside(Technique):
+    name: ClassVar[str] = "outside"
+    summary: ClassVar[str] = "scales the output head, or fails as it is told"
+
+    scale: float = 2.0
+    fail: str = ""
+
+    def promise(self, model):
+        return Promise(bytes_ratio=1.0, note="nothing")
+
+    def apply(self, model, preparation):
+        if self.fail == "raise":
+            print("about to raise at", __file__, os.environ.get("SOME_API_KEY"))
+            raise RuntimeError("told to raise in /home/someone/secret/place.py")
+        if self.fail == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fail == "exit":
+            os._exit(3)
+        if self.fail == "hang":
+            time.sleep(3600)
+        if self.fail == "memory":
+            torch.empty(1 << 50)
+        with torch.no_grad():
+            model.lm_head.weight.mul_(self.scale)
+        preparation.details["scaled"] = self.scale
+        return model
+'''
+
+YAML = "defaults: [schema/outside, _self_]\noutside:\n  scale: 2.0\n  fail: ''\n"
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory):
+    """An installed plug-in: one Python file, one YAML file and the entry point in its metadata."""
+    site = tmp_path_factory.mktemp("site")
+    package = site / "outside_plugin"
+    (package / "conf" / "technique").mkdir(parents=True)
+    (package / "__init__.py").write_text(PLUGIN)
+    (package / "conf" / "technique" / "outside.yaml").write_text(YAML)
+    info = site / "outside_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[greenbench.techniques]\noutside = outside_plugin\n")
+    return site
+
+
+class Bench:
+    """``greenbench`` in its own process, in an empty directory."""
+
+    def __init__(self, model: Path, plugin: Path, directory: Path) -> None:
+        self.directory = directory
+        self.results = directory / "results"
+        self.quick = [
+            "model=local", f"model.path={model}", "task=smoke", "task.items=3", "workload=short",
+            "workload.prompt_tokens=8", "workload.output_tokens=3", "protocol=smoke",
+            "protocol.window_s=0", "protocol.warmup_s=0", "device=cpu",
+        ]  # fmt: skip
+        self.environment = os.environ | {
+            "PYTHONPATH": str(plugin),
+            "SOME_API_KEY": "very-secret-value-123",
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, *arguments: str, quick: bool = True) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "greenbench", "bench", *(self.quick if quick else []), *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, quick: bool = True) -> tuple[int, str]:
+        process = self.start(*arguments, quick=quick)
+        output, _ = process.communicate(timeout=280)
+        return process.returncode, output
+
+    def records(self) -> list[dict]:
+        return [json.loads(path.read_text()) for path in sorted(self.results.glob("records/*.json"))]
+
+
+@pytest.fixture
+def bench(tiny_directory, plugin, tmp_path):
+    return Bench(tiny_directory, plugin, tmp_path)

@@ -1,0 +1,156 @@
+"""What a user sees: records, resume, failures that do not stop a sweep, two sweeps at once."""
+
+import os
+import signal
+import subprocess
+import time
+
+import jsonschema
+import psutil
+import pytest
+
+from greenbench.records import json_schema
+from greenbench.report import write as write_report
+from greenbench.store import load
+
+
+def by_name(records):
+    return {record["name"]: record for record in records}
+
+
+def test_a_sweep_leaves_valid_records_and_a_report_and_a_second_one_measures_nothing(bench):
+    sweep = ("--multirun", "technique=none,int8_bnb,outside")
+    status, output = bench.run(*sweep)
+    assert status == 0, output
+    records = bench.records()
+    assert {record["name"] for record in records} == {"none", "int8_bnb", "outside"}
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for record in records:
+        validator.validate(record)
+        assert record["status"] == "completed"
+        assert record["ratios"]["tokens_per_s"]["n"] == 2
+        assert record["candidate"]["metrics"]["energy_per_token_j"]["provenance"] == "estimated:model"
+        assert {window["phase"] for window in record["windows"]} >= {"prefill", "generate", "score"}
+        assert {score["task"] for score in record["quality"]} == set(record["spec"]["task"]["names"])
+    outside = by_name(records)["outside"]
+    assert outside["techniques"][0]["details"] == {"scaled": 2.0}
+    assert by_name(records)["none"]["quality"][0]["change"]["value"] == 0  # the same model twice
+    leaderboard = (bench.results / "leaderboard.md").read_bytes()
+    figure = (bench.results / "frontier.svg").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in bench.results.glob("records/*")}
+
+    status, output = bench.run(*sweep)
+    assert status == 0
+    assert output.count("already done") == 3
+    assert {path: path.stat().st_mtime_ns for path in bench.results.glob("records/*")} == before
+    assert (bench.results / "leaderboard.md").read_bytes() == leaderboard
+    assert (bench.results / "frontier.svg").read_bytes() == figure
+
+    status, output = bench.run("technique=none", "force=true")
+    assert status == 0
+    assert by_name(bench.records())["none"]["started_at"] >= by_name(records)["none"]["started_at"]
+    assert by_name(bench.records())["none"]["key"] == by_name(records)["none"]["key"]
+
+
+def test_whatever_happens_to_a_worker_the_sweep_goes_on_and_says_so(bench):
+    status, output = bench.run(
+        "--multirun", "technique=outside", "technique.outside.fail=raise,kill,exit,hang,memory,''",
+        "protocol.time_limit_s=25",
+    )  # fmt: skip
+    assert status == 1, output
+    reasons = {
+        record["spec"]["technique"][0]["fail"]: (record["failure"] or {}).get("reason")
+        for record in bench.records()
+    }
+    assert reasons == {
+        "raise": "exception", "kill": "killed", "exit": "exit", "hang": "time_limit",
+        "memory": "out_of_memory", "": None,
+    }  # fmt: skip
+    raised = next(r for r in bench.records() if r["spec"]["technique"][0]["fail"] == "raise")
+    assert raised["failure"]["phase"] == "prepare"
+    assert any("about to raise" in line for line in raised["failure"]["log_tail"])
+    leaderboard = (bench.results / "leaderboard.md").read_text()
+    assert "told to raise" in leaderboard
+    assert "time_limit" in leaderboard or "limit" in leaderboard
+
+
+def test_a_record_gives_nothing_away(bench):
+    status, output = bench.run("technique=outside", "technique.outside.fail=raise")
+    assert status == 1
+    (path,) = bench.results.glob("records/*.json")
+    text = path.read_text()
+    for secret in ("very-secret-value-123", str(bench.directory), "/home/someone", os.path.expanduser("~")):
+        assert secret not in text
+    assert "tiny-llama" in text  # the local model is named, its place is not
+
+
+def test_a_sweep_killed_outright_loses_only_the_run_in_flight(bench):
+    process = bench.start("--multirun", "technique=outside", "technique.outside.fail='',hang")
+    deadline = time.monotonic() + 200
+    while not _second_run_is_going(bench) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.kill()
+    process.wait()
+    assert len(bench.records()) == 1
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive  # no orphan goes on computing beside later measurements
+    status, output = bench.run("technique=outside")
+    assert status == 0
+    assert "already done" in output
+
+
+def _second_run_is_going(bench):
+    return len(list(bench.results.glob("logs/*.log"))) == 2 and len(bench.records()) == 1
+
+
+def test_two_sweeps_at_once_share_the_work(bench):
+    pair = [bench.start("--multirun", "technique=none,fp32") for _ in range(2)]
+    outputs = [process.communicate(timeout=280)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], outputs
+    assert sum(output.count("already done") for output in outputs) == 2
+    assert len(load([bench.results]).records) == 2
+    assert not load([bench.results]).rejected
+
+
+def test_a_full_disk_stops_the_sweep_in_one_sentence_before_it_measures(bench, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        status, output = bench.run("technique=none", f"results={small}/results")
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert status == 2
+    assert "Traceback" not in output
+    assert "free some space" in output
+
+
+def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(bench):
+    process = bench.start("technique=outside", "technique.outside.fail=hang")
+    deadline = time.monotonic() + 200
+    while not list(bench.results.glob("logs/*.log")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output
+    assert "interrupted" in output
+
+
+def test_an_unsupported_run_alone_is_one_sentence_and_a_status(bench):
+    status, output = bench.run("technique=none", "device=cuda")
+    assert status == 2
+    assert "device=cuda" in output
+    assert "Traceback" not in output
+
+
+def test_the_report_is_rebuilt_from_records_alone(bench, tmp_path):
+    assert bench.run("technique=fp32")[0] == 0
+    first = {path.name: path.read_bytes() for path in bench.results.glob("*.[ms]*")}
+    loaded = load([bench.results])
+    write_report(tmp_path / "again", *loaded)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").glob("*.[ms]*")} == first

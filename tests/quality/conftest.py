@@ -1,0 +1,37 @@
+"""A tiny random Llama that reads with the embedded model's real tokenizer."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tokenizer(smollm2):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smollm2[1])
+
+
+@pytest.fixture(scope="session")
+def config(tokenizer):
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(tokenizer),
+        initializer_range=0.2,  # so that its answers differ from each other
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+
+
+@pytest.fixture
+def small_model(config):
+    """A fresh model in float32, the same each time."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config).eval()

@@ -1,0 +1,213 @@
+"""Answers are lm-eval's, item by item, whatever is done to the model; comparisons are paired."""
+
+import math
+
+import pytest
+import torch
+from lm_eval import simple_evaluate
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausalLM
+
+from greenbench import models, texts
+from greenbench.quality import scorer
+from greenbench.quality.tasks import load_tasks, pick_items
+from greenbench.specs import TaskSpec
+
+SPEC = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=6, batch_size=4)
+
+
+def silent(_done, _total):
+    pass
+
+
+def score(model, tokenizer, spec=SPEC, progress=silent):
+    return scorer.answers(model, tokenizer, spec, progress)
+
+
+def bits(model, tokenizer, text):
+    """Bits of `text` after the start token, from the model's logits alone."""
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(text)]])
+    with torch.no_grad():
+        logs = model(ids).logits[0, :-1].float().log_softmax(-1)
+    return -logs.gather(1, ids[0, 1:, None]).sum().item() / math.log(2)
+
+
+@pytest.fixture
+def answers(small_model, tokenizer):
+    return score(small_model, tokenizer)
+
+
+@pytest.mark.parametrize("fewshot", [0, 2])
+def test_answers_are_those_of_stock_lm_eval(small_model, tokenizer, fewshot):
+    spec = TaskSpec(
+        names=["arc_easy", "sciq", "piqa", "sst2", "wikipedia_bpb"],
+        items=8,
+        fewshot=fewshot,
+        batch_size=3,
+    )
+    loaded = load_tasks(spec)
+    items = {name: pick_items(name, len(task.eval_docs), spec) for name, task in loaded.items()}
+    stock = simple_evaluate(
+        HFLM(pretrained=small_model, tokenizer=tokenizer, batch_size=1),
+        tasks=list(loaded.values()),
+        samples=items,
+        num_fewshot=fewshot,
+        fewshot_random_seed=spec.seed,
+        bootstrap_iters=0,
+    )
+    for mine in score(small_model, tokenizer, spec):
+        theirs = stock["samples"][mine.task]
+        assert list(mine.indices) == [sample["doc_id"] for sample in theirs] == items[mine.task]
+        expected = [sample[mine.metric] for sample in theirs]
+        if mine.task == "wikipedia_bpb":
+            assert mine.weights == tuple(size for _, size in expected)
+            nats = [-value * math.log(2) for value in mine.values]
+            assert nats == pytest.approx([value for value, _ in expected], rel=1e-5)
+        else:
+            assert list(mine.values) == expected
+        total = stock["results"][mine.task][f"{mine.metric},none"]
+        assert sum(mine.values) / sum(mine.weights) == pytest.approx(total, rel=1e-5)
+
+
+def test_the_answers_say_what_they_are(answers):
+    described = [(a.task, a.metric, a.higher_is_better, a.split) for a in answers]
+    assert described == [
+        ("arc_easy", "acc_norm", True, "validation"),
+        ("sst2", "acc", True, "validation"),
+        ("wikipedia_bpb", "bits_per_byte", False, "evaluate"),
+    ]
+    assert set(answers[0].values) == {0.0, 1.0}  # else the comparison with stock shows little
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bits_per_byte_is_the_text_in_bits_over_its_bytes(small_model, tokenizer, dtype):
+    model = small_model.to(dtype)
+    found = score(model, tokenizer)[-1]
+    for index, value, size in zip(found.indices, found.values, found.weights, strict=True):
+        text = texts.passages("evaluate")[index]
+        assert size == len(text.encode())
+        assert value == pytest.approx(bits(model, tokenizer, text), rel=1e-3)
+
+
+def test_a_text_longer_than_the_models_context_is_scored_in_windows(small_model, tokenizer):
+    small_model.config.max_position_embeddings = 40
+    found = score(small_model, tokenizer)[-1]
+    text = texts.passages("evaluate")[found.indices[0]]
+    ids = [tokenizer.bos_token_id, *tokenizer.encode(text)]
+    assert len(ids) > 80
+    total = 0.0
+    for start in range(0, len(ids) - 1, 40):
+        window = torch.tensor([ids[start : start + 41]])
+        if window.shape[1] < 41:  # lm-eval gives the last window all the context it can hold
+            window = torch.tensor([ids[-41:]])
+        with torch.no_grad():
+            logs = small_model(window[:, :-1]).logits[0].log_softmax(-1)
+        scored = logs.gather(1, window[0, 1:, None])[-min(40, len(ids) - 1 - start) :]
+        total -= scored.sum().item() / math.log(2)
+    assert found.values[0] == pytest.approx(total, rel=1e-5)
+
+
+def test_batches_do_not_matter(answers, small_model, tokenizer):
+    one = score(small_model, tokenizer, TaskSpec(names=SPEC.names, items=6, batch_size=1))
+    for mine, other in zip(answers, one, strict=True):
+        assert mine.values == pytest.approx(other.values, rel=1e-5)
+
+
+def test_a_model_that_cannot_leave_logits_out_gets_the_same_answers(
+    answers, small_model, tokenizer, config
+):
+    class Plain(LlamaForCausalLM):
+        def forward(self, input_ids):
+            return super().forward(input_ids)
+
+    plain = Plain(config).eval()
+    plain.load_state_dict(small_model.state_dict())
+    for mine, other in zip(answers, score(plain, tokenizer), strict=True):
+        assert mine.values == pytest.approx(other.values, rel=1e-5)
+
+
+def test_scoring_leaves_the_model_as_it_was(small_model, tokenizer):
+    """The head was replaced by a technique while its configuration still says it is tied."""
+    small_model.lm_head.weight = torch.nn.Parameter(small_model.lm_head.weight * 0.5)
+    before = {name: id(value) for name, value in small_model.named_parameters()}
+    assert "lm_head.weight" in before
+    score(small_model, tokenizer)
+    assert {name: id(value) for name, value in small_model.named_parameters()} == before
+    small_model.tie_weights()
+    assert "lm_head.weight" not in dict(small_model.named_parameters())
+
+
+def test_progress_counts_every_request_over_all_tasks(small_model, tokenizer):
+    seen = []
+    found = score(small_model, tokenizer, progress=lambda *counts: seen.append(counts))
+    choices = [
+        len(load_tasks(SPEC)["arc_easy"].doc_to_choice(load_tasks(SPEC)["arc_easy"].eval_docs[i]))
+        for i in found[0].indices
+    ]
+    total = sum(choices) + 2 * 6 + 6
+    assert seen == [(done, total) for done in range(1, total + 1)]
+
+
+def test_scoring_is_quiet(small_model, tokenizer, capfd):
+    score(small_model, tokenizer)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_likelihoods_that_are_not_numbers_are_an_error_not_chance_level(small_model, tokenizer):
+    with torch.no_grad():
+        small_model.model.layers[0].mlp.up_proj.weight[0, 0] = math.inf
+    with pytest.raises(
+        FloatingPointError, match=r"arc_easy: .* not finite numbers on 6 of 6 items"
+    ):
+        score(small_model, tokenizer)
+
+
+def test_a_pruned_model_is_compared_item_by_item(answers, small_model, tokenizer):
+    del small_model.model.layers[1]
+    small_model.config.num_hidden_layers = 1
+    pruned = score(small_model, tokenizer)
+    arc, _, text = scorer.compare(answers, pruned)
+    assert (arc.baseline.unit, text.change.unit) == ("fraction", "bit/byte")
+    assert [item.candidate for item in text.items] == list(pruned[2].values)
+    assert text.change.value == pytest.approx(text.candidate.value - text.baseline.value)
+    assert text.change.low < text.change.value < text.change.high
+    assert text.change.high - text.change.low < text.baseline.high - text.baseline.low
+    assert arc.change.value == pytest.approx(arc.candidate.value - arc.baseline.value)
+    assert {q.provenance for q in (arc.baseline, arc.candidate, arc.change)} == {"measured:score"}
+    assert arc.change.n == len(arc.items) == 6
+
+
+@pytest.mark.parametrize("kind", ["load_in_4bit", "load_in_8bit"])
+def test_a_bitsandbytes_model_is_scored_where_it_is(small_model, tokenizer, tmp_path, kind):
+    small_model.to(torch.bfloat16).save_pretrained(tmp_path)
+    quantized = AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=BitsAndBytesConfig(**{kind: True}), dtype=torch.bfloat16
+    )
+    found = score(quantized, tokenizer)[-1]
+    text = texts.passages("evaluate")[found.indices[0]]
+    assert found.values[0] == pytest.approx(bits(quantized, tokenizer, text), rel=2e-2)
+
+
+def test_the_same_model_twice_shows_no_change_and_claims_no_certainty(answers):
+    for task in scorer.compare(answers, answers):
+        assert task.change.value == 0
+        if task.metric == "bits_per_byte":
+            assert task.change.low is None
+            assert "same value" in task.change.reason
+        else:
+            assert task.change.low < 0 < task.change.high
+
+
+def test_answers_to_other_items_are_not_compared(answers, small_model, tokenizer):
+    other = score(small_model, tokenizer, TaskSpec(names=SPEC.names, items=6, seed=1))
+    with pytest.raises(ValueError, match="not asked the same items"):
+        scorer.compare(answers, other)
+
+
+def test_the_embedded_model_is_far_better_than_chance(smollm2):
+    spec, path = smollm2
+    loaded = models.load(spec, path, torch.device("cpu"))
+    task = TaskSpec(names=["sciq", "wikipedia_bpb"], items=6, batch_size=4)
+    sciq, text = score(loaded.model, loaded.tokenizer, task)
+    assert sum(sciq.values) >= 4  # chance is 1.5
+    assert sum(text.values) / sum(text.weights) < 1.5

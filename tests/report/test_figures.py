@@ -1,0 +1,125 @@
+"""The figure: the same bytes every time, readable on any background, labels apart."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from itertools import combinations
+
+import examples
+import matplotlib
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from greenbench.report.figures import frontier_figure, frontier_svg
+from greenbench.report.rows import groups
+
+HOSTILE = 'a --> ]]> <script>alert(1)</script> & " $\\frac{1$ \x00\x1b[31m\u202e漢字'
+NAMES = ["none", "dtype(float32)", "int8_bnb", "int4_bnb", "prune_depth", "prune_depth + int4_bnb"]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def crowd():
+    """Six runs close to each other."""
+    return groups(
+        examples.completed(name, energy=1 - 0.01 * index, gained=index % 3, lost=index % 2)
+        for index, name in enumerate(NAMES)
+    )
+
+
+def texts(figure):
+    """Every text in the figure."""
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+def test_the_same_records_give_the_same_bytes_whatever_the_user_has_configured():
+    before = frontier_svg(crowd())
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": None, "axes.grid": False}):
+        assert frontier_svg(crowd()) == before
+        assert matplotlib.rcParams["font.size"] == 30
+    assert b"<dc:date>" not in before
+
+
+def test_it_brings_its_own_background():
+    root = ET.fromstring(frontier_svg(crowd()))
+    first = next(
+        element for element in root.iter(f"{SVG}path") if "fill" in element.get("style", "")
+    )
+    assert "fill: #ffffff" in first.get("style")
+
+
+def test_labels_cover_neither_each_other_nor_a_point():
+    figure = frontier_figure(crowd())
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = figure.axes
+    boxes = {}
+    for note in axes.texts:
+        note.update_positions(renderer)
+        boxes[note.get_text()] = matplotlib.text.Text.get_window_extent(note, renderer)
+    assert sorted(boxes) == sorted(NAMES)
+    for one, other in combinations(boxes.values(), 2):
+        assert not one.overlaps(other)
+    for row in crowd()[0].rows:
+        point = axes.transData.transform((row.point.energy_j, row.point.quality))
+        assert not any(box.contains(*point) for box in boxes.values())
+
+
+def test_one_panel_for_each_group_with_both_numbers():
+    found = groups(
+        [
+            examples.completed("a"),
+            examples.completed("a", tier="smoke"),
+            examples.completed("a", energy=None),
+            examples.completed("a", quality=[], device=examples.CPU),
+        ]
+    )
+    figure = frontier_figure(found)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [title.rpartition("; ")[2] for title in titles] == ["tier dev", "tier smoke: no claims"]
+
+
+def test_an_estimate_says_so_on_its_axis():
+    (axes,) = frontier_figure(groups([examples.completed(source=examples.ESTIMATE)])).axes
+    assert "≈ estimated from CPU time, not measured" in axes.get_xlabel()
+
+
+def test_kinds_of_runs_differ_by_shape():
+    (axes,) = frontier_figure(
+        groups(
+            [
+                examples.completed("none", energy=1, gained=0, lost=0),
+                examples.completed("best", energy=0.5, gained=1, lost=0),
+                examples.completed("worst", energy=2),
+            ]
+        )
+    ).axes
+    markers = {line.get_label(): line.get_marker() for line in axes.get_lines()}
+    shapes = [markers[name] for name in ("on the frontier", "beaten", "A/A run (baseline)")]
+    assert len(set(shapes)) == 3
+
+
+@pytest.mark.parametrize("records", [[], [examples.failed()], [examples.completed(energy=None)]])
+def test_without_both_numbers_the_figure_says_so(records):
+    figure = frontier_figure(groups(records))
+    assert "No completed run has both an accuracy and an energy yet." in texts(figure)
+    ET.fromstring(frontier_svg(groups(records)))
+
+
+def test_hostile_names_are_drawn_not_obeyed():
+    records = [examples.completed(name=HOSTILE, device={"kind": HOSTILE, "name": HOSTILE})]
+    root = ET.fromstring(frontier_svg(groups(records)))
+    assert not list(root.iter(f"{SVG}script"))
+
+
+@pytest.mark.parametrize("half", [None, 0.02])
+def test_one_run_and_runs_far_apart_can_be_drawn(half):
+    alone = groups([examples.completed(half=half)])
+    apart = groups([examples.completed("a", energy=0.01, half=half), examples.completed("b")])
+    for found in (alone, apart):
+        ET.fromstring(frontier_svg(found))
+
+
+def test_hundreds_of_groups_can_be_drawn():
+    many = groups(
+        examples.completed(device={"kind": "cpu", "name": f"CPU {index}"}) for index in range(120)
+    )
+    assert 1 < len(frontier_figure(many).axes) <= 24
