@@ -41,7 +41,9 @@ def sweep(jobs: Sequence[Job]) -> int:
     """
     started_s = time.monotonic()
     with Workers(PRELOAD) as workers, Console(len(jobs)) as console:
-        surroundings = {device: _describe(workers, device) for device in {job.spec.device for job in jobs}}
+        surroundings = {
+            device: _describe(workers, device) for device in {job.spec.device for job in jobs}
+        }
         done: dict[str, Record] = {}
         for number, job in enumerate(jobs, 1):
             console.begin(number, f"{job.spec.model.name}, {label(job.spec)}")
@@ -140,7 +142,11 @@ def _findings(outcome: Outcome) -> dict[str, Any]:
     """The worker's findings with the time the process itself took added to the stages."""
     findings = outcome.value if isinstance(outcome.value, Findings) else Findings()
     known_s = sum(findings.stages_s.values())
-    stages = {**findings.stages_s, "start": outcome.duration_s - known_s, "total": outcome.duration_s}
+    stages = {
+        **findings.stages_s,
+        "start": outcome.duration_s - known_s,
+        "total": outcome.duration_s,
+    }
     found = dict(findings)
     return found | {"stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}}
 
@@ -161,7 +167,9 @@ def _outcome(record: Record) -> str:
     if record.failure is not None:
         return f"{record.status}: {record.failure.message}"
     speed = record.ratios["tokens_per_s"]
-    interval = f" ({speed.low:.2f}-{speed.high:.2f})" if speed.low is not None and speed.high else ""
+    interval = (
+        f" ({speed.low:.2f}-{speed.high:.2f})" if speed.low is not None and speed.high else ""
+    )
     return f"done in {record.stages_s['total']:.0f} s, speed {speed.value:.2f}x baseline{interval}"
 
 

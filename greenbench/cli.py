@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"greenbench: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("greenbench: interrupted; finished runs are kept, the same command goes on.", file=sys.stderr)
+        print(
+            "greenbench: interrupted; finished runs are kept, the same command goes on.",
+            file=sys.stderr,
+        )
         return 130
     return status
 
@@ -68,9 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     bench.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
-    bench.add_argument("-m", "--multirun", action="store_true", help="run every combination of the values given")
-    bench.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
-    bench.add_argument("--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/")
+    bench.add_argument(
+        "-m", "--multirun", action="store_true", help="run every combination of the values given"
+    )
+    bench.add_argument(
+        "--cfg", action="store_true", help="print the composed configuration and stop"
+    )
+    bench.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
+    )
     bench.set_defaults(command=_bench)
     report = commands.add_parser(
         "report",
@@ -78,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Rebuild results/leaderboard.md and results/frontier.svg from the records. "
         "Nothing is measured; the same records always give the same bytes.",
     )
-    report.add_argument("results", nargs="?", type=Path, default=Path("results"), help="default: results")
+    report.add_argument(
+        "results", nargs="?", type=Path, default=Path("results"), help="default: results"
+    )
     report.set_defaults(command=_report)
     doctor = commands.add_parser(
         "doctor",
@@ -100,7 +111,9 @@ def _choices() -> str:
 
     groups = ("model", "technique", "task", "workload", "meter", "protocol")
     lines = [f"  {group:10}  {', '.join(options(group))}" for group in groups]
-    return "\n".join(["groups and their options:", *lines, f"  {'experiments':10} {', '.join(experiments())}"])
+    return "\n".join(
+        ["groups and their options:", *lines, f"  {'experiments':10} {', '.join(experiments())}"]
+    )
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from greenbench.errors import UserError
+from greenbench.mistakes import one_sentence
 from greenbench.specs import BenchSpec, Source
 from greenbench.techniques import Technique, check_order, discover, plugin_packages
 
@@ -61,7 +59,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
 
     Raises UserError, one sentence, at the first mistake.
     """
-    with _hydra(config_dir), _one_sentence():
+    with _hydra(config_dir), one_sentence():
         parsed = _parse(overrides)
         if multirun:
             swept = list(_expand(overrides, parsed))
@@ -86,7 +84,9 @@ def _compose(overrides: Sequence[str]) -> BenchSpec:
     config = compose(ROOT, overrides=list(overrides))
     spec = OmegaConf.to_object(config)
     assert isinstance(spec, BenchSpec)
-    unknown = [name for name, technique in spec.technique.items() if not isinstance(technique, Technique)]
+    unknown = [
+        name for name, technique in spec.technique.items() if not isinstance(technique, Technique)
+    ]
     if unknown:
         raise UserError(
             f"technique.{unknown[0]} has no code behind it: its YAML must start with "
@@ -108,7 +108,11 @@ def _model_name(spec: BenchSpec) -> str:
 
 def _expand(overrides: Sequence[str], parsed: Sequence[Override]) -> Iterator[tuple[str, ...]]:
     """Every combination of the sweep, the experiment's own axes first; the command line wins."""
-    fixed = [text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
+    fixed = [
+        text
+        for text, override in zip(overrides, parsed, strict=True)
+        if not override.is_sweep_override()
+    ]
     axes: dict[str, list[str]] = {}
     for override in (*_parse(_experiment_axes(fixed)), *parsed):
         key = override.get_key_element()
@@ -146,8 +150,14 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 def _hydra(config_dir: Path | None) -> Iterator[None]:
     """Hydra with our folders on its search path and every schema registered."""
     if config_dir is not None and not config_dir.is_dir():
-        raise UserError(f"--config-dir {config_dir} is not a directory: give one that holds config groups.")
-    _SearchPath.folders = [conf_dir().parent, *_plugin_folders(), *([config_dir] if config_dir else [])]
+        raise UserError(
+            f"--config-dir {config_dir} is not a directory: give one that holds config groups."
+        )
+    _SearchPath.folders = [
+        conf_dir().parent,
+        *_plugin_folders(),
+        *([config_dir] if config_dir else []),
+    ]
     Plugins.instance().register(_SearchPath)
     _register_schemas()
     GlobalHydra.instance().clear()
@@ -191,40 +201,6 @@ def _writable(cls: type) -> DictConfig:
             for key in node if not (node._is_none() or node._is_missing()) else ():
                 thaw(node._get_node(key))
 
-    config = OmegaConf.structured(cls)
+    config: DictConfig = OmegaConf.structured(cls)
     thaw(config)
     return config
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error)) from error
-
-
-def _explain(error: Exception) -> str:
-    """What Hydra and OmegaConf say over many lines, in one sentence with the key and what is allowed."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        allowed = sorted(set(error.options or ()) - {"schema"}) or _known_groups()
-        return f"{group}={option} is unknown: allowed are {', '.join(allowed)}."
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if isinstance(cause, ConfigKeyError | AttributeError) and isinstance(cause, OmegaConfBaseException):
-        parent = cause.parent_node
-        keys = sorted({str(key) for key in parent} - {"hydra"}) if isinstance(parent, DictConfig) else []
-        allowed = f"allowed here are {', '.join(keys)}" if keys else "nothing is allowed here, choose its group first"
-        return f"{cause.full_key} is not a key of the configuration: {allowed}."
-    if isinstance(cause, ValidationError):
-        text = str(error).partition("override ")[2].partition("\n")[0] or str(cause.full_key)
-        return f"{text} is not allowed for {cause.full_key}: {str(cause.msg or cause).splitlines()[0]}."
-    if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read: an override is KEY=VALUE or GROUP=OPTION, in quotes where it has brackets."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "http" not in line]
-    text = re.sub(r"\s+", " ", "; ".join(lines)) or type(error).__name__
-    return f"{text.rstrip('.')}: groups are {', '.join(_known_groups())}, and an override is KEY=VALUE."
-
-
-def _known_groups() -> list[str]:
-    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir())

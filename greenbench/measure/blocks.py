@@ -30,7 +30,9 @@ def _request(model: Any, requests: Requests, first: int, new_tokens: int, index:
     return generate(model, requests.batch(first + index), new_tokens)
 
 
-def warm_up(models: Mapping[Who, Any], requests: Requests, workload: WorkloadSpec, seconds: float) -> None:
+def warm_up(
+    models: Mapping[Who, Any], requests: Requests, workload: WorkloadSpec, seconds: float
+) -> None:
     """Run each model's requests for at least `seconds`, unmetered."""
     for who in WHO:
         start, index = time.monotonic(), 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from greenbench.records import Phase, Provenance, Quantity, Who, Window, missing
@@ -73,13 +73,22 @@ def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Qu
 
 def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block."""
-    found = {}
-    for metric in METRICS:
-        if metric.ratio:
-            pairs = [_values(windows, who, metric) for who in ("baseline", "candidate")]
-            found[metric.ratio] = _ratio(*pairs, _provenance(windows, metric), no_energy)
-    decode = [_decode(windows, who) for who in ("baseline", "candidate")]
-    found["decode_energy_per_token"] = _ratio(*decode, _provenance(windows, METRICS[0]), no_energy)
+    found = {
+        metric.ratio: _ratio(
+            _values(windows, "baseline", metric),
+            _values(windows, "candidate", metric),
+            _provenance(windows, metric),
+            no_energy,
+        )
+        for metric in METRICS
+        if metric.ratio
+    }
+    found["decode_energy_per_token"] = _ratio(
+        _decode(windows, "baseline"),
+        _decode(windows, "candidate"),
+        _provenance(windows, METRICS[0]),
+        no_energy,
+    )
     return found
 
 
@@ -91,7 +100,9 @@ def valid_blocks(windows: Sequence[Window]) -> list[Window]:
 
 def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
     """A count, which has no spread."""
-    return Quantity(value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval")
+    return Quantity(
+        value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval"
+    )
 
 
 def exact_ratio(baseline: int, candidate: int) -> Quantity:
@@ -99,8 +110,20 @@ def exact_ratio(baseline: int, candidate: int) -> Quantity:
     return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
 
 
-def peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
-    """Highest memory mark in `who`'s block windows, less the other model's weights."""
+def memory(
+    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str
+) -> dict[str, Quantity]:
+    """True bytes of one model, and its peaks: high-water marks less the other model's weights."""
+    other: Who = "candidate" if who == "baseline" else "baseline"
+    beside = {"host": size[other] if device == "cpu" else 0, "device": size[other]}
+    peaks = {
+        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side])
+        for side in ("host", "device")
+    }
+    return {"model_bytes": exact(size[who], "B"), **peaks}
+
+
+def _peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
     marks = [getattr(w, field) for w in windows if w.who == who]
     known = [mark for mark in marks if mark is not None]
     if not known:
@@ -155,7 +178,9 @@ def _quantity(values: list[float], unit: str, provenance: Provenance, no_energy:
 def as_quantity(interval: Interval, unit: str, provenance: Provenance) -> Quantity:
     """An interval as a record keeps it."""
     value, low, high, n, reason = interval
-    return Quantity(value=value, unit=unit, provenance=provenance, n=n, low=low, high=high, reason=reason)
+    return Quantity(
+        value=value, unit=unit, provenance=provenance, n=n, low=low, high=high, reason=reason
+    )
 
 
 def _ratio(
@@ -164,5 +189,7 @@ def _ratio(
     if not baseline or not candidate:
         return missing("ratio", no_energy if provenance == "unavailable" else NO_VALUE)
     if min(*baseline, *candidate) <= 0:
-        return missing("ratio", "a block's difference is not above 0: windows are too short to tell")
+        return missing(
+            "ratio", "a block's difference is not above 0: windows are too short to tell"
+        )
     return as_quantity(paired_ratio(baseline, candidate), "ratio", provenance)

@@ -72,7 +72,9 @@ class Recorder:
         self._synchronize()
         end_s = time.monotonic()
         ends = [meter.read() for meter in self._meters.meters]
-        faults = sorted({code for pair in zip(readings, ends, strict=True) for code in codes(*pair)})
+        faults = sorted(
+            {code for pair in zip(readings, ends, strict=True) for code in codes(*pair)}
+        )
         gaps = [gap for iteration in done for gap in iteration.gaps_s]
         return Window(
             phase=phase,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -32,10 +33,16 @@ class Requests:
     def __init__(self, tokenizer: Any, texts: Sequence[str], spec: WorkloadSpec, seed: int) -> None:
         """Cut `texts` into prompts of exactly ``spec.prompt_tokens`` tokens."""
         self._spec = spec
-        start = tokenizer("")["input_ids"][:1]  # the model's own begin-of-text token, if it uses one
+        start = tokenizer("")["input_ids"][
+            :1
+        ]  # the model's own begin-of-text token, if it uses one
         length = spec.prompt_tokens - len(start)
-        joined = tokenizer("\n\n".join(_enough(texts, spec, seed)), add_special_tokens=False)["input_ids"]
-        pieces = [joined[i : i + length] for i in range(0, len(joined) - length + 1, max(length, 1))]
+        joined = tokenizer("\n\n".join(_enough(texts, spec, seed)), add_special_tokens=False)[
+            "input_ids"
+        ]
+        pieces = [
+            joined[i : i + length] for i in range(0, len(joined) - length + 1, max(length, 1))
+        ]
         if len(pieces) < spec.batch_size:
             raise UserError(
                 f"workload.prompt_tokens={spec.prompt_tokens} at batch_size={spec.batch_size} needs more "
@@ -62,7 +69,7 @@ def _enough(texts: Sequence[str], spec: WorkloadSpec, seed: int) -> list[str]:
     return chosen
 
 
-class _Clock(BaseStreamer):
+class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
     """Stamps each token as ``generate`` hands it out; reading it synchronizes the device."""
 
     def __init__(self) -> None:
@@ -98,5 +105,5 @@ def generate(model: Any, prompt: torch.Tensor, new_tokens: int) -> Iteration:
         prompt_tokens=prompt.numel(),
         seconds=seconds,
         ttft_s=stamps[0] - start,
-        gaps_s=[later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)],
+        gaps_s=[later - earlier for earlier, later in pairwise(stamps)],
     )

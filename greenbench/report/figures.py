@@ -80,7 +80,8 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
 
     Without any, a sentence saying so.
     """
-    drawn = [(group, marks) for group in groups if (marks := _marks(group))][:PANELS]
+    drawable = [(group, marks) for group in groups if (marks := _marks(group))]
+    drawn = drawable[:PANELS]
     if not drawn:
         return _nothing()
     figure = Figure(figsize=(WIDTH_IN, PANEL_IN * len(drawn)), layout="constrained")
@@ -89,6 +90,8 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
     for axes, (group, marks) in zip(panels, drawn, strict=True):
         _panel(axes, group, marks)
     _legend(figure, panels)
+    if len(drawable) > PANELS:
+        figure.supxlabel(f"{len(drawable) - PANELS} more groups have no panel; see the tables")
     figure.draw_without_rendering()  # settles the layout, which the labels must not change again
     figure.set_layout_engine("none")
     for axes, (_, marks) in zip(panels, drawn, strict=True):

@@ -42,4 +42,9 @@ def _load(name: str, module: str) -> None:
 
 
 def _subclasses(cls: type[Technique]) -> list[type[Technique]]:
-    return [leaf for sub in cls.__subclasses__() for leaf in (sub, *_subclasses(sub)) if "name" in vars(leaf)]
+    return [
+        leaf
+        for sub in cls.__subclasses__()
+        for leaf in (sub, *_subclasses(sub))
+        if "name" in vars(leaf)
+    ]

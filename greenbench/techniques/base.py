@@ -73,7 +73,7 @@ def check_order(stack: Sequence[Technique]) -> None:
             )
 
 
-def replace_linears(model: nn.Module, convert: Callable[[nn.Linear], nn.Module]) -> int:
+def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> int:
     """Replace every linear layer but the output head by ``convert(layer)``; return how many.
 
     The head stays because quantizing it costs the most quality and, tied to the embedding, saves

@@ -25,7 +25,9 @@ class Dtype(Technique):
     def promise(self, model: Any) -> Promise:
         """Bytes scale with the type's width."""
         before, after = model.dtype.itemsize, self._torch().itemsize
-        return Promise(bytes_ratio=after / before, note=f"{8 * before} to {8 * after} bits a weight")
+        return Promise(
+            bytes_ratio=after / before, note=f"{8 * before} to {8 * after} bits a weight"
+        )
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Cast every floating-point weight and buffer but the rotary frequencies torch keeps in float32."""

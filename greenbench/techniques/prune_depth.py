@@ -32,7 +32,12 @@ class PruneDepth(Technique):
     """Tokens used of each."""
 
     def __post_init__(self) -> None:
-        require(0 < self.fraction < 1, "technique.prune_depth.fraction", self.fraction, "above 0, below 1")
+        require(
+            0 < self.fraction < 1,
+            "technique.prune_depth.fraction",
+            self.fraction,
+            "above 0, below 1",
+        )
         require(self.passages >= 1, "technique.prune_depth.passages", self.passages, "1 or more")
         require(self.tokens >= 2, "technique.prune_depth.tokens", self.tokens, "2 or more")
 
@@ -72,15 +77,17 @@ class PruneDepth(Technique):
         texts = preparation.calibration()[: self.passages]
         encode = preparation.tokenizer
         return [
-            encode(text, return_tensors="pt", truncation=True, max_length=self.tokens)["input_ids"].to(
-                preparation.device
-            )
+            encode(text, return_tensors="pt", truncation=True, max_length=self.tokens)[
+                "input_ids"
+            ].to(preparation.device)
             for text in texts
         ]
 
 
 @torch.inference_mode()
-def block_influence(model: Any, blocks: nn.ModuleList, batches: Sequence[torch.Tensor]) -> list[float]:
+def block_influence(
+    model: Any, blocks: nn.ModuleList, batches: Sequence[torch.Tensor]
+) -> list[float]:
     """Per block, 1 minus the mean cosine of its input and output over all tokens (ShortGPT, eq. 1)."""
     totals, tokens = [0.0] * len(blocks), 0
 
@@ -94,7 +101,8 @@ def block_influence(model: Any, blocks: nn.ModuleList, batches: Sequence[torch.T
         return hook
 
     handles = [
-        block.register_forward_hook(watch(index), with_kwargs=True) for index, block in enumerate(blocks)
+        block.register_forward_hook(watch(index), with_kwargs=True)
+        for index, block in enumerate(blocks)
     ]
     try:
         for batch in batches:
@@ -117,6 +125,6 @@ def keep_blocks(model: Any, kept: Sequence[int]) -> None:
     del blocks[:]
     blocks.extend(survivors)
     for index, block in enumerate(survivors):
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = index
+        numbered: list[Any] = [m for m in block.modules() if hasattr(m, "layer_idx")]
+        for module in numbered:
+            module.layer_idx = index

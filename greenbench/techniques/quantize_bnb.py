@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -26,7 +27,9 @@ class _Bitsandbytes(Technique):
     def check(self, machine: Machine) -> None:
         """bitsandbytes has CUDA kernels from compute capability 6.0 and plain ones for the CPU."""
         if find_spec("bitsandbytes") is None:
-            raise Unsupported(f"{self.name} needs the package bitsandbytes: pip install bitsandbytes.")
+            raise Unsupported(
+                f"{self.name} needs the package bitsandbytes: pip install bitsandbytes."
+            )
         if machine.capability is not None and machine.capability < (6, 0):
             raise Unsupported(
                 f"{self.name} needs compute capability 6.0 or newer, {machine.device_name} has "
@@ -68,6 +71,9 @@ class Int8(_Bitsandbytes):
         """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
         from bitsandbytes.nn import Int8Params, Linear8bitLt
 
+        # It says at every layer of every step that bfloat16 goes through float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
         def convert(layer: nn.Linear) -> nn.Module:
             new = Linear8bitLt(
                 layer.in_features,
@@ -76,7 +82,9 @@ class Int8(_Bitsandbytes):
                 has_fp16_weights=False,
                 threshold=self.threshold,
             )
-            new.weight = Int8Params(layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
+            new.weight = Int8Params(
+                layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
+            )
             new.bias = layer.bias
             return new.to(preparation.device)  # type: ignore[no-any-return]
 
@@ -101,7 +109,7 @@ class Int4(_Bitsandbytes):
 
     @property
     def bits(self) -> float:  # type: ignore[override]
-        """Four bits and the share of a scale: float32 per 64 weights, or 8 bits and float32 per 256 of those."""
+        """4 and a share of the scales: 32 bits per 64 weights, or 8 and 32 per 256 scales."""
         return 4 + (8 / 64 + 32 / (64 * 256) if self.double_quant else 32 / 64)
 
     def apply(self, model: Any, preparation: Preparation) -> Any:

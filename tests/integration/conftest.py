@@ -87,7 +87,14 @@ class Bench:
 
     def start(self, *arguments: str, quick: bool = True) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "greenbench", "bench", *(self.quick if quick else []), *arguments],
+            [
+                sys.executable,
+                "-m",
+                "greenbench",
+                "bench",
+                *(self.quick if quick else []),
+                *arguments,
+            ],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -101,7 +108,9 @@ class Bench:
         return process.returncode, output
 
     def records(self) -> list[dict]:
-        return [json.loads(path.read_text()) for path in sorted(self.results.glob("records/*.json"))]
+        return [
+            json.loads(path.read_text()) for path in sorted(self.results.glob("records/*.json"))
+        ]
 
 
 @pytest.fixture

@@ -29,9 +29,13 @@ def test_a_sweep_leaves_valid_records_and_a_report_and_a_second_one_measures_not
         validator.validate(record)
         assert record["status"] == "completed"
         assert record["ratios"]["tokens_per_s"]["n"] == 2
-        assert record["candidate"]["metrics"]["energy_per_token_j"]["provenance"] == "estimated:model"
+        assert (
+            record["candidate"]["metrics"]["energy_per_token_j"]["provenance"] == "estimated:model"
+        )
         assert {window["phase"] for window in record["windows"]} >= {"prefill", "generate", "score"}
-        assert {score["task"] for score in record["quality"]} == set(record["spec"]["task"]["names"])
+        assert {score["task"] for score in record["quality"]} == set(
+            record["spec"]["task"]["names"]
+        )
     outside = by_name(records)["outside"]
     assert outside["techniques"][0]["details"] == {"scaled": 2.0}
     assert by_name(records)["none"]["quality"][0]["change"]["value"] == 0  # the same model twice
@@ -79,7 +83,12 @@ def test_a_record_gives_nothing_away(bench):
     assert status == 1
     (path,) = bench.results.glob("records/*.json")
     text = path.read_text()
-    for secret in ("very-secret-value-123", str(bench.directory), "/home/someone", os.path.expanduser("~")):
+    for secret in (
+        "very-secret-value-123",
+        str(bench.directory),
+        "/home/someone",
+        os.path.expanduser("~"),
+    ):
         assert secret not in text
     assert "tiny-llama" in text  # the local model is named, its place is not
 

@@ -51,7 +51,13 @@ def test_each_block_measures_every_cell_once_in_a_seeded_random_order():
 def test_a_window_is_the_difference_of_two_readings():
     recorder = Recorder(OpenMeters(meters=[Watts(300.0)]), CPU)
     window = recorder.repeat(
-        "generate", "baseline", lambda i: iteration(), window_s=0.05, min_iterations=3, block=0, position=0
+        "generate",
+        "baseline",
+        lambda i: iteration(),
+        window_s=0.05,
+        min_iterations=3,
+        block=0,
+        position=0,
     )
     (span,) = window.energy
     assert span.end_j - span.start_j == pytest.approx(300 * (span.end_s - span.start_s))
@@ -63,7 +69,9 @@ def test_a_window_is_the_difference_of_two_readings():
 def test_a_window_lasts_until_both_the_time_and_the_count_are_met():
     recorder = Recorder(OpenMeters(), CPU)
     options = {"block": 0, "position": 0}
-    few = recorder.repeat("prefill", "candidate", lambda i: iteration(), window_s=0, min_iterations=7, **options)
+    few = recorder.repeat(
+        "prefill", "candidate", lambda i: iteration(), window_s=0, min_iterations=7, **options
+    )
     assert few.iterations == 7
     assert few.energy == []
     assert "no meter answered" in few.energy_reason
@@ -77,10 +85,20 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
         meter.faults = ("counter_reset",)
         return iteration()
 
-    window = recorder.repeat("prefill", "baseline", work, window_s=0, min_iterations=1, block=0, position=0)
+    window = recorder.repeat(
+        "prefill", "baseline", work, window_s=0, min_iterations=1, block=0, position=0
+    )
     assert (window.validity, window.codes) == ("invalid", ["counter_reset"])
     recorder.repeat("prefill", "candidate", work, window_s=0, min_iterations=1, block=0, position=1)
-    kept = recorder.repeat("prefill", "candidate", lambda i: iteration(), window_s=0, min_iterations=1, block=1, position=0)
+    kept = recorder.repeat(
+        "prefill",
+        "candidate",
+        lambda i: iteration(),
+        window_s=0,
+        min_iterations=1,
+        block=1,
+        position=0,
+    )
     assert summary.valid_blocks(recorder.windows) == [kept]
 
 
@@ -122,8 +140,15 @@ def test_drift_cancels_and_decode_is_generate_minus_prefill():
 
 def test_without_a_meter_every_joule_is_null_with_the_reason():
     windows = [w.model_copy(update={"energy": []}) for w in campaign(0.7)]
-    levels, ratios = summary.metrics(windows, "baseline", "no sun"), summary.ratios(windows, "no sun")
-    for found in (levels["energy_per_token_j"], levels["decode_energy_per_token_j"], ratios["energy_per_token"]):
+    levels, ratios = (
+        summary.metrics(windows, "baseline", "no sun"),
+        summary.ratios(windows, "no sun"),
+    )
+    for found in (
+        levels["energy_per_token_j"],
+        levels["decode_energy_per_token_j"],
+        ratios["energy_per_token"],
+    ):
         assert (found.value, found.provenance, found.reason) == (None, "unavailable", "no sun")
     assert levels["tokens_per_s"].value > 0
 

@@ -1,5 +1,7 @@
 """A tiny random Llama that reads with the embedded model's real tokenizer."""
 
+import copy
+
 import pytest
 
 
@@ -27,11 +29,19 @@ def config(tokenizer):
     )
 
 
-@pytest.fixture
-def small_model(config):
-    """A fresh model in float32, the same each time."""
+@pytest.fixture(scope="session")
+def make_model(config):
+    """Makes fresh models in float32, all the same."""
     import torch
     from transformers import LlamaForCausalLM
 
-    torch.manual_seed(0)
-    return LlamaForCausalLM(config).eval()
+    def make():
+        torch.manual_seed(0)
+        return LlamaForCausalLM(copy.deepcopy(config)).eval()
+
+    return make
+
+
+@pytest.fixture
+def small_model(make_model):
+    return make_model()

@@ -21,7 +21,9 @@ class Letters:
     """A tokenizer of 254 symbols for the tiny model."""
 
     def __call__(self, text, return_tensors="pt", truncation=True, max_length=64):
-        return {"input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text][:max_length]])}
+        return {
+            "input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text][:max_length]])
+        }
 
 
 def preparation():
@@ -126,7 +128,8 @@ def test_after_pruning_the_cache_gives_what_no_cache_gives(tiny):
     ids = torch.randint(2, 256, (1, 10))
     options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
     assert torch.equal(
-        tiny.generate(ids, use_cache=True, **options), tiny.generate(ids, use_cache=False, **options)
+        tiny.generate(ids, use_cache=True, **options),
+        tiny.generate(ids, use_cache=False, **options),
     )
 
 

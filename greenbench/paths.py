@@ -1,0 +1,11 @@
+"""Where things outside a results directory lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Directory for what is made once and used often; ``GREENBENCH_CACHE`` moves it."""
+    return Path(os.environ.get("GREENBENCH_CACHE") or Path.home() / ".cache" / "greenbench")
