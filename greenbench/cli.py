@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "results", nargs="?", type=Path, default=Path("results"), help="default: results"
     )
+    report.add_argument(
+        "--schema", action="store_true", help="print the records' JSON Schema and stop"
+    )
     report.set_defaults(command=_report)
     doctor = commands.add_parser(
         "doctor",
@@ -129,8 +132,12 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from greenbench import report
+    from greenbench.records import json_schema
     from greenbench.store import load
 
+    if arguments.schema:
+        print(json.dumps(json_schema(), indent=1))
+        return 0
     if not arguments.results.is_dir():
         raise UserError(
             f"{arguments.results} is not a directory: give the results directory of a bench, "

@@ -33,19 +33,29 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half), data.size)
 
 
+def geometric_mean(values: Sequence[float]) -> Interval:
+    """Geometric mean with the t interval of the logarithms, which never reaches 0.
+
+    Raises ValueError where a value is not above 0.
+    """
+    data = np.asarray(values, dtype=float)
+    if (data <= 0).any():
+        raise ValueError("a geometric mean needs values above 0")
+    value, low, high, n, reason = mean_interval(np.log(data).tolist())
+    bounds = [None if bound is None else float(np.exp(bound)) for bound in (low, high)]
+    return Interval(float(np.exp(value)), bounds[0], bounds[1], n, reason)
+
+
 def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
     """Geometric mean of candidate/baseline, paired by block, with the t interval of the log-ratios.
 
-    Raises ValueError where the lengths differ or a value is not above 0.
+    It is the ratio of the two geometric means. Raises ValueError where the lengths differ or a
+    value is not above 0.
     """
-    before, after = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
-    if before.shape != after.shape or (before <= 0).any() or (after <= 0).any():
-        raise ValueError("a paired ratio needs equally many values, all above 0")
-    log = mean_interval(np.log(after / before).tolist())
-    low_bound, high_bound = (
-        None if bound is None else float(np.exp(bound)) for bound in (log.low, log.high)
-    )
-    return Interval(float(np.exp(log.value)), low_bound, high_bound, log.n, log.reason)
+    pairs = list(zip(baseline, candidate, strict=True))
+    if not all(before > 0 and after > 0 for before, after in pairs):
+        raise ValueError("a paired ratio needs values above 0")
+    return geometric_mean([after / before for before, after in pairs])
 
 
 def ratio_of_sums(values: Sequence[float], weights: Sequence[float]) -> Interval:

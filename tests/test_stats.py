@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbench.stats import mean_interval, paired_ratio, ratio_of_sums
+from greenbench.stats import geometric_mean, mean_interval, paired_ratio, ratio_of_sums
 
 positive = st.floats(0.01, 100)
 
@@ -40,10 +40,17 @@ def test_swapping_the_two_inverts_ratio_and_interval(pairs):
     assert other.low == pytest.approx(1 / there.high)
 
 
+@given(st.lists(positive, min_size=2, max_size=20))
+def test_levels_agree_with_their_ratio(values):
+    other = [value**1.5 for value in values]
+    ratio = geometric_mean(other).value / geometric_mean(values).value
+    assert paired_ratio(values, other).value == pytest.approx(ratio)
+
+
 def test_a_ratio_refuses_what_has_no_logarithm():
     with pytest.raises(ValueError, match="above 0"):
         paired_ratio([1, 0], [1, 1])
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="shorter"):
         paired_ratio([1, 2], [1])
 
 

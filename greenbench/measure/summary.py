@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from greenbench.records import Phase, Provenance, Quantity, Who, Window, missing
-from greenbench.stats import Interval, mean_interval, paired_ratio
+from greenbench.stats import Interval, geometric_mean, mean_interval, paired_ratio
 
 Value = Callable[[Window], float | None]
 
@@ -55,7 +55,7 @@ METRICS = (
 
 
 def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
-    """Every level of one model: the mean over blocks with its t interval."""
+    """Every level of one model: the geometric mean over blocks with its t interval."""
     found = {
         metric.name: _quantity(
             _values(windows, who, metric), metric.unit, _provenance(windows, metric), no_energy
@@ -172,7 +172,8 @@ def _provenance(windows: Sequence[Window], metric: Metric) -> Provenance:
 def _quantity(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
     if not values:
         return missing(unit, no_energy if provenance == "unavailable" else NO_VALUE)
-    return as_quantity(mean_interval(values), unit, provenance)
+    average = geometric_mean if min(values) > 0 else mean_interval  # a difference may be below 0
+    return as_quantity(average(values), unit, provenance)
 
 
 def as_quantity(interval: Interval, unit: str, provenance: Provenance) -> Quantity:

@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-from lm_eval import simple_evaluate
+from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausalLM
 
 from greenbench import models, texts
 from greenbench.quality import scorer
-from greenbench.quality.tasks import load_tasks, pick_items
+from greenbench.quality.tasks import FOLDER, load_tasks, pick_items
 from greenbench.specs import TaskSpec
 
 SPEC = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=4, batch_size=4)
@@ -42,16 +43,15 @@ def answers(make_model, tokenizer):
 )
 def test_answers_are_those_of_stock_lm_eval(small_model, tokenizer, names, fewshot):
     spec = TaskSpec(names=list(names), items=5, fewshot=fewshot, batch_size=3)
-    loaded = load_tasks(spec)
-    items = {name: pick_items(name, len(task.eval_docs), spec) for name, task in loaded.items()}
-    stock = simple_evaluate(
-        HFLM(pretrained=small_model, tokenizer=tokenizer, batch_size=1),
-        tasks=list(loaded.values()),
-        samples=items,
-        num_fewshot=fewshot,
-        fewshot_random_seed=spec.seed,
-        bootstrap_iters=0,
-    )
+    loaded = TaskManager(include_path=str(FOLDER), include_defaults=False).load(list(names))
+    for task in loaded["tasks"].values():
+        task.set_config("num_fewshot", fewshot)
+        task.set_fewshot_seed(spec.seed)
+    items = {
+        name: pick_items(name, len(task.eval_docs), spec) for name, task in loaded["tasks"].items()
+    }
+    lm = HFLM(pretrained=small_model, tokenizer=tokenizer, batch_size=1)
+    stock = evaluate(lm, loaded, samples=items, bootstrap_iters=0)
     for mine in score(small_model, tokenizer, spec):
         theirs = stock["samples"][mine.task]
         assert list(mine.indices) == [sample["doc_id"] for sample in theirs] == items[mine.task]
@@ -137,10 +137,8 @@ def test_scoring_leaves_the_model_as_it_was(small_model, tokenizer):
 def test_progress_counts_every_request_over_all_tasks(small_model, tokenizer):
     seen = []
     found = score(small_model, tokenizer, progress=lambda *counts: seen.append(counts))
-    choices = [
-        len(load_tasks(SPEC)["arc_easy"].doc_to_choice(load_tasks(SPEC)["arc_easy"].eval_docs[i]))
-        for i in found[0].indices
-    ]
+    arc = load_tasks(SPEC)["arc_easy"]
+    choices = [len(arc.doc_to_choice(arc.eval_docs[index])) for index in found[0].indices]
     total = sum(choices) + 2 * 4 + 4
     assert seen == [(done, total) for done in range(1, total + 1)]
 
@@ -204,7 +202,7 @@ def test_answers_to_other_items_are_not_compared(answers, small_model, tokenizer
 def test_the_embedded_model_is_far_better_than_chance(smollm2):
     spec, path = smollm2
     loaded = models.load(spec, path, torch.device("cpu"))
-    task = TaskSpec(names=["sciq", "wikipedia_bpb"], items=6, batch_size=4)
+    task = TaskSpec(names=["sciq", "wikipedia_bpb"], items=3, batch_size=4)
     sciq, text = score(loaded.model, loaded.tokenizer, task)
-    assert sum(sciq.values) >= 4  # chance is 1.5
+    assert sum(sciq.values) >= 2  # of 3; chance is 0.75
     assert sum(text.values) / sum(text.weights) < 1.5
