@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
+from greenbench.paths import cache_dir
 from greenbench.records import SCHEMA_VERSION, Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
@@ -148,11 +149,6 @@ def device_lock(device: str, on_wait: Callable[[str], None]) -> Iterator[None]:
     waiting = f"Another run is using {device}: waiting for it, lest both measure each other."
     with _locked(cache_dir() / "locks" / f"{name}-{machine}.lock", waiting, on_wait):
         yield
-
-
-def cache_dir() -> Path:
-    """Directory for what outlives a results directory; ``GREENBENCH_CACHE`` moves it."""
-    return Path(os.environ.get("GREENBENCH_CACHE") or Path.home() / ".cache" / "greenbench")
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

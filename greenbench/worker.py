@@ -178,7 +178,8 @@ class _Worker:
         assert pid is not None
         if self._process.exitcode is None:
             _kill(pid)
-        _kill_group(pid)
+        with suppress(ProcessLookupError):  # orphans of its group
+            os.killpg(pid, signal.SIGKILL)
         self._process.join(LEAVE_S)
         self._log.join(LEAVE_S)  # not for ever: a stray grandchild may hold the pipe
         self._messages.close()
@@ -243,21 +244,15 @@ def _open_log(path: Path | None) -> io.FileIO:
 
 
 def _kill(pid: int) -> None:
-    """SIGKILL a living worker, its process group and its descendants in other groups."""
+    """SIGKILL a living worker and its descendants, those in other groups, too."""
     family: list[psutil.Process] = []
     with suppress(psutil.Error):
         family = psutil.Process(pid).children(recursive=True)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    _kill_group(pid)
     for process in family:
         with suppress(psutil.Error):
             process.kill()
-
-
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
 
 
 def _death(code: int | None, memory_ran_out: bool) -> tuple[Reason, str]:

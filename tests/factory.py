@@ -25,7 +25,7 @@ from greenbench.records import (
 )
 from greenbench.stats import mean_interval, ratio_of_sums
 
-BYTES = {"baseline": 269_000_000, "candidate": 151_000_000}
+BYTES: dict[Who, int] = {"baseline": 269_000_000, "candidate": 151_000_000}
 WATTS = {"baseline": 40.0, "candidate": 32.0}
 PACE = {"baseline": (1.0, 1.01), "candidate": (0.9, 0.93)}
 """Relative seconds per request, by block."""
@@ -151,11 +151,7 @@ def windows() -> list[Window]:
 
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
-    metrics = summary.metrics(windows(), who, "") | {
-        "model_bytes": summary.exact(BYTES[who], "B"),
-        "host_peak_bytes": summary.peak(windows(), who, "host_peak_bytes", 0),
-        "device_peak_bytes": summary.peak(windows(), who, "device_peak_bytes", 0),
-    }
+    metrics = summary.metrics(windows(), who, "") | summary.memory(windows(), who, BYTES, "cpu")
     dtypes = {"bfloat16": BYTES[who]} if who == "baseline" else {"int8": BYTES[who]}
     return Subject(parameters=134_515_008, layers=30, dtypes=dtypes, metrics=metrics)
 

@@ -26,6 +26,7 @@ PATIENCE_S = 60.0
 def workers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))
+        patch.delenv("PYTHONUNBUFFERED", raising=False)  # it would hide C output that is lost
         with Workers(["worker_jobs"]) as workers:
             workers.start()
             yield workers
@@ -208,9 +209,10 @@ def test_a_hang_ends_at_its_limit_with_all_its_children(call, tmp_path, job):
 
 
 def test_endless_progress_does_not_outlive_the_limit(workers):
-    outcome = workers.call(
-        jobs.flood, time_limit_s=0.2, log_path=None, on_progress=lambda progress: None
-    )
+    def slow_console(progress):
+        time.sleep(0.001)  # slower than the worker: there is always a next message
+
+    outcome = workers.call(jobs.flood, time_limit_s=0.2, log_path=None, on_progress=slow_console)
     assert (outcome.failure.reason, outcome.failure.phase) == ("time_limit", "flood")
 
 
@@ -274,6 +276,11 @@ def test_the_tail_is_short_and_scrubbed(call, tmp_path, monkeypatch):
     log = (tmp_path / "log").read_text()
     assert "line 0\x1b" in log
     assert "correct-horse-battery" in log, "the log itself is the user's own"
+
+
+def test_the_tail_never_begins_within_a_secret(call, monkeypatch):
+    monkeypatch.setenv("GB_TOKEN", "correct-horse-battery")
+    assert call(jobs.stutter).failure.log_tail == ["end"]
 
 
 @pytest.mark.parametrize("log", ["/dev/full", "/dev/null/log"])

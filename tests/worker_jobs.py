@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import re
 import resource
@@ -130,6 +131,7 @@ def note(path, pids):
 
 
 def flood(*, progress):
+    faulthandler.cancel_dump_traceback_later()  # which may crash a worker that is busy
     while True:
         progress("flood", 0, 1)
 
@@ -170,6 +172,13 @@ def babble(lines, *, progress):
     print("\r".join(f"step {number}/9" for number in range(10)))
     print("token", os.environ["GB_TOKEN"], "in", "/srv/place/model.bin")
     raise RuntimeError(f"bad {os.environ['GB_TOKEN']} in /srv/place/model.bin")
+
+
+def stutter(*, progress):
+    """One long line of nothing but the secret, and a short one."""
+    print(os.environ["GB_TOKEN"] * 2000)
+    print("end")
+    os._exit(1)
 
 
 def leave_a_thread(*, progress):

@@ -101,4 +101,4 @@ def _positions(batch: list[Tokens], max_length: int) -> int:
     """Positions, counted from the end of the padded batch, that hold every continuation."""
     lengths = [min(len(context) + len(answer) - 1, max_length) for _, context, answer in batch]
     starts = [n - len(answer) for n, (_, _, answer) in zip(lengths, batch, strict=True)]
-    return max(lengths) - max(starts)
+    return max(lengths) - min(starts)

@@ -72,7 +72,8 @@ def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
     text, interval = f"{word} {show(ratio, suffix=TIMES)}", bounds(ratio)
     if interval is None:
         return text
-    floor = f"less than {fixed(100 * max(abs(bound - 1) for bound in interval), 1)} % is noise here"
+    percent = 100 * max(abs(bound - 1) for bound in interval)
+    floor = f"less than {fixed(percent, 1 if percent < 10 else 0)} % is noise here"
     if interval[0] <= 1 <= interval[1]:
         return f"{text}, so {floor}"
     return f"{text}, which excludes 1: something here favours one side, and {floor}"
@@ -96,21 +97,24 @@ def _preface(group: Group) -> list[str]:
 
 
 def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> list[str]:
+    """One sentence per margin; the second only refers to the first where it would repeat it."""
     lines: list[str] = []
-    last: Row | None = None
+    last: tuple[Row | None, str] | None = None
     for margin in MARGINS:
         kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
         winner = _best(
             [row for row in kept if helps(row.ratio(yardstick.metric), yardstick)], yardstick
         )
-        if winner and winner is last:
-            finding = ": the same."
+        nothing = "" if winner else _nothing(kept, yardstick, claims=claims)
+        where = f"Within {_points(margin)} of the baseline's quality"
+        if (winner, nothing) == last:
+            lines.append(f"{where}: the same.")
         elif winner:
-            finding = f", {_praise(winner, kept, margin, yardstick, claims=claims)}"
+            praise = _praise(winner, kept, margin, yardstick, claims=claims)
+            lines.append(f"{where}, {praise}")
         else:
-            finding = f", {_nothing(kept, yardstick, claims=claims)}"
-        lines.append(f"Within {_points(margin)} of the baseline's quality{finding}")
-        last = winner
+            lines.append(f"{where}, {nothing}")
+        last = winner, nothing
     return lines
 
 

@@ -172,7 +172,7 @@ def _dates(records: Sequence[Record]) -> str:
 def _meters(records: Sequence[Record], place: Setting) -> str:
     used = sorted({name for record in records if record.meter for name in record.meter.used})
     spans = [w.energy[0] for record in records for w in record.windows if w.energy]
-    tick = f", tick {max(span.tick_s for span in spans):g} s at most" if spans else ""
+    tick = f", tick up to {max(span.tick_s for span in spans):g} s" if spans else ""
     names = f"meter {', '.join(map(code, used))}" if used else "no meter"
     boundary = f", boundary {prose(place.boundary)}" if place.boundary else ""
     return f"{names}, provenance {code(place.source)}{boundary}{tick}"

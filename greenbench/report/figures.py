@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -18,10 +19,11 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from greenbench.report.frontier import Point, staircase
 from greenbench.report.labels import Label, Obstacles, place_labels
 from greenbench.report.rows import Group, Row
-from greenbench.report.text import bounds, plain
+from greenbench.report.text import TIMES, bounds, plain
 
 # Okabe and Ito's palette: told apart with every common colour blindness, in print too.
-BLUE, SKY, VERMILLION, BLACK, PAPER = "#0072B2", "#56B4E9", "#D55E00", "#000000", "#ffffff"
+BLUE, SKY, VERMILLION, BLACK = "#0072B2", "#56B4E9", "#D55E00", "#000000"
+GREY, PAPER = "#5a5a5a", "#ffffff"
 KINDS: dict[str, dict[str, Any]] = {
     "on the frontier": {"marker": "*", "color": BLUE, "markersize": 13},
     "beaten": {"marker": "o", "color": VERMILLION, "markersize": 7, "fillstyle": "none"},
@@ -55,11 +57,23 @@ class Mark(NamedTuple):
 
     label: str
     kind: str
-    point: Point
-    energy: tuple[float, float]
-    quality: tuple[float, float]
+    quality: float
+    energy_j: float
+    """J/token: the run's ratio times the group's baseline. Ratios are paired within a run, so that
+    a machine that drifts between runs does not move the points against each other."""
+    quality_bar: tuple[float, float]
     """Interval of the paired change, put around the run's quality: what sampled items leave open
-    between baseline and candidate, not what they leave open for both alike."""
+    between baseline and candidate, not what they leave open for both alike. Cut at 0 and 100 %."""
+    energy_bar: tuple[float, float]
+    on_frontier: bool
+
+
+class Panel(NamedTuple):
+    """A group as the figure draws it."""
+
+    group: Group
+    baseline_j: float
+    marks: list[Mark]
 
 
 def frontier_svg(groups: Sequence[Group]) -> bytes:
@@ -80,23 +94,23 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
 
     Without any, a sentence saying so.
     """
-    drawable = [(group, marks) for group in groups if (marks := _marks(group))]
+    drawable = [panel for group in groups if (panel := _panel(group))]
     drawn = drawable[:PANELS]
     if not drawn:
         return _nothing()
     figure = Figure(figsize=(WIDTH_IN, PANEL_IN * len(drawn)), layout="constrained")
-    panels: list[Axes] = list(figure.subplots(len(drawn), 1, squeeze=False)[:, 0])
+    places: list[Axes] = list(figure.subplots(len(drawn), 1, squeeze=False)[:, 0])
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    for axes, (group, marks) in zip(panels, drawn, strict=True):
-        _panel(axes, group, marks)
-    _legend(figure, panels)
+    for axes, panel in zip(places, drawn, strict=True):
+        _draw_panel(axes, panel)
+    _legend(figure, places)
     if len(drawable) > PANELS:
         figure.supxlabel(f"{len(drawable) - PANELS} more groups have no panel; see the tables")
     figure.draw_without_rendering()  # settles the layout, which the labels must not change again
     figure.set_layout_engine("none")
-    for axes, (_, marks) in zip(panels, drawn, strict=True):
-        labels = [Label(mark.label, mark.point.energy_j, mark.point.quality) for mark in marks]
-        place_labels(figure, renderer, axes, labels, _obstacles(axes, marks))
+    for axes, panel in zip(places, drawn, strict=True):
+        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in panel.marks]
+        place_labels(figure, renderer, axes, labels, _obstacles(axes, panel.marks))
     return figure
 
 
@@ -107,33 +121,57 @@ def _nothing() -> Figure:
     return figure
 
 
-def _marks(group: Group) -> list[Mark]:
-    return [_mark(row, row.point) for row in group.rows if row.point]
+def _panel(group: Group) -> Panel | None:
+    baseline_j = group.baseline_j
+    if baseline_j is None:
+        return None
+    marks = [_mark(row, row.point, baseline_j) for row in group.rows if row.point]
+    return Panel(group, baseline_j, marks) if marks else None
 
 
-def _mark(row: Row, point: Point) -> Mark:
+def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     member, other, again = KINDS
-    change = bounds(row.change)
-    centre = point.quality - (row.change.value or 0.0)
+    ratio = bounds(row.ratio("energy_per_token")) or (point.energy, point.energy)
+    moved = row.change.value or 0.0
+    change = bounds(row.change) or (moved, moved)
+    low, high = (point.quality - moved + bound for bound in change)
     return Mark(
         label=plain(row.label, 40),
         kind=again if row.is_baseline else member if row.frontier else other,
-        point=point,
-        energy=bounds(row.energy) or (point.energy_j, point.energy_j),
-        quality=(centre + change[0], centre + change[1])
-        if change
-        else (point.quality, point.quality),
+        quality=point.quality,
+        energy_j=point.energy * baseline_j,
+        quality_bar=(max(0.0, low), min(100.0, high)),
+        energy_bar=(ratio[0] * baseline_j, ratio[1] * baseline_j),
+        on_frontier=row.frontier,
     )
 
 
-def _panel(axes: Axes, group: Group, marks: Sequence[Mark]) -> None:
-    for mark in marks:
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    for mark in panel.marks:
         _draw(axes, mark)
-    _frame(axes, marks)
-    _draw_staircase(axes, [row.point for row in group.rows if row.point and row.frontier])
-    axes.set_title(_title(group), loc="left", fontsize="medium", parse_math=False)
-    axes.set_xlabel(_energy_axis(group), parse_math=False)
+    _frame(axes, panel.marks)
+    _draw_staircase(axes, panel.marks)
+    axes.set_title(_title(panel.group), loc="left", fontsize="medium", parse_math=False)
+    axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
+    _ratio_axis(axes, panel.baseline_j)
+
+
+def _ratio_axis(axes: Axes, baseline_j: float) -> None:
+    """The same energies as ratios to the baseline, along the top."""
+
+    def to_ratio(joules: Any) -> Any:
+        return joules / baseline_j
+
+    def to_joules(ratio: Any) -> Any:
+        return ratio * baseline_j
+
+    top = axes.secondary_xaxis("top", functions=(to_ratio, to_joules))
+    if axes.get_xscale() == "log":
+        _log_ticks(top.xaxis)
+    top.spines["top"].set_visible(False)
+    top.tick_params(length=0, labelcolor=GREY, labelsize="small", pad=1)
+    top.xaxis.set_major_formatter(StrMethodFormatter(f"{{x:.4g}}{TIMES}"))
 
 
 def _title(group: Group) -> str:
@@ -159,45 +197,49 @@ def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
 
 def _energy_axis(group: Group) -> str:
     if group.setting.measured:
-        return f"J/token, less is better (measured: {plain(group.setting.meter, 60)})"
-    return (
-        "J/token, less is better: ≈ estimated from CPU time, not measured\n"
-        "(how far the estimate may be off as a whole is not shown)"
-    )
+        source = f"measured: {plain(group.setting.meter, 60)}"
+    else:
+        source = (
+            "≈ estimated from CPU time, not measured; not shown: how far off that may be as a whole"
+        )
+    return f"J/token at the mean baseline (top: ratio to it), less is better\n({source})"
 
 
 def _draw(axes: Axes, mark: Mark) -> None:
     style = KINDS[mark.kind]
-    x, y = mark.point.energy_j, mark.point.quality
+    x, y = mark.energy_j, mark.quality
     bar = {"color": style["color"], "linewidth": 1.1, "alpha": 0.7}
-    axes.plot(mark.energy, (y, y), **bar)
-    axes.plot((x, x), mark.quality, **bar)
+    axes.plot(mark.energy_bar, (y, y), **bar)
+    axes.plot((x, x), mark.quality_bar, **bar)
     known = axes.get_legend_handles_labels()[1]
     axes.plot(x, y, linestyle="none", label=None if mark.kind in known else mark.kind, **style)
 
 
 def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
     """Limits with room for labels, and a logarithmic energy axis where the runs lie far apart."""
-    energies = [end for mark in marks for end in (*mark.energy, mark.point.energy_j)]
-    positive = [end for end in energies if end > 0]
-    if positive == energies and max(energies) > LOG_FROM * min(energies):
+    energies = [end for mark in marks for end in (*mark.energy_bar, mark.energy_j)]
+    if min(energies) > 0 and max(energies) > LOG_FROM * min(energies):
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        _log_ticks(axes.xaxis)
     axes.margins(x=MARGIN, y=MARGIN)
     axes.autoscale_view()
     axes.autoscale(enable=False)
 
 
-def _draw_staircase(axes: Axes, members: Sequence[Point]) -> None:
+def _log_ticks(axis: Axis) -> None:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _draw_staircase(axes: Axes, marks: Sequence[Mark]) -> None:
     """The frontier, from the bottom under its first member to the right edge beyond its last.
 
     What lies in its shade is beaten by a member.
     """
-    steps = staircase(members)
+    steps = staircase([Point(mark.quality, mark.energy_j) for mark in marks if mark.on_frontier])
     bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
-    x = [steps[0].energy_j, *(step.energy_j for step in steps), right]
+    x = [steps[0].energy, *(step.energy for step in steps), right]
     y = [bottom, *(step.quality for step in steps), steps[-1].quality]
     axes.fill_between(x, y, bottom, color=SKY, alpha=0.13, linewidth=0, zorder=0.5)
     axes.plot(x, y, color=BLUE, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1.5, label=FRONTIER)
@@ -210,5 +252,5 @@ def _obstacles(axes: Axes, marks: Sequence[Mark]) -> Obstacles:
         path = axes.transData.transform(line.get_xydata())
         ends = np.minimum(path[:-1], path[1:]) - 2, np.maximum(path[:-1], path[1:]) + 2
         segments.append(np.hstack(ends))
-    points = axes.transData.transform([(mark.point.energy_j, mark.point.quality) for mark in marks])
+    points = axes.transData.transform([(mark.energy_j, mark.quality) for mark in marks])
     return Obstacles(np.hstack([points - MARKER_PX, points + MARKER_PX]), np.vstack(segments))

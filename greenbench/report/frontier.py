@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """A run as the frontier sees it: more quality is better, less energy is better."""
+    """A run as the frontier sees it: more quality is better, less energy is better.
+
+    Any unit does, as long as all points share it.
+    """
 
     quality: float
-    energy_j: float
+    energy: float
 
 
 def on_frontier(points: Sequence[Point]) -> list[bool]:
@@ -20,7 +23,7 @@ def on_frontier(points: Sequence[Point]) -> list[bool]:
     """
     members = [False] * len(points)
     best: Point | None = None
-    for index in sorted(range(len(points)), key=lambda i: (points[i].energy_j, -points[i].quality)):
+    for index in sorted(range(len(points)), key=lambda i: (points[i].energy, -points[i].quality)):
         point = points[index]
         if best is None or point.quality > best.quality:
             best = point
@@ -34,8 +37,8 @@ def staircase(points: Sequence[Point]) -> list[Point]:
     From the least energy up: each member, and before every next one the corner under it.
     """
     steps: list[Point] = []
-    for point in sorted(set(points), key=lambda p: p.energy_j):
+    for point in sorted(set(points), key=lambda p: p.energy):
         if steps:
-            steps.append(Point(steps[-1].quality, point.energy_j))
+            steps.append(Point(steps[-1].quality, point.energy))
         steps.append(point)
     return steps

@@ -44,7 +44,7 @@ HOW_TO_READ = (
     "by item.",
     "- ≈ marks an estimate: not a measurement, and never ranked with one.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
-    "and better in one of them.",
+    "ratio and better in one of them.",
     "",
 )
 EMPTY = (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from statistics import geometric_mean
 from typing import Any, NamedTuple
 
 from greenbench.records import Provenance, Quantity, Record, TaskScore
@@ -106,10 +107,15 @@ class Row:
 
     @property
     def point(self) -> Point | None:
-        """The run on the frontier's plane, where both numbers exist."""
-        if self.quality.value is None or self.energy.value is None:
+        """Quality in % and energy as a ratio to the baseline, where both exist.
+
+        The ratio is paired within the run; J/token of two runs also differ by what the machine
+        did in between.
+        """
+        ratio = self.ratio("energy_per_token").value
+        if self.quality.value is None or ratio is None:
             return None
-        return Point(self.quality.value, self.energy.value)
+        return Point(self.quality.value, ratio)
 
     def metric(self, name: str, unit: str) -> Quantity:
         """One of the candidate's numbers."""
@@ -121,10 +127,17 @@ class Row:
 
 
 class Group(NamedTuple):
-    """Rows that may be compared, frontier members first, then by energy."""
+    """Rows that may be compared, frontier members first, then by energy ratio."""
 
     setting: Setting
     rows: list[Row]
+
+    @property
+    def baseline_j(self) -> float | None:
+        """Geometric mean of the baseline's J/token over the runs."""
+        known = [row.baseline.get("energy_per_token_j") for row in self.rows]
+        values = [energy.value for energy in known if energy and energy.value and energy.value > 0]
+        return geometric_mean(values) if values else None
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
@@ -227,5 +240,5 @@ def _with_frontier(rows: Sequence[Row]) -> list[Row]:
 
 
 def _order(row: Row) -> tuple[bool, bool, float, str]:
-    energy_j = row.energy.value
-    return not row.frontier, energy_j is None, energy_j or 0.0, row.label
+    ratio = row.ratio("energy_per_token").value
+    return not row.frontier, ratio is None, ratio or 0.0, row.label

@@ -143,9 +143,10 @@ def test_progress_counts_every_request_over_all_tasks(small_model, tokenizer):
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 
-def test_scoring_is_quiet(small_model, tokenizer, capfd):
+def test_scoring_is_quiet(small_model, tokenizer, capfd, caplog):
     score(small_model, tokenizer)
     assert capfd.readouterr() == ("", "")
+    assert not caplog.records
 
 
 def test_likelihoods_that_are_not_numbers_are_an_error_not_chance_level(small_model, tokenizer):

@@ -76,8 +76,9 @@ def test_a_rival_whose_interval_overlaps_is_named():
 
 @pytest.mark.parametrize("energy", [0.985, 1.0, 1.3])
 def test_nothing_helps_is_an_answer(energy):
-    lines = only_answer(examples.completed(energy=energy, half=0.001))
-    assert all("nothing helps: the nearest, `int8`, is at" in line for line in lines)
+    first, second = only_answer(examples.completed(energy=energy, half=0.001))
+    assert "nothing helps: the nearest, `int8`, is at" in first
+    assert second == "Within 3 points of the baseline's quality: the same."
 
 
 def test_no_technique_within_the_margin_is_an_answer():
@@ -87,8 +88,9 @@ def test_no_technique_within_the_margin_is_an_answer():
 
 
 def test_a_technique_without_quality_is_not_named():
-    lines = only_answer(examples.completed(quality=[]))
-    assert all("there is none to name" in line for line in lines)
+    first, second = only_answer(examples.completed(quality=[]))
+    assert "there is none to name" in first
+    assert second.endswith(": the same.")
 
 
 def test_the_baseline_itself_never_wins():

@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from greenbench import report
 from greenbench.errors import UserError
 from greenbench.records import MeterChoice
+from greenbench.report.leaderboard import leaderboard
+from greenbench.report.rows import groups
 from greenbench.store import Rejected, Store
 
 HOSTILE = (
@@ -29,10 +31,9 @@ RECORDS = [
 ]
 
 
-def write(path, records=RECORDS, rejected=()):
+def write(records=RECORDS, rejected=()):
     """The leaderboard's text."""
-    markdown, _ = report.write(path, records, rejected)
-    return markdown.read_text(encoding="utf-8")
+    return leaderboard(groups(records), records, rejected)
 
 
 def section(text, title):
@@ -90,22 +91,22 @@ def test_another_process_gives_the_same_bytes_without_the_heavy_packages(tmp_pat
             assert (out / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_answer_comes_first(tmp_path):
-    lines = write(tmp_path).splitlines()
+def test_the_answer_comes_first():
+    lines = write().splitlines()
     assert lines[2].startswith("1. **smollm2-135m (bfloat16) on Imaginary GPU (cuda), chat")
     assert "`int8` uses the least energy: **0.63× (0.60–0.66)**" in lines[3]
     assert "`int4` uses the least energy: **0.41× (0.39–0.43)**" in lines[4]
 
 
-def test_each_group_has_its_rows_sorted_and_its_frontier_marked_in_words(tmp_path):
-    header, *body = rows(section(write(tmp_path), "1. "))
+def test_each_group_has_its_rows_sorted_and_its_frontier_marked_in_words():
+    header, *body = rows(section(write(), "1. "))
     assert header[0] == "technique"
     assert [cells[0] for cells in body[:3]] == ["`int4` †", "`int8` †", "`none`"]
     assert [cells[-1] for cells in body[:3]] == ["★ frontier"] * 3
 
 
-def test_estimates_are_never_in_a_table_with_measurements(tmp_path):
-    text = write(tmp_path)
+def test_estimates_are_never_in_a_table_with_measurements():
+    text = write()
     for index in "123":
         part = section(text, f"{index}. ")
         assert ("`measured:counter:nvml`" in part) != ("`estimated:model`" in part)
@@ -115,7 +116,7 @@ def test_estimates_are_never_in_a_table_with_measurements(tmp_path):
     assert "≈" not in section(text, "1. ")
 
 
-def test_an_estimate_tells_how_far_it_may_be_off(tmp_path):
+def test_an_estimate_tells_how_far_it_may_be_off():
     record = examples.completed(energy=0.5, baseline_j=2, source=examples.ESTIMATE)
     bounds = {
         f"energy_per_token_{end}_j": examples.quantity(value, 0.01, "J/token", examples.ESTIMATE)
@@ -123,46 +124,46 @@ def test_an_estimate_tells_how_far_it_may_be_off(tmp_path):
     }
     metrics = record.candidate.metrics | bounds
     candidate = record.candidate.model_copy(update={"metrics": metrics})
-    text = write(tmp_path, [record.model_copy(update={"candidate": candidate})])
+    text = write([record.model_copy(update={"candidate": candidate})])
     assert "true joules may be 0.400 to 3.00 times those shown" in text
 
 
-def test_smoke_is_labelled_where_its_tables_are(tmp_path):
-    assert "Tier smoke: **no claims**" in section(write(tmp_path), "3. ")
+def test_smoke_is_labelled_where_its_tables_are():
+    assert "Tier smoke: **no claims**" in section(write(), "3. ")
 
 
-def test_missing_energy_is_na_with_its_reason(tmp_path):
-    text = write(tmp_path, [examples.completed(energy=None, reason="the counter stood still")])
+def test_missing_energy_is_na_with_its_reason():
+    text = write([examples.completed(energy=None, reason="the counter stood still")])
     part = section(text, "1. ")
     headline, details = (rows(table)[1] for table in part.split("**Quality and energy**"))
     assert headline[2] == details[3] == "n/a (a)"
     assert part.count("- (a) the counter stood still") == 2
 
 
-def test_one_block_has_no_interval_and_says_why(tmp_path):
-    part = section(write(tmp_path, [examples.completed(half=None)]), "1. ")
+def test_one_block_has_no_interval_and_says_why():
+    part = section(write([examples.completed(half=None)]), "1. ")
     assert rows(part)[1][2] == "0.700× (a)"
     assert f"- (a) {examples.ONE}" in part
 
 
-def test_the_model_note_stands_under_the_rows_it_concerns(tmp_path):
-    part = section(write(tmp_path), "1. ")
+def test_the_model_note_stands_under_the_rows_it_concerns():
+    part = section(write(), "1. ")
     assert "† smollm2-135m (bfloat16): weights come from a 4-bit file." in part
 
 
-def test_the_noise_floor_is_told_or_its_absence(tmp_path):
-    text = write(tmp_path)
+def test_the_noise_floor_is_told_or_its_absence():
+    text = write()
     assert "less than 0.6 % is noise here" in section(text, "1. ")
     assert "`technique=none` adds one" in section(text, "2. ")
 
 
-def test_a_drifting_baseline_is_told(tmp_path):
+def test_a_drifting_baseline_is_told():
     one, two = (examples.completed(name, baseline_j=j) for name, j in (("a", 2.0), ("b", 2.2)))
-    assert "moved by 10.0 % between runs" in write(tmp_path, [one, two])
-    assert "moved by" not in write(tmp_path, [one])
+    assert "moved by 10.0 % between runs" in write([one, two])
+    assert "moved by" not in write([one])
 
 
-def test_runs_without_a_result_are_listed_with_reason_and_output(tmp_path):
+def test_runs_without_a_result_are_listed_with_reason_and_output():
     refused = examples.failed(
         "int8",
         status="unsupported",
@@ -170,22 +171,20 @@ def test_runs_without_a_result_are_listed_with_reason_and_output(tmp_path):
             update={"reason": "unsupported", "phase": None, "message": "It needs CUDA."}
         ),
     )
-    part = section(write(tmp_path, [*RECORDS, refused]), "Runs without a result")
+    part = section(write([*RECORDS, refused]), "Runs without a result")
     assert "**failed, killed** in stage measure: It was killed by SIGSEGV." in part
     assert "**unsupported**: It needs CUDA." in part
     assert "Fatal Python error: Segmentation fault" in part
 
 
-def test_files_that_are_no_records_are_listed(tmp_path):
-    text = write(
-        tmp_path, RECORDS, [Rejected("b.json", "It is not JSON."), Rejected("a.json", "?")]
-    )
+def test_files_that_are_no_records_are_listed():
+    text = write(RECORDS, [Rejected("b.json", "It is not JSON."), Rejected("a.json", "?")])
     part = section(text, "Files that are not records")
     assert part.split("\n")[2:4] == ["- `a.json`: ?", "- `b.json`: It is not JSON."]
     assert "2 unreadable" in text
 
 
-def test_how_it_was_measured_is_told(tmp_path):
+def test_how_it_was_measured_is_told():
     record = examples.completed(
         windows=[
             window.model_copy(update={"validity": "invalid", "codes": ["throttle"]})
@@ -195,10 +194,10 @@ def test_how_it_was_measured_is_told(tmp_path):
         ],
         meter=MeterChoice(used=["nvml"], refused={"rapl": "it is constant"}, notes={"nvml": "n1"}),
     )
-    part = section(write(tmp_path, [record]), "How it was measured")
+    part = section(write([record]), "How it was measured")
     for fact in (
         "2 blocks in random order",
-        "meter `nvml`, provenance `measured:counter:nvml`, boundary gpu, tick 0.001 s",
+        "meter `nvml`, provenance `measured:counter:nvml`, boundary gpu, tick up to 0.001 s",
         "- `nvml`: n1",
         "- not by `rapl`: it is constant",
         "11, 0 flagged, 4 invalid (`throttle` 4 times)",
@@ -207,48 +206,48 @@ def test_how_it_was_measured_is_told(tmp_path):
         assert fact in part
 
 
-def test_where_the_wall_time_went_adds_up(tmp_path):
+def test_where_the_wall_time_went_adds_up():
     stages = {"start": 1, "load": 5, "prepare": 4, "score": 30, "warmup": 10, "measure": 48}
     record = examples.completed(stages_s=stages | {"finish": 1, "total": 100})
-    part = section(write(tmp_path, [record, examples.failed()]), "Where the wall time went")
+    part = section(write([record, examples.failed()]), "Where the wall time went")
     assert "3.0 of 100.0 s, 3.0 %" in part
     assert ["score", "30.0", "30.0 %"] in rows(part)
 
 
-def test_preparation_sums_its_windows(tmp_path):
-    part = section(write(tmp_path, RECORDS[:2]), "Preparation")
+def test_preparation_sums_its_windows():
+    part = section(write(RECORDS[:2]), "Preparation")
     assert rows(part)[1] == ["`int8`", "8.00", "128", "8-bit linear layers"]
     assert "`none`" not in part
 
 
-def test_environment_tells_what_differs(tmp_path):
+def test_environment_tells_what_differs():
     records = [
         examples.completed("a", environment={"python": "3.11", "cpu": {"name": "X", "cores": 2}}),
         examples.completed("b", environment={"python": "3.12", "cpu": {"name": "X", "cores": 2}}),
     ]
-    part = section(write(tmp_path, records), "Environment")
+    part = section(write(records), "Environment")
     assert "- python: 3.11 (1 runs); 3.12 (1 runs)" in part
     assert "- cpu: cores 2, name X\n" in part
 
 
-def test_every_line_can_be_reproduced(tmp_path):
-    part = section(write(tmp_path), "How to reproduce each line")
+def test_every_line_can_be_reproduced():
+    part = section(write(), "How to reproduce each line")
     assert part.count("greenbench bench") == len(RECORDS)
 
 
-def test_an_empty_directory_gets_a_leaderboard_that_helps(tmp_path):
-    text = write(tmp_path / "new", [])
+def test_an_empty_directory_gets_a_leaderboard_that_helps():
+    text = write([])
     assert "There is no completed run yet. `make bench`" in text
     assert "\n## " not in text
 
 
-def test_only_failures_are_told_too(tmp_path):
-    text = write(tmp_path, [examples.failed()])
+def test_only_failures_are_told_too():
+    text = write([examples.failed()])
     assert "There is no completed run yet." in text
     assert "It was killed by SIGSEGV." in text
 
 
-def test_a_record_that_leaves_out_all_it_may_is_shown(tmp_path):
+def test_a_record_that_leaves_out_all_it_may_is_shown():
     bare = examples.completed(
         spec={}, environment={}, stages_s={}, techniques=[], quality=[], ratios={}
     )
@@ -256,7 +255,7 @@ def test_a_record_that_leaves_out_all_it_may_is_shown(tmp_path):
     subjects = {
         who: getattr(bare, who).model_copy(update=empty) for who in ("baseline", "candidate")
     }
-    text = write(tmp_path, [bare.model_copy(update=subjects)])
+    text = write([bare.model_copy(update=subjects)])
     assert "n/a (a)" in text
     assert "the record has no energy_per_token" in text
 
@@ -298,8 +297,8 @@ def poisoned():
     return [full, lost, examples.failed(**evil, spec=spec, failure=failure)]
 
 
-def test_hostile_strings_neither_break_a_table_nor_become_html_or_links(tmp_path):
-    text = write(tmp_path, poisoned(), [Rejected(HOSTILE, HOSTILE)])
+def test_hostile_strings_neither_break_a_table_nor_become_html_or_links():
+    text = write(poisoned(), [Rejected(HOSTILE, HOSTILE)])
     found = tokens(text)
     html = {token.content.strip() for token in found if token.type in {"html_block", "html_inline"}}
     assert html <= {
@@ -315,9 +314,9 @@ def test_hostile_strings_neither_break_a_table_nor_become_html_or_links(tmp_path
     assert any("<script>alert(1)</script>" in content for content in outside)
 
 
-def test_hostile_strings_leave_every_table_whole(tmp_path):
-    plain = tokens(write(tmp_path, [examples.completed(), examples.completed("b", energy=None)]))
-    evil = tokens(write(tmp_path, poisoned()[:2]))
+def test_hostile_strings_leave_every_table_whole():
+    plain = tokens(write([examples.completed(), examples.completed("b", energy=None)]))
+    evil = tokens(write(poisoned()[:2]))
 
     def shapes(found):
         kinds = [token.type for token in found if token.type in {"table_open", "th_open"}]
@@ -327,7 +326,8 @@ def test_hostile_strings_leave_every_table_whole(tmp_path):
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
-    before = write(tmp_path)
+    report.write(tmp_path, RECORDS, [])
+    before = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     monkeypatch.setattr(
         "pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )

@@ -74,6 +74,20 @@ def test_one_name_on_two_contents_stands_apart():
     assert len(groups([examples.completed("a"), examples.completed("b", model=other)])) == 2
 
 
+def test_the_frontier_goes_by_paired_ratios_not_by_what_the_machine_did_between_runs():
+    (group,) = groups(
+        [
+            examples.completed("frugal", energy=0.5, baseline_j=9.0),
+            examples.completed("wasteful", energy=2.0, baseline_j=1.0),
+        ]
+    )
+    assert [(row.label, row.frontier) for row in group.rows] == [
+        ("frugal", True),
+        ("wasteful", False),
+    ]
+    assert group.baseline_j == pytest.approx(3.0)
+
+
 def test_runs_of_one_label_are_numbered():
     (group,) = groups([examples.completed(energy=0.7), examples.completed(energy=0.8, seed=1)])
     assert sorted(labels(group)) == ["int8 #1", "int8 #2"]
