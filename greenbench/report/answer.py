@@ -55,8 +55,9 @@ def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
     interval = bounds(ratio)
     if ratio.value is None or interval is None:
         return False
-    nearest = max(interval) if yardstick.sign < 0 else min(interval)
-    return yardstick.sign * (nearest - 1) > 0 and yardstick.sign * (ratio.value - 1) > EFFECT
+    worst = max(interval) if yardstick.sign < 0 else min(interval)
+    enough = 1 + yardstick.sign * EFFECT
+    return yardstick.sign * (worst - 1) > 0 and yardstick.sign * (ratio.value - enough) > 0
 
 
 def noise_floor(row: Row) -> str:

@@ -18,7 +18,7 @@ TIMES, MINUS, TO = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _BREAKS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _INVISIBLE = {"Cf", "Co", "Cs", "Cn"}
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "<", ">": "&gt;", "$": "&#36;", "@": "&#64;"})
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;"})
 _MARKS = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|^(?=[-+#=]+(?:\s|$))")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
