@@ -12,7 +12,17 @@ import greenbench
 ROOT = Path(greenbench.__file__).parent
 LEVELS = [
     {"errors", "paths", "__init__", "specs", "records", "stats", "scrub"},
-    {"texts", "machine", "meters", "models", "worker", "worker_child", "store", "mistakes", "console"},
+    {
+        "texts",
+        "machine",
+        "meters",
+        "models",
+        "worker",
+        "worker_child",
+        "store",
+        "mistakes",
+        "console",
+    },
     {"techniques", "quality", "measure", "report"},
     {"config", "run"},
     {"bench", "doctor"},
