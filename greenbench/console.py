@@ -9,7 +9,7 @@ from typing import Self
 
 from rich.console import Console as Terminal
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class Console:
@@ -27,12 +27,14 @@ class Console:
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
+            TextColumn("stage ends in"),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[left]}"),
             console=self._terminal,
             transient=True,
             disable=not self._terminal.is_terminal,
         )
-        self._task = self._bar.add_task("", total=1, left="")
+        self._task = self._bar.add_task("starting", total=None, left="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -56,9 +58,9 @@ class Console:
         """The run is in stage `name`, `done` of `total` through it."""
         if name != self._stage:
             self._stage = name
+            self._bar.reset(self._task)
             if not self._terminal.is_terminal:
                 self._say(f"[{self._number}/{self._total}]   {name}")
-        self._bar.reset(self._task, start=True) if done == 0 else None
         self._bar.update(
             self._task,
             description=f"[{self._number}/{self._total}] {escape(self._label)}: {name}",
