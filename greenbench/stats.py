@@ -1,24 +1,44 @@
-"""Ratios and means with their intervals. The unit of analysis is the block (or the item)."""
+"""Means and ratios: their intervals and tests. The unit of analysis is the block (or the item)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import isfinite, log1p, sqrt
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 CONFIDENCE = 0.95
+MARGIN = 0.02  # design rule 6: an effect up to this is none
+BOOTSTRAP_FROM = 10  # blocks, design rule 6
+RESAMPLES = 9999
+SEED = 0  # fixed, so that the same blocks give the same interval everywhere
+SAME = 1e-12  # log-ratios closer than this differ by rounding, not by measurement
+
+Method = Literal["t", "bca"]
+Logs: TypeAlias = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A point estimate with its 95 % interval; the interval is null with a `reason`."""
+    """A point estimate with its 95 % interval; the interval is null with a `reason`.
+
+    A `reason` beside an interval says why it is not the usual one.
+    """
 
     value: float
     low: float | None
     high: float | None
     n: int
     reason: str | None = None
+
+
+class Ratio(NamedTuple):
+    """A paired ratio and how its interval was found."""
+
+    interval: Interval
+    method: Method
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -47,15 +67,117 @@ def geometric_mean(values: Sequence[float]) -> Interval:
 
 
 def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
-    """Geometric mean of candidate/baseline, paired by block, with the t interval of the log-ratios.
+    """Geometric mean of candidate/baseline, paired by block: the interval of `ratio_and_method`.
 
     It is the ratio of the two geometric means. Raises ValueError where the lengths differ or a
     value is not above 0.
     """
+    return ratio_and_method(baseline, candidate).interval
+
+
+def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
+    """The paired ratio with the interval of its log-ratios: Student t, from 10 blocks BCa.
+
+    BCa is Efron, JASA 82 (1987) 171, over 9,999 seeded resamples, at tail probabilities widened
+    for small samples as Hesterberg does (arXiv 1411.5279): of 10 normal blocks the plain 95 % BCa
+    interval covers the truth in about 90 %, the widened one in about 95 %. Blocks that all agree leave nothing
+    to resample: they get the t interval, and a `reason`. Raises ValueError as `paired_ratio` does.
+    """
+    logs = _log_ratios(baseline, candidate)
+    value, low, high, n, reason = mean_interval(logs.tolist())
+    method: Method = "t"
+    if n >= BOOTSTRAP_FROM:
+        found = _bca(logs)
+        if found is None:
+            reason = "the blocks agree too closely to resample: Student t stands in for BCa"
+        else:
+            (low, high), method = found, "bca"
+    bounds = [None if bound is None else float(np.exp(bound)) for bound in (low, high)]
+    return Ratio(Interval(float(np.exp(value)), bounds[0], bounds[1], n, reason), method)
+
+
+def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:
     pairs = list(zip(baseline, candidate, strict=True))
     if not all(before > 0 and after > 0 for before, after in pairs):
         raise ValueError("a paired ratio needs values above 0")
-    return geometric_mean([after / before for before, after in pairs])
+    # A difference of logarithms, not a quotient's: swapping the two then negates it exactly.
+    return np.array([np.log(after) - np.log(before) for before, after in pairs], dtype=float)
+
+
+def _bca(logs: Logs) -> tuple[float, float] | None:
+    """The widened 95 % BCa interval of the mean; None where it does not exist."""
+    if np.ptp(logs) <= SAME:
+        return None
+    found = stats.bootstrap(
+        (logs,),
+        np.mean,
+        vectorized=True,
+        method="BCa",
+        confidence_level=1 - 2 * widened_tail(logs.size),
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    return (low, high) if isfinite(low) and isfinite(high) else None
+
+
+def widened_tail(n: int) -> float:
+    """Tail at which a bootstrap percentile of `n` normal values is their 95 % t bound.
+
+    A bootstrap's spread is sqrt((n - 1) / n) of the standard error, and it uses z where t belongs;
+    Hesterberg's expanded percentiles, arXiv 1411.5279.
+    """
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    return float(stats.norm.cdf(-sqrt(n / (n - 1)) * t))
+
+
+def p_difference(baseline: Sequence[float], candidate: Sequence[float]) -> float | None:
+    """Two-sided paired t-test that the ratio is 1, on log-ratios. None below two blocks.
+
+    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. Raises ValueError
+    as `paired_ratio` does.
+    """
+    logs = _log_ratios(baseline, candidate)
+    if logs.size < 2:
+        return None
+    if np.ptp(logs) <= SAME:
+        return float(abs(logs.mean()) <= SAME)
+    return float(stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+def p_equivalence(
+    baseline: Sequence[float], candidate: Sequence[float], margin: float = MARGIN
+) -> float | None:
+    """Two one-sided paired t-tests (TOST) that the ratio is within `margin`. None below two blocks.
+
+    Below 0.05 exactly where the 90 % t interval lies between 1/(1 + margin) and 1 + margin, the
+    limits 0.9804 and 1.02. They are symmetric on the log scale, so that swapping the two changes
+    nothing, and lie within +-2 %; log(0.98) on both sides would admit 1.0204. Schuirmann, J.
+    Pharmacokinet. Biopharm. 15 (1987) 657. Blocks that all agree give the test's limit, 0 or 1.
+    Raises ValueError as `paired_ratio` does.
+    """
+    logs, edge = _log_ratios(baseline, candidate), log1p(margin)
+    if logs.size < 2:
+        return None
+    if np.ptp(logs) <= SAME:
+        return float(abs(logs.mean()) >= edge)
+    above = stats.ttest_1samp(logs, -edge, alternative="greater").pvalue
+    below = stats.ttest_1samp(logs, edge, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: below 0.05 is significant in the family.
+
+    It bounds the chance of one false finding or more whatever the dependence. Holm, Scand. J.
+    Statist. 6 (1979) 65.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
 
 
 def ratio_of_sums(values: Sequence[float], weights: Sequence[float]) -> Interval:

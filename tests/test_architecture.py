@@ -11,7 +11,7 @@ import greenbench
 
 ROOT = Path(greenbench.__file__).parent
 LEVELS = [
-    {"errors", "paths", "__init__", "specs", "records", "stats", "scrub"},
+    {"errors", "paths", "__init__", "specs", "records", "stats", "scrub", "verdicts", "uncertainty"},
     {
         "texts",
         "machine",

@@ -1,0 +1,180 @@
+"""Verdicts: what the ratios of a run, and of a sweep of runs, show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from greenbench.records import Part, Provenance
+from greenbench.stats import (
+    CONFIDENCE,
+    MARGIN,
+    holm,
+    p_difference,
+    p_equivalence,
+    ratio_and_method,
+)
+
+ALPHA: Final = 1 - CONFIDENCE
+RECIPROCALS: Final = {"tokens_per_s": "seconds_per_token"}
+"""Metrics of which more is better, and what is judged in their place: less of it is better."""
+
+Word = Literal["saves", "costs", "equivalent", "inconclusive"]
+Validity = Literal["valid", "flagged", "invalid"]
+
+
+class Comparison(Part):
+    """One metric's candidate-over-baseline ratio in one run, and the tests of it.
+
+    A ratio below 1 is a saving: `metric` is always something of which less is better.
+    """
+
+    metric: str
+    provenance: Provenance
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    """Blocks; 1 for an exact count."""
+    method: Literal["t", "bca", "exact"] | None = None
+    """How the 95 % interval was found."""
+    p_difference: float | None = None
+    """Two-sided paired t-test of the ratio against 1."""
+    p_adjusted: float | None = None
+    """The same after Holm over the family."""
+    family: int = 1
+    """How many runs of a sweep tested this metric; 1: this run alone."""
+    p_equivalence: float | None = None
+    """TOST against `margin`."""
+    margin: float = MARGIN
+    barred: str | None = None
+    """Why no claim may rest on these numbers, however clear they look."""
+
+
+class Verdict(Comparison):
+    """What a comparison shows, in one word and one sentence, with the numbers behind it."""
+
+    verdict: Word
+    reason: str
+
+
+def judge(
+    metric: str,
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    *,
+    provenance: Provenance,
+    tier: str,
+    validity: Validity,
+) -> Verdict:
+    """One run's verdict on one metric from its values per block, as a family of one.
+
+    Design rules 4 to 7: `saves` needs a 95 % interval below 1, a ratio below 1 - 2 % and a
+    p-value below 0.05; `costs` is the mirror; `equivalent` needs TOST below 0.05. Estimates,
+    tier smoke and invalid runs are barred. Raises ValueError where the lengths differ.
+    """
+    barred = _barred(provenance, tier, validity)
+    name = RECIPROCALS.get(metric, metric)
+    lacking = _lacking(list(zip(baseline, candidate, strict=True)))
+    if lacking:
+        return _decided(Comparison(metric=name, provenance=provenance, barred=barred or lacking))
+    if metric in RECIPROCALS:
+        baseline, candidate = ([1 / value for value in side] for side in (baseline, candidate))
+    (value, low, high, n, why), method = ratio_and_method(baseline, candidate)
+    p_value = p_difference(baseline, candidate)
+    return _decided(
+        Comparison(
+            metric=name,
+            provenance=provenance,
+            ratio=value,
+            low=low,
+            high=high,
+            n=n,
+            method=method,
+            p_difference=p_value,
+            p_adjusted=p_value,
+            p_equivalence=p_equivalence(baseline, candidate),
+            barred=barred or (why if p_value is None else None),
+        )
+    )
+
+
+def judge_exact(metric: str, baseline: int, candidate: int) -> Verdict:
+    """Verdict on two exact counts above 0, such as bytes: only the size of the effect decides."""
+    ratio = candidate / baseline
+    word: Word = "saves" if ratio < 1 - MARGIN else "costs" if ratio > 1 + MARGIN else "equivalent"
+    return Verdict(
+        metric=metric,
+        provenance="measured:memory",
+        ratio=ratio,
+        low=ratio,
+        high=ratio,
+        n=1,
+        method="exact",
+        verdict=word,
+        reason=f"{ratio:.4f} of the baseline's {metric}: an exact count.",
+    )
+
+
+def judge_sweep(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of a sweep's runs, in the order given, judged anew after Holm.
+
+    Each metric is a family: one test for each run. Barred runs and exact counts are not tests.
+    Equivalence is not adjusted: TOST guards another claim, made of one run at a time.
+    """
+    found = list(verdicts)
+    for metric in {verdict.metric for verdict in found}:
+        family = {
+            index: verdict.p_difference
+            for index, verdict in enumerate(found)
+            if verdict.metric == metric and not verdict.barred and verdict.p_difference is not None
+        }
+        for index, p_adjusted in zip(family, holm(list(family.values())), strict=True):
+            changes = {"p_adjusted": p_adjusted, "family": len(family)}
+            found[index] = _decided(found[index].model_copy(update=changes))
+    return found
+
+
+def _barred(provenance: Provenance, tier: str, validity: Validity) -> str | None:
+    if provenance in {"estimated:model", "assumed"}:
+        return "an estimate is never graded: it cannot show a saving that latency does not show"
+    if validity == "invalid":
+        return "the run is invalid: its codes say what disturbed it"
+    if tier == "smoke":
+        return "tier smoke makes no claims: it measures too briefly"
+    return None
+
+
+def _lacking(pairs: list[tuple[float, float]]) -> str | None:
+    if not pairs:
+        return "no block has values of both"
+    if min(map(min, pairs)) <= 0:
+        return "a block's value is not above 0: windows are too short to tell"
+    return None
+
+
+def _decided(numbers: Comparison) -> Verdict:
+    """The verdict that `numbers` give."""
+    word, reason = _word(numbers)
+    known = {name: getattr(numbers, name) for name in Comparison.model_fields}
+    return Verdict(**known, verdict=word, reason=reason)
+
+
+def _word(found: Comparison) -> tuple[Word, str]:
+    """The verdict in one word and one sentence."""
+    ratio, low, high, p_value = found.ratio, found.low, found.high, found.p_adjusted
+    if found.barred or ratio is None or low is None or high is None or p_value is None:
+        return "inconclusive", f"No claim: {found.barred}."
+    what = f"{ratio:.4f} [{low:.4f}, {high:.4f}] of the baseline's {found.metric}"
+    shown = f"p = {p_value:.2g}{f' after Holm over {found.family}' if found.family > 1 else ''}"
+    percent, tost = f"{100 * found.margin:g} %", found.p_equivalence
+    apart, large = high < 1 or low > 1, abs(ratio - 1) > found.margin
+    if apart and large and p_value < ALPHA:
+        return "saves" if ratio < 1 else "costs", f"{what}: over {percent} from 1 ({shown})."
+    if tost is not None and tost < ALPHA:
+        return "equivalent", f"{what}: within {percent} of 1 (TOST p = {tost:.2g})."
+    if not apart:
+        return "inconclusive", f"{what}: too uncertain to tell a difference from none."
+    if not large:
+        return "inconclusive", f"{what}: apart from 1, but not by over {percent}."
+    return "inconclusive", f"{what}: over {percent} from 1, but chance could do it ({shown})."
