@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenbench import report
+from greenbench import models, report
 from greenbench.config import Job, plain
 from greenbench.console import Console
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import Machine, describe
-from greenbench.models import fingerprint
-from greenbench.records import Failure, Findings, Record, run_key
+from greenbench.quality.tasks import check_tasks
+from greenbench.records import Failure, Findings, Quantity, Record, Status, run_key
 from greenbench.run import run
 from greenbench.scrub import scrub
 from greenbench.specs import Device, RunSpec, Source
@@ -39,6 +39,7 @@ def sweep(jobs: Sequence[Job]) -> int:
 
     Returns the exit status: 0, or 1 where a run failed or, asked for alone, cannot run here.
     """
+    _refuse(jobs)
     started_s = time.monotonic()
     with Workers(PRELOAD) as workers, Console(len(jobs)) as console:
         surroundings = {
@@ -55,6 +56,13 @@ def sweep(jobs: Sequence[Job]) -> int:
         console.note(_closing(list(done.values()), time.monotonic() - started_s))
     bad = {"failed", "unsupported"} if len(jobs) == 1 else {"failed"}
     return int(any(record.status in bad for record in done.values()))
+
+
+def _refuse(jobs: Sequence[Job]) -> None:
+    """Raise UserError for a missing model, data wheel or task, before any process starts."""
+    for job in jobs:
+        models.check(job.spec.model)
+        check_tasks(job.spec.task)
 
 
 def write_report(results: Path) -> list[Path]:
@@ -77,7 +85,7 @@ def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
     values["technique"] = [{"name": name, **knobs} for name, knobs in values["technique"].items()]
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     if spec.model.source is Source.local:
-        values["model"]["path"] = fingerprint(Path(str(spec.model.path)).expanduser())
+        values["model"]["path"] = models.fingerprint(Path(str(spec.model.path)).expanduser())
     return values
 
 
@@ -109,7 +117,10 @@ def _once(
             return done.get(key) or old  # type: ignore[return-value]
         with device_lock(around.machine.device, console.note):
             record = _measure(job, key, around, workers, store, console)
-        store.write(record)
+        if record.status == "completed" or old is None or old.status != "completed":
+            store.write(record)
+        else:
+            console.note("the earlier record is kept, as this run did not complete")
     console.end(_outcome(record))
     return record
 
@@ -151,7 +162,7 @@ def _findings(outcome: Outcome) -> dict[str, Any]:
     return found | {"stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}}
 
 
-def _status(failure: Failure | None) -> Any:
+def _status(failure: Failure | None) -> Status:
     if failure is None:
         return "completed"
     return "unsupported" if failure.reason == "unsupported" else "failed"
@@ -166,11 +177,15 @@ def command(overrides: Sequence[str]) -> str:
 def _outcome(record: Record) -> str:
     if record.failure is not None:
         return f"{record.status}: {record.failure.message}"
-    speed = record.ratios["tokens_per_s"]
-    interval = (
-        f" ({speed.low:.2f}-{speed.high:.2f})" if speed.low is not None and speed.high else ""
-    )
-    return f"done in {record.stages_s['total']:.0f} s, speed {speed.value:.2f}x baseline{interval}"
+    return f"done in {record.stages_s['total']:.0f} s{_speed(record.ratios['tokens_per_s'])}"
+
+
+def _speed(ratio: Quantity) -> str:
+    if ratio.value is None:
+        return f", no speed ratio ({ratio.reason})"
+    if ratio.low is None or ratio.high is None:
+        return f", speed {ratio.value:.2f}x baseline"
+    return f", speed {ratio.value:.2f}x baseline ({ratio.low:.2f}-{ratio.high:.2f})"
 
 
 def _closing(records: Sequence[Record], wall_s: float) -> str:

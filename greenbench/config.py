@@ -45,7 +45,11 @@ def conf_dir() -> Path:
 
 def experiments() -> list[str]:
     """Names of the sweeps that come with GreenBench."""
-    return sorted(path.stem for path in (conf_dir().parent / "experiments").glob("*.yaml"))
+    return sorted(path.stem for path in _experiment_files())
+
+
+def _experiment_files() -> list[Path]:
+    return sorted((conf_dir().parent / "experiments").glob("*.yaml"))
 
 
 def options(group: str) -> list[str]:
@@ -153,20 +157,16 @@ def _hydra(config_dir: Path | None) -> Iterator[None]:
         raise UserError(
             f"--config-dir {config_dir} is not a directory: give one that holds config groups."
         )
-    _SearchPath.folders = [
-        conf_dir().parent,
-        *_plugin_folders(),
-        *([config_dir] if config_dir else []),
-    ]
+    _SearchPath.folders = [*_plugin_folders(), *([config_dir] if config_dir else [])]
     Plugins.instance().register(_SearchPath)
-    _register_schemas()
+    _register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield
 
 
 class _SearchPath(SearchPathPlugin):
-    """Adds ``experiments/``, plug-ins and the user's ``--config-dir`` to where Hydra looks."""
+    """Adds plug-ins and the user's ``--config-dir`` to where Hydra looks."""
 
     folders: list[Path] = []  # noqa: RUF012
 
@@ -180,9 +180,14 @@ def _plugin_folders() -> list[Path]:
     return [Path(str(spec.origin)).parent / "conf" for spec in specs if spec is not None]
 
 
-def _register_schemas() -> None:
+def _register() -> None:
     store = ConfigStore.instance()
     store.store(name="bench_schema", node=_writable(BenchSpec))
+    # By name, not by search path: all that lies beside experiments/ would become config groups.
+    for path in _experiment_files():
+        store.store(
+            group="experiments", name=path.stem, node=OmegaConf.load(path), package="_global_"
+        )
     for name, technique in discover().items():
         store.store(
             group="technique/schema",

@@ -79,9 +79,10 @@ def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> R
     """The paired ratio with the interval of its log-ratios: Student t, from 10 blocks BCa.
 
     BCa is Efron, JASA 82 (1987) 171, over 9,999 seeded resamples, at tail probabilities widened
-    for small samples as Hesterberg does (arXiv 1411.5279): of 10 normal blocks the plain 95 % BCa
-    interval covers the truth in about 90 %, the widened one in about 95 %. Blocks that all agree leave nothing
-    to resample: they get the t interval, and a `reason`. Raises ValueError as `paired_ratio` does.
+    for small samples as Hesterberg does (arXiv 1411.5279): of ten normal blocks the plain 95 % BCa
+    interval covers the truth in about 90 % of cases, the widened one in about 95 %. Blocks that
+    all agree leave nothing to resample: they get the t interval, and a `reason`. Raises ValueError
+    as `paired_ratio` does.
     """
     logs = _log_ratios(baseline, candidate)
     value, low, high, n, reason = mean_interval(logs.tolist())

@@ -85,6 +85,19 @@ def test_a_mistake_is_one_sentence_with_the_key_and_what_is_allowed(overrides, k
     assert "\n" not in text
 
 
+def test_what_lies_beside_experiments_is_no_config_group():
+    """A directory `results` in a checkout once turned results=... into a group override."""
+    beside = conf_dir().parent / "results"
+    made = not beside.exists()
+    beside.mkdir(exist_ok=True)
+    try:
+        (job,) = plan(["results=elsewhere", "technique=none"], multirun=False)
+    finally:
+        if made:
+            beside.rmdir()
+    assert job.spec.results == "elsewhere"
+
+
 def test_a_config_dir_adds_the_users_own_options(tmp_path):
     (tmp_path / "workload").mkdir()
     (tmp_path / "workload" / "mine.yaml").write_text(

@@ -33,6 +33,8 @@ class Outside(Technique):
         return Promise(bytes_ratio=1.0, note="nothing")
 
     def apply(self, model, preparation):
+        if os.environ.get("OUTSIDE_FAILS"):
+            os._exit(1)
         if self.fail == "raise":
             print("about to raise at", __file__, os.environ.get("SOME_API_KEY"))
             raise RuntimeError("told to raise in /home/someone/secret/place.py")

