@@ -16,7 +16,8 @@ from greenbench.console import Console
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import Machine, describe
 from greenbench.quality.tasks import check_tasks
-from greenbench.records import Failure, Findings, Quantity, Record, Status, run_key
+from greenbench.quantities import Quantity
+from greenbench.records import Failure, Findings, Record, Status, run_key
 from greenbench.run import run
 from greenbench.scrub import scrub
 from greenbench.specs import Device, RunSpec, Source

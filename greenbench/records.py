@@ -10,60 +10,27 @@ import hashlib
 import json
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from greenbench.quantities import Boundary, Part, Provenance, Quantity
+from greenbench.uncertainty import Uncertainty
+from greenbench.verdicts import Validity, Verdict
 
 SCHEMA_VERSION: Final = 1
 
 Status = Literal["completed", "failed", "unsupported"]
 Reason = Literal[
-    "exception", "exit", "killed", "out_of_memory", "time_limit", "unsupported", "user_error"
+    "exception",
+    "exit",
+    "killed",
+    "out_of_memory",
+    "time_limit",
+    "device_lost",
+    "unsupported",
+    "user_error",
 ]
 Who = Literal["baseline", "candidate"]
 Phase = Literal["prepare", "prefill", "generate", "score", "idle"]
-Boundary = Literal["gpu", "module", "cpu_package", "dram", "wall"]
-Provenance = Literal[
-    "measured:counter:nvml",
-    "measured:integrated:nvml",
-    "measured:counter:rapl",
-    "measured:wall",
-    "measured:clock",
-    "measured:memory",
-    "measured:score",
-    "estimated:model",
-    "assumed",
-    "unavailable",
-]
-
-
-class Part(BaseModel):
-    """Base of everything in a record: frozen, and strict about unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Quantity(Part):
-    """One number with its unit, provenance, n and 95 % interval, or the reason for what is missing."""
-
-    value: float | None
-    unit: str
-    provenance: Provenance
-    n: int = 0
-    """Independent observations behind the value (blocks for timings and joules, items for quality)."""
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-    @model_validator(mode="after")
-    def _say_why(self) -> Self:
-        missing = self.value is None or self.low is None or self.high is None
-        if missing and not self.reason:
-            raise ValueError("a quantity without a value or an interval must give its reason")
-        return self
-
-
-def missing(unit: str, reason: str) -> Quantity:
-    """A quantity that could not be had, and why."""
-    return Quantity(value=None, unit=unit, provenance="unavailable", reason=reason)
 
 
 class Span(Part):
@@ -92,11 +59,26 @@ class Percentiles(Part):
     n: int
 
 
+class Trace(Part):
+    """How the GPUs fared during a window, resampled; null where nothing was reported."""
+
+    step_s: float
+    """Seconds between two points; the first lies half a step after the window's start."""
+    power_w: list[float | None]
+    temperature_c: list[int | None]
+    sm_mhz: list[int | None]
+    mem_mhz: list[int | None]
+    throttle: list[int | None]
+    """NVML's clock event reasons, bits."""
+    utilization: list[int | None]
+
+
 class Window(Part):
     """A metered interval of one phase, with its raw readings."""
 
     phase: Phase
-    who: Who
+    who: Who | Literal["empty", "both"]
+    """Whose window; for an idle one what was loaded meanwhile."""
     block: int | None = None
     """Block number; null for windows outside the blocks (prepare, score)."""
     position: int | None = None
@@ -115,7 +97,10 @@ class Window(Part):
     tpot: Percentiles | None = None
     host_peak_bytes: int | None = None
     device_peak_bytes: int | None = None
-    validity: Literal["valid", "flagged", "invalid"] = "valid"
+    residual: float | None = None
+    """NVML counter over the independent integral of sampled power, minus 1."""
+    trace: Trace | None = None
+    validity: Validity = "valid"
     codes: list[str] = Field(default_factory=list)
     """Machine-readable reasons for a validity other than valid."""
 
@@ -209,6 +194,31 @@ class MeterChoice(Part):
     """What a reader of a used meter's numbers must know."""
 
 
+class Settling(Part):
+    """How the warm-up of one model ended."""
+
+    seconds: float
+    iterations: int
+    settled: bool
+    by: str
+    """What was watched: temperature and power, or latency."""
+    slopes: dict[str, float]
+    """Last slopes seen, by quantity and unit."""
+
+
+class Stopping(Part):
+    """Why no more blocks were measured."""
+
+    metric: str
+    """The ratio whose interval was watched."""
+    target_half_width: float
+    half_width: float | None
+    """Half of the 95 % interval over the ratio, after the last block."""
+    reached: bool
+    blocks: int
+    limit: int
+
+
 class Findings(Part):
     """What a worker found out: everything in a record that is measured."""
 
@@ -222,6 +232,18 @@ class Findings(Part):
     candidate: Subject | None = None
     ratios: dict[str, Quantity] = Field(default_factory=dict)
     """Candidate over baseline by metric name, paired by block."""
+    verdicts: dict[str, Verdict] = Field(default_factory=dict)
+    """What each ratio shows, this run alone; a report judges a sweep anew with Holm."""
+    uncertainty: dict[str, Uncertainty] = Field(default_factory=dict)
+    """Budgets of the energy numbers: candidate.NAME and ratio.NAME."""
+    validity: Validity = "valid"
+    codes: list[str] = Field(default_factory=list)
+    """Codes of the run: those of its windows with their counts, unsettled, too_few_blocks."""
+    warmup: dict[Who, Settling] = Field(default_factory=dict)
+    stopping: Stopping | None = None
+    idle: dict[str, Quantity] = Field(default_factory=dict)
+    """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded."""
+    failure: Failure | None = None
     quality: list[TaskScore] = Field(default_factory=list)
     stages_s: dict[str, float] = Field(default_factory=dict)
     """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; and their total."""
@@ -235,7 +257,6 @@ class Record(Findings):
     name: str
     """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
     status: Status
-    failure: Failure | None = None
     spec: dict[str, Any]
     command: str
     """The command that reproduces this run."""

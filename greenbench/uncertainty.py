@@ -7,7 +7,7 @@ from typing import Final
 
 from scipy import stats
 
-from greenbench.records import Boundary, Part, Provenance, Quantity
+from greenbench.quantities import Boundary, Part, Provenance, Quantity
 from greenbench.stats import CONFIDENCE
 
 GAIN: Final[dict[Provenance, float]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from greenbench.records import Part, Provenance
+from greenbench.quantities import Part, Provenance
 from greenbench.stats import (
     CONFIDENCE,
     MARGIN,

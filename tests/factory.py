@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenbench.measure import summary
+from greenbench.quantities import Quantity
 from greenbench.records import (
     AppliedTechnique,
     Failure,
@@ -14,7 +15,6 @@ from greenbench.records import (
     Percentiles,
     Phase,
     Promise,
-    Quantity,
     Record,
     Span,
     Subject,

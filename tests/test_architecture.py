@@ -11,7 +11,18 @@ import greenbench
 
 ROOT = Path(greenbench.__file__).parent
 LEVELS = [
-    {"errors", "paths", "__init__", "specs", "records", "stats", "scrub", "verdicts", "uncertainty"},
+    {
+        "errors",
+        "paths",
+        "__init__",
+        "specs",
+        "records",
+        "quantities",
+        "stats",
+        "scrub",
+        "verdicts",
+        "uncertainty",
+    },
     {
         "texts",
         "machine",

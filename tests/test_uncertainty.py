@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from greenbench.records import Quantity, missing
+from greenbench.quantities import Quantity, missing
 from greenbench.uncertainty import uncertainty
 
 T4 = 2.7764451  # t(0.975, 4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from greenbench.records import Phase, Provenance, Quantity, Who, Window, missing
+from greenbench.quantities import Provenance, Quantity, missing
+from greenbench.records import Phase, Who, Window
 from greenbench.stats import Interval, geometric_mean, mean_interval, paired_ratio
 
 Value = Callable[[Window], float | None]

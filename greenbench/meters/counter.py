@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
 from greenbench import records
+from greenbench.quantities import Boundary, Provenance
 
 PROBE_S = 1.0  # the slowest counters known step every 0.1 s
 PROBE_STEPS = 4
@@ -71,8 +72,8 @@ class Meter(Protocol):
     """A cumulative joule counter with a boundary, a provenance and a tick."""
 
     name: str
-    boundary: records.Boundary
-    provenance: records.Provenance
+    boundary: Boundary
+    provenance: Provenance
     tick_s: float
     """Seconds between two steps of the counter: the resolution of a window's edges."""
     note: str | None

@@ -33,8 +33,8 @@ from typing import NamedTuple, Protocol
 
 import psutil
 
-from greenbench import records
 from greenbench.meters.counter import Clock, Reading
+from greenbench.quantities import Boundary, Provenance
 
 
 class Bounds(NamedTuple):
@@ -174,8 +174,8 @@ class CpuEstimate:
     """Joules of the CPU package that this process's CPU time suggests, with bounds."""
 
     name = "estimate"
-    boundary: records.Boundary = "cpu_package"
-    provenance: records.Provenance = "estimated:model"
+    boundary: Boundary = "cpu_package"
+    provenance: Provenance = "estimated:model"
 
     def __init__(
         self, tdp_w: float | None = None, cpu: Cpu | None = None, clock: CpuClock = time

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pynvml
 
-from greenbench import records
 from greenbench.meters.counter import Clock, Lost, Reading, Tally, Unavailable, probe
+from greenbench.quantities import Boundary, Provenance
 
 MJ = 1e-3  # joules per millijoule
 _MODULE_NOTE = "On Grace Hopper the counter covers the module: GPU, Grace CPU and their memory."
@@ -30,7 +30,7 @@ class Gpu(NamedTuple):
     handle: Any
 
     @property
-    def boundary(self) -> records.Boundary:
+    def boundary(self) -> Boundary:
         """What its energy counter covers."""
         return "module" if "GH200" in self.name else "gpu"
 
@@ -186,7 +186,7 @@ class NvmlCounter:
     """
 
     name = "nvml"
-    provenance: records.Provenance = "measured:counter:nvml"
+    provenance: Provenance = "measured:counter:nvml"
 
     def __init__(self, uuids: Sequence[str], clock: Clock = time) -> None:
         self.gpus = open_gpus(uuids)
@@ -194,7 +194,7 @@ class NvmlCounter:
         self._faults: tuple[str, ...] = ()
         try:
             _require_known_scope(self.gpus)
-            self.boundary: records.Boundary = common_boundary(self.gpus)
+            self.boundary: Boundary = common_boundary(self.gpus)
             self.note: str | None = _MODULE_NOTE if self.boundary == "module" else None
             self.tick_s = self._probe()
             now_s = clock.monotonic()
@@ -246,7 +246,7 @@ def _require_known_scope(chosen: Sequence[Gpu]) -> None:
             )
 
 
-def common_boundary(chosen: Sequence[Gpu]) -> records.Boundary:
+def common_boundary(chosen: Sequence[Gpu]) -> Boundary:
     """The boundary that all counters share. Raises Unavailable if they differ."""
     boundaries = {gpu.boundary for gpu in chosen}
     if len(boundaries) != 1:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 
 import pynvml
 
-from greenbench import records
 from greenbench.meters.counter import Clock, Lost, Reading, Unavailable
 from greenbench.meters.nvml import Gpu, common_boundary, lost, open_gpus
 from greenbench.meters.telemetry import Sample, Telemetry, Trace, observe, resample
+from greenbench.quantities import Boundary, Provenance
 
 PERIOD_S = 0.025
 GAP_PERIODS = 10  # this long without a sample, and what the GPU drew is a guess
@@ -37,7 +37,7 @@ class NvmlPower:
     """
 
     name = "nvml_power"
-    provenance: records.Provenance = "measured:integrated:nvml"
+    provenance: Provenance = "measured:integrated:nvml"
 
     def __init__(
         self, uuids: Sequence[str], clock: Clock = time, period_s: float = PERIOD_S
@@ -49,7 +49,7 @@ class NvmlPower:
         self._samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
         self._telemetry: deque[Telemetry] = deque(maxlen=KEPT_SAMPLES // TELEMETRY_PERIODS)
         try:
-            self.boundary: records.Boundary = common_boundary(self.gpus)
+            self.boundary: Boundary = common_boundary(self.gpus)
             self._power, self.note = _power_source(self.gpus)
             self.read()
         except BaseException:

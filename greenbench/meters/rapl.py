@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench import records
 from greenbench.meters.counter import (
     IMPLAUSIBLE_W,
     POLL_S,
@@ -25,6 +24,7 @@ from greenbench.meters.counter import (
     Unavailable,
     probe,
 )
+from greenbench.quantities import Boundary, Provenance
 
 ROOT = Path("/sys/class/powercap")
 UJ = 1e-6  # joules per microjoule
@@ -106,10 +106,10 @@ class RaplCounter:
     thread reads now and then, so that no wrap (every few minutes under load) goes unseen.
     """
 
-    provenance: records.Provenance = "measured:counter:rapl"
+    provenance: Provenance = "measured:counter:rapl"
     note: str | None = None
 
-    def __init__(self, boundary: records.Boundary, root: Path = ROOT, clock: Clock = time) -> None:
+    def __init__(self, boundary: Boundary, root: Path = ROOT, clock: Clock = time) -> None:
         self.boundary = boundary
         self.name = "rapl" if boundary == "cpu_package" else f"rapl_{boundary}"
         self.zones = _open(boundary, root, clock)
@@ -164,7 +164,7 @@ class RaplCounter:
         self._closed.set()
 
 
-def _open(boundary: records.Boundary, root: Path, clock: Clock) -> list[Zone]:
+def _open(boundary: Boundary, root: Path, clock: Clock) -> list[Zone]:
     found = zones(root)
     packages = [zone for zone in found if zone.name.startswith("package-")]
     if not packages:

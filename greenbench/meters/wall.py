@@ -22,6 +22,7 @@ from typing import NamedTuple
 from greenbench import records
 from greenbench.errors import UserError
 from greenbench.meters.counter import Unavailable
+from greenbench.quantities import Boundary, Provenance
 
 JOULES_PER_WH = 3600.0
 GAP_ROWS = 5  # a gap is this many times the usual time between two rows
@@ -44,8 +45,8 @@ class WallLog:
     """
 
     name = "wall"
-    boundary: records.Boundary = "wall"
-    provenance: records.Provenance = "measured:wall"
+    boundary: Boundary = "wall"
+    provenance: Provenance = "measured:wall"
 
     def __init__(self, path: Path, offset_s: float = 0.0) -> None:
         unit, rows = _load(path)

@@ -14,7 +14,8 @@ from greenbench.quality import paired
 from greenbench.quality.lm import LoadedModel
 from greenbench.quality.quiet import quiet
 from greenbench.quality.tasks import load_tasks, main_metric, pick_items
-from greenbench.records import Item, Quantity, TaskScore
+from greenbench.quantities import Quantity
+from greenbench.records import Item, TaskScore
 from greenbench.specs import TaskSpec
 from greenbench.stats import Interval
 

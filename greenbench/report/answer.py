@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.records import Quantity
+from greenbench.quantities import Quantity
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import TIMES, bounds, code, fixed, prose, show, signed
 

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greenbench.records import AppliedTechnique, Quantity, Record, missing
+from greenbench.quantities import Quantity, missing
+from greenbench.records import AppliedTechnique, Record
 from greenbench.report.rows import Group, Row, Setting, dig, hardware, setting, technique
 from greenbench.report.text import Column, code, fenced, folded, number, only, plain, prose, table
 

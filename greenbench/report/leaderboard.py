@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from greenbench.records import Quantity, Record, TaskScore
+from greenbench.quantities import Quantity
+from greenbench.records import Record, TaskScore
 from greenbench.report import appendix, scores
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.rows import Group, Row

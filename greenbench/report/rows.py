@@ -10,7 +10,8 @@ from itertools import groupby
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
-from greenbench.records import Provenance, Quantity, Record, TaskScore
+from greenbench.quantities import Provenance, Quantity
+from greenbench.records import Record, TaskScore
 from greenbench.report import scores
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.text import named

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.quality import paired
-from greenbench.records import Item, Quantity, TaskScore, missing
+from greenbench.quantities import Quantity, missing
+from greenbench.records import Item, TaskScore
 from greenbench.stats import Interval
 
 NO_ACCURACY = "no accuracy task was scored"

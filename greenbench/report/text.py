@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Generic, NamedTuple, TypeVar
 
-from greenbench.records import Quantity, missing
+from greenbench.quantities import Quantity, missing
 
 Row = TypeVar("Row")
 

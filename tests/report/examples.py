@@ -8,17 +8,8 @@ from typing import Any
 import factory
 
 from greenbench.quality import paired
-from greenbench.records import (
-    AppliedTechnique,
-    Item,
-    Provenance,
-    Quantity,
-    Record,
-    Subject,
-    TaskScore,
-    Window,
-    missing,
-)
+from greenbench.quantities import Provenance, Quantity, missing
+from greenbench.records import AppliedTechnique, Item, Record, Subject, TaskScore, Window
 
 NVML: Provenance = "measured:counter:nvml"
 ESTIMATE: Provenance = "estimated:model"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbench.records import Quantity, missing
+from greenbench.quantities import Quantity, missing
 from greenbench.report.answer import ENERGY, SPEED, answer, helps, noise_floor
 from greenbench.report.rows import groups
 

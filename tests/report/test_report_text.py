@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from greenbench.records import Quantity, missing
+from greenbench.quantities import Quantity, missing
 from greenbench.report.text import Column, Notes, code, fenced, number, prose, show, table
 
 HOSTILE = st.one_of(
