@@ -85,6 +85,7 @@ def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
     # A list, because the order of a stack matters and a JSON object has none.
     values["technique"] = [{"name": name, **knobs} for name, knobs in values["technique"].items()]
     values["device"] = {"kind": machine.device, "name": machine.device_name}
+    values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:
         values["model"]["path"] = models.fingerprint(Path(str(spec.model.path)).expanduser())
     return values
@@ -137,16 +138,17 @@ def _measure(
         log_path=store.log_path(key),
         on_progress=lambda progress: console.stage(*progress),
     )
+    findings = _findings(outcome)
+    failure = outcome.failure or findings["failure"]
     return Record(
         key=key,
         name=label(job.spec),
-        status=_status(outcome.failure),
-        failure=outcome.failure,
+        status=_status(failure),
         spec=identity(job.spec, around.machine),
         command=command(job.overrides),
         started_at=started_at,
         environment=around.environment,
-        **_findings(outcome),
+        **(findings | {"failure": failure}),
     )
 
 

@@ -48,6 +48,13 @@ class Device(Enum):
     cuda = "cuda"
 
 
+class Stop(Enum):
+    """When an answer ends: at a fixed length, or where the model ends it (at most that length)."""
+
+    fixed = "fixed"
+    natural = "natural"
+
+
 class MeterName(Enum):
     """Ways to count joules."""
 
@@ -120,12 +127,15 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class WorkloadSpec:
-    """What one request looks like: greedy generation of a fixed length from real text."""
+    """What one request looks like: greedy generation from real text."""
 
     name: str
     batch_size: int = 1
     prompt_tokens: int = 64
     output_tokens: int = 32
+    stop: Stop = Stop.fixed
+    chat_template: bool = False
+    """Put the text into the model's chat template, where it has one."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "workload.batch_size", self.batch_size, "1 or more")
@@ -146,7 +156,11 @@ class MeterSpec:
         default_factory=lambda: [MeterName.nvml, MeterName.rapl, MeterName.estimate]
     )
     cpu_tdp_w: float | None = None
-    """Thermal design power of the whole CPU in watts, for the estimate; null: from the table."""
+    """Thermal design power of one CPU package in watts, for the estimate; null: from the table."""
+    wall_log: str | None = None
+    """CSV log of a wall meter, joined by time once the windows are over. Its path is never recorded."""
+    wall_offset_s: float = 0.0
+    """How far the wall meter's clock is ahead of this machine's."""
 
     def __post_init__(self) -> None:
         require(len(self.order) > 0, "meter.order", self.order, "a list of one meter or more")
@@ -164,8 +178,17 @@ class ProtocolSpec:
     min_iterations: int
     """... and at least this often."""
     blocks: int
+    """At least this many."""
+    max_blocks: int
+    """Blocks are added until the target is met, up to this many."""
+    target_half_width: float
+    """Half of the headline ratio's 95 % interval, as a fraction of the ratio, that is narrow enough."""
+    idle_s: float
+    """Length of the idle windows; 0: none."""
     warmup_s: float
-    """At least this long for each of the two subjects, before the first block."""
+    """At least this long for each of the two models, before the first block."""
+    warmup_limit_s: float
+    """At most this long for each, settled or not."""
     time_limit_s: float
     """A run that takes longer is killed and recorded as such."""
 
@@ -176,7 +199,26 @@ class ProtocolSpec:
             self.min_iterations >= 1, "protocol.min_iterations", self.min_iterations, "1 or more"
         )
         require(self.blocks >= 1, "protocol.blocks", self.blocks, "1 or more")
+        require(self.idle_s >= 0, "protocol.idle_s", self.idle_s, "0 or more")
         require(self.warmup_s >= 0, "protocol.warmup_s", self.warmup_s, "0 or more")
+        require(
+            self.max_blocks >= self.blocks,
+            "protocol.max_blocks",
+            self.max_blocks,
+            f"protocol.blocks={self.blocks} or more",
+        )
+        require(
+            self.target_half_width > 0,
+            "protocol.target_half_width",
+            self.target_half_width,
+            "above 0",
+        )
+        require(
+            self.warmup_limit_s >= self.warmup_s,
+            "protocol.warmup_limit_s",
+            self.warmup_limit_s,
+            f"protocol.warmup_s={self.warmup_s:g} or more",
+        )
         require(self.time_limit_s > 0, "protocol.time_limit_s", self.time_limit_s, "more than 0")
         if self.window_s < window_s or self.blocks < blocks:
             raise UserError(

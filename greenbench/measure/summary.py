@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Phase, Who, Window
+from greenbench.specs import TIERS
 from greenbench.stats import Interval, geometric_mean, mean_interval, paired_ratio
+from greenbench.uncertainty import Uncertainty, uncertainty
+from greenbench.verdicts import Validity, Verdict, judge
 
 Value = Callable[[Window], float | None]
 
@@ -91,6 +94,74 @@ def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
         no_energy,
     )
     return found
+
+
+def verdicts(windows: Sequence[Window], tier: str, validity: Validity) -> dict[str, Verdict]:
+    """What each ratio of this run alone shows, by the ratio's name."""
+    return {
+        metric.ratio: judge(
+            metric.ratio,
+            _values(windows, "baseline", metric),
+            _values(windows, "candidate", metric),
+            provenance=_provenance(windows, metric),
+            tier=tier,
+            validity=validity,
+        )
+        for metric in METRICS
+        if metric.ratio and _provenance(windows, metric) != "unavailable"
+    }
+
+
+def budgets(
+    windows: Sequence[Window], candidate: Quantity, ratio: Quantity
+) -> dict[str, Uncertainty]:
+    """Uncertainty budgets of the headline energy, absolute and as a ratio; empty without a meter."""
+    headline = [w for w in windows if w.phase == "generate" and w.energy]
+    if not headline:
+        return {}
+    span = headline[0].energy[0]
+    shortest_s = min(w.energy[0].end_s - w.energy[0].start_s for w in headline)
+    return {
+        name: uncertainty(
+            quantity,
+            tick_s=span.tick_s,
+            window_s=shortest_s,
+            boundary=span.boundary,
+            aligned=True,
+        )
+        for name, quantity in (
+            ("candidate.energy_per_token_j", candidate),
+            ("ratio.energy_per_token", ratio),
+        )
+    }
+
+
+def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
+    """Mean power in watts of the idle windows, by what was loaded."""
+    found = {}
+    for who in ("empty", "both"):
+        mine = [w for w in windows if w.phase == "idle" and w.who == who]
+        powers = [_joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
+        if mine:
+            provenance = mine[0].energy[0].provenance if mine[0].energy else "unavailable"
+            found[who] = (
+                as_quantity(mean_interval(powers), "W", provenance)
+                if powers
+                else missing("W", no_energy)
+            )
+    return found
+
+
+def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: bool) -> list[str]:
+    """Codes of a whole run: those of its block windows, and what only the whole shows."""
+    mine = [w for w in windows if w.block is not None]
+    found = {code for w in mine if w.validity == "flagged" for code in w.codes}
+    kept = len({w.block for w in valid_blocks(windows)})
+    if kept < max(TIERS[tier][1], 1):
+        found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}
+    found |= {"unsettled"} if not settled else set()
+    found |= {"on_battery"} if on_battery else set()
+    return sorted(found)
 
 
 def valid_blocks(windows: Sequence[Window]) -> list[Window]:

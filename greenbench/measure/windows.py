@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from greenbench.measure import memory
+from greenbench.measure import load, memory
 from greenbench.measure.workloads import Iteration
 from greenbench.meters import OpenMeters
-from greenbench.meters.counter import Reading, codes, span, validity
-from greenbench.records import Percentiles, Phase, Who, Window
+from greenbench.meters.counter import Reading, Unavailable, at_edge, codes, residual, span, validity
+from greenbench.meters.power import NvmlPower
+from greenbench.meters.wall import WallLog
+from greenbench.records import Percentiles, Phase, Span, Trace, Window
+
+SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
 
 class Recorder:
     """Takes every window of one run with the same meters, on one clock."""
 
-    def __init__(self, meters: OpenMeters, device: torch.device) -> None:
+    def __init__(self, meters: OpenMeters, device: torch.device, seed: int = 0) -> None:
         """`meters` may be empty: windows then say why they have no joules."""
-        self._meters = meters
+        self._opened = meters
         self._device = device
+        self._dice = random.Random(seed)
         self._origin_s = time.monotonic()
+        self.origin_epoch_s = time.time()
         self.windows: list[Window] = []
+        self.used = [meter.name for meter in meters.meters]
 
     @contextmanager
-    def whole(self, phase: Phase, who: Who) -> Iterator[None]:
+    def whole(self, phase: Phase, who: Any) -> Iterator[None]:
         """Meter the block of code as one window of `phase`, such as prepare or score."""
-        start_s, readings = self._begin()
+        start = self._begin()
         yield
-        self.windows.append(self._end(phase, who, start_s, readings, []))
+        self._end(phase, who, start, [])
+
+    def idle(self, who: Any, seconds: float) -> None:
+        """Meter `seconds` in which nothing runs, while `who` is loaded."""
+        if seconds > 0:
+            with self.whole("idle", who):
+                time.sleep(seconds)
 
     def repeat(
         self,
         phase: Phase,
-        who: Who,
+        who: Any,
         work: Callable[[int], Iteration],
         *,
         window_s: float,
@@ -44,71 +59,121 @@ class Recorder:
         block: int,
         position: int,
     ) -> Window:
-        """Repeat ``work(iteration)`` until both the time and the count are met, as one window."""
-        start_s, readings = self._begin()
-        done: list[Iteration] = []
-        while len(done) < min_iterations or time.monotonic() - start_s < window_s:
-            done.append(work(len(done)))
-        window = self._end(phase, who, start_s, readings, done, block=block, position=position)
-        self.windows.append(window)
-        return window
+        """Repeat ``work(iteration)`` until both the time and the count are met, as one window.
 
-    def _begin(self) -> tuple[float, list[Reading]]:
+        Starts after a random part of a sensor's cycle, so that no load can keep step with it.
+        """
+        time.sleep(self._dice.uniform(0, SENSOR_PERIOD_S))
+        start = self._begin()
+        done: list[Iteration] = []
+        while len(done) < min_iterations or time.monotonic() - start.time_s < window_s:
+            done.append(work(len(done)))
+        return self._end(phase, who, start, done, block=block, position=position)
+
+    def join(self, log: WallLog) -> None:
+        """Add the wall's joules to every window, first where all others are estimates.
+
+        A log that does not cover every window is refused whole, with its reason.
+        """
+        try:
+            found = [log.span(w.start_s, w.end_s, self.origin_epoch_s) for w in self.windows]
+        except Unavailable as reason:
+            self._opened.refused["wall"] = str(reason)
+            return
+        self._opened.notes["wall"] = log.note
+        guessed = all(m.provenance == "estimated:model" for m in self._opened.meters)
+        self.used = [log.name] if guessed else [*self.used, log.name]
+        self.windows = [
+            w.model_copy(update={"energy": [at_wall] if guessed else [*w.energy, at_wall]})
+            for w, at_wall in zip(self.windows, found, strict=True)
+        ]
+
+    def no_energy_reason(self) -> str:
+        """Why no meter answered."""
+        refused = (f"{name}: {why}" for name, why in self._opened.refused.items())
+        return "no meter answered: " + "; ".join(refused)
+
+    def _begin(self) -> _Start:
         memory.reset_peaks(self._device)
-        self._synchronize()
-        readings = [meter.read() for meter in self._meters.meters]
-        return time.monotonic(), readings
+        usage = load.usage()
+        readings = self._read()
+        return _Start(time.monotonic(), readings, usage)
+
+    def _read(self) -> list[Reading]:
+        """All meters, the primary one just after its counter has stepped."""
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
+        first, others = self._opened.meters[:1], self._opened.meters[1:]
+        return [at_edge(meter, time) for meter in first] + [meter.read() for meter in others]
 
     def _end(
         self,
         phase: Phase,
-        who: Who,
-        start_s: float,
-        readings: Sequence[Reading],
+        who: Any,
+        start: _Start,
         done: Sequence[Iteration],
-        block: int | None = None,
-        position: int | None = None,
+        **place: int,
     ) -> Window:
-        self._synchronize()
+        ends = self._read()
         end_s = time.monotonic()
-        ends = [meter.read() for meter in self._meters.meters]
-        faults = sorted(
-            {code for pair in zip(readings, ends, strict=True) for code in codes(*pair)}
-        )
-        gaps = [gap for iteration in done for gap in iteration.gaps_s]
-        return Window(
+        triples = list(zip(self._opened.meters, start.readings, ends, strict=True))
+        spans = [span(meter, before, after, self._origin_s) for meter, before, after in triples]
+        apart, found = _check(spans)
+        trace = self._trace(start.time_s, end_s)
+        found += [code for _, before, after in triples for code in codes(before, after)]
+        found += _clock_codes(trace)
+        if self._device.type == "cpu":
+            found += load.codes(start.usage, load.usage())
+        faults = sorted(set(found))
+        window = Window(
             phase=phase,
             who=who,
-            block=block,
-            position=position,
-            start_s=round(start_s - self._origin_s, 6),
+            **place,
+            start_s=round(start.time_s - self._origin_s, 6),
             end_s=round(end_s - self._origin_s, 6),
             iterations=len(done),
             tokens=sum(iteration.tokens for iteration in done),
             prompt_tokens=sum(iteration.prompt_tokens for iteration in done),
-            energy=[
-                span(meter, start, end, self._origin_s)
-                for meter, start, end in zip(self._meters.meters, readings, ends, strict=True)
-            ],
-            energy_reason=None if self._meters.meters else self.no_energy_reason(),
+            energy=spans,
+            energy_reason=None if spans else self.no_energy_reason(),
             iteration_s=[round(iteration.seconds, 6) for iteration in done],
             ttft=percentiles([iteration.ttft_s for iteration in done]),
-            tpot=percentiles(gaps),
+            tpot=percentiles([gap for iteration in done for gap in iteration.gaps_s]),
             host_peak_bytes=memory.host_peak_bytes(),
             device_peak_bytes=memory.device_peak_bytes(self._device),
+            residual=apart,
+            trace=trace,
             validity=validity(faults),
             codes=faults,
         )
+        self.windows.append(window)
+        return window
 
-    def no_energy_reason(self) -> str:
-        """Why no meter answered."""
-        return "no meter answered: " + "; ".join(
-            f"{name}: {why}" for name, why in self._meters.refused.items()
-        )
+    def _trace(self, start_s: float, end_s: float) -> Trace | None:
+        for meter in self._opened.meters:
+            if isinstance(meter, NvmlPower):
+                return Trace(**meter.trace(start_s, end_s)._asdict())
+        return None
 
-    def _synchronize(self) -> None:
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
+
+class _Start(NamedTuple):
+    time_s: float
+    readings: list[Reading]
+    usage: load.Usage
+
+
+def _clock_codes(trace: Trace | None) -> list[str]:
+    """``clock_change`` where the SM clock moved by over 5 % within the window."""
+    clocks = [mhz for mhz in trace.sm_mhz if mhz] if trace else []
+    return ["clock_change"] if clocks and max(clocks) > 1.05 * min(clocks) else []
+
+
+def _check(spans: Sequence[Span]) -> tuple[float | None, list[str]]:
+    """Residual of the NVML counter against its independent check, where both were read."""
+    by_meter = {span.meter: span for span in spans}
+    if "nvml" in by_meter and "nvml_power" in by_meter:
+        return residual(by_meter["nvml"], by_meter["nvml_power"])
+    return None, []
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:

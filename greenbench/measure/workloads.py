@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.errors import UserError
-from greenbench.specs import WorkloadSpec
+from greenbench.specs import Stop, WorkloadSpec
 
 
 class Iteration(NamedTuple):
@@ -31,29 +31,48 @@ class Requests:
     """A seeded, endless sequence of prompt batches; the same index is the same prompt for everyone."""
 
     def __init__(self, tokenizer: Any, texts: Sequence[str], spec: WorkloadSpec, seed: int) -> None:
-        """Cut `texts` into prompts of exactly ``spec.prompt_tokens`` tokens."""
+        """Cut `texts` into prompts of exactly ``spec.prompt_tokens`` tokens.
+
+        Raises UserError where the prompt is too short for its frame or too long for the text.
+        """
         self._spec = spec
-        start = tokenizer("")["input_ids"][
-            :1
-        ]  # the model's own begin-of-text token, if it uses one
-        length = spec.prompt_tokens - len(start)
-        joined = tokenizer("\n\n".join(_enough(texts, spec, seed)), add_special_tokens=False)[
-            "input_ids"
-        ]
-        pieces = [
-            joined[i : i + length] for i in range(0, len(joined) - length + 1, max(length, 1))
-        ]
+        before, after = _frame(tokenizer, spec)
+        length = spec.prompt_tokens - len(before) - len(after)
+        if length < 1:
+            raise UserError(
+                f"workload.prompt_tokens={spec.prompt_tokens} leaves no room for text beside the "
+                f"{len(before) + len(after)} tokens that every prompt has: raise it, or say "
+                "workload.chat_template=false."
+            )
+        text = "\n\n".join(_enough(texts, spec, seed))
+        joined = tokenizer(text, add_special_tokens=False)["input_ids"]
+        pieces = [joined[i : i + length] for i in range(0, len(joined) - length + 1, length)]
         if len(pieces) < spec.batch_size:
             raise UserError(
-                f"workload.prompt_tokens={spec.prompt_tokens} at batch_size={spec.batch_size} needs more "
-                "text than the data wheel has: shorten the prompt or the batch."
+                f"workload.prompt_tokens={spec.prompt_tokens} at batch_size={spec.batch_size} "
+                "needs more text than the data wheel has: shorten the prompt or the batch."
             )
-        self._prompts = torch.tensor([start + piece for piece in pieces])
+        self._prompts = torch.tensor([before + piece + after for piece in pieces])
 
     def batch(self, index: int) -> torch.Tensor:
         """Prompt batch `index`: token ids of shape (batch_size, prompt_tokens)."""
         size, count = self._spec.batch_size, len(self._prompts)
         return self._prompts[[(index * size + row) % count for row in range(size)]]
+
+
+MARK = "\u241e"  # a symbol that no text or template contains
+
+
+def _frame(tokenizer: Any, spec: WorkloadSpec) -> tuple[list[int], list[int]]:
+    """Tokens before and after the text: the chat template's, or the model's begin-of-text token."""
+    if not spec.chat_template or not getattr(tokenizer, "chat_template", None):
+        return list(tokenizer("")["input_ids"][:1]), []
+    whole = tokenizer.apply_chat_template(
+        [{"role": "user", "content": MARK}], tokenize=False, add_generation_prompt=True
+    )
+    before, _, after = whole.partition(MARK)
+    sides = (tokenizer(side, add_special_tokens=False)["input_ids"] for side in (before, after))
+    return next(sides), next(sides)
 
 
 def _enough(texts: Sequence[str], spec: WorkloadSpec, seed: int) -> list[str]:
@@ -83,12 +102,17 @@ class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
 
 
 @torch.inference_mode()
-def generate(model: Any, prompt: torch.Tensor, new_tokens: int) -> Iteration:
-    """Generate exactly `new_tokens` greedily after each row of `prompt` and time every token."""
+def generate(
+    model: Any, prompt: torch.Tensor, new_tokens: int, stop: Stop = Stop.fixed
+) -> Iteration:
+    """Generate greedily after each row of `prompt` and time every token.
+
+    Exactly `new_tokens` of them, or at most so many where the model itself may stop.
+    """
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
-        min_new_tokens=new_tokens,
+        min_new_tokens=new_tokens if stop is Stop.fixed else 1,
         max_new_tokens=new_tokens,
         pad_token_id=model.generation_config.pad_token_id or 0,
     )
@@ -101,9 +125,18 @@ def generate(model: Any, prompt: torch.Tensor, new_tokens: int) -> Iteration:
     seconds = time.perf_counter() - start
     stamps = clock.times[1:]  # the first hand-out is the prompt itself
     return Iteration(
-        tokens=output[:, prompt.shape[1] :].numel(),
+        tokens=_count(output[:, prompt.shape[1] :], model, stop),
         prompt_tokens=prompt.numel(),
         seconds=seconds,
         ttft_s=stamps[0] - start,
         gaps_s=[later - earlier for earlier, later in pairwise(stamps)],
     )
+
+
+def _count(new: torch.Tensor, model: Any, stop: Stop) -> int:
+    """Tokens really generated: what follows a row's end-of-text token is padding."""
+    ends = model.generation_config.eos_token_id
+    if stop is Stop.fixed or ends is None:
+        return new.numel()
+    is_end = torch.isin(new, torch.as_tensor(ends, device=new.device)).long()
+    return int((is_end.cumsum(dim=1) - is_end == 0).sum())  # no end before it, itself included

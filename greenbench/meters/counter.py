@@ -19,6 +19,13 @@ FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
 
 Validity = Literal["valid", "flagged", "invalid"]
 SEVERITY: dict[str, Validity] = {
+    "clock_change": "flagged",
+    "cpu_frequency_change": "flagged",
+    "on_battery": "flagged",
+    "other_load": "flagged",
+    "short_window": "invalid",
+    "too_few_blocks": "invalid",
+    "unsettled": "flagged",
     "counter_reset": "invalid",
     "counter_stalled": "invalid",
     "device_lost": "invalid",
@@ -29,7 +36,7 @@ SEVERITY: dict[str, Validity] = {
     "sampler_gap": "invalid",
     "throttled": "invalid",
 }
-"""What each fault code of a meter does to the window it falls into."""
+"""What each fault code does to the window, or the run, that it falls into."""
 
 IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
 

@@ -1,0 +1,55 @@
+"""What else used the CPU during a window, and whether its clock held still."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import psutil
+
+OTHER_LOAD = 0.10  # of all CPUs' time, used by others or withheld by the hypervisor
+FREQUENCY = 0.05  # change of the mean clock within a window
+MIN_S = 0.2  # CPU times tick every 10 ms: shorter windows show nothing
+
+
+class Usage(NamedTuple):
+    """Seconds of CPU time so far, over all CPUs, and the clock now."""
+
+    time_s: float
+    busy_s: float
+    """All that was not idle, time stolen by the hypervisor included."""
+    own_s: float
+    mhz: float | None
+
+
+def usage() -> Usage:
+    """Read the counters now."""
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    guest_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # also in user
+    own = psutil.Process().cpu_times()
+    clock = psutil.cpu_freq()
+    return Usage(
+        time.monotonic(),
+        sum(times) - idle_s - guest_s,
+        own.user + own.system,
+        clock.current if clock and clock.current else None,
+    )
+
+
+def codes(start: Usage, end: Usage) -> list[str]:
+    """``other_load`` and ``cpu_frequency_change``, where a window shows them."""
+    elapsed_s = end.time_s - start.time_s
+    if elapsed_s < MIN_S:
+        return []
+    others_s = (end.busy_s - start.busy_s) - (end.own_s - start.own_s)
+    found = ["other_load"] if others_s > OTHER_LOAD * elapsed_s * (psutil.cpu_count() or 1) else []
+    if start.mhz and end.mhz and abs(end.mhz / start.mhz - 1) > FREQUENCY:
+        found.append("cpu_frequency_change")
+    return found
+
+
+def on_battery() -> bool:
+    """Whether the machine says it runs on its battery."""
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    return battery is not None and battery.power_plugged is False

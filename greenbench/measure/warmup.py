@@ -1,0 +1,107 @@
+"""Warm-up: until heat and power, or latency where there is no sensor, have settled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from greenbench.measure.workloads import Requests, generate
+from greenbench.meters.power import NvmlPower
+from greenbench.records import Settling, Who
+from greenbench.specs import ProtocolSpec, WorkloadSpec
+
+SPAN_S = 30.0  # slopes are given over this long
+TEMPERATURE_C = 1.0  # settled: under 1 degree in SPAN_S
+POWER = 0.005  # settled: under 0.5 % in SPAN_S
+LATENCY = 0.02  # no sensor: under 2 % in SPAN_S, or a slope within its own noise
+POINTS = 6  # fewer show no slope
+
+
+class Point(NamedTuple):
+    """One request of the warm-up."""
+
+    time_s: float
+    seconds: float
+
+
+def warm_up(
+    models: Mapping[Who, Any],
+    requests: Requests,
+    workload: WorkloadSpec,
+    protocol: ProtocolSpec,
+    sensor: NvmlPower | None,
+) -> dict[Who, Settling]:
+    """Run each model's requests, unmetered, until settled or ``protocol.warmup_limit_s``."""
+    return {
+        who: _warm(model, requests, workload, protocol, sensor) for who, model in models.items()
+    }
+
+
+def _warm(
+    model: Any,
+    requests: Requests,
+    workload: WorkloadSpec,
+    protocol: ProtocolSpec,
+    sensor: NvmlPower | None,
+) -> Settling:
+    start_s = time.monotonic()
+    points: list[Point] = []
+    while True:
+        done = generate(model, requests.batch(len(points)), workload.output_tokens, workload.stop)
+        points.append(Point(time.monotonic(), done.seconds / done.tokens))
+        spent_s = points[-1].time_s - start_s
+        if spent_s >= protocol.warmup_s:
+            state = settling(points, spent_s, sensor)
+            if state.settled or spent_s >= protocol.warmup_limit_s:
+                return state
+
+
+def settling(points: Sequence[Point], spent_s: float, sensor: NvmlPower | None) -> Settling:
+    """Where the warm-up stands after `spent_s` seconds."""
+    slopes = _sensed(sensor, points[-1].time_s) if sensor else {}
+    if slopes:
+        settled = all(
+            abs(slope) < limit for slope, limit in zip(slopes.values(), LIMITS, strict=True)
+        )
+        by = "temperature and power"
+    else:
+        settled, slopes = _latency(points)
+        by = "latency"
+    return Settling(seconds=spent_s, iterations=len(points), settled=settled, by=by, slopes=slopes)
+
+
+LIMITS = (TEMPERATURE_C, POWER)
+
+
+def _sensed(sensor: NvmlPower, now_s: float) -> dict[str, float]:
+    """Slopes over the last SPAN_S of what the GPU's sensors say; empty where they do not."""
+    trace = sensor.trace(now_s - SPAN_S, now_s)
+    heat = [float(value) for value in trace.temperature_c if value is not None]
+    power = [value for value in trace.power_w if value is not None]
+    if len(heat) < POINTS or len(power) < POINTS:
+        return {}
+    return {
+        "temperature_c_per_30_s": _slope(heat) * SPAN_S / trace.step_s,
+        "power_fraction_per_30_s": _slope(power) * SPAN_S / trace.step_s / float(np.mean(power)),
+    }
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Least-squares slope per point."""
+    return float(np.polyfit(np.arange(len(values)), values, 1)[0])
+
+
+def _latency(points: Sequence[Point]) -> tuple[bool, dict[str, float]]:
+    """Slope of seconds per token over the later half, relative to its mean, and whether it is flat."""
+    late = points[len(points) // 2 :]
+    if len(late) < POINTS // 2:
+        return False, {}
+    times, seconds = (np.array([p[column] for p in late]) for column in (0, 1))
+    (slope, _), covariance = np.polyfit(times, seconds, 1, cov="unscaled")
+    spread = np.std(seconds - np.poly1d(np.polyfit(times, seconds, 1))(times), ddof=2)
+    relative = float(slope * SPAN_S / seconds.mean())
+    noise = float(2 * spread * np.sqrt(covariance[0][0]) * SPAN_S / seconds.mean())
+    return abs(relative) < max(LATENCY, noise), {"latency_fraction_per_30_s": relative}
