@@ -1,6 +1,7 @@
 """What all tests share: a cache of converted models, and the small real model itself."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -70,3 +71,13 @@ def tiny_directory(tmp_path, smollm2):
     LlamaForCausalLM(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory):
+    """The fake NVML, compiled and named as the loader looks for it; tests/fakes/nvml.c says more."""
+    source = Path(__file__).parent / "fakes" / "nvml.c"
+    library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["cc", *flags, "-o", library, source, "-lm"], check=True)
+    return library

@@ -1,23 +1,10 @@
 """A fake libnvidia-ml compiled from C and attached to the real pynvml, on a clock we move."""
 
 import ctypes
-import subprocess
-from pathlib import Path
 
 import pynvml
 import pytest
 from moved_clock import MovedClock
-
-SOURCE = Path(__file__).parents[1] / "fakes" / "nvml.c"
-
-
-@pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory):
-    """The compiled fake, named as the loader looks for it."""
-    library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["cc", *flags, "-o", library, SOURCE, "-lm"], check=True)
-    return library
 
 
 @pytest.fixture
