@@ -33,10 +33,11 @@ LEVELS = [
         "store",
         "mistakes",
         "console",
+        "calibration",
     },
     {"techniques", "quality", "measure", "report"},
-    {"config", "run"},
-    {"bench", "doctor"},
+    {"config", "run", "steps"},
+    {"bench", "doctor", "calibrate", "surroundings"},
     {"cli"},
     {"__main__"},
 ]

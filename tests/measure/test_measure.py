@@ -17,9 +17,9 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.meters.wall import WallLog
 from greenbench.records import Percentiles, Settling, Span, Window
-from greenbench.run import require_ticks
 from greenbench.specs import ProtocolSpec, Stop, Tier, WorkloadSpec
 from greenbench.stats import paired_ratio
+from greenbench.steps import require_ticks
 
 CPU = torch.device("cpu")
 
