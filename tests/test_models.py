@@ -127,6 +127,22 @@ def test_what_cannot_be_had_is_one_sentence(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_a_hub_model_is_its_snapshot_and_the_commit_is_recorded(tiny, tmp_path, monkeypatch):
+    """The hub's own cache layout, as an earlier download left it; no network is asked."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--org--tiny"
+    tiny.save_pretrained(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = ModelSpec("tiny", Source.hub, id="org/tiny", revision="main")
+    path = models.directory(spec)
+    assert path.name == commit
+    assert models.facts(spec, path).commit == commit
+    with pytest.raises(UserError, match="revision v2"):
+        models.directory(replace(spec, revision="v2"))
+
+
 def test_decoder_blocks_of_other_architectures():
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 

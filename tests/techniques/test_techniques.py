@@ -76,6 +76,21 @@ def test_quantized_logits_stay_near_and_the_head_stays_plain(option, tiny):
     assert type(model.lm_head) is torch.nn.Linear
 
 
+def test_double_quantization_saves_the_scales_it_promises_to():
+    """On layers wide enough that the tables it adds to each weigh less than the scales it packs."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=512, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=8, vocab_size=64
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    for double in (False, True):
+        technique = replace(stack("int4_bnb")[0], double_quant=double)
+        promised = technique.promise(model).bytes_ratio * total(model)
+        packed = technique.apply(copy.deepcopy(model), preparation())
+        assert total(packed) == pytest.approx(promised, rel=0.01)
+
+
 def test_dtype_casts_weights_and_gives_its_bytes_back(tiny):
     model = stack("bf16")[0].apply(tiny, preparation())
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
