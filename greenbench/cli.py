@@ -97,10 +97,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         help="say what this machine can measure and run",
-        description="Say which meters answer here, which techniques, models and tasks can run, "
-        "and why not the rest.",
+        description="Say which meters answer here, which techniques, models and tasks can run and "
+        "why not the rest, and what would disturb a run.",
     )
     doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure first how fine the meters are and this machine's noise floor, and keep it "
+        "for records to cite (some minutes)",
+    )
     doctor.set_defaults(command=_doctor)
     return parser
 
@@ -151,6 +157,10 @@ def _report(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from greenbench import doctor
 
+    if arguments.calibrate:
+        from greenbench.calibrate import calibrate
+
+        calibrate(lambda text: print(text, file=sys.stderr, flush=True))
     findings = doctor.examine()
     print(json.dumps(findings, indent=1) if arguments.json else doctor.as_text(findings))
     return 0

@@ -11,6 +11,8 @@ Provenance = Literal[
     "measured:counter:nvml",
     "measured:integrated:nvml",
     "measured:counter:rapl",
+    "measured:counter:zeus",
+    "measured:integrated:zeus",
     "measured:wall",
     "measured:clock",
     "measured:memory",

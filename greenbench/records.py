@@ -240,6 +240,9 @@ class Findings(Part):
     codes: list[str] = Field(default_factory=list)
     """Codes of the run: those of its windows with their counts, unsettled, too_few_blocks."""
     warmup: dict[Who, Settling] = Field(default_factory=dict)
+    design: Literal["interleaved", "sequential"] = "interleaved"
+    design_reason: str | None = None
+    """Why the two models were not measured side by side."""
     stopping: Stopping | None = None
     idle: dict[str, Quantity] = Field(default_factory=dict)
     """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import transformers
 from greenbench import models, texts
 from greenbench.machine import Machine, detect
 from greenbench.measure import blocks
+from greenbench.measure.pair import InTurn, apart_reason
 from greenbench.measure.warmup import warm_up
 from greenbench.measure.windows import Recorder
 from greenbench.measure.workloads import Requests
@@ -26,10 +28,11 @@ from greenbench.records import (
     Failure,
     Findings,
     Who,
+    Window,
 )
 from greenbench.specs import MeterSpec, RunSpec
-from greenbench.steps import Progress, conclude, prepare, require_ticks, score
-from greenbench.techniques import Preparation, Technique, check_order
+from greenbench.steps import Candidate, Progress, conclude, require_ticks, score
+from greenbench.techniques import Technique, check_order
 
 
 class Stages:
@@ -88,46 +91,80 @@ def _tell(
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
         path = models.directory(spec.model)
-        baseline, candidate = (
-            models.load(spec.model, path, machine.torch_device) for _ in range(2)
+        baseline = models.load(spec.model, path, machine.torch_device)
+        size = sum(models.storage_bytes(baseline.model).values())
+    tokenizer = baseline.tokenizer
+    requests = Requests(tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+    sensor = next((m for m in meters.meters if isinstance(m, NvmlPower)), None)
+    apart = apart_reason(protocol.design, machine.torch_device, size)
+    candidate = Candidate(spec, stack, machine, path, baseline.tokenizer, recorder)
+    pair: Mapping[Who, Any]
+    if apart is None:
+        with stages("load"):
+            fresh = candidate.load()
+        with stages("prepare"):
+            pair = {"baseline": baseline.model, "candidate": candidate.prepare(fresh)}
+        del fresh
+    else:
+        brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
+
+        def warmed(who: Who, model: Any) -> Any:
+            warm_up({who: model}, requests, spec.workload, brief, sensor)
+            return model
+
+        pair = InTurn(
+            {
+                "baseline": lambda: warmed("baseline", candidate.load()),
+                "candidate": lambda: warmed("candidate", candidate.prepare(candidate.load())),
+            },
+            baseline.model,
         )
-    preparation = Preparation(
-        machine.torch_device, baseline.tokenizer, lambda: texts.passages("calibrate")
-    )
-    with stages("prepare"):
-        model, applied = prepare(candidate.model, stack, preparation, recorder)
-    pair: dict[Who, Any] = {"baseline": baseline.model, "candidate": model}
-    del candidate
-    requests = Requests(baseline.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+    del baseline
     with stages("score"):
-        quality = score(pair, baseline.tokenizer, spec, recorder, progress)
+        quality = score(pair, tokenizer, spec, recorder, progress)
     with stages("idle"):
-        recorder.idle("both", protocol.idle_s)
+        recorder.idle("both", protocol.idle_s if apart is None else 0)
     with stages("warmup"):
-        sensor = next((m for m in meters.meters if isinstance(m, NvmlPower)), None)
         warmth = warm_up(pair, requests, spec.workload, protocol, sensor)
     order = blocks.schedule(protocol.max_blocks, spec.seed)
+    in_turn = blocks.schedule_in_turn(protocol.blocks, spec.seed)
     with stages("measure"):
         stopping = blocks.measure(
-            recorder, pair, requests, spec.workload, protocol, order, progress
+            recorder,
+            pair,
+            requests,
+            spec.workload,
+            protocol,
+            in_turn if apart else blocks.in_blocks(order),
+            progress,
         )
-    done = order[: 1 + max(window.block or 0 for window in recorder.windows)]
     with stages("idle"):
-        recorder.idle("both", protocol.idle_s)
+        recorder.idle("both", protocol.idle_s if apart is None else 0)
     with stages("finish"):
         if log := _wall_log(spec.meter):
             recorder.join(log)
-        findings = conclude(spec, meters, recorder, pair, warmth)
+        findings = conclude(spec, meters, recorder, pair, warmth, together=apart is None)
     return findings.model_copy(
         update={
             "model": models.facts(spec.model, path),
-            "techniques": applied,
+            "techniques": candidate.applied,
             "quality": quality,
             "warmup": warmth,
+            "design": "interleaved" if apart is None else "sequential",
+            "design_reason": apart,
             "stopping": stopping,
-            "block_order": [[f"{who}:{phase}" for who, phase in block] for block in done],
+            "block_order": _order(recorder.windows),
         }
     )
+
+
+def _order(windows: Sequence[Window]) -> list[list[str]]:
+    """Per block, its windows as ``who:phase`` in the order they were taken."""
+    taken: dict[int, list[str]] = {}
+    for window in windows:
+        if window.block is not None:
+            taken.setdefault(window.block, []).append(f"{window.who}:{window.phase}")
+    return [taken[block] for block in sorted(taken)]
 
 
 def _wall_log(spec: MeterSpec) -> WallLog | None:

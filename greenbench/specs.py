@@ -48,6 +48,14 @@ class Device(Enum):
     cuda = "cuda"
 
 
+class Design(Enum):
+    """How the two models meet: both loaded and interleaved, or one after the other."""
+
+    auto = "auto"
+    interleaved = "interleaved"
+    sequential = "sequential"
+
+
 class Stop(Enum):
     """When an answer ends: at a fixed length, or where the model ends it (at most that length)."""
 
@@ -189,6 +197,8 @@ class ProtocolSpec:
     """At least this long for each of the two models, before the first block."""
     warmup_limit_s: float
     """At most this long for each, settled or not."""
+    design: Design
+    """``auto``: interleaved where both models fit on the device, else sequential."""
     time_limit_s: float
     """A run that takes longer is killed and recorded as such."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from greenbench import models
+from greenbench import models, texts
 from greenbench.errors import UserError
+from greenbench.machine import Machine
 from greenbench.measure import blocks, summary
 from greenbench.measure.load import on_battery
 from greenbench.measure.windows import Recorder
@@ -43,19 +46,48 @@ def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
             )
 
 
-def prepare(
-    model: Any, stack: list[Technique], preparation: Preparation, recorder: Recorder
-) -> tuple[Any, list[AppliedTechnique]]:
-    """Apply the stack in order, each technique metered apart."""
-    applied = []
-    for technique in stack:
+class Candidate:
+    """Loads the run's model again and applies the stack to it, each technique metered apart.
+
+    Made anew where models are measured in turn: the first time is what counts as preparation.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        stack: list[Technique],
+        machine: Machine,
+        path: Path,
+        tokenizer: Any,
+        recorder: Recorder,
+    ) -> None:
+        self._spec, self._stack, self._machine, self._path = spec, stack, machine, path
+        self._tokenizer, self._recorder = tokenizer, recorder
+        self.applied: list[AppliedTechnique] = []
+
+    def load(self) -> Any:
+        """The plain model."""
+        return models.load(self._spec.model, self._path, self._machine.torch_device).model
+
+    def prepare(self, model: Any) -> Any:
+        """`model` with every technique applied, in order."""
+        done = bool(self.applied)
+        for technique in self._stack:
+            work = Preparation(
+                self._machine.torch_device, self._tokenizer, lambda: texts.passages("calibrate")
+            )
+            apply = technique.apply if done else partial(self._metered, technique)
+            model = apply(model, work)
+        gc.collect()
+        return model
+
+    def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
         promise = technique.promise(model)
-        preparation.details.clear()
-        with recorder.whole("prepare", "candidate"):
-            model = technique.apply(model, preparation)
+        with self._recorder.whole("prepare", "candidate"):
+            model = technique.apply(model, work)
             gc.collect()  # what a technique replaced must not count as the candidate's memory
-        window = recorder.windows[-1]
-        applied.append(
+        window = self._recorder.windows[-1]
+        self.applied.append(
             AppliedTechnique(
                 name=technique.name,
                 summary=technique.summary,
@@ -63,14 +95,14 @@ def prepare(
                 lossless=technique.lossless,
                 promise=promise,
                 prepare_s=window.end_s - window.start_s,
-                details=dict(preparation.details),
+                details=work.details,
             )
         )
-    return model, applied
+        return model
 
 
 def score(
-    pair: dict[Who, Any], tokenizer: Any, spec: RunSpec, recorder: Recorder, progress: Progress
+    pair: Mapping[Who, Any], tokenizer: Any, spec: RunSpec, recorder: Recorder, progress: Progress
 ) -> list[TaskScore]:
     """Both models' answers to the same items, compared."""
     answers = {}
@@ -87,30 +119,52 @@ def score(
     return scorer.compare(answers["baseline"], answers["candidate"])
 
 
+class _Shape(NamedTuple):
+    """What is kept of a model once it is gone."""
+
+    held: dict[str, int]
+    parameters: int
+    layers: int
+    device: str
+
+
+def _shape(model: Any) -> _Shape:
+    return _Shape(
+        models.storage_bytes(model),
+        model.num_parameters(),
+        model.config.get_text_config().num_hidden_layers,
+        model.device.type,
+    )
+
+
 def conclude(
     spec: RunSpec,
     meters: OpenMeters,
     recorder: Recorder,
-    pair: dict[Who, Any],
+    pair: Mapping[Who, Any],
     warmth: dict[Who, Settling],
+    *,
+    together: bool,
 ) -> Findings:
     """Turn windows into numbers and verdicts."""
     tier, reason = spec.protocol.tier.value, recorder.no_energy_reason()
     windows = summary.valid_blocks(recorder.windows)
     settled = all(state.settled for state in warmth.values())
     codes = summary.run_codes(recorder.windows, tier, settled, on_battery())
+    codes += [] if together else summary.drift_codes(windows)
     sound = validity(codes)
-    held = {who: models.storage_bytes(pair[who]) for who in blocks.WHO}
+    shapes = {who: _shape(pair[who]) for who in blocks.WHO}
+    held = {who: shape.held for who, shape in shapes.items()}
     size = {who: sum(held[who].values()) for who in blocks.WHO}
     ratios = summary.ratios(windows, reason)
     ratios["model_bytes"] = summary.exact_ratio(size["baseline"], size["candidate"])
     subjects = {
         who: Subject(
-            parameters=pair[who].num_parameters(),
-            layers=pair[who].config.get_text_config().num_hidden_layers,
+            parameters=shapes[who].parameters,
+            layers=shapes[who].layers,
             dtypes=held[who],
             metrics=summary.metrics(windows, who, reason)
-            | summary.memory(windows, who, size, pair[who].device.type),
+            | summary.memory(windows, who, size, shapes[who].device, together),
         )
         for who in blocks.WHO
     }

@@ -1,6 +1,7 @@
 """What all tests share: a cache of converted models, and the small real model itself."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A shell's background job ignores SIGINT, and every process the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 CACHE = Path(
     os.environ.setdefault("GREENBENCH_CACHE", str(Path(tempfile.gettempdir()) / "greenbench-tests"))
 )

@@ -16,7 +16,9 @@ from greenbench.records import (
     Phase,
     Promise,
     Record,
+    Settling,
     Span,
+    Stopping,
     Subject,
     TaskScore,
     Who,
@@ -24,6 +26,7 @@ from greenbench.records import (
     run_key,
 )
 from greenbench.stats import mean_interval, ratio_of_sums
+from greenbench.verdicts import judge_exact
 
 BYTES: dict[Who, int] = {"baseline": 269_000_000, "candidate": 151_000_000}
 WATTS = {"baseline": 40.0, "candidate": 32.0}
@@ -156,6 +159,41 @@ def subject(who: Who) -> Subject:
     return Subject(parameters=134_515_008, layers=30, dtypes=dtypes, metrics=metrics)
 
 
+def settling(*, settled: bool = True) -> Settling:
+    """The end of a warm-up that watched latency."""
+    return Settling(
+        seconds=12.5,
+        iterations=25,
+        settled=settled,
+        by="latency",
+        slopes={"latency_fraction_per_30_s": 0.01 if settled else 0.2},
+    )
+
+
+def stopping(*, reached: bool = True, blocks: int = 2, limit: int = 4) -> Stopping:
+    """Why no more blocks were measured."""
+    return Stopping(
+        metric="energy_per_token",
+        target_half_width=0.03,
+        half_width=0.021 if reached else 0.052,
+        reached=reached,
+        blocks=blocks,
+        limit=limit,
+    )
+
+
+def idle_power(power_w: float = 12.0) -> Quantity:
+    """Watts while nothing runs."""
+    return Quantity(
+        value=power_w,
+        unit="W",
+        provenance="measured:counter:rapl",
+        n=2,
+        low=power_w - 0.5,
+        high=power_w + 0.5,
+    )
+
+
 def quality() -> TaskScore:
     """Eight items of SciQ; the candidate loses one."""
     pairs = [(1.0, 1.0)] * 5 + [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
@@ -186,6 +224,7 @@ def record(**changes: Any) -> Record:
     resolved = changes.get("spec", spec())
     ratios = summary.ratios(windows(), "")
     ratios["model_bytes"] = summary.exact_ratio(BYTES["baseline"], BYTES["candidate"])
+    level = subject("candidate").metrics["energy_per_token_j"]
     fields: dict[str, Any] = {
         "key": run_key(resolved),
         "name": "int8_bnb",
@@ -220,6 +259,12 @@ def record(**changes: Any) -> Record:
         "baseline": subject("baseline"),
         "candidate": subject("candidate"),
         "ratios": ratios,
+        "verdicts": summary.verdicts(windows(), "smoke", "valid")
+        | {"model_bytes": judge_exact("model_bytes", BYTES["baseline"], BYTES["candidate"])},
+        "uncertainty": summary.budgets(windows(), level, ratios["energy_per_token"]),
+        "warmup": {"baseline": settling(), "candidate": settling(settled=False)},
+        "stopping": stopping(),
+        "idle": {"empty": idle_power(10.0), "both": idle_power()},
         "quality": [quality()],
     }
     return Record(**fields | changes)

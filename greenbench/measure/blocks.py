@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenbench.measure import summary
 from greenbench.measure.windows import Recorder
@@ -19,11 +20,48 @@ STRIDE = 16  # blocks start this many requests apart, so that each block sees ot
 Progress = Callable[[str, int, int], None]
 
 
+class Cell(NamedTuple):
+    """One window to take."""
+
+    block: int
+    position: int
+    who: Who
+    phase: Phase
+
+
 def schedule(blocks: int, seed: int) -> list[list[tuple[Who, Phase]]]:
     """The seeded order of the windows in each block; more blocks only add to fewer."""
     dice = random.Random(seed)
     cells = [(who, phase) for who in WHO for phase in PHASES]
     return [dice.sample(cells, len(cells)) for _ in range(blocks)]
+
+
+def schedule_in_turn(blocks: int, seed: int) -> list[Cell]:
+    """The order of windows where only one model is loaded: baseline first, middle and last.
+
+    Segments of n/4, n/2, n/2, n/2 and n/4 blocks of B C B C B, for the next multiple n of 4: each
+    block pairs neighbours, as often baseline first as candidate first, so a linear drift cancels.
+    """
+    dice = random.Random(seed)
+    quarter = -(-blocks // 4)
+    cells: list[Cell] = []
+    starts: dict[Who, int] = {"baseline": 0, "candidate": 0}
+    for turn, quarters in enumerate((1, 2, 2, 2, 1)):
+        who = WHO[turn % 2]
+        for block in range(starts[who], starts[who] + quarters * quarter):
+            phases = dice.sample(PHASES, len(PHASES))
+            cells += [Cell(block, place, who, phase) for place, phase in enumerate(phases)]
+        starts[who] += quarters * quarter
+    return cells
+
+
+def in_blocks(order: list[list[tuple[Who, Phase]]]) -> list[Cell]:
+    """The windows of `order`, one after the other."""
+    return [
+        Cell(block, place, who, phase)
+        for block, cells in enumerate(order)
+        for place, (who, phase) in enumerate(cells)
+    ]
 
 
 def measure(
@@ -32,32 +70,40 @@ def measure(
     requests: Requests,
     workload: WorkloadSpec,
     protocol: ProtocolSpec,
-    order: list[list[tuple[Who, Phase]]],
+    cells: Sequence[Cell],
     progress: Progress,
 ) -> Stopping:
-    """Take the windows of `order`, block by block, until the headline ratio is known well enough.
+    """Take the windows of `cells` until the headline ratio is known well enough.
 
     Both models meet the same prompts in the same block.
     """
-    for block, cells in enumerate(order):
-        for position, (who, phase) in enumerate(cells):
-            progress("measure", block * len(cells) + position, len(order) * len(cells))
-            new_tokens = 1 if phase == "prefill" else workload.output_tokens
-            recorder.repeat(
-                phase,
-                who,
-                partial(_request, models[who], requests, block * STRIDE, new_tokens, workload.stop),
-                window_s=protocol.window_s,
-                min_iterations=protocol.min_iterations,
-                block=block,
-                position=position,
-            )
-        if block + 1 >= protocol.blocks:
+    for number, (block, position, who, phase) in enumerate(cells):
+        progress("measure", number, len(cells))
+        new_tokens = 1 if phase == "prefill" else workload.output_tokens
+        model = models[who]
+        recorder.repeat(
+            phase,
+            who,
+            partial(_request, model, requests, block * STRIDE, new_tokens, workload.stop),
+            window_s=protocol.window_s,
+            min_iterations=protocol.min_iterations,
+            block=block,
+            position=position,
+        )
+        ends_block = number + 1 == len(cells) or cells[number + 1].block != block
+        if ends_block and _whole_blocks(recorder.windows) >= protocol.blocks:
             state = stopping(recorder.windows, protocol)
             if state.reached:
                 break
     progress("measure", 1, 1)
-    return state
+    return stopping(recorder.windows, protocol)
+
+
+def _whole_blocks(windows: Sequence[Window]) -> int:
+    """Blocks in which every window has been taken, all of a smaller number among them."""
+    taken = Counter(window.block for window in windows if window.block is not None)
+    whole = {block for block, count in taken.items() if count == len(WHO) * len(PHASES)}
+    return len(whole) if len(whole) == len(taken) else 0
 
 
 def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:

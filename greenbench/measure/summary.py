@@ -152,6 +152,20 @@ def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]
     return found
 
 
+DRIFT, DRIFT_HIGH = 0.02, 0.10
+
+
+def drift_codes(windows: Sequence[Window]) -> list[str]:
+    """``drift`` or ``drift_high``: the baseline's last windows against its first, where in turn."""
+    mine = [w for w in windows if w.who == "baseline" and w.phase == "generate" and w.tokens]
+    quarter = len(mine) // 4
+    if not quarter:
+        return []
+    per_token = [(_joules(w) or w.end_s - w.start_s) / w.tokens for w in mine]
+    change = abs(paired_ratio(per_token[:quarter], per_token[-quarter:]).value - 1)
+    return ["drift_high"] if change > DRIFT_HIGH else ["drift"] if change > DRIFT else []
+
+
 def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: bool) -> list[str]:
     """Codes of a whole run: those of its block windows, and what only the whole shows."""
     mine = [w for w in windows if w.block is not None]
@@ -183,11 +197,12 @@ def exact_ratio(baseline: int, candidate: int) -> Quantity:
 
 
 def memory(
-    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str
+    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str, together: bool
 ) -> dict[str, Quantity]:
     """True bytes of one model, and its peaks: high-water marks less the other model's weights."""
     other: Who = "candidate" if who == "baseline" else "baseline"
-    beside = {"host": size[other] if device == "cpu" else 0, "device": size[other]}
+    others = size[other] if together else 0
+    beside = {"host": others if device == "cpu" else 0, "device": others}
     peaks = {
         f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side])
         for side in ("host", "device")

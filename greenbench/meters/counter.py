@@ -22,6 +22,8 @@ SEVERITY: dict[str, Validity] = {
     "clock_change": "flagged",
     "cpu_frequency_change": "flagged",
     "on_battery": "flagged",
+    "drift": "flagged",
+    "drift_high": "invalid",
     "other_load": "flagged",
     "short_window": "invalid",
     "too_few_blocks": "invalid",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from greenbench.quantities import Quantity
+from greenbench.report.judged import LOUD, loud, tally
 from greenbench.report.rows import Group, Row
-from greenbench.report.text import TIMES, bounds, code, fixed, prose, show, signed
+from greenbench.report.text import TIMES, bounds, fixed, prose, show, signed
 
 MARGINS = (1, 3)  # points of accuracy
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
@@ -22,6 +23,7 @@ class Yardstick(NamedTuple):
     claim: str
     seen: str
     of: str
+    noun: str
 
 
 ENERGY = Yardstick(
@@ -30,24 +32,41 @@ ENERGY = Yardstick(
     "uses the least energy",
     "drew the fewest joules",
     "the baseline's J/token",
+    "energy",
 )
 SPEED = Yardstick(
-    "tokens_per_s", +1, "is the fastest", "ran fastest", "the baseline's tokens per second"
+    "tokens_per_s",
+    +1,
+    "is the fastest",
+    "ran fastest",
+    "the baseline's tokens per second",
+    "time per token",
 )
 
 
 def answer(group: Group) -> list[str]:
     """Sentences about `group`: measured energy where there is some, otherwise measured speed.
 
-    A saving needs its whole 95 % interval better than 1 and an effect above
-    2 %. Tier smoke claims nothing.
+    A saving needs the verdict `saves`; in records without verdicts, its whole 95 % interval better
+    than 1 and an effect above 2 %. Tier smoke claims nothing.
     """
     yardstick = ENERGY if group.setting.measured else SPEED
     techniques = [row for row in group.rows if not row.is_baseline]
     lines = _preface(group)
     if not techniques:
         return [*lines, "Only the A/A run is here: add a technique to compare with it."]
-    return [*lines, *_findings(techniques, yardstick, claims=group.setting.claims)]
+    return [
+        *lines,
+        *_findings(techniques, yardstick, claims=group.setting.claims),
+        *tally(techniques, yardstick.metric, yardstick.noun),
+    ]
+
+
+def _stands_out(row: Row, yardstick: Yardstick) -> bool:
+    verdict = row.verdicts.get(yardstick.metric)
+    if verdict is None:
+        return helps(row.ratio(yardstick.metric), yardstick)
+    return verdict.verdict == "saves"
 
 
 def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
@@ -65,7 +84,7 @@ def noise_floor(row: Row) -> str:
     parts = [
         _noise(row, yardstick, word) for yardstick, word in ((ENERGY, "energy"), (SPEED, "speed"))
     ]
-    return f"{code(row.label)} compares the baseline with itself: {'; '.join(parts)}."
+    return f"{row.name} compares the baseline with itself: {'; '.join(parts)}."
 
 
 def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
@@ -75,6 +94,15 @@ def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
         return text
     percent = 100 * max(abs(bound - 1) for bound in interval)
     floor = f"less than {fixed(percent, 1 if percent < 10 else 0)} % is noise here"
+    verdict = row.verdicts.get(yardstick.metric)
+    if verdict and not verdict.barred:
+        biased = verdict.verdict in LOUD
+        text += f", verdict {loud(verdict.verdict)}"
+        return (
+            f"{text}: something here favours one side, and {floor}"
+            if biased
+            else f"{text}, so {floor}"
+        )
     if interval[0] <= 1 <= interval[1]:
         return f"{text}, so {floor}"
     return f"{text}, which excludes 1: something here favours one side, and {floor}"
@@ -103,9 +131,7 @@ def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> lis
     last: tuple[Row | None, str] | None = None
     for margin in MARGINS:
         kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
-        winner = _best(
-            [row for row in kept if helps(row.ratio(yardstick.metric), yardstick)], yardstick
-        )
+        winner = _best([row for row in kept if _stands_out(row, yardstick)], yardstick)
         nothing = "" if winner else _nothing(kept, yardstick, claims=claims)
         where = f"Within {_points(margin)} of the baseline's quality"
         if (winner, nothing) == last:
@@ -139,7 +165,7 @@ def _praise(
 ) -> str:
     ratio = row.ratio(yardstick.metric)
     words = [
-        f"{code(row.label)} {yardstick.claim if claims else yardstick.seen}: "
+        f"{row.name} {yardstick.claim if claims else yardstick.seen}: "
         f"**{show(ratio, suffix=TIMES)}** {yardstick.of}",
         f"quality {_quality(row, margin)}",
     ]
@@ -147,7 +173,7 @@ def _praise(
         words.append(f"energy, only an estimate, {show(row.ratio(ENERGY.metric), suffix=TIMES)}")
     rivals = [other for other in kept if other is not row and _overlap(ratio, other, yardstick)]
     if rivals:
-        names = ", ".join(code(other.label) for other in rivals)
+        names = ", ".join(other.name for other in rivals)
         words.append(f"not told apart from {names}: their intervals overlap")
     return "; ".join(words) + "."
 
@@ -176,5 +202,16 @@ def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
     if nearest is None:
         return "there is none to name: no technique kept that quality, or none has both numbers."
     ratio = show(nearest.ratio(yardstick.metric), suffix=TIMES)
-    verdict = "nothing helps" if claims else "nothing stands clear of the baseline"
-    return f"{verdict}: the nearest, {code(nearest.label)}, is at {ratio} {yardstick.of}."
+    said = _outcome(kept, yardstick, claims=claims)
+    return f"{said}: the nearest, {nearest.name}, is at {ratio} {yardstick.of}."
+
+
+def _outcome(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
+    """What it means that none saves: uncertainty is not evidence of no effect."""
+    found = [row.verdicts[yardstick.metric] for row in kept if yardstick.metric in row.verdicts]
+    if found and all(verdict.barred for verdict in found):
+        return "no claim is made"
+    if not claims:
+        return "nothing stands clear of the baseline"
+    unsure = any(verdict.verdict == "inconclusive" for verdict in found)
+    return "nothing is shown to help" if unsure else "nothing helps"

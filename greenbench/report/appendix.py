@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.quantities import Quantity, missing
 from greenbench.records import AppliedTechnique, Record
-from greenbench.report.rows import Group, Row, Setting, dig, hardware, setting, technique
+from greenbench.report.codes import explained
+from greenbench.report.method import how_measured
+from greenbench.report.rows import Group, Row, hardware, is_invalid, setting, technique
 from greenbench.report.text import Column, code, fenced, folded, number, only, plain, prose, table
 
 if TYPE_CHECKING:
     from greenbench.store import Rejected
 
-STAGES = ("start", "load", "prepare", "score", "warmup", "measure", "finish")
-USEFUL = ("load", "prepare", "score", "warmup", "measure")
+STAGES = ("start", "load", "prepare", "score", "idle", "warmup", "measure", "finish")
+USEFUL = ("load", "prepare", "score", "idle", "warmup", "measure")
 
 
 def appendix(
@@ -24,10 +26,11 @@ def appendix(
     """Every section after the tables; sections with nothing to say are left out."""
     records = sorted(records, key=lambda record: (record.name, record.key, record.started_at))
     return [
+        *_invalid(records),
         *_without_result(records),
         *_rejected(rejected),
         *_preparation(groups),
-        *_how_measured(groups),
+        *_titled("How it was measured", how_measured(groups)),
         *_wall_time(records),
         *_environment(records),
         *_reproduce(groups, records),
@@ -36,6 +39,16 @@ def appendix(
 
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _invalid(records: Sequence[Record]) -> list[str]:
+    lines = [
+        f"- {_where(record)}: {explained(record)}." for record in records if is_invalid(record)
+    ]
+    if lines:
+        said = "Measured, but disturbed: they are in no answer, table, frontier or figure."
+        lines = [said, "", *lines]
+    return _titled("Invalid runs", lines)
 
 
 def _without_result(records: Sequence[Record]) -> list[str]:
@@ -125,82 +138,6 @@ PREPARATION: list[Column[Row]] = [
 ]
 
 
-def _how_measured(groups: Sequence[Group]) -> list[str]:
-    lines: list[str] = []
-    for index, group in enumerate(groups, start=1):
-        records = [row.record for row in group.rows]
-        lines += [
-            f"{index}. {prose(group.setting.title)}",
-            f"   - model: {_models(records)}",
-            f"   - protocol: {_protocols(records)}; measured {_dates(records)}",
-            f"   - joules: {_meters(records, group.setting)}",
-            *_remarks(records),
-            f"   - windows: {_windows(records)}",
-        ]
-    return _titled("How it was measured", lines)
-
-
-def _models(records: Sequence[Record]) -> str:
-    known = {record.model for record in records if record.model}
-    return " or ".join(
-        f"{prose(model.id or model.name)} from {model.source}"
-        f"{f', commit {code(model.commit)}' if model.commit else ''}"
-        f", content {code(model.fingerprint[:16])}, licence {prose(model.license or 'unknown')}"
-        for model in sorted(known, key=repr)
-    )
-
-
-def _protocols(records: Sequence[Record]) -> str:
-    return " or ".join(sorted({_protocol(record.spec) for record in records}))
-
-
-def _protocol(spec: Mapping[str, Any]) -> str:
-    tier, blocks, window_s, repeats, warmup_s = (
-        prose(dig(spec, "protocol", key))
-        for key in ("tier", "blocks", "window_s", "min_iterations", "warmup_s")
-    )
-    return (
-        f"tier {tier}, {blocks} blocks in random order, windows of {window_s} s and {repeats} "
-        f"requests or more, warm-up {warmup_s} s"
-    )
-
-
-def _dates(records: Sequence[Record]) -> str:
-    days = sorted({prose(record.started_at[:10]) for record in records})
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-
-
-def _meters(records: Sequence[Record], place: Setting) -> str:
-    used = sorted({name for record in records if record.meter for name in record.meter.used})
-    spans = [w.energy[0] for record in records for w in record.windows if w.energy]
-    tick = f", tick up to {max(span.tick_s for span in spans):g} s" if spans else ""
-    names = f"meter {', '.join(map(code, used))}" if used else "no meter"
-    boundary = f", boundary {prose(place.boundary)}" if place.boundary else ""
-    return f"{names}, provenance {code(place.source)}{boundary}{tick}"
-
-
-def _remarks(records: Sequence[Record]) -> list[str]:
-    """What the meters in use want known, and why the others were not used."""
-    choices = [record.meter for record in records if record.meter]
-    notes = {(name, note) for choice in choices for name, note in choice.notes.items()}
-    refused = {(name, reason) for choice in choices for name, reason in choice.refused.items()}
-    return [
-        *(f"   - {code(name)}: {prose(note)}" for name, note in sorted(notes)),
-        *(f"   - not by {code(name)}: {prose(reason)}" for name, reason in sorted(refused)),
-    ]
-
-
-def _windows(records: Sequence[Record]) -> str:
-    windows = [window for record in records for window in record.windows]
-    parts = [str(len(windows))]
-    for validity in ("flagged", "invalid"):
-        marked = [window for window in windows if window.validity == validity]
-        codes = Counter(reason for window in marked for reason in window.codes)
-        names = ", ".join(f"{code(name)} {count} times" for name, count in sorted(codes.items()))
-        parts.append(f"{len(marked)} {validity}{f' ({names})' if names else ''}")
-    return ", ".join(parts)
-
-
 def _wall_time(records: Sequence[Record]) -> list[str]:
     """Of completed runs only: of the others no one knows how far they came."""
     completed = (record.stages_s for record in records if record.status == "completed")
@@ -211,7 +148,7 @@ def _wall_time(records: Sequence[Record]) -> list[str]:
     seconds = {stage: sum(stages.get(stage, 0.0) for stages in timed) for stage in STAGES}
     rest_s = total_s - sum(seconds[stage] for stage in USEFUL)
     said = (
-        "Outside loading, preparing, scoring and measuring (warm-up counts as measuring): "
+        "Outside loading, preparing, scoring and measuring (warm-up and idle windows count as measuring): "
         f"{rest_s:.1f} of {total_s:.1f} s, {100 * rest_s / total_s:.1f} %."
     )
     columns: list[Column[str]] = [
@@ -262,9 +199,12 @@ def _reproduce(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     for index, group in enumerate(groups, start=1):
         lines += [f"{index}. {prose(group.setting.title)}", ""]
         lines += [*fenced(_commands((row.label, row.record) for row in group.rows)), ""]
-    lost = [(technique(record), record) for record in records if record.failure]
-    if lost:
-        lines += ["Runs without a result", "", *fenced(_commands(lost)), ""]
+    for title, chosen in (
+        ("Invalid runs", filter(is_invalid, records)),
+        ("Runs without a result", (record for record in records if record.failure)),
+    ):
+        commands = _commands((technique(record), record) for record in chosen)
+        lines += [title, "", *fenced(commands), ""] if commands else []
     return _titled("How to reproduce each line", folded("Commands", lines) if lines else [])
 
 

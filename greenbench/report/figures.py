@@ -136,7 +136,7 @@ def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     change = bounds(row.change) or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)
     return Mark(
-        label=plain(row.label, 40),
+        label=f"{plain(row.label, 40)}{' (flagged)' if row.flagged else ''}",
         kind=again if row.is_baseline else member if row.frontier else other,
         quality=point.quality,
         energy_j=point.energy * baseline_j,

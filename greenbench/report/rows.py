@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from statistics import geometric_mean
@@ -14,13 +14,17 @@ from greenbench.quantities import Provenance, Quantity
 from greenbench.records import Record, TaskScore
 from greenbench.report import scores
 from greenbench.report.frontier import Point, on_frontier
-from greenbench.report.text import named
+from greenbench.report.text import code, named
+from greenbench.verdicts import Verdict, judge_sweep
 
+FLAGGED = "⚑"
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
     "measured:integrated:nvml": "NVML power, integrated",
     "measured:counter:rapl": "RAPL counter",
+    "measured:counter:zeus": "counter read by Zeus",
+    "measured:integrated:zeus": "power read by Zeus, integrated",
     "measured:wall": "wall meter",
     "estimated:model": "estimate (≈)",
     "assumed": "assumption (≈)",
@@ -70,11 +74,23 @@ class Row:
     record: Record
     label: str
     frontier: bool = False
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By the name of their ratio, judged over all runs of the group that have one, A/A included."""
 
     @property
     def is_baseline(self) -> bool:
         """Whether this is the A/A run."""
         return not self.record.spec.get("technique", "unknown")
+
+    @property
+    def flagged(self) -> bool:
+        """Whether something disturbed the run, though not enough to leave it out."""
+        return self.record.validity == "flagged"
+
+    @property
+    def name(self) -> str:
+        """The label as markdown, marked if the run is flagged."""
+        return f"{code(self.label)}{f' {FLAGGED}' if self.flagged else ''}"
 
     @cached_property
     def metrics(self) -> Mapping[str, Quantity]:
@@ -142,13 +158,22 @@ class Group(NamedTuple):
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """Completed `records` in groups, the most trustworthy first, whatever their order was."""
-    completed = sorted(
-        ((setting(record), record) for record in records if record.status == "completed"),
+    """Completed and not invalid `records` in groups, the most trustworthy first.
+
+    Whatever their order was.
+    """
+    usable = (record for record in records if record.status == "completed")
+    ranked = sorted(
+        ((setting(record), record) for record in usable if not is_invalid(record)),
         key=lambda pair: (_rank(pair[0]), pair[1].key, pair[1].started_at),
     )
-    together = groupby(completed, key=lambda pair: pair[0])
+    together = groupby(ranked, key=lambda pair: pair[0])
     return [Group(key, _rows([record for _, record in pairs])) for key, pairs in together]
+
+
+def is_invalid(record: Record) -> bool:
+    """Whether a run has numbers that nothing may rest on."""
+    return record.status == "completed" and record.validity == "invalid"
 
 
 def setting(record: Record) -> Setting:
@@ -211,7 +236,9 @@ def _workload(spec: Mapping[str, Any]) -> str:
         dig(spec, "workload", key)
         for key in ("name", "batch_size", "prompt_tokens", "output_tokens")
     )
-    return f"{name} (batch {batch}, {given} tokens in, {made} out)"
+    limit = "up to " if dig(spec, "workload", "stop") == "natural" else ""
+    chat = ", chat template" if dig(spec, "workload", "chat_template") is True else ""
+    return f"{name} (batch {batch}, {given} tokens in, {limit}{made} out{chat})"
 
 
 def _tasks(spec: Mapping[str, Any]) -> str:
@@ -230,7 +257,15 @@ def _rows(records: Sequence[Record]) -> list[Row]:
         label = technique(record)
         seen[label] += 1
         rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
-    return sorted(_with_frontier(rows), key=_order)
+    return sorted(_with_frontier(_judged(rows)), key=_order)
+
+
+def _judged(rows: Sequence[Row]) -> list[Row]:
+    """Rows with their stored verdicts judged anew: Holm, over the group, for each metric."""
+    found = iter(judge_sweep([v for row in rows for v in row.record.verdicts.values()]))
+    return [
+        replace(row, verdicts={name: next(found) for name in row.record.verdicts}) for row in rows
+    ]
 
 
 def _with_frontier(rows: Sequence[Row]) -> list[Row]:

@@ -101,6 +101,17 @@ def test_what_is_missing_is_said_before_any_process_starts(bench):
     assert not bench.results.exists()
 
 
+def test_models_measured_in_turn_leave_a_record_that_says_so(bench):
+    status, output = bench.run("technique=fp32", "protocol.design=sequential")
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["design"] == "sequential"
+    assert "protocol.design" in record["design_reason"]
+    assert record["ratios"]["tokens_per_s"]["n"] == 4
+    assert [t["name"] for t in record["techniques"]] == ["dtype"]
+    assert record["candidate"]["dtypes"]["float32"] > record["baseline"]["dtypes"]["bfloat16"]
+
+
 def test_a_record_gives_nothing_away(bench):
     assert bench.run("technique=outside", "technique.outside.fail=raise")[0] == 1
     (path,) = bench.results.glob("records/*.json")

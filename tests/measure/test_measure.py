@@ -1,8 +1,11 @@
 """Blocks, windows, requests and the numbers they give, against closed forms."""
 
+import gc
 import time
+import weakref
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import groupby
 
 import psutil
 import pytest
@@ -10,14 +13,14 @@ import torch
 from transformers import GenerationConfig
 
 from greenbench.errors import UserError
-from greenbench.measure import blocks, load, memory, summary, warmup
+from greenbench.measure import blocks, load, memory, pair, summary, warmup
 from greenbench.measure.windows import Recorder, percentiles
 from greenbench.measure.workloads import Iteration, Requests, generate
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.meters.wall import WallLog
 from greenbench.records import Percentiles, Settling, Span, Window
-from greenbench.specs import ProtocolSpec, Stop, Tier, WorkloadSpec
+from greenbench.specs import Design, ProtocolSpec, Stop, Tier, WorkloadSpec
 from greenbench.stats import paired_ratio
 from greenbench.steps import require_ticks
 
@@ -222,7 +225,7 @@ def protocol(**changes):
     values = {
         "tier": Tier.smoke, "window_s": 0.0, "min_iterations": 1, "blocks": 3, "max_blocks": 9,
         "target_half_width": 0.05, "idle_s": 0, "warmup_s": 0, "warmup_limit_s": 0.3,
-        "time_limit_s": 10,
+        "time_limit_s": 10, "design": Design.auto,
     }  # fmt: skip
     return ProtocolSpec(**(values | changes))
 
@@ -257,7 +260,7 @@ def test_blocks_are_added_until_the_interval_is_narrow_enough():
 
 def test_measuring_stops_at_the_target_and_at_the_limit(tiny, monkeypatch):
     requests = Requests(Words(), TEXTS, WorkloadSpec("w", prompt_tokens=4), 0)
-    pair = {"baseline": tiny, "candidate": tiny}
+    models = {"baseline": tiny, "candidate": tiny}
 
     def measured(seconds_of):
         recorder = Recorder(OpenMeters(), CPU)
@@ -265,9 +268,9 @@ def test_measuring_stops_at_the_target_and_at_the_limit(tiny, monkeypatch):
         monkeypatch.setattr(
             blocks, "generate", lambda *_: iteration(seconds=seconds_of(next(calls)))
         )
-        order = blocks.schedule(9, 0)
+        cells = blocks.in_blocks(blocks.schedule(9, 0))
         spec = WorkloadSpec("w", prompt_tokens=4)
-        return blocks.measure(recorder, pair, requests, spec, protocol(), order, lambda *_: None)
+        return blocks.measure(recorder, models, requests, spec, protocol(), cells, lambda *_: None)
 
     steady = measured(lambda call: 0.01)
     assert (steady.blocks, steady.reached, steady.metric) == (3, True, "tokens_per_s")
@@ -399,3 +402,49 @@ def test_windows_shorter_than_ten_ticks_are_refused():
     require_ticks(OpenMeters(meters=[meter]), protocol(window_s=1.0))
     with pytest.raises(UserError, match=r"window_s=0.5.*10 ticks"):
         require_ticks(OpenMeters(meters=[meter]), protocol(window_s=0.5))
+
+
+def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole():
+    cells = blocks.schedule_in_turn(6, seed=0)  # rounded up to 8
+    turns = [who for who, _ in groupby(cell.who for cell in cells)]
+    assert turns == ["baseline", "candidate", "baseline", "candidate", "baseline"]
+    whole = Counter((cell.block, cell.who, cell.phase) for cell in cells)
+    assert set(whole.values()) == {1}
+    assert len(whole) == 8 * 4
+    # A linear drift cancels: over all blocks, candidate windows lie as late as the baseline's.
+    late = Counter()
+    for place, cell in enumerate(cells):
+        late[cell.who] += place
+    assert late["baseline"] == late["candidate"]
+
+
+def test_a_drift_of_the_baseline_is_coded():
+    def series(factor):
+        return [window("baseline", "generate", b, 64.0 * factor**b) for b in range(8)]
+
+    assert summary.drift_codes(series(1.0)) == []
+    assert summary.drift_codes(series(1.01)) == ["drift"]
+    assert summary.drift_codes(series(1.03)) == ["drift_high"]
+
+
+def test_models_that_do_not_fit_together_are_measured_in_turn():
+    free = psutil.virtual_memory().available
+    assert pair.apart_reason(Design.auto, CPU, free // 10) is None
+    assert "does not fit" in pair.apart_reason(Design.auto, CPU, free)
+    assert pair.apart_reason(Design.interleaved, CPU, free) is None
+    assert "sequential" in pair.apart_reason(Design.sequential, CPU, 1)
+
+
+def test_in_turn_only_one_model_is_alive():
+    alive = weakref.WeakSet()
+
+    def make():
+        model = torch.nn.Linear(2, 2)
+        alive.add(model)
+        return model
+
+    turns = pair.InTurn({"baseline": make, "candidate": make}, make())
+    for who in ("baseline", "candidate", "candidate", "baseline"):
+        assert turns[who] is turns[who]
+        gc.collect()
+        assert len(alive) == 1

@@ -128,7 +128,8 @@ def completed(
 ) -> Record:
     """A completed run: `energy` and `speed` are ratios to the baseline, `half` their intervals'.
 
-    `changes` replace fields of the record, or sections of its spec.
+    `changes` replace fields of the record, or sections of its spec. What records did not always hold
+    (verdicts, budgets, warm-up, stopping, idle) is left out; ``campaign.py`` has it.
     """
     fields = {name: changes.pop(name) for name in tuple(changes) if name in Record.model_fields}
     if energy is None:
@@ -156,6 +157,7 @@ def completed(
         },
         "quality": [score("sciq", gained, lost), score("piqa", 0, 0), bits_per_byte(bits)],
     }
+    values |= {"verdicts": {}, "uncertainty": {}, "warmup": {}, "idle": {}, "stopping": None}
     return factory.record(**(values | fields))
 
 

@@ -1,0 +1,128 @@
+"""The leaderboard's tables: which columns they have, and what stands in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenbench.quantities import Quantity, missing
+from greenbench.records import TaskScore
+from greenbench.report import judged, scores
+from greenbench.report.answer import ENERGY, SPEED, Yardstick
+from greenbench.report.joules import NO_IDLE, above_idle
+from greenbench.report.rows import Group, Row
+from greenbench.report.text import TIMES, Column, Notes, code, fixed, only, prose, scaled, show
+
+FRONTIER = "★ frontier"
+NOTED = "†"
+
+
+def _label(row: Row, _: Notes) -> str:
+    noted = row.record.model and row.record.model.note and not row.is_baseline
+    return f"{row.name}{f' {NOTED}' if noted else ''}"
+
+
+def _bits(row: Row, notes: Notes) -> str:
+    bits = row.bits_per_byte
+    if bits is None:
+        return f"n/a {notes.mark('bits per byte was not scored')}"
+    return f"{only(bits.candidate, notes)}; {show(bits.change, notes, change=True)}"
+
+
+def _peak(row: Row, notes: Notes) -> str:
+    """Peak memory of the device, or of the host where the device has none of its own."""
+    for where in ("device", "host"):
+        peak = row.metrics.get(f"{where}_peak_bytes")
+        if peak and peak.value is not None:
+            return f"{only(scaled(peak, 1e-6, 'MB'), notes)} {where}"
+    reason = peak.reason if peak else "the record has no peak memory"
+    return f"n/a {notes.mark(reason)}"
+
+
+def _milli(row: Row, notes: Notes, name: str) -> str:
+    return show(scaled(row.metric(name, "s"), 1e3, "ms"), notes)
+
+
+def _size(row: Row, notes: Notes) -> str:
+    ratio = row.ratio("model_bytes")
+    share = "" if ratio.value is None else f" ({fixed(ratio.value, 2)}{TIMES})"
+    return only(scaled(row.metric("model_bytes", "B"), 1e-6, "MB"), notes) + share
+
+
+def headline(group: Group) -> list[Column[Row]]:
+    """Verdicts on energy; on time per token too, where joules cannot carry one."""
+    return [
+        Column("technique", _label),
+        Column(
+            "quality change, points",
+            lambda row, notes: show(row.change, notes, change=True, decimals=1),
+        ),
+        Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
+        *_verdicts(group.rows, ENERGY),
+        Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
+        *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
+        Column("frontier", lambda row, _: FRONTIER if row.frontier else ""),
+    ]
+
+
+def _ratio(row: Row, yardstick: Yardstick, notes: Notes) -> str:
+    return show(row.ratio(yardstick.metric), notes, suffix=TIMES)
+
+
+def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
+    """A column of verdicts; none for a table of records from before there were any."""
+    if not judged.has_verdicts(rows, yardstick.metric):
+        return []
+    return [
+        Column(
+            f"verdict on {yardstick.noun}",
+            lambda row, notes: judged.cell(row, yardstick.metric, notes),
+        )
+    ]
+
+
+def _idle(row: Row, notes: Notes) -> str:
+    power = row.record.idle.get("both") or missing("W", NO_IDLE)
+    provenance = "" if power.value is None else f" {code(power.provenance)}"
+    return f"{show(power, notes)}{provenance}"
+
+
+QUALITY_AND_ENERGY: list[Column[Row]] = [
+    Column("technique", _label),
+    Column("quality, %", lambda row, notes: show(row.quality, notes, decimals=1)),
+    Column("bits per byte; change", _bits),
+    Column("J/token", lambda row, notes: show(row.energy, notes)),
+    Column("provenance", lambda row, _: code(row.energy.provenance)),
+    Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
+    Column("idle power, W", _idle),
+]
+LATENCY_AND_MEMORY: list[Column[Row]] = [
+    Column("technique", _label),
+    Column("per output token p50, ms", lambda row, notes: _milli(row, notes, "tpot_p50_s")),
+    Column("first token p50, ms", lambda row, notes: _milli(row, notes, "ttft_p50_s")),
+    Column("model, MB", _size),
+    Column("peak memory, MB", _peak),
+]
+
+
+def _task(pair: tuple[Row, TaskScore], _: Notes) -> str:
+    score = pair[1]
+    unit = ", %" if scores.is_accuracy(score) else ""
+    return f"{code(score.task)} {prose(score.metric)}{unit}"
+
+
+def _level(score: TaskScore, quantity: Quantity, notes: Notes, *, change: bool = False) -> str:
+    if scores.is_accuracy(score):
+        return show(scaled(quantity, 100, "%"), notes, change=change, decimals=1)
+    return show(quantity, notes, change=change)
+
+
+PER_TASK: list[Column[tuple[Row, TaskScore]]] = [
+    Column("task", _task),
+    Column("technique", lambda pair, _: code(pair[0].label)),
+    Column("baseline", lambda pair, notes: _level(pair[1], pair[1].baseline, notes)),
+    Column("candidate", lambda pair, notes: _level(pair[1], pair[1].candidate, notes)),
+    Column("change", lambda pair, notes: _level(pair[1], pair[1].change, notes, change=True)),
+    Column(
+        "items changed", lambda pair, _: f"{scores.changed_items(pair[1])} of {len(pair[1].items)}"
+    ),
+]
