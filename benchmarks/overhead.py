@@ -73,11 +73,10 @@ def compare(
     work = request(job.spec, machine)
     speeds: dict[Side, list[float]] = {"on": [], "off": []}
     dice = random.Random(seed)
-    window(machine, (), work, window_s)  # warms up
+    window(machine, uuids, work, window_s, on=False)  # warms up
     for block in range(blocks):
         for side in dice.sample(list(speeds), 2):
-            chosen = uuids if side == "on" else ()
-            speeds[side].append(window(machine, chosen, work, window_s))
+            speeds[side].append(window(machine, uuids, work, window_s, on=side == "on"))
         if sys.stderr.isatty():
             print(f"\rblock {block + 1} of {blocks} ", end="", file=sys.stderr, flush=True)
     return speeds
@@ -95,15 +94,25 @@ def request(spec: BenchSpec, machine: Machine) -> Any:
     return run
 
 
-def window(machine: Machine, uuids: tuple[str, ...], work: Any, window_s: float) -> float:
-    """Tokens per second of one window, metered on the GPUs `uuids`; of none, not metered at all."""
-    opened = open_meters(MeterSpec(), uuids) if uuids else OpenMeters()
-    with opened:
-        taken = Recorder(opened, machine.torch_device).repeat(
-            "generate", "baseline", work, window_s=window_s, min_iterations=1, block=0, position=0
-        )
-    if uuids and "nvml_power" not in (meter.name for meter in opened.meters):
-        raise SystemExit(f"The power sampler did not run: {opened.refused}")
+def window(machine: Machine, uuids: tuple[str, ...], work: Any, window_s: float, on: bool) -> float:
+    """Tokens per second of one window, with the meters of the GPUs `uuids` on, or opened and closed.
+
+    Both sides open them and run a request before, so that they differ in nothing else.
+    """
+    with open_meters(MeterSpec(), uuids) as opened:
+        if "nvml_power" not in (meter.name for meter in opened.meters):
+            raise SystemExit(f"The power sampler does not run: {opened.refused}")
+        if on:
+            return timed(machine, opened, work, window_s)
+    return timed(machine, OpenMeters(), work, window_s)
+
+
+def timed(machine: Machine, opened: OpenMeters, work: Any, window_s: float) -> float:
+    """Tokens per second of requests with what is in `opened`, after one request to warm up."""
+    work(0)
+    taken = Recorder(opened, machine.torch_device).repeat(
+        "generate", "baseline", work, window_s=window_s, min_iterations=1, block=0, position=0
+    )
     return taken.tokens / sum(taken.iteration_s)
 
 

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from greenbench import __version__
+from greenbench.calibration import calibration_id
 from greenbench.errors import Unsupported
 from greenbench.specs import Device
 
@@ -94,6 +95,7 @@ def environment(machine: Machine) -> dict[str, Any]:
         "gpus": _gpus(machine.uuids),
         "threads": {"torch": torch.get_num_threads(), "interop": torch.get_num_interop_threads()},
         "cuda": torch.version.cuda,
+        "calibration": calibration_id(machine.device_name),
     }
 
 

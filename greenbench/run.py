@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,60 +87,35 @@ def _tell(
     stages: Stages,
 ) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
-    protocol, progress = spec.protocol, stages.progress
+    protocol, workload = spec.protocol, spec.workload
+    sensor = next((meter for meter in meters.meters if isinstance(meter, NvmlPower)), None)
     with stages("idle"):
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
         path = models.directory(spec.model)
-        baseline = models.load(spec.model, path, machine.torch_device)
-        size = sum(models.storage_bytes(baseline.model).values())
-    tokenizer = baseline.tokenizer
-    requests = Requests(tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
-    sensor = next((m for m in meters.meters if isinstance(m, NvmlPower)), None)
+        model, tokenizer = models.load(spec.model, path, machine.torch_device)
+        size = sum(models.storage_bytes(model).values())
+    requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
+    candidate = Candidate(spec, stack, machine, path, tokenizer, recorder)
     apart = apart_reason(protocol.design, machine.torch_device, size)
-    candidate = Candidate(spec, stack, machine, path, baseline.tokenizer, recorder)
-    pair: Mapping[Who, Any]
-    if apart is None:
-        with stages("load"):
-            fresh = candidate.load()
-        with stages("prepare"):
-            pair = {"baseline": baseline.model, "candidate": candidate.prepare(fresh)}
-        del fresh
-    else:
-        brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
-
-        def warmed(who: Who, model: Any) -> Any:
-            warm_up({who: model}, requests, spec.workload, brief, sensor)
-            return model
-
-        pair = InTurn(
-            {
-                "baseline": lambda: warmed("baseline", candidate.load()),
-                "candidate": lambda: warmed("candidate", candidate.prepare(candidate.load())),
-            },
-            baseline.model,
-        )
-    del baseline
+    brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
+    warm = partial(warm_up, requests=requests, workload=workload, protocol=brief, sensor=sensor)
+    pair = _in_turn(model, candidate, warm) if apart else _together(model, candidate, stages)
+    cells = blocks.cells(protocol, spec.seed, in_turn=apart is not None)
+    del model
+    resident_s = protocol.idle_s if apart is None else 0.0
     with stages("score"):
-        quality = score(pair, tokenizer, spec, recorder, progress)
+        quality = score(pair, tokenizer, spec, recorder, stages.progress)
     with stages("idle"):
-        recorder.idle("both", protocol.idle_s if apart is None else 0)
+        recorder.idle("both", resident_s)
     with stages("warmup"):
-        warmth = warm_up(pair, requests, spec.workload, protocol, sensor)
-    order = blocks.schedule(protocol.max_blocks, spec.seed)
-    in_turn = blocks.schedule_in_turn(protocol.blocks, spec.seed)
+        warmth = warm_up(pair, requests, workload, protocol, sensor)
     with stages("measure"):
         stopping = blocks.measure(
-            recorder,
-            pair,
-            requests,
-            spec.workload,
-            protocol,
-            in_turn if apart else blocks.in_blocks(order),
-            progress,
+            recorder, pair, requests, workload, protocol, cells, stages.progress
         )
     with stages("idle"):
-        recorder.idle("both", protocol.idle_s if apart is None else 0)
+        recorder.idle("both", resident_s)
     with stages("finish"):
         if log := _wall_log(spec.meter):
             recorder.join(log)
@@ -155,6 +131,32 @@ def _tell(
             "stopping": stopping,
             "block_order": _order(recorder.windows),
         }
+    )
+
+
+def _together(baseline: Any, candidate: Candidate, stages: Stages) -> Mapping[Who, Any]:
+    """Both models, loaded and prepared."""
+    with stages("load"):
+        fresh = candidate.load()
+    with stages("prepare"):
+        return {"baseline": baseline, "candidate": candidate.prepare(fresh)}
+
+
+def _in_turn(
+    baseline: Any, candidate: Candidate, warm: Callable[[Mapping[Who, Any]], object]
+) -> Mapping[Who, Any]:
+    """One model at a time, warmed up after each change."""
+
+    def warmed(who: Who, model: Any) -> Any:
+        warm({who: model})
+        return model
+
+    return InTurn(
+        {
+            "baseline": lambda: warmed("baseline", candidate.load()),
+            "candidate": lambda: warmed("candidate", candidate.prepare(candidate.load())),
+        },
+        baseline,
     )
 
 

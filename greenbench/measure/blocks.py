@@ -55,12 +55,14 @@ def schedule_in_turn(blocks: int, seed: int) -> list[Cell]:
     return cells
 
 
-def in_blocks(order: list[list[tuple[Who, Phase]]]) -> list[Cell]:
-    """The windows of `order`, one after the other."""
+def cells(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[Cell]:
+    """All windows that may be taken, in order: in blocks, or in turn for one model at a time."""
+    if in_turn:
+        return schedule_in_turn(protocol.blocks, seed)
     return [
         Cell(block, place, who, phase)
-        for block, cells in enumerate(order)
-        for place, (who, phase) in enumerate(cells)
+        for block, order in enumerate(schedule(protocol.max_blocks, seed))
+        for place, (who, phase) in enumerate(order)
     ]
 
 
@@ -70,15 +72,15 @@ def measure(
     requests: Requests,
     workload: WorkloadSpec,
     protocol: ProtocolSpec,
-    cells: Sequence[Cell],
+    order: Sequence[Cell],
     progress: Progress,
 ) -> Stopping:
-    """Take the windows of `cells` until the headline ratio is known well enough.
+    """Take the windows of `order` until the headline ratio is known well enough.
 
     Both models meet the same prompts in the same block.
     """
-    for number, (block, position, who, phase) in enumerate(cells):
-        progress("measure", number, len(cells))
+    for number, (block, position, who, phase) in enumerate(order):
+        progress("measure", number, len(order))
         new_tokens = 1 if phase == "prefill" else workload.output_tokens
         model = models[who]
         recorder.repeat(
@@ -90,7 +92,7 @@ def measure(
             block=block,
             position=position,
         )
-        ends_block = number + 1 == len(cells) or cells[number + 1].block != block
+        ends_block = number + 1 == len(order) or order[number + 1].block != block
         if ends_block and _whole_blocks(recorder.windows) >= protocol.blocks:
             state = stopping(recorder.windows, protocol)
             if state.reached:

@@ -268,7 +268,7 @@ def test_measuring_stops_at_the_target_and_at_the_limit(tiny, monkeypatch):
         monkeypatch.setattr(
             blocks, "generate", lambda *_: iteration(seconds=seconds_of(next(calls)))
         )
-        cells = blocks.in_blocks(blocks.schedule(9, 0))
+        cells = blocks.cells(protocol(), 0, in_turn=False)
         spec = WorkloadSpec("w", prompt_tokens=4)
         return blocks.measure(recorder, models, requests, spec, protocol(), cells, lambda *_: None)
 
