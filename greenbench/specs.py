@@ -68,6 +68,7 @@ class MeterName(Enum):
 
     nvml = "nvml"
     rapl = "rapl"
+    zeus = "zeus"
     estimate = "estimate"
 
 

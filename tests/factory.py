@@ -154,7 +154,9 @@ def windows() -> list[Window]:
 
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
-    metrics = summary.metrics(windows(), who, "") | summary.memory(windows(), who, BYTES, "cpu")
+    metrics = summary.metrics(windows(), who, "") | summary.memory(
+        windows(), who, BYTES, "cpu", together=True
+    )
     dtypes = {"bfloat16": BYTES[who]} if who == "baseline" else {"int8": BYTES[who]}
     return Subject(parameters=134_515_008, layers=30, dtypes=dtypes, metrics=metrics)
 

@@ -23,6 +23,7 @@ from greenbench.meters.estimate import CpuEstimate
 from greenbench.meters.nvml import NvmlCounter
 from greenbench.meters.power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
+from greenbench.meters.zeus import ZeusMeter
 from greenbench.specs import MeterName, MeterSpec
 
 __all__ = [
@@ -90,7 +91,7 @@ def open_meters(spec: MeterSpec, uuids: Sequence[str]) -> OpenMeters:
 
 
 def _rank(name: MeterName, uuids: Sequence[str]) -> tuple[bool, bool]:
-    return name is MeterName.estimate, bool(uuids) and name is not MeterName.nvml
+    return name is MeterName.estimate, bool(uuids) and name not in (MeterName.nvml, MeterName.zeus)
 
 
 def _open(opened: OpenMeters, name: MeterName, spec: MeterSpec, uuids: Sequence[str]) -> None:
@@ -105,7 +106,7 @@ def _open(opened: OpenMeters, name: MeterName, spec: MeterSpec, uuids: Sequence[
         except Unavailable as reason:
             if str(reason) not in opened.refused.values():
                 opened.refused[part] = str(reason)
-            if name is MeterName.rapl:
+            if name in (MeterName.rapl, MeterName.zeus):
                 break  # the memory's joules alone are no one's question
             continue
         opened.meters.append(meter)
@@ -131,6 +132,10 @@ _PARTS: dict[MeterName, dict[str, Callable[[MeterSpec, Sequence[str]], Meter]]] 
     MeterName.rapl: {
         "rapl": lambda spec, uuids: RaplCounter("cpu_package"),
         "rapl_dram": lambda spec, uuids: RaplCounter("dram"),
+    },
+    MeterName.zeus: {
+        "zeus": lambda spec, uuids: ZeusMeter(uuids),
+        "zeus_dram": lambda spec, uuids: ZeusMeter(uuids, dram=True),
     },
     MeterName.estimate: {"estimate": lambda spec, uuids: CpuEstimate(spec.cpu_tdp_w)},
 }
