@@ -13,7 +13,7 @@ from greenbench.errors import UserError
 from greenbench.machine import Machine
 from greenbench.measure import blocks, summary
 from greenbench.measure.load import on_battery
-from greenbench.measure.windows import Recorder
+from greenbench.measure.windows import TICKS, Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
 from greenbench.quality import scorer
@@ -30,7 +30,6 @@ from greenbench.specs import ProtocolSpec, RunSpec
 from greenbench.techniques import Preparation, Technique
 from greenbench.verdicts import judge_exact
 
-TICKS = 10  # a window of fewer ticks is wrong by over 10 %
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
 

@@ -19,6 +19,7 @@ from greenbench.meters.power import NvmlPower
 from greenbench.meters.wall import WallLog
 from greenbench.records import Percentiles, Phase, Span, Trace, Window
 
+TICKS = 10  # a window of fewer ticks is wrong by over 10 %
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
 
@@ -122,6 +123,7 @@ class Recorder:
         trace = self._trace(start.time_s, end_s)
         found += [code for _, before, after in triples for code in codes(before, after)]
         found += _clock_codes(trace)
+        found += _short_codes(spans)
         if self._device.type == "cpu":
             found += load.codes(start.usage, load.usage())
         faults = sorted(set(found))
@@ -166,6 +168,13 @@ def _clock_codes(trace: Trace | None) -> list[str]:
     """``clock_change`` where the SM clock moved by over 5 % within the window."""
     clocks = [mhz for mhz in trace.sm_mhz if mhz] if trace else []
     return ["clock_change"] if clocks and max(clocks) > 1.05 * min(clocks) else []
+
+
+def _short_codes(spans: Sequence[Span]) -> list[str]:
+    """``short_window`` where the headline counter stepped too seldom to tell."""
+    headline = spans[:1]
+    short = any(span.end_s - span.start_s < TICKS * span.tick_s for span in headline)
+    return ["short_window"] if short else []
 
 
 def _check(spans: Sequence[Span]) -> tuple[float | None, list[str]]:

@@ -19,7 +19,7 @@ from greenbench.meters.counter import (
     span,
     validity,
 )
-from greenbench.meters.estimate import CpuEstimate
+from greenbench.meters.estimate import CpuEstimate, DramEstimate
 from greenbench.meters.nvml import NvmlCounter
 from greenbench.meters.power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
@@ -137,5 +137,8 @@ _PARTS: dict[MeterName, dict[str, Callable[[MeterSpec, Sequence[str]], Meter]]] 
         "zeus": lambda spec, uuids: ZeusMeter(uuids),
         "zeus_dram": lambda spec, uuids: ZeusMeter(uuids, dram=True),
     },
-    MeterName.estimate: {"estimate": lambda spec, uuids: CpuEstimate(spec.cpu_tdp_w)},
+    MeterName.estimate: {
+        "estimate": lambda spec, uuids: CpuEstimate(spec.cpu_tdp_w),
+        "estimate_dram": lambda spec, uuids: DramEstimate(),
+    },
 }

@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 class Watts:
     """A meter that counts exactly `power_w` joules a second, and faults when told to."""
 
-    name, boundary, provenance, tick_s, note = "watts", "wall", "measured:wall", 0.001, None
+    name, boundary, provenance, tick_s, note = "watts", "wall", "measured:wall", 1e-9, None
 
     def __init__(self, power_w):
         self.power_w, self.faults = power_w, ()
@@ -84,6 +84,16 @@ def test_a_window_lasts_until_both_the_time_and_the_count_are_met():
     assert few.iterations == 7
     assert few.energy == []
     assert "no meter answered" in few.energy_reason
+
+
+def test_a_window_of_too_few_ticks_is_invalid():
+    meter = Watts(1.0)
+    meter.tick_s = 0.05
+    recorder = Recorder(OpenMeters(meters=[meter]), CPU)
+    recorder.idle("empty", 0.1)
+    recorder.idle("empty", 0.7)
+    assert ["short_window" in window.codes for window in recorder.windows] == [True, False]
+    assert recorder.windows[0].validity == "invalid"
 
 
 def test_a_faulty_meter_invalidates_the_window_and_its_block():

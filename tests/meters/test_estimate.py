@@ -4,10 +4,11 @@ import time
 from itertools import pairwise
 
 import pytest
+from moved_clock import MovedClock
 
 from greenbench.meters import estimate
 from greenbench.meters.counter import codes, span
-from greenbench.meters.estimate import Cpu, CpuEstimate
+from greenbench.meters.estimate import DRAM_W_PER_GIB, Cpu, CpuEstimate, DramEstimate
 
 EPYC = "AMD EPYC 7763 64-Core Processor"  # 280 W, 64 cores, 128 threads
 
@@ -134,3 +135,16 @@ def test_this_machine_has_usable_cpus():
     facts = estimate.this_cpu()
     assert 0 < facts.usable <= facts.cpus
     assert facts.packages >= 1
+
+
+def test_memory_is_watts_per_gib_held_over_time():
+    clock, held = MovedClock(), [2 * 2**30]
+    meter = DramEstimate(clock, lambda: held[0])
+    clock.sleep(10)
+    steady = meter.read()
+    assert steady.energy_j == pytest.approx(2 * 10 * DRAM_W_PER_GIB.mid)
+    assert steady.low_j == pytest.approx(2 * 10 * DRAM_W_PER_GIB.low)
+    held[0] = 4 * 2**30  # it grows evenly to twice as much within the next ten seconds
+    clock.sleep(10)
+    grown = meter.read()
+    assert grown.energy_j - steady.energy_j == pytest.approx(3 * 10 * DRAM_W_PER_GIB.mid)

@@ -79,7 +79,7 @@ def test_memory_without_a_counter_is_said_to_have_none(powercap):
 
 def test_an_estimate_answers_where_nothing_measures(no_powercap):
     with open_meters(ALL, []) as opened:
-        assert names(opened) == ["estimate"]
+        assert names(opened) == ["estimate", "estimate_dram"]
         assert opened.primary.provenance == "estimated:model"
         assert set(opened.refused) == {"nvml", "rapl"}
         assert "assumed" in opened.notes["estimate"]
