@@ -14,6 +14,8 @@ MEANINGS: Final = {
     "counter_stalled": "the joule counter stood still during the window",
     "cpu_frequency_change": "the CPU's clock moved by over 5 % during the window",
     "device_lost": "the device vanished while it was metered",
+    "drift": "the baseline, measured first and last, changed by over 2 % in between",
+    "drift_high": "the baseline, measured first and last, changed by over 10 % in between",
     "foreign_process": "another process computed on the device",
     "on_battery": "the machine ran on its battery, where it may slow itself down",
     "other_load": "other programs, or the hypervisor, took over 10 % of the CPUs' time",
