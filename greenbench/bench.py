@@ -15,6 +15,7 @@ from greenbench.config import Job, plain
 from greenbench.console import Console
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import Machine, describe
+from greenbench.meters.wall import WallLog
 from greenbench.quality.tasks import check_tasks
 from greenbench.quantities import Quantity
 from greenbench.records import Failure, Findings, Record, Status, run_key
@@ -60,10 +61,12 @@ def sweep(jobs: Sequence[Job]) -> int:
 
 
 def _refuse(jobs: Sequence[Job]) -> None:
-    """Raise UserError for a missing model, data wheel or task, before any process starts."""
+    """Raise UserError for a missing model, data wheel, task or wall log, before any process starts."""
     for job in jobs:
         models.check(job.spec.model)
         check_tasks(job.spec.task)
+        if job.spec.meter.wall_log:
+            WallLog(Path(job.spec.meter.wall_log), job.spec.meter.wall_offset_s)
 
 
 def write_report(results: Path) -> list[Path]:

