@@ -154,7 +154,7 @@ class Recorder:
     def _trace(self, start_s: float, end_s: float) -> Trace | None:
         for meter in self._opened.meters:
             if isinstance(meter, NvmlPower):
-                return Trace(**meter.trace(start_s, end_s)._asdict())
+                return meter.trace(start_s, end_s)
         return None
 
 

@@ -209,3 +209,19 @@ class Tally:
         if self.range and wrapped * self.unit_j <= IMPLAUSIBLE_W * elapsed_s:
             return wrapped, None
         return raw, "counter_reset"
+
+
+@dataclass
+class Tallies:
+    """Several counters read together, as one: their sum, and every fault so far."""
+
+    each: list[Tally]
+    faults: tuple[str, ...] = ()
+
+    def advance(self, values: Sequence[int], now_s: float, tick_s: float) -> Reading:
+        """Take in a new value of each counter, all read at `now_s`."""
+        found = [
+            tally.advance(raw, now_s, tick_s) for tally, raw in zip(self.each, values, strict=True)
+        ]
+        self.faults += tuple(fault for fault in found if fault)
+        return Reading(now_s, sum(tally.energy_j for tally in self.each), faults=self.faults)

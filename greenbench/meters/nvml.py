@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pynvml
 
-from greenbench.meters.counter import Clock, Lost, Reading, Tally, Unavailable, probe
+from greenbench.meters.counter import Clock, Lost, Reading, Tallies, Tally, Unavailable, probe
 from greenbench.quantities import Boundary, Provenance
 
 MJ = 1e-3  # joules per millijoule
@@ -191,14 +191,13 @@ class NvmlCounter:
     def __init__(self, uuids: Sequence[str], clock: Clock = time) -> None:
         self.gpus = open_gpus(uuids)
         self._clock = clock
-        self._faults: tuple[str, ...] = ()
         try:
             _require_known_scope(self.gpus)
             self.boundary: Boundary = common_boundary(self.gpus)
             self.note: str | None = _MODULE_NOTE if self.boundary == "module" else None
             self.tick_s = self._probe()
             now_s = clock.monotonic()
-            self._tallies = [Tally(raw, now_s, MJ) for raw in self._raw()]
+            self._tallies = Tallies([Tally(raw, now_s, MJ) for raw in self._raw()])
         except BaseException:
             self.close()
             raise
@@ -224,13 +223,7 @@ class NvmlCounter:
         start_s = self._clock.monotonic()
         values = self._raw()
         now_s = (start_s + self._clock.monotonic()) / 2
-        faults = [
-            tally.advance(raw, now_s, self.tick_s)
-            for tally, raw in zip(self._tallies, values, strict=True)
-        ]
-        self._faults += tuple(fault for fault in faults if fault)
-        energy_j = sum(tally.energy_j for tally in self._tallies)
-        return Reading(now_s, energy_j, faults=self._faults)
+        return self._tallies.advance(values, now_s, self.tick_s)
 
     def close(self) -> None:
         """Let go of NVML."""

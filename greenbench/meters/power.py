@@ -19,8 +19,9 @@ import pynvml
 
 from greenbench.meters.counter import Clock, Lost, Reading, Unavailable
 from greenbench.meters.nvml import Gpu, common_boundary, lost, open_gpus
-from greenbench.meters.telemetry import Sample, Telemetry, Trace, observe, resample
+from greenbench.meters.telemetry import Sample, Telemetry, observe, resample
 from greenbench.quantities import Boundary, Provenance
+from greenbench.records import Trace
 
 PERIOD_S = 0.025
 GAP_PERIODS = 10  # this long without a sample, and what the GPU drew is a guess

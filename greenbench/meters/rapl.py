@@ -20,6 +20,7 @@ from greenbench.meters.counter import (
     Clock,
     Lost,
     Reading,
+    Tallies,
     Tally,
     Unavailable,
     probe,
@@ -114,13 +115,11 @@ class RaplCounter:
         self.name = "rapl" if boundary == "cpu_package" else f"rapl_{boundary}"
         self.zones = _open(boundary, root, clock)
         self._clock, self._lock, self._closed = clock, threading.Lock(), threading.Event()
-        self._faults: tuple[str, ...] = ()
         self.tick_s = self._probe()
         ranges = [zone.range_uj() for zone in self.zones]
         now_s = clock.monotonic()
-        self._tallies = [
-            Tally(raw, now_s, UJ, range) for raw, range in zip(self._raw(), ranges, strict=True)
-        ]
+        zones = zip(self._raw(), ranges, strict=True)
+        self._tallies = Tallies([Tally(raw, now_s, UJ, range) for raw, range in zones])
         wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
         threading.Thread(target=self._keep, args=(wrap_s / 2,), daemon=True).start()
 
@@ -151,13 +150,7 @@ class RaplCounter:
                 values, now_s = self._raw(), self._clock.monotonic()
             except (OSError, ValueError) as error:
                 raise Lost(f"A RAPL counter can no longer be read ({error}).") from None
-            faults = [
-                tally.advance(raw, now_s, self.tick_s)
-                for tally, raw in zip(self._tallies, values, strict=True)
-            ]
-            self._faults += tuple(fault for fault in faults if fault)
-            energy_j = sum(tally.energy_j for tally in self._tallies)
-            return Reading(now_s, energy_j, faults=self._faults)
+            return self._tallies.advance(values, now_s, self.tick_s)
 
     def close(self) -> None:
         """Stop the thread."""

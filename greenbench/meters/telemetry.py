@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pynvml
 
 from greenbench.meters.nvml import Gpu, optional
+from greenbench.records import Trace
 
 TRACE_POINTS = 60
 
@@ -52,20 +53,6 @@ class Telemetry(NamedTuple):
             "foreign_process": processes > 1,
         }
         return [code for code, present in found.items() if present]
-
-
-class Trace(NamedTuple):
-    """A window's telemetry, at most `TRACE_POINTS` points, for the record."""
-
-    step_s: float
-    """Seconds between two points; the first lies half a step after the window's start."""
-    power_w: list[float | None]
-    """Mean of the samples in each step; None in a gap."""
-    temperature_c: list[int | None]
-    sm_mhz: list[int | None]
-    mem_mhz: list[int | None]
-    throttle: list[int | None]
-    utilization: list[int | None]
 
 
 def observe(gpus: Sequence[Gpu], now_s: float) -> Telemetry:

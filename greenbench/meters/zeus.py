@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any, NamedTuple
 
-from greenbench.meters.counter import Clock, Lost, Reading, Tally, Unavailable, probe
+from greenbench.meters.counter import Clock, Lost, Reading, Tallies, Tally, Unavailable, probe
 from greenbench.meters.nvml import common_boundary, open_gpus
 from greenbench.quantities import Boundary, Provenance
 
@@ -60,11 +60,10 @@ class ZeusMeter:
             source.provenance,
             source.note,
         )
-        self._faults: tuple[str, ...] = ()
         try:
             self.tick_s = max(self._probe(), source.least_tick_s)
             now_s = clock.monotonic()
-            self._tallies = [Tally(raw, now_s, UJ) for raw in self._raw()]
+            self._tallies = Tallies([Tally(raw, now_s, UJ) for raw in self._raw()])
         except Lost as error:
             self.close()
             raise Unavailable(str(error)) from None
@@ -96,12 +95,7 @@ class ZeusMeter:
         start_s = self._clock.monotonic()
         values = self._raw()
         now_s = (start_s + self._clock.monotonic()) / 2
-        faults = [
-            tally.advance(raw, now_s, self.tick_s)
-            for tally, raw in zip(self._tallies, values, strict=True)
-        ]
-        self._faults += tuple(fault for fault in faults if fault)
-        return Reading(now_s, sum(tally.energy_j for tally in self._tallies), faults=self._faults)
+        return self._tallies.advance(values, now_s, self.tick_s)
 
     def close(self) -> None:
         """Stop what Zeus runs in the background."""

@@ -24,7 +24,7 @@ def discover() -> dict[str, type[Technique]]:
         importlib.import_module(f"{__name__}.{module.name}")
     for plugin in entry_points(group=GROUP):
         _load(plugin.name, plugin.value)
-    return {cls.name: cls for cls in _subclasses(Technique)}
+    return {cls.name: cls for cls in _subclasses(Technique)}  # type: ignore[type-abstract]
 
 
 def plugin_packages() -> list[str]:

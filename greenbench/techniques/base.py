@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
@@ -27,7 +28,7 @@ class Preparation:
     """The technique writes here what the record should keep, such as the blocks it dropped."""
 
 
-class Technique:
+class Technique(ABC):
     """Base of all techniques; a subclass is a frozen dataclass whose fields are its knobs."""
 
     name: ClassVar[str]
@@ -41,16 +42,16 @@ class Technique:
     packs_weights: ClassVar[bool] = False
     """It leaves integer weights behind."""
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
 
+    @abstractmethod
     def promise(self, model: Any) -> Promise:
         """What it will save on `model` (not yet changed)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Change `model`, in place or not, and return it. Metered as preparation."""
-        raise NotImplementedError
 
     def label(self) -> str:
         """Its name with the knobs that differ from their defaults, as tables show it."""

@@ -167,7 +167,7 @@ def test_the_trace_of_a_window_is_compact_and_tells_what_happened(fake_nvml):
     clock.sleep(120)
     trace = meter.trace(10, 130)
     assert trace.step_s == pytest.approx(2)
-    assert [len(column) for column in trace[1:]] == [60] * 6
+    assert [len(column) for column in list(trace.model_dump().values())[1:]] == [60] * 6
     assert trace.power_w[0] == 300
     assert trace.power_w[-1] == 500
     assert trace.temperature_c[0] == pytest.approx(46, abs=1)

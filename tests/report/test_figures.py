@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from itertools import combinations
+from math import isfinite
 
 import examples
 import matplotlib
@@ -130,6 +131,11 @@ def test_one_run_and_runs_far_apart_can_be_drawn(half):
     apart = groups([examples.completed("a", energy=0.01, half=half), examples.completed("b")])
     for found in (alone, apart):
         ET.fromstring(frontier_svg(found))
+        (panel,) = frontier_figure(found).axes[:1]
+        for low, high in (panel.get_xlim(), panel.get_ylim()):
+            assert isfinite(low)
+            assert isfinite(high)
+            assert low < high
 
 
 def test_hundreds_of_groups_can_be_drawn():
