@@ -55,6 +55,13 @@ def check(spec: ModelSpec) -> None:
         _from_path(spec)
 
 
+def config(spec: ModelSpec, path: Path) -> Any:
+    """The transformers config of the model in `path`."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+
+
 def load(spec: ModelSpec, path: Path, device: torch.device) -> Loaded:
     """Load the model in `path` at the spec's reference dtype onto `device`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

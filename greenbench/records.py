@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from greenbench.applied import AppliedTechnique
 from greenbench.quantities import Boundary, Part, Provenance, Quantity
 from greenbench.uncertainty import Uncertainty
 from greenbench.verdicts import Validity, Verdict
@@ -138,27 +139,6 @@ class Subject(Part):
     dtypes: dict[str, int]
     """Bytes held in each storage dtype."""
     metrics: dict[str, Quantity]
-
-
-class Promise(Part):
-    """What a technique says it saves, as ratios to the baseline; audited against what was measured."""
-
-    bytes_ratio: float | None = None
-    layers_ratio: float | None = None
-    note: str
-
-
-class AppliedTechnique(Part):
-    """One technique of the run's stack, as applied."""
-
-    name: str
-    summary: str
-    paper: str | None
-    lossless: bool
-    promise: Promise
-    prepare_s: float
-    details: dict[str, Any] = Field(default_factory=dict)
-    """What its preparation found, such as the blocks it dropped."""
 
 
 class Failure(Part):

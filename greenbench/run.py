@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,8 +16,8 @@ import transformers
 from greenbench import models, texts
 from greenbench.machine import Machine, detect
 from greenbench.measure import blocks
-from greenbench.measure.pair import InTurn, apart_reason
-from greenbench.measure.warmup import warm_up
+from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
+from greenbench.measure.warmup import warm, warm_up
 from greenbench.measure.windows import Recorder
 from greenbench.measure.workloads import Requests
 from greenbench.meters import OpenMeters, open_meters
@@ -25,12 +25,7 @@ from greenbench.meters.counter import Lost
 from greenbench.meters.power import NvmlPower
 from greenbench.meters.wall import WallLog
 from greenbench.quality import tasks
-from greenbench.records import (
-    Failure,
-    Findings,
-    Who,
-    Window,
-)
+from greenbench.records import Failure, Findings, Window
 from greenbench.specs import MeterSpec, RunSpec
 from greenbench.steps import Candidate, Progress, conclude, require_ticks, score
 from greenbench.techniques import Technique, check_order
@@ -93,15 +88,17 @@ def _tell(
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
         path = models.directory(spec.model)
+        for technique in stack:
+            technique.check_model(models.config(spec.model, path), workload)
         model, tokenizer = models.load(spec.model, path, machine.torch_device)
         size = sum(models.storage_bytes(model).values())
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
-    candidate = Candidate(spec, stack, machine, path, tokenizer, recorder)
+    candidate = Candidate(spec, stack, machine, path, tokenizer, recorder, stages.progress)
     apart = apart_reason(protocol.design, machine.torch_device, size)
     brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
-    warm = partial(warm_up, requests=requests, workload=workload, protocol=brief, sensor=sensor)
-    pair = _in_turn(model, candidate, warm) if apart else _together(model, candidate, stages)
-    cells = blocks.cells(protocol, spec.seed, in_turn=apart is not None)
+    once = partial(warm, requests=requests, workload=workload, protocol=brief, sensor=sensor)
+    pair = _in_turn(model, candidate, once) if apart else _together(model, candidate, stages)
+    order = blocks.rounds(protocol, spec.seed, in_turn=apart is not None)
     del model
     resident_s = protocol.idle_s if apart is None else 0.0
     with stages("score"):
@@ -112,7 +109,7 @@ def _tell(
         warmth = warm_up(pair, requests, workload, protocol, sensor)
     with stages("measure"):
         stopping = blocks.measure(
-            recorder, pair, requests, workload, protocol, cells, stages.progress
+            recorder, pair, requests, workload, protocol, order, stages.progress
         )
     with stages("idle"):
         recorder.idle("both", resident_s)
@@ -123,7 +120,7 @@ def _tell(
     return findings.model_copy(
         update={
             "model": models.facts(spec.model, path),
-            "techniques": candidate.applied,
+            "techniques": candidate.applied(),
             "quality": quality,
             "warmup": warmth,
             "design": "interleaved" if apart is None else "sequential",
@@ -134,30 +131,30 @@ def _tell(
     )
 
 
-def _together(baseline: Any, candidate: Candidate, stages: Stages) -> Mapping[Who, Any]:
+def _together(baseline: Any, candidate: Candidate, stages: Stages) -> Pair:
     """Both models, loaded and prepared."""
     with stages("load"):
         fresh = candidate.load()
     with stages("prepare"):
-        return {"baseline": baseline, "candidate": candidate.prepare(fresh)}
+        prepared = candidate.prepare(fresh)
+    return Together({"baseline": baseline, "candidate": prepared}, candidate.around)
 
 
-def _in_turn(
-    baseline: Any, candidate: Candidate, warm: Callable[[Mapping[Who, Any]], object]
-) -> Mapping[Who, Any]:
+def _in_turn(baseline: Any, candidate: Candidate, once: Callable[[Any], object]) -> Pair:
     """One model at a time, warmed up after each change."""
 
-    def warmed(who: Who, model: Any) -> Any:
-        warm({who: model})
+    def plain() -> Any:
+        model = candidate.load()
+        once(model)
         return model
 
-    return InTurn(
-        {
-            "baseline": lambda: warmed("baseline", candidate.load()),
-            "candidate": lambda: warmed("candidate", candidate.prepare(candidate.load())),
-        },
-        baseline,
-    )
+    def prepared() -> Any:
+        model = candidate.prepare(candidate.load())
+        with candidate.around(model):
+            once(model)
+        return model
+
+    return InTurn({"baseline": plain, "candidate": prepared}, baseline, candidate.around)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:

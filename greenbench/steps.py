@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench import models, texts
+from greenbench.applied import AppliedTechnique
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.measure import blocks, summary
+from greenbench.measure import memory, summary
 from greenbench.measure.load import on_battery
+from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import TICKS, Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
+from greenbench.paths import cache_dir
 from greenbench.quality import scorer
 from greenbench.records import (
-    AppliedTechnique,
     Findings,
     MeterChoice,
     Settling,
@@ -27,7 +31,7 @@ from greenbench.records import (
     Who,
 )
 from greenbench.specs import ProtocolSpec, RunSpec
-from greenbench.techniques import Preparation, Technique
+from greenbench.techniques import Preparation, Technique, knobs
 from greenbench.verdicts import judge_exact
 
 Progress = Callable[[str, int, int], None]
@@ -59,10 +63,12 @@ class Candidate:
         path: Path,
         tokenizer: Any,
         recorder: Recorder,
+        progress: Progress,
     ) -> None:
         self._spec, self._stack, self._machine, self._path = spec, stack, machine, path
-        self._tokenizer, self._recorder = tokenizer, recorder
-        self.applied: list[AppliedTechnique] = []
+        self._tokenizer, self._recorder, self._progress = tokenizer, recorder, progress
+        self._applied: list[AppliedTechnique] = []
+        self._observed: list[dict[str, Any]] = [{} for _ in stack]
 
     def load(self) -> Any:
         """The plain model."""
@@ -70,15 +76,42 @@ class Candidate:
 
     def prepare(self, model: Any) -> Any:
         """`model` with every technique applied, in order."""
-        done = bool(self.applied)
-        for technique in self._stack:
-            work = Preparation(
-                self._machine.torch_device, self._tokenizer, lambda: texts.passages("calibrate")
-            )
+        done = bool(self._applied)
+        for place, technique in enumerate(self._stack):
+            work = self._preparation(place)
             apply = technique.apply if done else partial(self._metered, technique)
             model = apply(model, work)
         gc.collect()
         return model
+
+    def around(self, model: Any) -> ExitStack:
+        """What the techniques need to hold while the prepared `model` runs."""
+        with ExitStack() as stack:
+            for technique in self._stack:
+                stack.enter_context(technique.during(model))
+            return stack.pop_all()
+
+    def applied(self) -> list[AppliedTechnique]:
+        """The techniques as applied, with what each has shown while the candidate ran."""
+        return [
+            done.model_copy(update={"observed": dict(seen)})
+            for done, seen in zip(self._applied, self._observed, strict=True)
+        ]
+
+    def _preparation(self, place: int) -> Preparation:
+        stack = [[type(t).__name__, knobs(t)] for t in self._stack[: place + 1]]
+        identity = [models.fingerprint(self._path), stack, self._spec.model.dtype.value]
+        key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
+        return Preparation(
+            device=self._machine.torch_device,
+            tokenizer=self._tokenizer,
+            calibration=lambda: texts.passages("calibrate"),
+            observed=self._observed[place],
+            seed=self._spec.seed,
+            progress=partial(self._progress, "prepare"),
+            energy_j=self._recorder.energy_j,
+            workspace=cache_dir() / "work" / key,
+        )
 
     def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
         promise = technique.promise(model)
@@ -86,7 +119,7 @@ class Candidate:
             model = technique.apply(model, work)
             gc.collect()  # what a technique replaced must not count as the candidate's memory
         window = self._recorder.windows[-1]
-        self.applied.append(
+        self._applied.append(
             AppliedTechnique(
                 name=technique.name,
                 summary=technique.summary,
@@ -94,6 +127,7 @@ class Candidate:
                 lossless=technique.lossless,
                 promise=promise,
                 prepare_s=window.end_s - window.start_s,
+                prepare_energy=summary.energy_of(window),
                 details=work.details,
             )
         )
@@ -101,14 +135,14 @@ class Candidate:
 
 
 def score(
-    pair: Mapping[Who, Any], tokenizer: Any, spec: RunSpec, recorder: Recorder, progress: Progress
+    pair: Pair, tokenizer: Any, spec: RunSpec, recorder: Recorder, progress: Progress
 ) -> list[TaskScore]:
     """Both models' answers to the same items, compared."""
     answers = {}
-    for position, who in enumerate(blocks.WHO):
-        with recorder.whole("score", who):
+    for position, who in enumerate(WHO):
+        with pair.use(who) as model, recorder.whole("score", who):
             answers[who] = scorer.answers(
-                pair[who],
+                model,
                 tokenizer,
                 spec.task,
                 lambda done, total, position=position: progress(  # type: ignore[misc]
@@ -140,7 +174,7 @@ def conclude(
     spec: RunSpec,
     meters: OpenMeters,
     recorder: Recorder,
-    pair: Mapping[Who, Any],
+    pair: Pair,
     warmth: dict[Who, Settling],
     *,
     together: bool,
@@ -152,20 +186,20 @@ def conclude(
     codes = summary.run_codes(recorder.windows, tier, settled, on_battery())
     codes += [] if together else summary.drift_codes(windows)
     sound = validity(codes)
-    shapes = {who: _shape(pair[who]) for who in blocks.WHO}
+    shapes = {who: _shape(pair[who]) for who in WHO}
     held = {who: shape.held for who, shape in shapes.items()}
-    size = {who: sum(held[who].values()) for who in blocks.WHO}
+    size = {who: sum(held[who].values()) for who in WHO}
     ratios = summary.ratios(windows, reason)
-    ratios["model_bytes"] = summary.exact_ratio(size["baseline"], size["candidate"])
+    ratios["model_bytes"] = memory.exact_ratio(size["baseline"], size["candidate"])
     subjects = {
         who: Subject(
             parameters=shapes[who].parameters,
             layers=shapes[who].layers,
             dtypes=held[who],
             metrics=summary.metrics(windows, who, reason)
-            | summary.memory(windows, who, size, shapes[who].device, together),
+            | memory.sizes(windows, who, size, shapes[who].device, together),
         )
-        for who in blocks.WHO
+        for who in WHO
     }
     energy = subjects["candidate"].metrics["energy_per_token_j"]
     return Findings(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from greenbench.measure import summary
+from greenbench.applied import AppliedTechnique, Promise
+from greenbench.measure import memory, summary
 from greenbench.quantities import Quantity
 from greenbench.records import (
-    AppliedTechnique,
     Failure,
     Item,
     MeterChoice,
     ModelFacts,
     Percentiles,
     Phase,
-    Promise,
     Record,
     Settling,
     Span,
@@ -154,7 +153,7 @@ def windows() -> list[Window]:
 
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
-    metrics = summary.metrics(windows(), who, "") | summary.memory(
+    metrics = summary.metrics(windows(), who, "") | memory.sizes(
         windows(), who, BYTES, "cpu", together=True
     )
     dtypes = {"bfloat16": BYTES[who]} if who == "baseline" else {"int8": BYTES[who]}
@@ -225,7 +224,7 @@ def record(**changes: Any) -> Record:
     """A valid completed record, its fields replaced by `changes`; its key follows from its spec."""
     resolved = changes.get("spec", spec())
     ratios = summary.ratios(windows(), "")
-    ratios["model_bytes"] = summary.exact_ratio(BYTES["baseline"], BYTES["candidate"])
+    ratios["model_bytes"] = memory.exact_ratio(BYTES["baseline"], BYTES["candidate"])
     level = subject("candidate").metrics["energy_per_token_j"]
     fields: dict[str, Any] = {
         "key": run_key(resolved),
@@ -253,6 +252,7 @@ def record(**changes: Any) -> Record:
                 lossless=False,
                 promise=Promise(bytes_ratio=0.56, note="8-bit linear layers"),
                 prepare_s=8.0,
+                prepare_energy=summary.energy_of(window("candidate", "prepare", 0.0)),
             )
         ],
         "meter": MeterChoice(used=["rapl"], refused={"nvml": "this machine has no NVIDIA GPU"}),

@@ -16,6 +16,7 @@ LEVELS = [
         "paths",
         "__init__",
         "specs",
+        "applied",
         "records",
         "quantities",
         "stats",

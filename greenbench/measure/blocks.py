@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from greenbench.measure import summary
+from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import Recorder
 from greenbench.measure.workloads import Iteration, Requests, generate
 from greenbench.records import Phase, Stopping, Who, Window
 from greenbench.specs import ProtocolSpec, Stop, WorkloadSpec
 
-WHO: tuple[Who, ...] = ("baseline", "candidate")
 PHASES: tuple[Phase, ...] = ("prefill", "generate")
 STRIDE = 16  # blocks start this many requests apart, so that each block sees other prompts
 Progress = Callable[[str, int, int], None]
@@ -55,57 +54,59 @@ def schedule_in_turn(blocks: int, seed: int) -> list[Cell]:
     return cells
 
 
-def cells(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[Cell]:
-    """All windows that may be taken, in order: in blocks, or in turn for one model at a time."""
+def rounds(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[list[Cell]]:
+    """All windows that may be taken, in order, in parts that are measured whole or not at all.
+
+    A part is a block, or, for one model at a time, a whole turn of `schedule_in_turn`: stopping
+    within one would leave drift in the ratio.
+    """
     if in_turn:
-        return schedule_in_turn(protocol.blocks, seed)
+        turn = -(-protocol.blocks // 4) * 4
+        starts = range(0, max(protocol.max_blocks // turn, 1) * turn, turn)
+        return [
+            [cell._replace(block=start + cell.block) for cell in schedule_in_turn(turn, seed + n)]
+            for n, start in enumerate(starts)
+        ]
     return [
-        Cell(block, place, who, phase)
+        [Cell(block, place, who, phase) for place, (who, phase) in enumerate(order)]
         for block, order in enumerate(schedule(protocol.max_blocks, seed))
-        for place, (who, phase) in enumerate(order)
     ]
 
 
 def measure(
     recorder: Recorder,
-    models: Mapping[Who, Any],
+    models: Pair,
     requests: Requests,
     workload: WorkloadSpec,
     protocol: ProtocolSpec,
-    order: Sequence[Cell],
+    order: Sequence[Sequence[Cell]],
     progress: Progress,
 ) -> Stopping:
-    """Take the windows of `order` until the headline ratio is known well enough.
+    """Take the `rounds` of `order` until the headline ratio is known well enough.
 
     Both models meet the same prompts in the same block.
     """
-    for number, (block, position, who, phase) in enumerate(order):
-        progress("measure", number, len(order))
-        new_tokens = 1 if phase == "prefill" else workload.output_tokens
-        model = models[who]
-        recorder.repeat(
-            phase,
-            who,
-            partial(_request, model, requests, block * STRIDE, new_tokens, workload.stop),
-            window_s=protocol.window_s,
-            min_iterations=protocol.min_iterations,
-            block=block,
-            position=position,
-        )
-        ends_block = number + 1 == len(order) or order[number + 1].block != block
-        if ends_block and _whole_blocks(recorder.windows) >= protocol.blocks:
-            state = stopping(recorder.windows, protocol)
-            if state.reached:
-                break
+    done, total = 0, sum(map(len, order))
+    for part in order:
+        for block, position, who, phase in part:
+            progress("measure", done, total)
+            new_tokens = 1 if phase == "prefill" else workload.output_tokens
+            with models.use(who) as model:
+                recorder.repeat(
+                    phase,
+                    who,
+                    partial(_request, model, requests, block * STRIDE, new_tokens, workload.stop),
+                    window_s=protocol.window_s,
+                    min_iterations=protocol.min_iterations,
+                    block=block,
+                    position=position,
+                )
+            done += 1
+        enough = done >= protocol.blocks * len(WHO) * len(PHASES)
+        if enough and stopping(recorder.windows, protocol).reached:
+            break
     progress("measure", 1, 1)
     return stopping(recorder.windows, protocol)
-
-
-def _whole_blocks(windows: Sequence[Window]) -> int:
-    """Blocks in which every window has been taken, all of a smaller number among them."""
-    taken = Counter(window.block for window in windows if window.block is not None)
-    whole = {block for block, count in taken.items() if count == len(WHO) * len(PHASES)}
-    return len(whole) if len(whole) == len(taken) else 0
 
 
 def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psutil
@@ -12,7 +14,10 @@ import torch
 from greenbench.records import Who
 from greenbench.specs import Design
 
+WHO: tuple[Who, ...] = ("baseline", "candidate")
 ROOM = 1.3  # a second model needs its weights again, and this much more for what it computes
+Around = Callable[[Any], AbstractContextManager[object]]
+"""Takes the candidate and gives what must hold while it runs, such as a GPU's power limit."""
 
 
 def apart_reason(design: Design, device: torch.device, model_bytes: int) -> str | None:
@@ -34,11 +39,43 @@ def apart_reason(design: Design, device: torch.device, model_bytes: int) -> str 
     )
 
 
-class InTurn(Mapping[Who, Any]):
+class Pair(ABC):
+    """Baseline and candidate. Whoever runs one of them says so, as the candidate's surroundings differ."""
+
+    def __init__(self, around: Around = nullcontext) -> None:
+        self._around = around
+
+    @abstractmethod
+    def __getitem__(self, who: Who) -> Any:
+        """The model, to look at."""
+
+    @contextmanager
+    def use(self, who: Who) -> Iterator[Any]:
+        """The model, to run, in its surroundings."""
+        model = self[who]
+        with self._around(model) if who == "candidate" else nullcontext():
+            yield model
+
+
+class Together(Pair):
+    """Both models are loaded."""
+
+    def __init__(self, models: Mapping[Who, Any], around: Around = nullcontext) -> None:
+        super().__init__(around)
+        self._models = models
+
+    def __getitem__(self, who: Who) -> Any:
+        return self._models[who]
+
+
+class InTurn(Pair):
     """Holds one model at a time: asking for the other unloads it and makes the other."""
 
-    def __init__(self, make: Mapping[Who, Callable[[], Any]], first: Any) -> None:
+    def __init__(
+        self, make: Mapping[Who, Callable[[], Any]], first: Any, around: Around = nullcontext
+    ) -> None:
         """`make` loads (and prepares) a model; `first` is the baseline, already loaded."""
+        super().__init__(around)
         self._make = make
         self._who: Who = "baseline"
         self._model = first
@@ -51,9 +88,3 @@ class InTurn(Mapping[Who, Any]):
                 torch.cuda.empty_cache()
             self._who, self._model = who, self._make[who]()
         return self._model
-
-    def __iter__(self) -> Iterator[Who]:
-        return iter(self._make)
-
-    def __len__(self) -> int:
-        return len(self._make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from greenbench.quantities import Provenance, Quantity, missing
@@ -152,6 +152,25 @@ def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]
     return found
 
 
+def energy_of(window: Window) -> Quantity:
+    """Joules of one window by the first meter."""
+    joules = _joules(window)
+    if joules is None:
+        return missing("J", window.energy_reason or "no meter answered")
+    if joules <= 0:
+        return missing("J", "shorter than the meter's tick")
+    span = window.energy[0]
+    return Quantity(
+        value=joules,
+        unit="J",
+        provenance=span.provenance,
+        n=1,
+        low=span.low_j,
+        high=span.high_j,
+        reason="done once: no interval" if span.low_j is None else "bounds of the estimate",
+    )
+
+
 DRIFT, DRIFT_HIGH = 0.02, 0.10
 
 
@@ -182,46 +201,6 @@ def valid_blocks(windows: Sequence[Window]) -> list[Window]:
     """The windows of the blocks in which every window is valid: a block counts whole or not at all."""
     spoiled = {w.block for w in windows if w.validity == "invalid"}
     return [w for w in windows if w.block is not None and w.block not in spoiled]
-
-
-def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
-    """A count, which has no spread."""
-    return Quantity(
-        value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval"
-    )
-
-
-def exact_ratio(baseline: int, candidate: int) -> Quantity:
-    """Ratio of two counts, which has no spread."""
-    return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
-
-
-def memory(
-    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str, together: bool
-) -> dict[str, Quantity]:
-    """True bytes of one model, and its peaks: high-water marks less the other model's weights."""
-    other: Who = "candidate" if who == "baseline" else "baseline"
-    others = size[other] if together else 0
-    beside = {"host": others if device == "cpu" else 0, "device": others}
-    peaks = {
-        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side])
-        for side in ("host", "device")
-    }
-    return {"model_bytes": exact(size[who], "B"), **peaks}
-
-
-def _peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
-    marks = [getattr(w, field) for w in windows if w.who == who]
-    known = [mark for mark in marks if mark is not None]
-    if not known:
-        return missing("B", "this device or kernel has no such high-water mark")
-    return Quantity(
-        value=max(known) - others_bytes,
-        unit="B",
-        provenance="measured:memory",
-        n=len(known),
-        reason="a maximum has no interval",
-    )
 
 
 def _values(windows: Sequence[Window], who: Who, metric: Metric) -> list[float]:

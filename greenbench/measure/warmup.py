@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.workloads import Requests, generate
 from greenbench.meters.power import NvmlPower
 from greenbench.records import Settling, Who
@@ -28,25 +29,28 @@ class Point(NamedTuple):
 
 
 def warm_up(
-    models: Mapping[Who, Any],
+    models: Pair,
     requests: Requests,
     workload: WorkloadSpec,
     protocol: ProtocolSpec,
     sensor: NvmlPower | None,
 ) -> dict[Who, Settling]:
     """Run each model's requests, unmetered, until settled or ``protocol.warmup_limit_s``."""
-    return {
-        who: _warm(model, requests, workload, protocol, sensor) for who, model in models.items()
-    }
+    found: dict[Who, Settling] = {}
+    for who in WHO:
+        with models.use(who) as model:
+            found[who] = warm(model, requests, workload, protocol, sensor)
+    return found
 
 
-def _warm(
+def warm(
     model: Any,
     requests: Requests,
     workload: WorkloadSpec,
     protocol: ProtocolSpec,
     sensor: NvmlPower | None,
 ) -> Settling:
+    """Run one model's requests, unmetered, until settled or ``protocol.warmup_limit_s``."""
     start_s = time.monotonic()
     points: list[Point] = []
     while True:

@@ -89,6 +89,10 @@ class Recorder:
             for w, at_wall in zip(self.windows, found, strict=True)
         ]
 
+    def energy_j(self) -> float | None:
+        """Joules of the first meter so far; null without a meter."""
+        return self._opened.meters[0].read().energy_j if self._opened.meters else None
+
     def no_energy_reason(self) -> str:
         """Why no meter answered."""
         refused = (f"{name}: {why}" for name, why in self._opened.refused.items())

@@ -93,9 +93,16 @@ class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self._prompt_seen = False
 
     def put(self, value: torch.Tensor) -> None:
-        self.times.append(time.perf_counter())
+        """Takes the prompt (batch, tokens), then each step's tokens: (batch,), or (1, accepted)."""
+        now_s = time.perf_counter()
+        count = value.shape[1] if self._prompt_seen and value.ndim == 2 else 1
+        before_s = self.times[-1] if self.times else now_s
+        # Tokens that arrive together have waited equally long each, on average.
+        self.times += [before_s + (now_s - before_s) * (i + 1) / count for i in range(count)]
+        self._prompt_seen = True
 
     def end(self) -> None:
         pass

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from greenbench.applied import AppliedTechnique
 from greenbench.quantities import Quantity, missing
-from greenbench.records import AppliedTechnique, Record
+from greenbench.records import Record
 from greenbench.report.codes import explained
 from greenbench.report.method import how_measured
 from greenbench.report.rows import Group, Row, hardware, is_invalid, setting, technique

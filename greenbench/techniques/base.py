@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from greenbench.applied import Promise
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.records import Promise
+from greenbench.specs import WorkloadSpec
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class Preparation:
     """Training text, disjoint from all text that measures quality."""
     details: dict[str, Any] = field(default_factory=dict)
     """The technique writes here what the record should keep, such as the blocks it dropped."""
+    observed: dict[str, Any] = field(default_factory=dict)
+    """The prepared model adds here what it shows while it runs, such as drafts accepted."""
+    seed: int = 0
+    progress: Callable[[int, int], None] = lambda done, total: None
+    """Long preparations say how far they are: steps done, and their total."""
+    energy_j: Callable[[], float | None] = lambda: None
+    """Joules of the first meter so far, to keep to a budget; null without a meter."""
+    workspace: Path | None = None
+    """Where a preparation may keep what it needs to go on after its process was killed. The same
+    model, technique, seed and place in the stack find the same folder again."""
 
 
 class Technique(ABC):
@@ -45,13 +58,24 @@ class Technique(ABC):
     def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
 
+    def check_model(self, config: Any, workload: WorkloadSpec) -> None:  # noqa: B027
+        """Raise UserError or Unsupported where the model (its transformers config) or workload does
+        not suit the knobs. No weights are loaded yet."""
+
     @abstractmethod
     def promise(self, model: Any) -> Promise:
         """What it will save on `model` (not yet changed)."""
 
     @abstractmethod
     def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Change `model`, in place or not, and return it. Metered as preparation."""
+        """Change `model`, in place or not, and return it. Metered as preparation.
+
+        What acts around generation replaces ``model.generate``, for example by a `partial` of it.
+        """
+
+    def during(self, model: Any) -> AbstractContextManager[object]:
+        """What must hold while the prepared model runs, and not while the baseline does."""
+        return nullcontext()
 
     def label(self) -> str:
         """Its name with the knobs that differ from their defaults, as tables show it."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from greenbench.records import Promise
+from greenbench.applied import Promise
 from greenbench.specs import Dtype as DtypeName
 from greenbench.techniques.base import Preparation, Technique
 

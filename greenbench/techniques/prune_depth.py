@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.applied import Promise
 from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
-from greenbench.records import Promise
-from greenbench.specs import require
+from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
 
 
@@ -41,6 +41,10 @@ class PruneDepth(Technique):
         require(self.passages >= 1, "technique.prune_depth.passages", self.passages, "1 or more")
         require(self.tokens >= 2, "technique.prune_depth.tokens", self.tokens, "2 or more")
 
+    def check_model(self, config: Any, workload: WorkloadSpec) -> None:
+        """At least one block must go, and one stay."""
+        self._count(config.get_text_config().num_hidden_layers)
+
     def promise(self, model: Any) -> Promise:
         """Compute and cache shrink with the blocks, bytes with the blocks' share of the weights."""
         blocks = decoder_blocks(model)
@@ -51,6 +55,7 @@ class PruneDepth(Technique):
         return Promise(
             bytes_ratio=1 - share * in_blocks / total,
             layers_ratio=1 - share,
+            flops_ratio=1 - share,
             note=f"{len(blocks)} to {len(blocks) - dropped} blocks",
         )
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.applied import Promise
 from greenbench.errors import Unsupported
 from greenbench.machine import Machine
-from greenbench.records import Promise
 from greenbench.specs import require, require_choice
 from greenbench.techniques.base import Preparation, Technique, replace_linears
 

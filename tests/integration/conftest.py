@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import torch
 
-from greenbench.records import Promise
+from greenbench.applied import Promise
 from greenbench.techniques import Technique
 
 

@@ -4,6 +4,7 @@ import gc
 import time
 import weakref
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -13,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 
 from greenbench.errors import UserError
-from greenbench.measure import blocks, load, memory, pair, summary, warmup
+from greenbench.measure import blocks, load, memory, pair, summary, warmup, workloads
 from greenbench.measure.windows import Recorder, percentiles
 from greenbench.measure.workloads import Iteration, Requests, generate
 from greenbench.meters import OpenMeters
@@ -268,9 +269,11 @@ def test_blocks_are_added_until_the_interval_is_narrow_enough():
     assert not blocks.stopping(noisy(1, 0.0), protocol()).reached
 
 
-def test_measuring_stops_at_the_target_and_at_the_limit(tiny, monkeypatch):
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_measuring_stops_at_the_target_and_at_the_limit(in_turn, tiny, monkeypatch):
+    """In turn, never within a turn of 4 blocks, however narrow the interval is by then."""
     requests = Requests(Words(), TEXTS, WorkloadSpec("w", prompt_tokens=4), 0)
-    models = {"baseline": tiny, "candidate": tiny}
+    models = pair.Together({"baseline": tiny, "candidate": tiny})
 
     def measured(seconds_of):
         recorder = Recorder(OpenMeters(), CPU)
@@ -278,14 +281,18 @@ def test_measuring_stops_at_the_target_and_at_the_limit(tiny, monkeypatch):
         monkeypatch.setattr(
             blocks, "generate", lambda *_: iteration(seconds=seconds_of(next(calls)))
         )
-        cells = blocks.cells(protocol(), 0, in_turn=False)
+        order = blocks.rounds(protocol(), 0, in_turn=in_turn)
         spec = WorkloadSpec("w", prompt_tokens=4)
-        return blocks.measure(recorder, models, requests, spec, protocol(), cells, lambda *_: None)
+        return blocks.measure(recorder, models, requests, spec, protocol(), order, lambda *_: None)
 
     steady = measured(lambda call: 0.01)
-    assert (steady.blocks, steady.reached, steady.metric) == (3, True, "tokens_per_s")
+    assert (steady.blocks, steady.reached, steady.metric) == (
+        4 if in_turn else 3,
+        True,
+        "tokens_per_s",
+    )
     wild = measured(lambda call: 0.01 * (1 + call % 7))
-    assert (wild.blocks, wild.reached, wild.limit) == (9, False, 9)
+    assert (wild.blocks, wild.reached, wild.limit) == (8 if in_turn else 9, False, 9)
 
 
 class Ender:
@@ -345,7 +352,7 @@ def test_warm_up_ends_at_its_limit_and_says_that_it_did_not_settle(monkeypatch):
         seconds=s, iterations=len(p), settled=False, by="latency", slopes={}))  # fmt: skip
     monkeypatch.setattr(warmup, "generate", lambda *_: iteration())
     requests = Requests(Words(), TEXTS, WorkloadSpec("w", prompt_tokens=4), 0)
-    models = {"baseline": "b", "candidate": "c"}
+    models = pair.Together({"baseline": "b", "candidate": "c"})
     found = warmup.warm_up(models, requests, WorkloadSpec("w"), protocol(), None)
     assert all(state.seconds >= 0.3 and not state.settled for state in found.values())
 
@@ -459,3 +466,29 @@ def test_in_turn_only_one_model_is_alive():
         assert turns[who] is turns[who]
         gc.collect()
         assert len(alive) == 1
+
+
+def test_the_candidate_runs_in_its_surroundings_and_the_baseline_outside_of_them():
+    seen = []
+
+    @contextmanager
+    def around(model):
+        seen.append(f"before {model}")
+        yield
+        seen.append(f"after {model}")
+
+    both = pair.Together({"baseline": "b", "candidate": "c"}, around)
+    for who in ("baseline", "candidate"):
+        with both.use(who) as model:
+            seen.append(model)
+    assert seen == ["b", "before c", "c", "after c"]
+
+
+def test_tokens_that_arrive_together_share_their_time(monkeypatch):
+    """Drafts that are accepted at once: three tokens 0.3 s after the last one waited 0.1 s each."""
+    times = iter([0.0, 1.0, 1.3])
+    monkeypatch.setattr(workloads.time, "perf_counter", lambda: next(times))
+    clock = workloads._Clock()
+    for value in (torch.ones(1, 5), torch.ones(1), torch.ones(1, 3)):
+        clock.put(value)
+    assert clock.times == pytest.approx([0.0, 1.0, 1.1, 1.2, 1.3])

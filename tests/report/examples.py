@@ -7,9 +7,10 @@ from typing import Any
 
 import factory
 
+from greenbench.applied import AppliedTechnique
 from greenbench.quality import paired
 from greenbench.quantities import Provenance, Quantity, missing
-from greenbench.records import AppliedTechnique, Item, Record, Subject, TaskScore, Window
+from greenbench.records import Item, Record, Subject, TaskScore, Window
 
 NVML: Provenance = "measured:counter:nvml"
 ESTIMATE: Provenance = "estimated:model"
