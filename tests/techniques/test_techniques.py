@@ -50,7 +50,6 @@ def test_a_technique_runs_and_states_itself(option, tiny):
     try:
         technique.check(CPU)
     except Unsupported as reason:
-        assert len(str(reason).splitlines()) == 1
         pytest.skip(str(reason))
     technique = replace(technique, **SMALLER.get(option, {}))
     technique.check_model(tiny.config, WorkloadSpec("w"))
