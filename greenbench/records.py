@@ -78,8 +78,8 @@ class Window(Part):
     """A metered interval of one phase, with its raw readings."""
 
     phase: Phase
-    who: Who | Literal["empty", "both"]
-    """Whose window; for an idle one what was loaded meanwhile."""
+    who: Who | Literal["empty", "both", "unloaded"]
+    """Whose window; for an idle one what was loaded meanwhile: nothing yet, both, nothing any more."""
     block: int | None = None
     """Block number; null for windows outside the blocks (prepare, score)."""
     position: int | None = None
@@ -225,7 +225,8 @@ class Findings(Part):
     """Why the two models were not measured side by side."""
     stopping: Stopping | None = None
     idle: dict[str, Quantity] = Field(default_factory=dict)
-    """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded."""
+    """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded,
+    ``unloaded`` after, when a GPU still holds the process's context."""
     failure: Failure | None = None
     quality: list[TaskScore] = Field(default_factory=list)
     stages_s: dict[str, float] = Field(default_factory=dict)

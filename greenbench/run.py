@@ -16,7 +16,7 @@ import transformers
 from greenbench import models, texts
 from greenbench.machine import Machine, detect
 from greenbench.measure import blocks
-from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
+from greenbench.measure.pair import WHO, InTurn, Pair, Together, apart_reason, empty_caches
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.measure.windows import Recorder
 from greenbench.measure.workloads import Requests
@@ -27,7 +27,7 @@ from greenbench.meters.wall import WallLog
 from greenbench.quality import tasks
 from greenbench.records import Failure, Findings, Window
 from greenbench.specs import MeterSpec, RunSpec
-from greenbench.steps import Candidate, Progress, conclude, require_ticks, score
+from greenbench.steps import Candidate, Progress, conclude, require_ticks, score, shape
 from greenbench.techniques import Technique, check_order
 
 
@@ -113,10 +113,14 @@ def _tell(
         )
     with stages("idle"):
         recorder.idle("both", resident_s)
+        shapes = {who: shape(pair[who]) for who in WHO}
+        del pair
+        empty_caches()
+        recorder.idle("unloaded", resident_s)
     with stages("finish"):
         if log := _wall_log(spec.meter):
             recorder.join(log)
-        findings = conclude(spec, meters, recorder, pair, warmth, together=apart is None)
+        findings = conclude(spec, meters, recorder, shapes, warmth, together=apart is None)
     return findings.model_copy(
         update={
             "model": models.facts(spec.model, path),

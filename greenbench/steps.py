@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from greenbench import models, texts
 from greenbench.applied import AppliedTechnique
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.measure import memory, summary
+from greenbench.measure import faults, memory, summary
 from greenbench.measure.load import on_battery
 from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import TICKS, Recorder
@@ -152,7 +152,7 @@ def score(
     return scorer.compare(answers["baseline"], answers["candidate"])
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """What is kept of a model once it is gone."""
 
     held: dict[str, int]
@@ -161,8 +161,9 @@ class _Shape(NamedTuple):
     device: str
 
 
-def _shape(model: Any) -> _Shape:
-    return _Shape(
+def shape(model: Any) -> Shape:
+    """The shape of a loaded model."""
+    return Shape(
         models.storage_bytes(model),
         model.num_parameters(),
         model.config.get_text_config().num_hidden_layers,
@@ -174,19 +175,19 @@ def conclude(
     spec: RunSpec,
     meters: OpenMeters,
     recorder: Recorder,
-    pair: Pair,
+    shapes: Mapping[Who, Shape],
     warmth: dict[Who, Settling],
     *,
     together: bool,
 ) -> Findings:
     """Turn windows into numbers and verdicts."""
     tier, reason = spec.protocol.tier.value, recorder.no_energy_reason()
+    recorder.windows = faults.with_clock_codes(recorder.windows)
     windows = summary.valid_blocks(recorder.windows)
     settled = all(state.settled for state in warmth.values())
-    codes = summary.run_codes(recorder.windows, tier, settled, on_battery())
-    codes += [] if together else summary.drift_codes(windows)
+    codes = faults.run_codes(recorder.windows, tier, settled, on_battery())
+    codes += [] if together else faults.drift_codes(windows)
     sound = validity(codes)
-    shapes = {who: _shape(pair[who]) for who in WHO}
     held = {who: shape.held for who, shape in shapes.items()}
     size = {who: sum(held[who].values()) for who in WHO}
     ratios = summary.ratios(windows, reason)

@@ -39,6 +39,13 @@ def apart_reason(design: Design, device: torch.device, model_bytes: int) -> str 
     )
 
 
+def empty_caches() -> None:
+    """Let go of what no one holds any more, on the host and on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class Pair(ABC):
     """Baseline and candidate. Whoever runs one of them says so, as the candidate's surroundings differ."""
 
@@ -83,8 +90,6 @@ class InTurn(Pair):
     def __getitem__(self, who: Who) -> Any:
         if who != self._who:
             self._model = None
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            empty_caches()
             self._who, self._model = who, self._make[who]()
         return self._model

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Phase, Who, Window
-from greenbench.specs import TIERS
 from greenbench.stats import Interval, geometric_mean, mean_interval, paired_ratio
 from greenbench.uncertainty import Uncertainty, uncertainty
 from greenbench.verdicts import Validity, Verdict, judge
@@ -30,7 +29,8 @@ class Metric(NamedTuple):
     """Name of its candidate-over-baseline ratio, where it has one."""
 
 
-def _joules(window: Window) -> float | None:
+def joules(window: Window) -> float | None:
+    """Joules of one window by the first meter; null without one."""
     return window.energy[0].end_j - window.energy[0].start_j if window.energy else None
 
 
@@ -40,13 +40,13 @@ def _per(joules: float | None, count: int) -> float | None:
 
 METRICS = (
     Metric("energy_per_token_j", "J/token", "generate",
-           lambda w: _per(_joules(w), w.tokens), energy=True, ratio="energy_per_token"),
+           lambda w: _per(joules(w), w.tokens), energy=True, ratio="energy_per_token"),
     Metric("energy_per_token_low_j", "J/token", "generate",
            lambda w: _per(w.energy[0].low_j, w.tokens) if w.energy else None, energy=True),
     Metric("energy_per_token_high_j", "J/token", "generate",
            lambda w: _per(w.energy[0].high_j, w.tokens) if w.energy else None, energy=True),
     Metric("prefill_energy_j", "J/request batch", "prefill",
-           lambda w: _per(_joules(w), w.iterations), energy=True, ratio="prefill_energy"),
+           lambda w: _per(joules(w), w.iterations), energy=True, ratio="prefill_energy"),
     Metric("ttft_p50_s", "s", "prefill", lambda w: w.ttft.p50_s if w.ttft else None, ratio="ttft"),
     Metric("ttft_p90_s", "s", "prefill", lambda w: w.ttft.p90_s if w.ttft else None),
     Metric("ttft_p99_s", "s", "prefill", lambda w: w.ttft.p99_s if w.ttft else None),
@@ -139,9 +139,11 @@ def budgets(
 def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Mean power in watts of the idle windows, by what was loaded."""
     found = {}
-    for who in ("empty", "both"):
-        mine = [w for w in windows if w.phase == "idle" and w.who == who]
-        powers = [_joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
+    for who in ("empty", "both", "unloaded"):
+        mine = [
+            w for w in windows if w.phase == "idle" and w.who == who and w.validity != "invalid"
+        ]
+        powers = [joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
         if mine:
             provenance = mine[0].energy[0].provenance if mine[0].energy else "unavailable"
             found[who] = (
@@ -154,14 +156,14 @@ def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]
 
 def energy_of(window: Window) -> Quantity:
     """Joules of one window by the first meter."""
-    joules = _joules(window)
-    if joules is None:
+    counted_j = joules(window)
+    if counted_j is None:
         return missing("J", window.energy_reason or "no meter answered")
-    if joules <= 0:
+    if counted_j <= 0:
         return missing("J", "shorter than the meter's tick")
     span = window.energy[0]
     return Quantity(
-        value=joules,
+        value=counted_j,
         unit="J",
         provenance=span.provenance,
         n=1,
@@ -169,32 +171,6 @@ def energy_of(window: Window) -> Quantity:
         high=span.high_j,
         reason="done once: no interval" if span.low_j is None else "bounds of the estimate",
     )
-
-
-DRIFT, DRIFT_HIGH = 0.02, 0.10
-
-
-def drift_codes(windows: Sequence[Window]) -> list[str]:
-    """``drift`` or ``drift_high``: the baseline's last windows against its first, where in turn."""
-    mine = [w for w in windows if w.who == "baseline" and w.phase == "generate" and w.tokens]
-    quarter = len(mine) // 4
-    if not quarter:
-        return []
-    per_token = [(_joules(w) or w.end_s - w.start_s) / w.tokens for w in mine]
-    change = abs(paired_ratio(per_token[:quarter], per_token[-quarter:]).value - 1)
-    return ["drift_high"] if change > DRIFT_HIGH else ["drift"] if change > DRIFT else []
-
-
-def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: bool) -> list[str]:
-    """Codes of a whole run: those of its block windows, and what only the whole shows."""
-    mine = [w for w in windows if w.block is not None]
-    found = {code for w in mine if w.validity == "flagged" for code in w.codes}
-    kept = len({w.block for w in valid_blocks(windows)})
-    if kept < max(TIERS[tier][1], 1):
-        found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}
-    found |= {"unsettled"} if not settled else set()
-    found |= {"on_battery"} if on_battery else set()
-    return sorted(found)
 
 
 def valid_blocks(windows: Sequence[Window]) -> list[Window]:
@@ -221,11 +197,11 @@ def _decode(windows: Sequence[Window], who: Who) -> list[float]:
     )
     values = []
     for whole, first in zip(generated, prefilled, strict=True):
-        joules, start = _joules(whole), _joules(first)
-        if joules is None or start is None:
+        all_j, start_j = joules(whole), joules(first)
+        if all_j is None or start_j is None:
             return []
         decoded = whole.tokens / whole.iterations - first.tokens / first.iterations
-        values.append((joules / whole.iterations - start / first.iterations) / decoded)
+        values.append((all_j / whole.iterations - start_j / first.iterations) / decoded)
     return values
 
 

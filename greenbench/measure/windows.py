@@ -19,6 +19,7 @@ from greenbench.meters.power import NvmlPower
 from greenbench.meters.wall import WallLog
 from greenbench.records import Percentiles, Phase, Span, Trace, Window
 
+IDLE_PARTS = 3  # one window has no spread
 TICKS = 10  # a window of fewer ticks is wrong by over 10 %
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
@@ -44,10 +45,15 @@ class Recorder:
         self._end(phase, who, start, [])
 
     def idle(self, who: Any, seconds: float) -> None:
-        """Meter `seconds` in which nothing runs, while `who` is loaded."""
-        if seconds > 0:
+        """Meter `seconds` in which nothing runs, while `who` is loaded.
+
+        As `IDLE_PARTS` windows, or fewer where they would be of too few ticks.
+        """
+        least_s = max((TICKS * meter.tick_s for meter in self._opened.meters[:1]), default=0.0)
+        parts = IDLE_PARTS if seconds >= IDLE_PARTS * least_s else 1
+        for _ in range(parts if seconds > 0 else 0):
             with self.whole("idle", who):
-                time.sleep(seconds)
+                time.sleep(seconds / parts)
 
     def repeat(
         self,
@@ -62,10 +68,12 @@ class Recorder:
     ) -> Window:
         """Repeat ``work(iteration)`` until both the time and the count are met, as one window.
 
-        Starts after a random part of a sensor's cycle, so that no load can keep step with it.
+        The window starts on the counter's tick, and its load a random part of the sensor's cycle
+        later, so that no load can keep step with the sensor. That idle part is at most a hundredth
+        of the window.
         """
-        time.sleep(self._dice.uniform(0, SENSOR_PERIOD_S))
         start = self._begin()
+        time.sleep(self._dice.uniform(0, min(SENSOR_PERIOD_S, window_s / 100)))
         done: list[Iteration] = []
         while len(done) < min_iterations or time.monotonic() - start.time_s < window_s:
             done.append(work(len(done)))

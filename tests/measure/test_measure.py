@@ -14,13 +14,13 @@ import torch
 from transformers import GenerationConfig
 
 from greenbench.errors import UserError
-from greenbench.measure import blocks, load, memory, pair, summary, warmup, workloads
+from greenbench.measure import blocks, faults, load, memory, pair, summary, warmup, workloads
 from greenbench.measure.windows import Recorder, percentiles
 from greenbench.measure.workloads import Iteration, Requests, generate
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.meters.wall import WallLog
-from greenbench.records import Percentiles, Settling, Span, Window
+from greenbench.records import Percentiles, Settling, Span, Trace, Window
 from greenbench.specs import Design, ProtocolSpec, Stop, Tier, WorkloadSpec
 from greenbench.stats import paired_ratio
 from greenbench.steps import require_ticks
@@ -368,12 +368,12 @@ def test_a_neighbour_on_the_cpu_is_seen_and_the_run_itself_is_not():
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
     good = campaign(0.7)
-    assert summary.run_codes(good, "smoke", settled=True, on_battery=False) == []
-    assert summary.run_codes(good, "dev", settled=False, on_battery=True) == [
+    assert faults.run_codes(good, "smoke", settled=True, on_battery=False) == []
+    assert faults.run_codes(good, "dev", settled=False, on_battery=True) == [
         "on_battery", "too_few_blocks", "unsettled",
     ]  # fmt: skip
     flagged = [w.model_copy(update={"validity": "flagged", "codes": ["residual"]}) for w in good]
-    assert summary.run_codes(flagged, "smoke", settled=True, on_battery=False) == ["residual"]
+    assert faults.run_codes(flagged, "smoke", settled=True, on_battery=False) == ["residual"]
 
 
 def test_idle_power_is_joules_over_seconds():
@@ -382,7 +382,26 @@ def test_idle_power_is_joules_over_seconds():
     recorder.idle("both", 0.0)
     found = summary.idle_power(recorder.windows, "")
     assert found["empty"].value == pytest.approx(12.0, rel=1e-3)
+    assert found["empty"].n == 3
     assert set(found) == {"empty"}
+
+
+def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_sets_is_not():
+    def clocked(window, mhz):
+        none = [None] * 3
+        trace = Trace(
+            step_s=0.1, power_w=none, temperature_c=none, sm_mhz=[mhz, None, mhz], mem_mhz=none,
+            throttle=none, utilization=none,
+        )  # fmt: skip
+        return window.model_copy(update={"trace": trace})
+
+    locked = [clocked(w, 1000 if w.who == "candidate" else 1980) for w in campaign(0.7)]
+    assert faults.with_clock_codes(locked) == locked
+    slower = [clocked(locked[0], 1600), *locked[1:]]
+    first, *others = faults.with_clock_codes(slower)
+    assert (first.codes, first.validity) == (["clock_change"], "flagged")
+    assert others == locked[1:]
+    assert faults.with_clock_codes(campaign(0.7)) == campaign(0.7)
 
 
 def wall_log(path, start, seconds, watts):
@@ -440,9 +459,9 @@ def test_a_drift_of_the_baseline_is_coded():
     def series(factor):
         return [window("baseline", "generate", b, 64.0 * factor**b) for b in range(8)]
 
-    assert summary.drift_codes(series(1.0)) == []
-    assert summary.drift_codes(series(1.01)) == ["drift"]
-    assert summary.drift_codes(series(1.03)) == ["drift_high"]
+    assert faults.drift_codes(series(1.0)) == []
+    assert faults.drift_codes(series(1.01)) == ["drift"]
+    assert faults.drift_codes(series(1.03)) == ["drift_high"]
 
 
 def test_models_that_do_not_fit_together_are_measured_in_turn():
