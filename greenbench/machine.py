@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,11 @@ class Machine:
         """The device as torch addresses it."""
         return torch.device(self.device)
 
+    @property
+    def device_map(self) -> Any:
+        """Where transformers puts a model: on the one device, or spread over several GPUs."""
+        return "auto" if len(self.uuids) > 1 else {"": self.torch_device}
+
 
 def detect(device: Device) -> Machine:
     """Resolve `device` to real hardware. Initializes CUDA, so call it only in a worker.
@@ -49,16 +55,18 @@ def detect(device: Device) -> Machine:
         return Machine("cpu", cpu_name(), psutil.virtual_memory().total)
     if not torch.cuda.is_available():
         raise Unsupported(
-            "device=cuda was asked for, but torch sees no CUDA device here: "
+            f"device={device.value} was asked for, but torch sees no CUDA device here: "
             "install the CUDA build of torch and a driver, or say device=cpu."
         )
-    facts = torch.cuda.get_device_properties(0)
+    count = torch.cuda.device_count() if device is Device.cuda_all else 1
+    gpus = [torch.cuda.get_device_properties(index) for index in range(count)]
+    names = Counter(gpu.name for gpu in gpus)
     return Machine(
         device="cuda",
-        device_name=facts.name,
-        memory_bytes=facts.total_memory,
-        capability=(facts.major, facts.minor),
-        uuids=(f"GPU-{facts.uuid}",),
+        device_name=" + ".join(f"{n} x {name}" if n > 1 else name for name, n in names.items()),
+        memory_bytes=sum(gpu.total_memory for gpu in gpus),
+        capability=min((gpu.major, gpu.minor) for gpu in gpus),
+        uuids=tuple(f"GPU-{gpu.uuid}" for gpu in gpus),
     )
 
 

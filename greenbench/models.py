@@ -62,15 +62,15 @@ def config(spec: ModelSpec, path: Path) -> Any:
     return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
 
 
-def load(spec: ModelSpec, path: Path, device: torch.device) -> Loaded:
-    """Load the model in `path` at the spec's reference dtype onto `device`."""
+def load(spec: ModelSpec, path: Path, device_map: Any) -> Loaded:
+    """Load the model in `path` at the spec's reference dtype where `device_map` says."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     trust = {"trust_remote_code": spec.trust_remote_code}
     model = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=getattr(torch, spec.dtype.value),
-        device_map={"": device},
+        device_map=device_map,
         use_safetensors=True,
         **trust,
     )

@@ -90,11 +90,11 @@ def _tell(
         path = models.directory(spec.model)
         for technique in stack:
             technique.check_model(models.config(spec.model, path), workload)
-        model, tokenizer = models.load(spec.model, path, machine.torch_device)
+        model, tokenizer = models.load(spec.model, path, machine.device_map)
         size = sum(models.storage_bytes(model).values())
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
     candidate = Candidate(spec, stack, machine, path, tokenizer, recorder, stages.progress)
-    apart = apart_reason(protocol.design, machine.torch_device, size)
+    apart = apart_reason(protocol.design, machine.torch_device, size, spread=len(machine.uuids) > 1)
     brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
     once = partial(warm, requests=requests, workload=workload, protocol=brief, sensor=sensor)
     pair = _in_turn(model, candidate, once) if apart else _together(model, candidate, stages)

@@ -41,11 +41,16 @@ class Tier(Enum):
 
 
 class Device(Enum):
-    """Where the model runs; ``auto`` is CUDA where there is one."""
+    """Where the model runs.
+
+    ``auto`` is ``cuda`` where there is one; that is the first visible GPU, and ``cuda_all`` spreads
+    the model over all visible ones, measured as one device.
+    """
 
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+    cuda_all = "cuda_all"
 
 
 class Design(Enum):

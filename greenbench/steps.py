@@ -72,7 +72,7 @@ class Candidate:
 
     def load(self) -> Any:
         """The plain model."""
-        return models.load(self._spec.model, self._path, self._machine.torch_device).model
+        return models.load(self._spec.model, self._path, self._machine.device_map).model
 
     def prepare(self, model: Any) -> Any:
         """`model` with every technique applied, in order."""

@@ -17,7 +17,8 @@ CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 def reset_peaks(device: torch.device) -> None:
     """Start new high-water marks."""
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        for gpu in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(gpu)
     try:
         CLEAR_REFS.write_text("5")  # proc(5): resets VmHWM
     except OSError:
@@ -25,8 +26,10 @@ def reset_peaks(device: torch.device) -> None:
 
 
 def device_peak_bytes(device: torch.device) -> int | None:
-    """Most bytes torch held on `device` since the reset; null on a CPU, where host memory is meant."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    """Most bytes torch held on each GPU since the reset, summed; null on a CPU: see the host's."""
+    if device.type != "cuda":
+        return None
+    return sum(torch.cuda.max_memory_allocated(gpu) for gpu in range(torch.cuda.device_count()))
 
 
 def host_peak_bytes() -> int | None:

@@ -20,7 +20,17 @@ Around = Callable[[Any], AbstractContextManager[object]]
 """Takes the candidate and gives what must hold while it runs, such as a GPU's power limit."""
 
 
-def apart_reason(design: Design, device: torch.device, model_bytes: int) -> str | None:
+def free_bytes(device: torch.device, spread: bool) -> int:
+    """Memory that is free on `device`, or on all GPUs where the model is spread over them."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    gpus = range(torch.cuda.device_count()) if spread else (device,)
+    return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in gpus)
+
+
+def apart_reason(
+    design: Design, device: torch.device, model_bytes: int, *, spread: bool = False
+) -> str | None:
     """Why two models of `model_bytes` are to be measured in turn on `device`; null: together.
 
     Call it with the first of the two loaded.
@@ -29,8 +39,7 @@ def apart_reason(design: Design, device: torch.device, model_bytes: int) -> str 
         return None
     if design is Design.sequential:
         return "protocol.design=sequential asks for it"
-    on_gpu = device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    free = free_bytes(device, spread)
     if free >= ROOM * model_bytes:
         return None
     return (
