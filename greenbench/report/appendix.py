@@ -6,13 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from greenbench.applied import AppliedTechnique
-from greenbench.quantities import Quantity, missing
 from greenbench.records import Record
 from greenbench.report.codes import explained
 from greenbench.report.method import how_measured
-from greenbench.report.rows import Group, Row, hardware, is_invalid, setting, technique
-from greenbench.report.text import Column, code, fenced, folded, number, only, plain, prose, table
+from greenbench.report.promised import preparation, promised
+from greenbench.report.rows import Group, hardware, is_invalid, setting, technique
+from greenbench.report.text import Column, code, fenced, folded, plain, prose, table, titled
 
 if TYPE_CHECKING:
     from greenbench.store import Rejected
@@ -30,16 +29,13 @@ def appendix(
         *_invalid(records),
         *_without_result(records),
         *_rejected(rejected),
-        *_preparation(groups),
-        *_titled("How it was measured", how_measured(groups)),
+        *titled("Preparation, and when it pays back", preparation(groups)),
+        *titled("Promised and realised", promised(groups)),
+        *titled("How it was measured", how_measured(groups)),
         *_wall_time(records),
         *_environment(records),
         *_reproduce(groups, records),
     ]
-
-
-def _titled(title: str, lines: Sequence[str]) -> list[str]:
-    return [f"## {title}", "", *lines, ""] if lines else []
 
 
 def _invalid(records: Sequence[Record]) -> list[str]:
@@ -49,7 +45,7 @@ def _invalid(records: Sequence[Record]) -> list[str]:
     if lines:
         said = "Measured, but disturbed: they are in no answer, table, frontier or figure."
         lines = [said, "", *lines]
-    return _titled("Invalid runs", lines)
+    return titled("Invalid runs", lines)
 
 
 def _without_result(records: Sequence[Record]) -> list[str]:
@@ -68,7 +64,7 @@ def _without_result(records: Sequence[Record]) -> list[str]:
             tails += [f"Run {_where(record)}:", "", *fenced(failure.log_tail), ""]
     if tails:
         lines += ["", *folded("Last lines of their output", tails)]
-    return _titled("Runs without a result", lines)
+    return titled("Runs without a result", lines)
 
 
 def _where(record: Record) -> str:
@@ -77,66 +73,10 @@ def _where(record: Record) -> str:
 
 
 def _rejected(rejected: Sequence[Rejected]) -> list[str]:
-    return _titled(
+    return titled(
         "Files that are not records",
         [f"- {code(name)}: {prose(reason)}" for name, reason in sorted(rejected)],
     )
-
-
-def _preparation(groups: Sequence[Group]) -> list[str]:
-    lines: list[str] = []
-    for index, group in enumerate(groups, start=1):
-        rows = [row for row in group.rows if row.record.techniques]
-        if rows:
-            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, PREPARATION), ""]
-    applied = {
-        part.name: part for group in groups for row in group.rows for part in row.record.techniques
-    }
-    lines += [f"- {_about(applied[name])}" for name in sorted(applied)]
-    return _titled("Preparation", lines)
-
-
-def _about(applied: AppliedTechnique) -> str:
-    paper = f" ({prose(applied.paper)})" if applied.paper else ""
-    kind = "lossless" if applied.lossless else "lossy"
-    return f"{code(applied.name)}: {prose(applied.summary)}{paper}; {kind}."
-
-
-def _seconds(row: Row) -> str:
-    parts = row.record.techniques
-    if len(parts) == 1:
-        return number(parts[0].prepare_s)
-    total = number(sum(part.prepare_s for part in parts))
-    return (
-        f"{total} = {' + '.join(f'{number(part.prepare_s)} {code(part.name)}' for part in parts)}"
-    )
-
-
-def _prepare_energy(row: Row) -> Quantity:
-    """Joules of the candidate's preparation, all its techniques together, by the primary meter."""
-    windows = [w for w in row.record.windows if w.phase == "prepare" and w.who == "candidate"]
-    spans = [window.energy[0] for window in windows if window.energy]
-    if not windows or len(spans) < len(windows):
-        reason = next((window.energy_reason for window in windows if not window.energy), None)
-        return missing("J", reason or "the preparation was not metered")
-    return Quantity(
-        value=sum(span.end_j - span.start_j for span in spans),
-        unit="J",
-        provenance=spans[0].provenance,
-        n=1,
-        reason="one observation has no interval",
-    )
-
-
-PREPARATION: list[Column[Row]] = [
-    Column("technique", lambda row, _: code(row.label)),
-    Column("seconds", lambda row, _: _seconds(row)),
-    Column("joules, once", lambda row, notes: only(_prepare_energy(row), notes)),
-    Column(
-        "promised",
-        lambda row, _: "; ".join(prose(part.promise.note) for part in row.record.techniques),
-    ),
-]
 
 
 def _wall_time(records: Sequence[Record]) -> list[str]:
@@ -157,7 +97,7 @@ def _wall_time(records: Sequence[Record]) -> list[str]:
         Column(f"seconds in {len(timed)} runs", lambda stage, _: f"{seconds[stage]:.1f}"),
         Column("share", lambda stage, _: f"{100 * seconds[stage] / total_s:.1f} %"),
     ]
-    return _titled("Where the wall time went", [said, "", *table(STAGES, columns)])
+    return titled("Where the wall time went", [said, "", *table(STAGES, columns)])
 
 
 def _environment(records: Sequence[Record]) -> list[str]:
@@ -173,7 +113,7 @@ def _environment(records: Sequence[Record]) -> list[str]:
         for name in sorted({name for fact in facts for name in fact}):
             values = Counter(fact[name] for fact in facts if name in fact)
             lines.append(f"  - {prose(name)}: {_counted(values)}")
-    return _titled("Environment", lines)
+    return titled("Environment", lines)
 
 
 def _counted(values: Counter[str]) -> str:
@@ -206,7 +146,7 @@ def _reproduce(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     ):
         commands = _commands((technique(record), record) for record in chosen)
         lines += [title, "", *fenced(commands), ""] if commands else []
-    return _titled("How to reproduce each line", folded("Commands", lines) if lines else [])
+    return titled("How to reproduce each line", folded("Commands", lines) if lines else [])
 
 
 def _commands(rows: Iterable[tuple[str, Record]]) -> list[str]:

@@ -63,6 +63,11 @@ def folded(summary: str, lines: Sequence[str]) -> list[str]:
     return [f"<details><summary>{summary}</summary>", "", *lines, *end]
 
 
+def titled(title: str, lines: Sequence[str]) -> list[str]:
+    """A section; nothing where it has nothing to say."""
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
 def number(value: float, half: float | None = None) -> str:
     """`value` to the digits that its interval's `half` width supports; without one, three digits.
 

@@ -1,0 +1,213 @@
+"""What techniques promised, took to prepare and kept: promise against measurement, break-even."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from greenbench.applied import AppliedTechnique, Promise
+from greenbench.quantities import Quantity, missing
+from greenbench.report.rows import Group, Row
+from greenbench.report.text import (
+    ESTIMATE,
+    TIMES,
+    TO,
+    Column,
+    Notes,
+    bounds,
+    code,
+    estimated,
+    fixed,
+    number,
+    only,
+    prose,
+    show,
+    table,
+)
+
+NO_PROMISE = "none"
+SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+
+
+def preparation(groups: Sequence[Group]) -> list[str]:
+    """A table for each group, and a line on each technique."""
+    applied = {
+        part.name: part for group in groups for row in group.rows for part in row.record.techniques
+    }
+    return [
+        *_tables(groups, PREPARATION),
+        *(f"- {_about(applied[name])}" for name in sorted(applied)),
+    ]
+
+
+def promised(groups: Sequence[Group]) -> list[str]:
+    """A table for each group, and what the techniques showed while they ran."""
+    tables = _tables(groups, PROMISED)
+    if not tables:
+        return []
+    said = (
+        "Promises are made before anything is measured: bytes of the weights, and multiplications "
+        "for one token in the decoder's blocks. Kept is the part of the promised saving that was "
+        "measured."
+    )
+    return [said, "", *tables, *(line for group in groups for line in _observed(group))]
+
+
+def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        rows = [row for row in group.rows if row.record.techniques]
+        if rows:
+            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, columns), ""]
+    return lines
+
+
+def _about(applied: AppliedTechnique) -> str:
+    paper = f" ({prose(applied.paper)})" if applied.paper else ""
+    kind = "lossless" if applied.lossless else "lossy"
+    return f"{code(applied.name)}: {prose(applied.summary)}{paper}; {kind}."
+
+
+def _seconds(row: Row) -> str:
+    return _summed(row, [number(part.prepare_s) for part in row.record.techniques],
+                   sum(part.prepare_s for part in row.record.techniques))  # fmt: skip
+
+
+def _joules(row: Row, notes: Notes) -> str:
+    total = prepare_energy(row)
+    if total.value is None:
+        return show(total, notes)
+    parts = [only(part.prepare_energy, notes) for part in row.record.techniques]
+    mark = ESTIMATE if estimated(total) else ""
+    return f"{mark}{_summed(row, parts, total.value)}" if len(parts) > 1 else only(total, notes)
+
+
+def _summed(row: Row, parts: Sequence[str], total: float) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    named = zip(parts, row.record.techniques, strict=True)
+    return f"{number(total)} = {' + '.join(f'{part} {code(each.name)}' for part, each in named)}"
+
+
+def prepare_energy(row: Row) -> Quantity:
+    """Joules of the candidate's preparation, all its techniques together, by the first meter."""
+    parts = [part.prepare_energy for part in row.record.techniques]
+    values = [part.value for part in parts]
+    if not parts or None in values:
+        unknown = next((part.reason for part in parts if part.value is None), None)
+        return missing("J", unknown or "the preparation was not metered")
+    total = sum(value for value in values if value is not None)
+    return parts[0].model_copy(
+        update={"value": total, "low": None, "high": None, "reason": "done once: no interval"}
+    )
+
+
+def break_even(row: Row) -> Quantity:
+    """Generated tokens until the saving has paid for the preparation; null: never, or not known."""
+    once, ratio = prepare_energy(row), row.ratio("energy_per_token")
+    before = row.baseline.get("energy_per_token_j")
+    if once.value is None or ratio.value is None or before is None or before.value is None:
+        return missing("token", "joules of the preparation or of the tokens are missing")
+    if ratio.value >= 1:
+        return missing("token", "no break-even: it saves no energy")
+    paid = once.value / before.value
+    interval = bounds(ratio)
+    high = paid / (1 - interval[1]) if interval and interval[1] < 1 else None
+    return Quantity(
+        value=paid / (1 - ratio.value),
+        unit="token",
+        provenance=ratio.provenance,
+        n=ratio.n,
+        low=paid / (1 - interval[0]) if interval and high else None,
+        high=high,
+        reason=None if high else "no upper bound: the ratio's interval reaches 1",
+    )
+
+
+def _break_even(row: Row, notes: Notes) -> str:
+    tokens = break_even(row)
+    if tokens.value is None:
+        return f"n/a {notes.mark(tokens.reason)}"
+    mark = ESTIMATE if estimated(tokens) else ""
+    interval = bounds(tokens)
+    if interval is None:
+        return f"{mark}{_tokens(tokens.value)} {notes.mark(tokens.reason)}"
+    return f"{mark}{_tokens(tokens.value)} ({TO.join(map(_tokens, interval))})"
+
+
+def _tokens(count: float) -> str:
+    for scale, letter in SCALES:
+        if count >= scale:
+            return f"{number(count / scale)}{letter}"
+    return number(count)
+
+
+PREPARATION: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("seconds", lambda row, _: _seconds(row)),
+    Column("joules, once", _joules),
+    Column("pays back after, tokens", _break_even),
+]
+
+
+def _product(row: Row, name: str) -> float | None:
+    """A stack's promise: each part's was made of the model as the parts before had left it."""
+    values = [getattr(part.promise, name) for part in row.record.techniques]
+    known = [value for value in values if value is not None]
+    return math.prod(known) if known else None
+
+
+def _share(value: float | None) -> str:
+    return NO_PROMISE if value is None else f"{fixed(value, 2)}{TIMES}"
+
+
+def _realised(row: Row, name: str, promise: float | None, notes: Notes) -> str:
+    ratio = row.ratio(name)
+    said = show(ratio, notes, suffix=TIMES) if bounds(ratio) else only(ratio, notes) + TIMES
+    if promise is None or promise >= 1 or ratio.value is None:
+        return said
+    return f"{said}; {100 * (1 - ratio.value) / (1 - promise):.0f} % kept"
+
+
+def _kernels(row: Row) -> str:
+    found = [part.promise.kernel for part in row.record.techniques if part.promise.kernel]
+    return ", ".join(map(code, dict.fromkeys(found)))
+
+
+def _also(promise: Promise) -> str:
+    sparsity = f", {100 * promise.sparsity:.0f} % zeros" if promise.sparsity else ""
+    drafts = f", {promise.drafts} drafts a pass" if promise.drafts else ""
+    return f"{prose(promise.note)}{sparsity}{drafts}"
+
+
+PROMISED: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("bytes promised", lambda row, _: _share(_product(row, "bytes_ratio"))),
+    Column(
+        "bytes held",
+        lambda row, notes: _realised(row, "model_bytes", _product(row, "bytes_ratio"), notes),
+    ),
+    Column("multiplications promised", lambda row, _: _share(_product(row, "flops_ratio"))),
+    Column(
+        "time per token",
+        lambda row, notes: _realised(row, "tpot", _product(row, "flops_ratio"), notes),
+    ),
+    Column("kernel", lambda row, _: _kernels(row)),
+    Column(
+        "in words", lambda row, _: "; ".join(_also(part.promise) for part in row.record.techniques)
+    ),
+]
+
+
+def _observed(group: Group) -> list[str]:
+    return [
+        f"- {code(row.label)}, {code(part.name)} showed: "
+        + prose("; ".join(f"{name} {_brief(value)}" for name, value in part.observed.items()))
+        for row in group.rows
+        for part in row.record.techniques
+        if part.observed
+    ]
+
+
+def _brief(value: object) -> str:
+    return number(value) if isinstance(value, float) else str(value)
