@@ -14,7 +14,7 @@ from greenbench import models, texts
 from greenbench.applied import AppliedTechnique
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.measure import faults, memory, summary
+from greenbench.measure import faults, sizes, summary
 from greenbench.measure.load import on_battery
 from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import TICKS, Recorder
@@ -191,14 +191,14 @@ def conclude(
     held = {who: shape.held for who, shape in shapes.items()}
     size = {who: sum(held[who].values()) for who in WHO}
     ratios = summary.ratios(windows, reason)
-    ratios["model_bytes"] = memory.exact_ratio(size["baseline"], size["candidate"])
+    ratios["model_bytes"] = sizes.exact_ratio(size["baseline"], size["candidate"])
     subjects = {
         who: Subject(
             parameters=shapes[who].parameters,
             layers=shapes[who].layers,
             dtypes=held[who],
             metrics=summary.metrics(windows, who, reason)
-            | memory.sizes(windows, who, size, shapes[who].device, together),
+            | sizes.byte_counts(windows, who, size, shapes[who].device, together),
         )
         for who in WHO
     }

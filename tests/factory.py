@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenbench.applied import AppliedTechnique, Promise
-from greenbench.measure import memory, summary
+from greenbench.measure import sizes, summary
 from greenbench.quantities import Quantity
 from greenbench.records import (
     Failure,
@@ -153,7 +153,7 @@ def windows() -> list[Window]:
 
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
-    metrics = summary.metrics(windows(), who, "") | memory.sizes(
+    metrics = summary.metrics(windows(), who, "") | sizes.byte_counts(
         windows(), who, BYTES, "cpu", together=True
     )
     dtypes = {"bfloat16": BYTES[who]} if who == "baseline" else {"int8": BYTES[who]}
@@ -224,7 +224,7 @@ def record(**changes: Any) -> Record:
     """A valid completed record, its fields replaced by `changes`; its key follows from its spec."""
     resolved = changes.get("spec", spec())
     ratios = summary.ratios(windows(), "")
-    ratios["model_bytes"] = memory.exact_ratio(BYTES["baseline"], BYTES["candidate"])
+    ratios["model_bytes"] = sizes.exact_ratio(BYTES["baseline"], BYTES["candidate"])
     level = subject("candidate").metrics["energy_per_token_j"]
     fields: dict[str, Any] = {
         "key": run_key(resolved),

@@ -1,15 +1,11 @@
-"""Bytes: peaks of one window, on the device and on the host, and what they say of a model."""
+"""Peak memory of one window, on the device and on the host."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-
-from greenbench.quantities import Provenance, Quantity, missing
-from greenbench.records import Who, Window
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -39,43 +35,3 @@ def host_peak_bytes() -> int | None:
     except OSError:
         return None
     return int(found.group(1)) * 1024 if found else None
-
-
-def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
-    """A count, which has no spread."""
-    return Quantity(
-        value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval"
-    )
-
-
-def exact_ratio(baseline: int, candidate: int) -> Quantity:
-    """Ratio of two counts, which has no spread."""
-    return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
-
-
-def sizes(
-    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str, together: bool
-) -> dict[str, Quantity]:
-    """True bytes of one model, and its peaks: high-water marks less the other model's weights."""
-    other: Who = "candidate" if who == "baseline" else "baseline"
-    others = size[other] if together else 0
-    beside = {"host": others if device == "cpu" else 0, "device": others}
-    peaks = {
-        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side])
-        for side in ("host", "device")
-    }
-    return {"model_bytes": exact(size[who], "B"), **peaks}
-
-
-def _peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
-    marks = [getattr(w, field) for w in windows if w.who == who]
-    known = [mark for mark in marks if mark is not None]
-    if not known:
-        return missing("B", "this device or kernel has no such high-water mark")
-    return Quantity(
-        value=max(known) - others_bytes,
-        unit="B",
-        provenance="measured:memory",
-        n=len(known),
-        reason="a maximum has no interval",
-    )

@@ -8,7 +8,7 @@ from typing import Any
 import examples
 import factory
 
-from greenbench.measure import memory, summary
+from greenbench.measure import sizes, summary
 from greenbench.records import Phase, Record, Span, Who, Window
 from greenbench.verdicts import judge_exact
 
@@ -87,7 +87,7 @@ def run(
     """A completed run with everything that a record can hold."""
     found = windows(ratio, spread, meters)
     validity = changes.get("validity", "valid")
-    ratios = summary.ratios(found, "") | {"model_bytes": memory.exact_ratio(2_000_000, 1_000_000)}
+    ratios = summary.ratios(found, "") | {"model_bytes": sizes.exact_ratio(2_000_000, 1_000_000)}
     levels: dict[Who, Any] = {
         who: examples.subject(summary.metrics(found, who, "")["energy_per_token_j"], 50, 1_000_000)
         for who in ("baseline", "candidate")
