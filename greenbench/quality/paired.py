@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import sqrt
 
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
-from greenbench.stats import CONFIDENCE, Interval, ratio_of_sums
+from greenbench.stats import CONFIDENCE, Interval, ratio_of_sums, widened_tail
 
 Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+RESAMPLES, SEED = 4000, 0
+Array = npt.NDArray[np.float64]
 
 
 def level(values: Sequence[float], weights: Sequence[float]) -> Interval:
@@ -50,17 +55,101 @@ def paired_proportions(gained: int, lost: int, n: int) -> Interval:
 
     def beyond(delta: float) -> float:
         """Squared distance from `estimate` less z² variances, given a true difference `delta`."""
-        b = (2 * n - gained + lost) * delta - gained - lost
-        root = b * b + 8 * n * lost * delta * (1 - delta)
-        only_baseline = (sqrt(max(root, 0.0)) - b) / (4 * n)
-        variance = n * (2 * only_baseline + delta * (1 - delta))
-        return (gained - lost - n * delta) ** 2 - Z * Z * variance
+        return (gained - lost - n * delta) ** 2 - Z * Z * _variance(gained, lost, n, delta)
 
     def bound(side: float) -> float:
         """Just beside the estimate, because without flips the variance at the estimate is 0."""
         return side if estimate == side else float(brentq(beyond, estimate + side * 1e-9, side))
 
     return Interval(estimate, bound(-1.0), bound(1.0), n)
+
+
+def _variance(gained: int, lost: int, n: int, delta: float) -> float:
+    """Variance of ``gained - lost`` if the true difference is `delta` (Tango, 1998)."""
+    b = (2 * n - gained + lost) * delta - gained - lost
+    root = b * b + 8 * n * lost * delta * (1 - delta)
+    only_baseline = (sqrt(max(root, 0.0)) - b) / (4 * n)
+    return n * (2 * only_baseline + delta * (1 - delta))
+
+
+def p_difference(
+    baseline: Sequence[float], candidate: Sequence[float], weights: Sequence[float]
+) -> float | None:
+    """Two-sided p-value of no change; None where the items do not show how much it varies.
+
+    McNemar's exact test where items are right or wrong (1947, Psychometrika 12:153), else a t-test
+    of the linearized differences.
+    """
+    differences = np.subtract(candidate, baseline)
+    if _right_or_wrong([*baseline, *candidate], weights):
+        gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
+        flips = gained + lost
+        return float(binomtest(gained, flips).pvalue) if flips else 1.0
+    return _t_test(differences, np.asarray(weights), 0.0, "two-sided")
+
+
+def p_equivalence(
+    baseline: Sequence[float], candidate: Sequence[float], weights: Sequence[float], margin: float
+) -> float | None:
+    """TOST: the p-value of a true change of `margin` or more, in the metric's own unit.
+
+    Below 0.05 the two are equivalent within the margin. Tango's score test where items are right
+    or wrong, else t-tests of the linearized differences.
+    """
+    differences = np.subtract(candidate, baseline)
+    if not _right_or_wrong([*baseline, *candidate], weights):
+        sides = [
+            _t_test(differences, np.asarray(weights), -margin, "greater"),
+            _t_test(differences, np.asarray(weights), margin, "less"),
+        ]
+        return None if None in sides else max(p for p in sides if p is not None)
+    gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
+    n = len(differences)
+    z = [
+        sign * (gained - lost - sign * n * margin) / sqrt(_variance(gained, lost, n, sign * margin))
+        for sign in (-1, 1)
+    ]
+    return float(norm.cdf(max(z)))
+
+
+def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:
+    shifted = differences - against * weights
+    if np.ptp(shifted) == 0:
+        return None
+    residual = shifted - shifted.sum() / weights.sum() * weights
+    n = len(shifted)
+    t = shifted.mean() / (residual.std(ddof=1) / sqrt(n))
+    tails = {
+        "greater": stats.t.sf(t, n - 1),
+        "less": stats.t.cdf(t, n - 1),
+        "two-sided": 2 * stats.t.sf(abs(t), n - 1),
+    }
+    return float(tails[side])
+
+
+def bootstrap(
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    weights: Sequence[float],
+    clusters: Sequence[Hashable],
+) -> tuple[float, float] | None:
+    """The change's 95 % interval from resampled clusters: items that share a document go together.
+
+    Percentiles, widened for the number of clusters (Hesterberg, arXiv 1411.5279). None where there
+    are fewer than two clusters or the items do not vary.
+    """
+    _, places = np.unique([str(cluster) for cluster in clusters], return_inverse=True)
+    count = int(places.max()) + 1
+    change = np.bincount(places, np.subtract(candidate, baseline), count)
+    weight = np.bincount(places, np.asarray(weights, dtype=float), count)
+    if count < 2 or np.ptp(change / weight) == 0:
+        return None
+    rng = np.random.default_rng(SEED)
+    picked = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    found = (picked @ change) / (picked @ weight)
+    tail = widened_tail(count)
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _right_or_wrong(values: Sequence[float], weights: Sequence[float]) -> bool:

@@ -93,3 +93,62 @@ def test_identical_models_get_no_interval_of_zero_width():
 def test_unequal_items_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         paired.change([1.0, 0.0], [1.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (2, 9), (10, 10), (15, 5)])
+def test_mcnemar_is_the_exact_binomial_of_the_flips(gained, lost):
+    before = [0.0] * gained + [1.0] * lost + [1.0] * 30
+    after = [1.0] * gained + [0.0] * lost + [1.0] * 30
+    flips = gained + lost
+    tail = sum(math.comb(flips, k) for k in range(min(gained, lost) + 1)) / 2**flips
+    found = paired.p_difference(before, after, [1.0] * len(before))
+    assert found == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_equivalence_within_a_margin_agrees_with_the_score_interval():
+    """TOST at 5 % is the 90 % interval inside the margin: at its bound the p-value is 5 %."""
+    gained, lost, n = 6, 8, 400
+    before = [0.0] * gained + [1.0] * lost + [1.0] * (n - gained - lost)
+    after = [1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost)
+    p_values = [paired.p_equivalence(before, after, [1.0] * n, m) for m in (0.005, 0.02, 0.05)]
+    assert p_values == sorted(p_values, reverse=True)
+    assert p_values[0] > 0.05 > p_values[-1]
+    # The 95 % interval is two tests at 2.5 %: a margin at its farther bound has p = 2.5 %.
+    far = max(map(abs, paired.paired_proportions(gained, lost, n)[1:3]))
+    assert paired.p_equivalence(before, after, [1.0] * n, far) == pytest.approx(0.025, abs=1e-6)
+
+
+def test_bits_are_tested_by_t_on_linearized_differences():
+    bits, fewer, size = [80.0, 150.0, 95.0], [84.0, 160.0, 96.0], [100.0, 200.0, 100.0]
+    interval = paired.change(bits, fewer, size)
+    at_bound = paired.p_equivalence(bits, fewer, size, interval.high)
+    assert at_bound == pytest.approx(0.025, abs=1e-9)
+    assert 0.05 < paired.p_difference(bits, fewer, size) < 0.2  # the interval just holds 0
+    assert paired.p_difference(bits, bits, size) is None
+
+
+def test_a_bootstrap_of_single_items_is_near_the_closed_interval():
+    rng = np.random.default_rng(1)
+    size = rng.integers(100, 300, 200).astype(float)
+    before = size * rng.normal(1.0, 0.1, 200)
+    after = before + size * rng.normal(0.02, 0.05, 200)
+    low, high = paired.bootstrap(before, after, size, range(200))
+    closed = paired.change(before, after, size)
+    assert (low, high) == pytest.approx((closed.low, closed.high), abs=0.0015)
+
+
+def test_items_that_share_a_document_widen_the_interval():
+    """Ten copies of each item say no more than one: the interval must not shrink by sqrt(10)."""
+    rng = np.random.default_rng(2)
+    change = rng.normal(0.0, 1.0, 40)
+    alone = paired.bootstrap([0.0] * 40, change, [1.0] * 40, range(40))
+    tenfold = np.repeat(change, 10)
+    copies = paired.bootstrap([0.0] * 400, tenfold, [1.0] * 400, np.repeat(range(40), 10))
+    assert copies == pytest.approx(alone, abs=1e-9)
+    low, high = paired.bootstrap([0.0] * 400, tenfold, [1.0] * 400, range(400))
+    assert high - low < 0.4 * (alone[1] - alone[0])
+
+
+def test_a_bootstrap_of_one_cluster_or_of_no_spread_does_not_exist():
+    assert paired.bootstrap([0.0, 0.0], [1.0, 0.0], [1.0, 1.0], ["a", "a"]) is None
+    assert paired.bootstrap([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], ["a", "b"]) is None
