@@ -96,6 +96,14 @@ def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     return found
 
 
+def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
+    """Candidate over baseline of one metric, by its ratio's name, in each valid block."""
+    metric = next(metric for metric in METRICS if metric.ratio == name)
+    kept = valid_blocks(windows)
+    sides = (_values(kept, who, metric) for who in ("baseline", "candidate"))
+    return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
+
+
 def verdicts(windows: Sequence[Window], tier: str, validity: Validity) -> dict[str, Verdict]:
     """What each ratio of this run alone shows, by the ratio's name."""
     return {

@@ -13,6 +13,7 @@ from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
 from greenbench.report.joules import by_boundary
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
+from greenbench.report.standing import standing
 from greenbench.report.text import (
     ESTIMATE,
     TIMES,
@@ -45,7 +46,8 @@ HOW_TO_READ = (
     f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
-    "ratio and better in one of them.",
+    "ratio and better in one of them. The percentage beside it is the share of resampled blocks and "
+    "items in which that holds: rows are sorted by it.",
     "",
 )
 ALL_INVALID = "Every completed run is invalid: see Invalid runs for what disturbed them."
@@ -113,6 +115,8 @@ def _section(index: int, group: Group) -> list[str]:
         *_model_note(group),
         *_flags(group.rows),
         *_noise(group.rows),
+        "",
+        *standing(group.rows),
         "",
         "**Quality and energy**",
         "",

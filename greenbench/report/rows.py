@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from greenbench.quantities import Provenance, Quantity
 from greenbench.records import Record, TaskScore
 from greenbench.report import scores
+from greenbench.report.doubt import Standing, draw, standings
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.text import code, named
 from greenbench.verdicts import Verdict, judge_sweep
@@ -74,6 +75,8 @@ class Row:
     record: Record
     label: str
     frontier: bool = False
+    standing: Standing | None = None
+    """How sure that is; null without joules or accuracy."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By the name of their ratio, judged over all runs of the group that have one, A/A included."""
 
@@ -144,7 +147,7 @@ class Row:
 
 
 class Group(NamedTuple):
-    """Rows that may be compared, frontier members first, then by energy ratio."""
+    """Rows that may be compared, the surest frontier members first, then by energy ratio."""
 
     setting: Setting
     rows: list[Row]
@@ -269,12 +272,17 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
 
 
 def _with_frontier(rows: Sequence[Row]) -> list[Row]:
+    found = standings(draw({row.label: row.record for row in rows}))
     placed = [(index, row.point) for index, row in enumerate(rows) if row.point]
     members = on_frontier([point for _, point in placed if point])
     marked = {index: member for (index, _), member in zip(placed, members, strict=True)}
-    return [replace(row, frontier=marked.get(index, False)) for index, row in enumerate(rows)]
+    return [
+        replace(row, frontier=marked.get(index, False), standing=found.get(row.label))
+        for index, row in enumerate(rows)
+    ]
 
 
-def _order(row: Row) -> tuple[bool, bool, float, str]:
+def _order(row: Row) -> tuple[float, bool, bool, float, str]:
     ratio = row.ratio("energy_per_token").value
-    return not row.frontier, ratio is None, ratio or 0.0, row.label
+    sure = row.standing.probability if row.standing else 0.0
+    return -sure, not row.frontier, ratio is None, ratio or 0.0, row.label

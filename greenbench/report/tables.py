@@ -12,7 +12,7 @@ from greenbench.report.joules import NO_IDLE, above_idle
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import TIMES, Column, Notes, code, fixed, only, prose, scaled, show
 
-FRONTIER = "★ frontier"
+MEMBER = "★"
 NOTED = "†"
 
 
@@ -60,8 +60,14 @@ def headline(group: Group) -> list[Column[Row]]:
         *_verdicts(group.rows, ENERGY),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
-        Column("frontier", lambda row, _: FRONTIER if row.frontier else ""),
+        Column("frontier", _frontier),
     ]
+
+
+def _frontier(row: Row, _: Notes) -> str:
+    """Marked if on the frontier, with the share of resampled frontiers that hold the run."""
+    share = f"{100 * row.standing.probability:.0f} %" if row.standing else ""
+    return f"{MEMBER if row.frontier else ''} {share}".strip()
 
 
 def _ratio(row: Row, yardstick: Yardstick, notes: Notes) -> str:

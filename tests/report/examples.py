@@ -8,6 +8,7 @@ from typing import Any
 import factory
 
 from greenbench.applied import AppliedTechnique
+from greenbench.measure.summary import joules
 from greenbench.quality import paired
 from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Item, Record, Subject, TaskScore, Window
@@ -73,22 +74,35 @@ def task_score(
     )
 
 
-def windows(source: Provenance | None, reason: str) -> list[Window]:
-    """The factory's windows as the meter `source` would have counted them, or no meter at all."""
+def windows(source: Provenance | None, reason: str, ratio: float = 0.7) -> list[Window]:
+    """The factory's windows as the meter `source` would have counted them, or no meter at all.
+
+    In every block the candidate draws exactly `ratio` times the baseline's joules.
+    """
     if source is None:
         update: dict[str, Any] = {"energy": [], "energy_reason": reason}
         return [window.model_copy(update=update) for window in factory.windows()]
     boundary = "gpu" if "nvml" in source else "cpu_package"
+    found = factory.windows()
+    drawn = {(w.block, w.phase): joules(w) for w in found if w.who == "baseline"}
     return [
         window.model_copy(
             update={
                 "energy": [
-                    span.model_copy(update={"provenance": source, "boundary": boundary})
+                    span.model_copy(
+                        update={
+                            "provenance": source,
+                            "boundary": boundary,
+                            "end_j": span.start_j + ratio * drawn[window.block, window.phase],
+                        }
+                        if window.who == "candidate" and window.block is not None
+                        else {"provenance": source, "boundary": boundary}
+                    )
                     for span in window.energy
                 ]
             }
         )
-        for window in factory.windows()
+        for window in found
     ]
 
 
@@ -148,7 +162,7 @@ def completed(
         "spec": spec(technique, **changes),
         "command": f"greenbench bench technique={technique}",
         "techniques": [] if technique == "none" else [applied],
-        "windows": windows(None if energy is None else source, reason),
+        "windows": windows(None if energy is None else source, reason, energy or 1.0),
         "baseline": subject(base, 50, 2_000_000),
         "candidate": subject(own, 50 * speed, 1_000_000),
         "ratios": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import examples
 import factory
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenbench.quality import paired
@@ -35,6 +35,7 @@ def test_frontier_members_come_first_then_energy_decides():
     assert [row.frontier for row in first.rows] == [True, True, True, False]
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.permutations(RECORDS))
 def test_the_order_of_records_does_not_matter(records):
     assert groups(records) == groups(RECORDS)

@@ -1,0 +1,53 @@
+"""The frontier's doubt in words: who beats whom and how surely, who are equals, the hypervolume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenbench.report.doubt import REFERENCE, draw, hypervolume
+from greenbench.report.rows import Row
+from greenbench.report.text import TIMES, Column, code, fixed, number, signed, table
+
+
+def standing(rows: Sequence[Row]) -> list[str]:
+    """A table of standings and the frontier's hypervolume; nothing for fewer than two runs."""
+    placed = [row for row in rows if row.standing]
+    if len(placed) < 2:
+        return []
+    return ["**The frontier, and how sure it is**", "", *table(placed, STANDING), "", _volume(rows)]
+
+
+def _equals(row: Row) -> str:
+    return ", ".join(map(code, row.standing.ties)) if row.standing else ""
+
+
+def _beaten(row: Row) -> str:
+    rival = row.standing.rival if row.standing else None
+    if rival is None:
+        return ""
+    return (
+        f"{code(rival.label)}: {signed(fixed(rival.quality, 1))} points at "
+        f"{fixed(rival.energy, 2)}{TIMES} its energy, in {100 * rival.probability:.0f} % of draws"
+    )
+
+
+STANDING: list[Column[Row]] = [
+    Column("technique", lambda row, _: row.name),
+    Column(
+        "on the frontier, % of draws",
+        lambda row, _: f"{100 * row.standing.probability:.0f}" if row.standing else "",
+    ),
+    Column("not told apart from", lambda row, _: _equals(row)),
+    Column("beaten by", lambda row, _: _beaten(row)),
+]
+
+
+def _volume(rows: Sequence[Row]) -> str:
+    found = hypervolume(draw({row.label: row.record for row in rows}))
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return (
+        f"Hypervolume of the frontier: {number(found.value)} ({number(found.low)} to "
+        f"{number(found.high)}) points of quality times share of the baseline's energy, counted "
+        f"from {fixed(REFERENCE.quality, 0)} points at {REFERENCE.energy:g}{TIMES} energy."
+    )
