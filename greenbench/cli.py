@@ -91,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         "results", nargs="?", type=Path, default=Path("results"), help="default: results"
     )
     report.add_argument(
+        "--impact",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="other assumptions than conf/impact's, such as country=FRA pue=1.2",
+    )
+    report.add_argument(
         "--schema", action="store_true", help="print the records' JSON Schema and stop"
     )
     report.set_defaults(command=_report)
@@ -138,6 +145,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from greenbench import report
+    from greenbench.impact import assumptions
     from greenbench.records import json_schema
     from greenbench.store import load
 
@@ -149,7 +157,8 @@ def _report(arguments: argparse.Namespace) -> int:
             f"{arguments.results} is not a directory: give the results directory of a bench, "
             "or run `greenbench bench` first."
         )
-    for path in report.write(arguments.results, *load([arguments.results])):
+    given = assumptions(arguments.impact)
+    for path in report.write(arguments.results, *load([arguments.results]), given):
         print(path)
     return 0
 

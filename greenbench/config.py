@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from greenbench.errors import UserError
 from greenbench.mistakes import one_sentence
+from greenbench.paths import conf_dir
 from greenbench.specs import BenchSpec, Source
 from greenbench.techniques import Technique, check_order, discover, plugin_packages
 
@@ -34,13 +35,6 @@ class Job:
 
     spec: BenchSpec
     overrides: tuple[str, ...]
-
-
-def conf_dir() -> Path:
-    """``conf/``: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def experiments() -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbench.errors import UserError
+from greenbench.impact import Assumptions, assumptions
 from greenbench.records import Record
 from greenbench.report.figures import frontier_svg
 from greenbench.report.leaderboard import leaderboard
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 
-def write(results: Path, records: Sequence[Record], rejected: Sequence[Rejected]) -> list[Path]:
+def write(
+    results: Path,
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions | None = None,
+) -> list[Path]:
     """Write ``leaderboard.md`` and ``frontier.svg`` into `results`; return their paths.
 
-    The same records, in whatever order, give the same bytes. A reader sees the old file or the new
-    one, never a part. Raises UserError where they cannot be written.
+    The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
+    file or the new one, never a part. Raises UserError where they cannot be written.
     """
     found = groups(records)
     contents = {
-        "leaderboard.md": leaderboard(found, records, rejected).encode(),
+        "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
         "frontier.svg": frontier_svg(found),
     }
     try:

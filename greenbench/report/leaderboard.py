@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from greenbench.impact import Assumptions
 from greenbench.records import Record
 from greenbench.report import appendix, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.report.standing import standing
@@ -26,6 +28,7 @@ from greenbench.report.text import (
     prose,
     scaled,
     table,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +61,10 @@ EMPTY = (
 
 
 def leaderboard(
-    groups: Sequence[Group], records: Sequence[Record], rejected: Sequence[Rejected]
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
 ) -> str:
     """The whole document as markdown. `records` hold the runs without a result too."""
     lines = [
@@ -72,6 +78,7 @@ def leaderboard(
         lines += [*HOW_TO_READ, "![Quality against energy per token](frontier.svg)", ""]
     for index, group in enumerate(groups, start=1):
         lines += _section(index, group)
+    lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from greenbench import report
 from greenbench.errors import UserError
+from greenbench.impact import assumptions
 from greenbench.records import MeterChoice
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.rows import groups
@@ -34,7 +35,7 @@ RECORDS = [
 
 def write(records=RECORDS, rejected=()):
     """The leaderboard's text."""
-    return leaderboard(groups(records), records, rejected)
+    return leaderboard(groups(records), records, rejected, assumptions())
 
 
 def section(text, title):

@@ -12,6 +12,7 @@ import factory
 import pytest
 from markdown_it import MarkdownIt
 
+from greenbench.impact import assumptions
 from greenbench.meters.counter import SEVERITY
 from greenbench.quantities import Provenance, missing
 from greenbench.report.answer import answer, noise_floor
@@ -36,7 +37,7 @@ WORDS = {
 
 def write(records):
     """The leaderboard's text."""
-    return leaderboard(groups(records), records, ())
+    return leaderboard(groups(records), records, (), assumptions())
 
 
 def table(text, after):

@@ -1,0 +1,121 @@
+"""From joules to carbon, cost and water. What is not measured is assumed, and says so."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from greenbench.errors import UserError
+from greenbench.paths import conf_dir
+
+GRID = Path(__file__).with_name("grid_carbon.csv")
+J_PER_KWH = 3.6e6
+HOURS_PER_YEAR = 8766
+
+
+class Grid(NamedTuple):
+    """Electricity of one country in one year."""
+
+    country: str
+    year: int
+    g_per_kwh: float
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What turns joules into impact; ``conf/impact/default.yaml`` has the defaults and their sources."""
+
+    country: str
+    pue: float
+    price_per_kwh: float
+    currency: str
+    water_l_per_kwh: float
+    embodied_kg: float
+    lifetime_years: float
+    tokens_per_query: int
+
+    def __post_init__(self) -> None:
+        if self.country not in grids():
+            raise UserError(
+                f"impact.country={self.country} is unknown: give a three-letter code such as FRA, "
+                "USA or WORLD."
+            )
+        if self.pue < 1:
+            raise UserError(f"impact.pue={self.pue:g} is out of range: allowed is 1 or more.")
+        positive = ("lifetime_years", "tokens_per_query")
+        for name in (*positive, "price_per_kwh", "water_l_per_kwh", "embodied_kg"):
+            if getattr(self, name) < 0 or (name in positive and getattr(self, name) == 0):
+                least = "above 0" if name in positive else "0 or more"
+                raise UserError(
+                    f"impact.{name}={getattr(self, name)} is out of range: allowed is {least}."
+                )
+
+    @property
+    def grid(self) -> Grid:
+        """The country's electricity."""
+        return grids()[self.country]
+
+
+class Impact(NamedTuple):
+    """What so many tokens cost the world, everything behind the joules assumed."""
+
+    energy_kwh: float
+    """At the building's meter: the device's energy times PUE."""
+    operational_g: float
+    embodied_g: float
+    """The device's share: seconds of use over its lifetime."""
+    cost: float
+    water_l: float
+
+    @property
+    def carbon_g(self) -> float:
+        """Software carbon intensity, (E x I) + M per functional unit (ISO/IEC 21031:2024)."""
+        return self.operational_g + self.embodied_g
+
+
+@cache
+def grids() -> Mapping[str, Grid]:
+    """Carbon intensities by code."""
+    lines = (line for line in GRID.read_text().splitlines() if not line.startswith("#"))
+    return {
+        row["code"]: Grid(row["country"], int(row["year"]), float(row["g_per_kwh"]))
+        for row in csv.DictReader(lines)
+    }
+
+
+def assumptions(changes: Sequence[str] = ()) -> Assumptions:
+    """The defaults with ``KEY=VALUE`` `changes`. Raises UserError, one sentence, for what is wrong."""
+    values = yaml.safe_load((conf_dir() / "impact" / "default.yaml").read_text())
+    kinds = {field.name: field.type for field in fields(Assumptions)}
+    return Assumptions(**(values | dict(_change(text, kinds) for text in changes)))
+
+
+def _change(text: str, kinds: Mapping[str, object]) -> tuple[str, object]:
+    key, _, value = text.partition("=")
+    if key not in kinds:
+        raise UserError(f"impact.{key} is unknown: allowed are {', '.join(sorted(kinds))}.")
+    if kinds[key] == "str":
+        return key, value
+    try:
+        return key, int(value) if kinds[key] == "int" else float(value)
+    except ValueError as error:
+        raise UserError(f"impact.{key}={value} is not a number: give one.") from error
+
+
+def impact(energy_j: float, seconds: float, given: Assumptions) -> Impact:
+    """Impact of `energy_j` joules that one device drew in `seconds` of use."""
+    energy_kwh = energy_j * given.pue / J_PER_KWH
+    lifetime_s = given.lifetime_years * HOURS_PER_YEAR * 3600
+    return Impact(
+        energy_kwh=energy_kwh,
+        operational_g=energy_kwh * given.grid.g_per_kwh,
+        embodied_g=1000 * given.embodied_kg * seconds / lifetime_s,
+        cost=energy_kwh * given.price_per_kwh,
+        water_l=energy_j / J_PER_KWH * given.water_l_per_kwh,
+    )
