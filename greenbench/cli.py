@@ -1,4 +1,4 @@
-"""The commands: bench, report, doctor."""
+"""The commands: bench, report, compare, doctor."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from greenbench import __version__
 from greenbench.errors import UserError
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 BENCH_HELP = """\
 Measure what efficiency techniques save: accuracy, latency and joules per token of a model with a
@@ -63,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_bench, _add_report, _add_compare, _add_doctor):
+        add(commands)
+    return parser
+
+
+def _add_bench(commands: Commands) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure techniques on a model and write the leaderboard",
@@ -81,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
     )
     bench.set_defaults(command=_bench)
+
+
+def _add_report(commands: Commands) -> None:
     report = commands.add_parser(
         "report",
         help="rebuild the leaderboard from the records",
@@ -101,6 +113,30 @@ def _parser() -> argparse.ArgumentParser:
         "--schema", action="store_true", help="print the records' JSON Schema and stop"
     )
     report.set_defaults(command=_report)
+
+
+def _add_compare(commands: Commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="say what changed from one run or results directory to another",
+        description="Compare two records, or the runs that two results directories share: energy "
+        "and time per token as ratios to each run's own baseline, bytes, and quality on the items "
+        "that both answered.",
+    )
+    compare.add_argument("a", type=Path, metavar="A", help="a record or a results directory")
+    compare.add_argument("b", type=Path, metavar="B", help="another")
+    compare.add_argument(
+        "--fail-on",
+        nargs="+",
+        default=[],
+        metavar="LIMIT",
+        help="exit with 1 where B is shown beyond it: 'energy>+3%%', 'time>+5%%', 'quality<-1'",
+    )
+    compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    compare.set_defaults(command=_compare)
+
+
+def _add_doctor(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="say what this machine can measure and run",
@@ -115,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
         "for records to cite (some minutes)",
     )
     doctor.set_defaults(command=_doctor)
-    return parser
 
 
 def _asks_for_bench_help() -> bool:
@@ -161,6 +196,27 @@ def _report(arguments: argparse.Namespace) -> int:
     for path in report.write(arguments.results, *load([arguments.results]), given):
         print(path)
     return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from greenbench.report import comparison
+    from greenbench.store import load
+
+    limits = [comparison.parse_limit(text) for text in arguments.fail_on]
+    sides = []
+    for path in (arguments.a, arguments.b):
+        if not path.exists():
+            raise UserError(f"{path} does not exist: give a record or a results directory.")
+        sides.append(load([path]).records)
+    found = comparison.pairings(*sides)
+    complaints = comparison.broken(found, limits)
+    formats = {
+        "text": comparison.as_text,
+        "markdown": comparison.as_markdown,
+        "json": comparison.as_json,
+    }
+    print(formats[arguments.format](found, complaints))
+    return int(bool(complaints))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

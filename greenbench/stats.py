@@ -75,6 +75,26 @@ def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Inter
     return ratio_and_method(baseline, candidate).interval
 
 
+def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Geometric mean of `second` over that of `first`, with Welch's 95 % interval of the logarithms.
+
+    For blocks of two runs, which no common moment pairs. Welch, Biometrika 34 (1947) 28. Raises
+    ValueError where a value is not above 0.
+    """
+    if min(*first, *second) <= 0:
+        raise ValueError("a ratio needs values above 0")
+    logs = np.log(second), np.log(first)
+    value = float(np.exp(logs[0].mean() - logs[1].mean()))
+    n = min(len(first), len(second))
+    if n < 2:
+        return Interval(value, None, None, n, "one observation has no interval")
+    bounds = stats.ttest_ind(*logs, equal_var=False).confidence_interval(CONFIDENCE)
+    low, high = float(np.exp(bounds.low)), float(np.exp(bounds.high))
+    if not isfinite(low) or not isfinite(high):  # no spread at all
+        return Interval(value, value, value, n)
+    return Interval(value, low, high, n)
+
+
 def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
     """The paired ratio with the interval of its log-ratios: Student t, from 10 blocks BCa.
 
