@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from greenbench.errors import UserError
 from greenbench.impact import Assumptions, assumptions
 from greenbench.records import Record
+from greenbench.report import energy_label
 from greenbench.report.figures import frontier_svg
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.rows import groups
@@ -36,8 +37,12 @@ def write(
         "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
         "frontier.svg": frontier_svg(found),
     }
+    labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
+    contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
     try:
-        results.mkdir(parents=True, exist_ok=True)
+        (results / "labels" if labelled else results).mkdir(parents=True, exist_ok=True)
+        for stale in {*(results / "labels").glob("*.svg")} - {results / name for name in contents}:
+            stale.unlink()
         return [_replace(results / name, content) for name, content in contents.items()]
     except OSError as error:
         raise UserError(

@@ -47,6 +47,8 @@ HOW_TO_READ = (
     "are loaded and nothing runs are taken off.",
     "- Verdicts hold over the whole table (Holm): **saves** and **costs** need the interval clear of "
     f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive.",
+    "- Energy labels A to G class the energy ratio (A to 0.40, B 0.55, C 0.70, D 0.85, E 1.02, F "
+    "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
     "ratio and better in one of them. The percentage beside it is the share of resampled blocks and "

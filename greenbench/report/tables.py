@@ -8,6 +8,7 @@ from greenbench.quantities import Quantity, missing
 from greenbench.records import TaskScore
 from greenbench.report import judged, scores
 from greenbench.report.answer import ENERGY, SPEED, Yardstick
+from greenbench.report.energy_label import file_name, label
 from greenbench.report.joules import NO_IDLE, above_idle
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import TIMES, Column, Notes, code, fixed, only, prose, scaled, show
@@ -60,8 +61,16 @@ def headline(group: Group) -> list[Column[Row]]:
         *_verdicts(group.rows, ENERGY),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
+        Column("energy label", _energy_label),
         Column("frontier", _frontier),
     ]
+
+
+def _energy_label(row: Row, notes: Notes) -> str:
+    found = label(row)
+    if not found.letter:
+        return f"– {notes.mark(found.reason)}"
+    return f"![energy label {found.letter}]({file_name(row)})"
 
 
 def _frontier(row: Row, _: Notes) -> str:
