@@ -64,6 +64,8 @@ def _refuse(jobs: Sequence[Job]) -> None:
     """Raise UserError for a missing model, data wheel, task or wall log, before any process starts."""
     for job in jobs:
         models.check(job.spec.model)
+        for technique in job.spec.technique.values():
+            technique.disclosed()  # says what is missing of its own
         check_tasks(job.spec.task)
         if job.spec.meter.wall_log:
             WallLog(Path(job.spec.meter.wall_log), job.spec.meter.wall_offset_s)
@@ -82,11 +84,15 @@ def label(spec: RunSpec) -> str:
 def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
     """The resolved spec as plain values: what determines the result, and nothing private.
 
-    A local model's path gives way to its content's hash, the device to the hardware's name.
+    A local path, a model's or a technique's, gives way to its content's hash, the device to the
+    hardware's name.
     """
     values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
     # A list, because the order of a stack matters and a JSON object has none.
-    values["technique"] = [{"name": name, **knobs} for name, knobs in values["technique"].items()]
+    values["technique"] = [
+        {"name": name, **knobs, **spec.technique[name].disclosed()}
+        for name, knobs in values["technique"].items()
+    ]
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:
