@@ -108,6 +108,7 @@ class Candidate:
             calibration=lambda: texts.passages("calibrate"),
             observed=self._observed[place],
             seed=self._spec.seed,
+            uuids=self._machine.uuids,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,
             workspace=cache_dir() / "work" / key,

@@ -32,6 +32,7 @@ LEVELS = [
         "worker",
         "worker_child",
         "store",
+        "settings",
         "mistakes",
         "console",
         "calibration",

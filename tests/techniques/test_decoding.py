@@ -213,7 +213,9 @@ def test_the_knob_is_what_is_drafted_in_every_round(real, apply, drafter):
 
 
 def test_other_vocabularies_are_refused_before_any_weights_load(tiny, real, drafter, tmp_path):
-    with pytest.raises(UserError, match=r"tiny-drafter cannot draft.*49152 tokens where it has 256"):
+    with pytest.raises(
+        UserError, match=r"tiny-drafter cannot draft.*49152 tokens where it has 256"
+    ):
         Speculative(draft=str(drafter)).check_model(tiny.config, WORKLOAD)
     other = tmp_path / "other"
     shutil.copytree(drafter, other)
