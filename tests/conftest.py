@@ -55,6 +55,14 @@ def tiny():
     return tiny_llama()
 
 
+@pytest.fixture(scope="session")
+def tiny_drafter(tmp_path_factory):
+    """A directory with a shallower model of the tiny one's vocabulary."""
+    path = tmp_path_factory.mktemp("drafts") / "shallow"
+    tiny_llama(layers=1).save_pretrained(path)
+    return path
+
+
 @pytest.fixture
 def tiny_directory(tmp_path, smollm2):
     """A local model directory: a tiny random Llama with the embedded model's real tokenizer."""

@@ -182,9 +182,9 @@ def test_the_next_hold_undoes_what_is_left_before_it_asks_what_was_before(fake_n
 @pytest.mark.parametrize(
     ("script", "name", "why", "command"),
     [
-        (H100 + "setters denied\n", "power limit", "fake error",
+        (H100 + "setters denied\n", "power limit", "Insufficient Permissions",
          f"`nvidia-smi -i {A} -pl 500`"),
-        (H100 + "setters denied\n", "clock lock", "fake error",
+        (H100 + "setters denied\n", "clock lock", "Insufficient Permissions",
          f"`nvidia-smi -i {A} -rgc`"),
         (f"device {B}\npower 100\n", "power limit", "knows no GPU", f"-i {A} -pl 500"),
     ],

@@ -92,7 +92,7 @@ class Speculative(_Drafting):
         """Load the draft in the model's dtype beside it, and have ``generate`` use it."""
         spec = self._spec(Dtype(str(model.dtype).removeprefix("torch.")))
         path = models.directory(spec)
-        drafter = models.load(spec, path, preparation.device).model
+        drafter = models.load_model(spec, path, preparation.device)
         options = drafter.generation_config
         options.num_assistant_tokens = self.drafts
         options.num_assistant_tokens_schedule = "constant"  # not more after each success

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from conftest import tiny_llama
 
 from greenbench import models
 from greenbench.config import options, plan
@@ -47,14 +46,6 @@ def suits(technique, model, workload):
     except UserError:
         return False
     return True
-
-
-@pytest.fixture(scope="module")
-def tiny_drafter(tmp_path_factory):
-    """A directory with a shallower model of the tiny one's vocabulary."""
-    path = tmp_path_factory.mktemp("drafts") / "shallow"
-    tiny_llama(layers=1).save_pretrained(path)
-    return path
 
 
 def total(model):
