@@ -172,12 +172,9 @@ class PromptLookup(_Drafting):
         )
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Have ``generate`` look its drafts up."""
-        model.generate = partial(
-            model.generate,
-            prompt_lookup_num_tokens=self.drafts,
-            max_matching_ngram_size=self.max_ngram,
-        )
+        """Have ``generate`` look its drafts up: it takes from here what its caller leaves open."""
+        model.generation_config.prompt_lookup_num_tokens = self.drafts
+        model.generation_config.max_matching_ngram_size = self.max_ngram
         return counting(model, preparation.observed)
 
 

@@ -66,6 +66,7 @@ def _clean(real):
     yield
     for name in ("generate", "drafter", "_get_candidate_generator"):
         vars(real.model).pop(name, None)
+    real.model.generation_config.prompt_lookup_num_tokens = None
 
 
 class Tokens:
@@ -152,6 +153,7 @@ def test_where_the_model_ends_its_answer_drafts_do_not_go_past_it(small, drafter
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["prompt_lookup", "tiny", "itself"])
 def test_fifty_prompts_are_token_identical(real, drafter, smollm2, name):
     drafts = {"tiny": drafter, "itself": smollm2[1]}
