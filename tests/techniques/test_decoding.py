@@ -208,6 +208,12 @@ def test_the_drafts_bytes_count_and_its_weights_are_no_part_of_the_model(tiny, d
     assert torch.equal(again.lm_head.weight, tiny.lm_head.weight)
 
 
+def test_the_promise_says_where_rounding_may_turn_a_tie(tiny, drafter):
+    for technique in (PromptLookup(), Speculative(draft=str(drafter))):
+        assert "near ties" not in technique.promise(tiny.float()).note
+        assert "in 16 bits near ties" in technique.promise(tiny.bfloat16()).note
+
+
 def test_the_draft_has_the_models_dtype(tiny, drafter):
     model = Speculative(draft=str(drafter)).apply(tiny.to(torch.bfloat16), preparation())
     assert model.drafter.dtype is torch.bfloat16
