@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenbench import models, report
+from greenbench import models, report, settings
 from greenbench.config import Job, plain
 from greenbench.console import Console
 from greenbench.errors import Unsupported, UserError
@@ -43,7 +46,8 @@ def sweep(jobs: Sequence[Job]) -> int:
     """
     _refuse(jobs)
     started_s = time.monotonic()
-    with Workers(PRELOAD) as workers, Console(len(jobs)) as console:
+    with _terminable(), Workers(PRELOAD) as workers, Console(len(jobs)) as console:
+        _restore_settings(console)  # of sweeps that are gone
         surroundings = {
             device: _describe(workers, device) for device in {job.spec.device for job in jobs}
         }
@@ -64,9 +68,26 @@ def _refuse(jobs: Sequence[Job]) -> None:
     """Raise UserError for a missing model, data wheel, task or wall log, before any process starts."""
     for job in jobs:
         models.check(job.spec.model)
+        for technique in job.spec.technique.values():
+            technique.disclosed()  # says what is missing of its own
         check_tasks(job.spec.task)
         if job.spec.meter.wall_log:
             WallLog(Path(job.spec.meter.wall_log), job.spec.meter.wall_offset_s)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as an exception would, so that what must be undone is."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _restore_settings(console: Console) -> None:
+    for said in settings.restore():
+        console.note(said)
 
 
 def write_report(results: Path) -> list[Path]:
@@ -82,11 +103,15 @@ def label(spec: RunSpec) -> str:
 def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
     """The resolved spec as plain values: what determines the result, and nothing private.
 
-    A local model's path gives way to its content's hash, the device to the hardware's name.
+    A local path, a model's or a technique's, gives way to its content's hash, the device to the
+    hardware's name.
     """
     values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
     # A list, because the order of a stack matters and a JSON object has none.
-    values["technique"] = [{"name": name, **knobs} for name, knobs in values["technique"].items()]
+    values["technique"] = [
+        {"name": name, **knobs, **spec.technique[name].disclosed()}
+        for name, knobs in values["technique"].items()
+    ]
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:
@@ -134,13 +159,16 @@ def _measure(
     job: Job, key: str, around: Surroundings, workers: Workers, store: Store, console: Console
 ) -> Record:
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    outcome = workers.call(
-        run,
-        job.spec,
-        time_limit_s=job.spec.protocol.time_limit_s,
-        log_path=store.log_path(key),
-        on_progress=lambda progress: console.stage(*progress),
-    )
+    try:
+        outcome = workers.call(
+            run,
+            job.spec,
+            time_limit_s=job.spec.protocol.time_limit_s,
+            log_path=store.log_path(key),
+            on_progress=lambda progress: console.stage(*progress),
+        )
+    finally:
+        _restore_settings(console)  # of a worker that was killed
     findings = _findings(outcome)
     failure = outcome.failure or findings["failure"]
     return Record(

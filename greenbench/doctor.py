@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from greenbench import calibration, surroundings
+from greenbench import calibration, settings, surroundings
 from greenbench.calibration import Calibration
 from greenbench.config import options, plan
 from greenbench.errors import UserError
@@ -59,7 +59,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "models": {name: _model(name) for name in options("model")},
         "tasks": {name: _verdict(_task, name) for name in options("task")},
         "load": _load(facts["load"], facts["gpus"]),
-        "power": _power(facts["power"]),
+        "power": _power(facts["power"]) | _left_set(),
         "calibration": _calibration(calibrated),
         "facts": facts
         | {"calibration": calibrated.model_dump(mode="json") if calibrated else None},
@@ -184,6 +184,11 @@ def _power(power: dict[str, str | None]) -> dict[str, str]:
         plugged = "discharging" not in supply
         said["supply"] = f"{OK}: {supply}" if plugged else f"{supply}: plug the machine in"
     return said
+
+
+def _left_set() -> dict[str, str]:
+    """What killed runs have left changed on GPUs, and that it is given back."""
+    return {f"gpu setting {n}": said for n, said in enumerate(settings.restore(), 1)}
 
 
 def _calibration(found: Calibration | None) -> dict[str, str]:

@@ -63,21 +63,26 @@ def config(spec: ModelSpec, path: Path) -> Any:
 
 
 def load(spec: ModelSpec, path: Path, device_map: Any) -> Loaded:
-    """Load the model in `path` at the spec's reference dtype where `device_map` says."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Load the model in `path` at the spec's reference dtype where `device_map` says, and its tokenizer."""
+    from transformers import AutoTokenizer
 
-    trust = {"trust_remote_code": spec.trust_remote_code}
-    model = AutoModelForCausalLM.from_pretrained(
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Loaded(load_model(spec, path, device_map), tokenizer)
+
+
+def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
+    """Load the model alone."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
         path,
         dtype=getattr(torch, spec.dtype.value),
         device_map=device_map,
         use_safetensors=True,
-        **trust,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(path, **trust)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return Loaded(model.eval(), tokenizer)
+        trust_remote_code=spec.trust_remote_code,
+    ).eval()
 
 
 def facts(spec: ModelSpec, path: Path) -> ModelFacts:

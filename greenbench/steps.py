@@ -99,7 +99,7 @@ class Candidate:
         ]
 
     def _preparation(self, place: int) -> Preparation:
-        stack = [[type(t).__name__, knobs(t)] for t in self._stack[: place + 1]]
+        stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: place + 1]]
         identity = [models.fingerprint(self._path), stack, self._spec.model.dtype.value]
         key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
         return Preparation(
@@ -108,6 +108,7 @@ class Candidate:
             calibration=lambda: texts.passages("calibrate"),
             observed=self._observed[place],
             seed=self._spec.seed,
+            uuids=self._machine.uuids,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,
             workspace=cache_dir() / "work" / key,

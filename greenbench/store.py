@@ -76,7 +76,7 @@ class Store:
         path, data = self.record_path(record.key), canonical(record)
         try:
             self.records.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, data)
+            write_atomically(path, data)
         except OSError as error:
             advice = _rescue(path, data)
             raise UserError(
@@ -144,15 +144,19 @@ def device_lock(device: str, on_wait: Callable[[str], None]) -> Iterator[None]:
 
     Waits for the present holder, after telling `on_wait` once. A holder that dies lets go.
     """
-    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # homes may be shared
     name = re.sub(r"[^\w.-]", "_", device)
     waiting = f"Another run is using {device}: waiting for it, lest both measure each other."
-    with _locked(cache_dir() / "locks" / f"{name}-{machine}.lock", waiting, on_wait):
+    with _locked(cache_dir() / "locks" / f"{name}-{machine_key()}.lock", waiting, on_wait):
         yield
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Readers see the old file or the new one, even across a crash of the machine."""
+def machine_key() -> str:
+    """This machine in names of files that several may share, as homes may be."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write durably: readers see the old file or the new one, even across a crash of the machine."""
     partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
         with partial.open("xb") as file:
@@ -180,7 +184,7 @@ def _rescue(path: Path, data: bytes) -> str:
     """Keep a record that cannot be where it belongs; return what the user should do then."""
     try:
         rescued = Path(tempfile.gettempdir()) / f"greenbench-{uuid.uuid4().hex}-{path.name}"
-        _write_atomically(rescued, data)
+        write_atomically(rescued, data)
     except OSError:
         return "run it again, as its record could be rescued nowhere"
     return f"move its record there from {rescued}"

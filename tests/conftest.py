@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def tiny():
     return tiny_llama()
 
 
+@pytest.fixture(scope="session")
+def tiny_drafter(tmp_path_factory):
+    """A directory with a shallower model of the tiny one's vocabulary."""
+    path = tmp_path_factory.mktemp("drafts") / "shallow"
+    tiny_llama(layers=1).save_pretrained(path)
+    return path
+
+
 @pytest.fixture
 def tiny_directory(tmp_path, smollm2):
     """A local model directory: a tiny random Llama with the embedded model's real tokenizer."""
@@ -84,3 +93,58 @@ def nvml_library(tmp_path_factory):
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["cc", *flags, "-o", library, source, "-lm"], check=True)
     return library
+
+
+@pytest.fixture
+def fake_nvml(nvml_library, tmp_path, monkeypatch):
+    """Call with a script: pynvml then talks to that machine. Returns its clock, which we move."""
+    import ctypes
+
+    import pynvml
+    from moved_clock import MovedClock
+
+    library = ctypes.CDLL(str(nvml_library))
+    library.fake_nvml_time.argtypes = [ctypes.c_double]
+    monkeypatch.setattr(pynvml, "nvmlLib", library)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+
+    def attach(script):
+        path = tmp_path / "nvml.txt"
+        path.write_text(script)
+        monkeypatch.setenv("FAKE_NVML", str(path))
+        clock = MovedClock(library.fake_nvml_time)
+        clock.sleep(0)
+        return clock
+
+    yield attach
+    while not library.nvmlShutdown():
+        pass  # a test that failed may have left NVML open
+
+
+@pytest.fixture
+def gpu_environment(nvml_library, tmp_path):
+    """Call with a script: the environment of a process that sees that machine, in real time."""
+
+    def environment(script):
+        path = tmp_path / "gpu.txt"
+        path.write_text(script)
+        fake = {"FAKE_NVML": str(path), "LD_LIBRARY_PATH": str(nvml_library.parent)}
+        return os.environ | fake
+
+    return environment
+
+
+@pytest.fixture
+def with_gpu(gpu_environment):
+    """Call with a script and code: what the code prints in a process that sees that machine."""
+
+    def run(script, code):
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=gpu_environment(script),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    return run

@@ -33,6 +33,7 @@ LEVELS = [
         "worker",
         "worker_child",
         "store",
+        "settings",
         "mistakes",
         "console",
         "calibration",

@@ -116,26 +116,6 @@ def test_power_settings_are_read_and_absent_ones_null(tmp_path, files, expected)
     assert tuple(surroundings.power(tree(tmp_path, files)).values()) == expected
 
 
-@pytest.fixture
-def with_gpu(tmp_path):
-    """Runs code in a process that the real pynvml shows a fake machine."""
-    from pathlib import Path
-
-    source = Path(__file__).parent / "fakes" / "nvml.c"
-    library = tmp_path / "libnvidia-ml.so.1"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-lm"], check=True)
-
-    def run(script, code):
-        (tmp_path / "nvml.txt").write_text(script)
-        fake = {"FAKE_NVML": str(tmp_path / "nvml.txt"), "LD_LIBRARY_PATH": str(tmp_path)}
-        command = [sys.executable, "-c", code]
-        return subprocess.run(
-            command, env=os.environ | fake, capture_output=True, text=True, check=True
-        ).stdout
-
-    return run
-
-
 LOOK = "import json; from greenbench import surroundings; print(json.dumps(surroundings.gpus()))"
 H100 = "device GPU-aaaaaaaa-0000-1111-2222-333333333333\nname H100\npower 300\n"
 

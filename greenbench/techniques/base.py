@@ -32,6 +32,8 @@ class Preparation:
     observed: dict[str, Any] = field(default_factory=dict)
     """The prepared model adds here what it shows while it runs, such as drafts accepted."""
     seed: int = 0
+    uuids: tuple[str, ...] = ()
+    """The run's GPUs as NVML spells them; none on a CPU."""
     progress: Callable[[int, int], None] = lambda done, total: None
     """Long preparations say how far they are: steps done, and their total."""
     energy_j: Callable[[], float | None] = lambda: None
@@ -54,6 +56,8 @@ class Technique(ABC):
     """It reads or casts floating-point weights, so nothing before it may have packed them."""
     packs_weights: ClassVar[bool] = False
     """It leaves integer weights behind."""
+    drafts_tokens: ClassVar[bool] = False
+    """It drafts tokens for the whole model to check; a stack has room for one that does."""
 
     def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
@@ -77,6 +81,13 @@ class Technique(ABC):
         """What must hold while the prepared model runs, and not while the baseline does."""
         return nullcontext()
 
+    def disclosed(self) -> dict[str, Any]:
+        """Knobs that records show otherwise than they are given: a local path by name and hash.
+
+        Raises UserError where such a path leads nowhere. No process has started yet.
+        """
+        return {}
+
     def label(self) -> str:
         """Its name with the knobs that differ from their defaults, as tables show it."""
         changed = [
@@ -96,6 +107,12 @@ def check_order(stack: Sequence[Technique]) -> None:
                 f"technique={technique.name} cannot come after {packed[0]}, which leaves integer "
                 f"weights: put {technique.name} first."
             )
+    drafting = [technique.name for technique in stack if technique.drafts_tokens]
+    if len(drafting) > 1:
+        raise UserError(
+            f"technique={drafting[1]} cannot be stacked with {drafting[0]}, as both draft tokens for "
+            "the same pass to check: choose one."
+        )
 
 
 def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> int:

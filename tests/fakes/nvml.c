@@ -18,7 +18,10 @@
  *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS]
  *   utilization PERCENT  process PID BYTES     processes_at T   they appear at T
  *   mig 0|1              mig_uuid MIG-UUID     virtualization N
- *   limit W MIN MAX      setters ok|denied
+ *   limit W MIN MAX      the power limit, which power never exceeds
+ *   default_limit W      setters ok|denied|unsupported   power limit and clock lock
+ *   max_sm MHZ           setting_delay S      what was set is reported, and holds, S seconds later
+ *   state FILE           settings live in FILE, as a driver's do: other processes see them
  *
  * Time is CLOCK_MONOTONIC since nvmlInit, or what fake_nvml_time() last set.
  */
@@ -56,7 +59,13 @@ typedef struct {
     unsigned long long bytes[MAX_PROCESSES];
     unsigned mig;
     unsigned long long virtualization;
-    unsigned limit_mw, min_mw, max_mw, locked_min_mhz, locked_max_mhz;
+    unsigned min_mw, max_mw, default_mw, max_sm_mhz;
+    int setters_unsupported;
+    double setting_delay;
+    char state_file[256];
+    struct { unsigned mw, mhz, old_mw, old_mhz; double mw_at, mhz_at; } set; /* 0 MHz: not locked */
+    unsigned cap_mw;         /* what holds power back now ... */
+    double cap_s, banked_j;  /* ... since when, and the joules until then */
 } Device;
 
 typedef struct { unsigned pid; unsigned long long bytes; unsigned gpu, compute; } Process;
@@ -82,6 +91,8 @@ static double wall_s(void) {
 
 static double now_s(void) { return virtual_s >= 0 ? virtual_s : wall_s() - origin_s; }
 
+static double common_s(void) { return virtual_s >= 0 ? virtual_s : wall_s(); } /* to all processes */
+
 /* ---- the script ---- */
 
 static void device_defaults(Device *d, const char *uuid) {
@@ -92,7 +103,7 @@ static void device_defaults(Device *d, const char *uuid) {
     d->gain = d->sensor_gain = 1;
     d->stall_at = d->reset_at = d->lost_at = d->clocks_at = d->throttle_at = INFINITY;
     d->temperature_c = 40, d->sm_mhz = 1980, d->mem_mhz = 2619, d->utilization = 90;
-    d->limit_mw = d->max_mw = 700000, d->min_mw = 200000;
+    d->set.mw = d->default_mw = d->max_mw = 700000, d->min_mw = 200000, d->max_sm_mhz = 1980;
 }
 
 static void read_power(Device *d, char *values) {
@@ -122,6 +133,9 @@ static int read_numbers(Device *d, const char *key, const char *v) {
     else if (is(key, "throttle")) sscanf(v, "%llu %lf %llu", &d->throttle, &d->throttle_at, &d->later_throttle);
     else if (is(key, "utilization")) d->utilization = (unsigned)atoi(v);
     else if (is(key, "processes_at")) d->processes_at = atof(v);
+    else if (is(key, "default_limit")) d->default_mw = (unsigned)(1000 * atof(v));
+    else if (is(key, "max_sm")) d->max_sm_mhz = (unsigned)atoi(v);
+    else if (is(key, "setting_delay")) d->setting_delay = atof(v);
     else if (is(key, "mig")) d->mig = (unsigned)atoi(v);
     else if (is(key, "virtualization")) d->virtualization = strtoull(v, NULL, 10);
     else return 0;
@@ -134,7 +148,8 @@ static int read_words(Device *d, const char *key, char *v) {
     else if (is(key, "counter")) d->counter_unsupported = is(v, "unsupported"), d->counter_module = is(v, "module");
     else if (is(key, "field")) d->field_unsupported = is(v, "unsupported");
     else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
-    else if (is(key, "setters")) d->denied = is(v, "denied");
+    else if (is(key, "setters")) d->denied = is(v, "denied"), d->setters_unsupported = is(v, "unsupported");
+    else if (is(key, "state")) snprintf(d->state_file, sizeof d->state_file, "%s", v);
     else if (is(key, "mig_uuid")) snprintf(d->mig_uuid, sizeof d->mig_uuid, "%s", v);
     else if (is(key, "process")) {
         sscanf(v, "%u %llu", &d->pids[d->processes], &d->bytes[d->processes]);
@@ -142,7 +157,7 @@ static int read_words(Device *d, const char *key, char *v) {
     } else if (is(key, "limit")) {
         double limit, low, high;
         sscanf(v, "%lf %lf %lf", &limit, &low, &high);
-        d->limit_mw = (unsigned)(1000 * limit), d->min_mw = (unsigned)(1000 * low), d->max_mw = (unsigned)(1000 * high);
+        d->set.mw = d->default_mw = (unsigned)(1000 * limit), d->min_mw = (unsigned)(1000 * low), d->max_mw = (unsigned)(1000 * high);
     } else return 0;
     return 1;
 }
@@ -169,21 +184,61 @@ static int read_script(void) {
     return SUCCESS;
 }
 
+/* ---- settings: what was set last, and what it replaced until its delay is over ---- */
+
+static unsigned limit_mw(const Device *d) { return common_s() >= d->set.mw_at ? d->set.mw : d->set.old_mw; }
+
+static unsigned locked_mhz(const Device *d) { return common_s() >= d->set.mhz_at ? d->set.mhz : d->set.old_mhz; }
+
+static void load_settings(Device *d) {
+    FILE *file = d->state_file[0] ? fopen(d->state_file, "r") : NULL;
+    if (!file) return;
+    if (fscanf(file, "%u %u %u %u %lf %lf", &d->set.mw, &d->set.mhz, &d->set.old_mw, &d->set.old_mhz,
+               &d->set.mw_at, &d->set.mhz_at) != 6) abort();
+    fclose(file);
+}
+
+static void save_settings(const Device *d) {
+    char partial[300];
+    if (!d->state_file[0]) return;
+    snprintf(partial, sizeof partial, "%s.partial", d->state_file);
+    FILE *file = fopen(partial, "w");
+    if (!file) abort();
+    fprintf(file, "%u %u %u %u %.9f %.9f\n", d->set.mw, d->set.mhz, d->set.old_mw, d->set.old_mhz,
+            d->set.mw_at, d->set.mhz_at);
+    fclose(file);
+    if (rename(partial, d->state_file)) abort();
+}
+
 /* ---- physics: true power, its integral, and what counter and sensor make of them ---- */
 
-static double joules(const Device *d, double t) {
-    double sum = 0;
+static double capped_joules(const Device *d, double t) {
+    double sum = 0, cap_w = d->cap_mw / 1000.0;
     if (t <= 0) return 0;
     if (d->period_s > 0) {
         double whole = floor(t / d->period_s), rest = t - whole * d->period_s, on = d->duty * d->period_s;
-        sum = whole * (on * d->high_w + (d->period_s - on) * d->low_w);
-        return sum + fmin(rest, on) * d->high_w + fmax(0, rest - on) * d->low_w;
+        double high_w = fmin(d->high_w, cap_w), low_w = fmin(d->low_w, cap_w);
+        sum = whole * (on * high_w + (d->period_s - on) * low_w);
+        return sum + fmin(rest, on) * high_w + fmax(0, rest - on) * low_w;
     }
     for (int i = 0; i < d->steps && d->step_s[i] < t; i++) {
         double end = i + 1 < d->steps ? fmin(t, d->step_s[i + 1]) : t;
-        sum += d->step_w[i] * (end - d->step_s[i]);
+        sum += fmin(d->step_w[i], cap_w) * (end - d->step_s[i]);
     }
     return sum;
+}
+
+static double joules(const Device *d, double t) {
+    return d->banked_j + capped_joules(d, t) - capped_joules(d, d->cap_s);
+}
+
+/* Called first thing in every call: a limit that has changed holds from now on. */
+static void settle(Device *d) {
+    load_settings(d);
+    if (limit_mw(d) == d->cap_mw) return;
+    d->banked_j = d->cap_mw ? joules(d, now_s()) : 0;
+    d->cap_s = d->cap_mw ? now_s() : 0;
+    d->cap_mw = limit_mw(d);
 }
 
 static double mean_w(const Device *d, double start, double end) {
@@ -212,7 +267,8 @@ static double sensor_w(const Device *d, double period, double window) {
     Device *d = handle;                                      \
     if (!users) return UNINITIALIZED;                        \
     if (d < devices || d >= devices + count) return INVALID_ARGUMENT; \
-    if (now_s() >= d->lost_at) return GPU_IS_LOST;
+    if (now_s() >= d->lost_at) return GPU_IS_LOST;           \
+    settle(d);
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -295,7 +351,7 @@ int nvmlDeviceGetClockInfo(void *h, int type, unsigned *mhz) {
     DEVICE(h)
     int later = now_s() >= d->clocks_at, memory = type == 2;
     unsigned sm = later ? d->later_sm_mhz : d->sm_mhz;
-    if (d->locked_max_mhz && sm > d->locked_max_mhz) sm = d->locked_max_mhz;
+    if (locked_mhz(d)) sm = locked_mhz(d);
     return *mhz = memory ? (later ? d->later_mem_mhz : d->mem_mhz) : sm, SUCCESS;
 }
 
@@ -322,29 +378,49 @@ int nvmlDeviceGetMigMode(void *h, unsigned *current, unsigned *pending) { DEVICE
 
 int nvmlDeviceGetVirtualizationMode(void *h, unsigned long long *mode) { DEVICE(h) return *mode = d->virtualization, SUCCESS; }
 
-int nvmlDeviceGetPowerManagementLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->limit_mw, SUCCESS; }
+int nvmlDeviceGetPowerManagementLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->set.mw, SUCCESS; }
 
-int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->limit_mw, SUCCESS; }
+int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = limit_mw(d), SUCCESS; }
+
+int nvmlDeviceGetPowerManagementDefaultLimit(void *h, unsigned *mw) { DEVICE(h) return *mw = d->default_mw, SUCCESS; }
 
 int nvmlDeviceGetPowerManagementLimitConstraints(void *h, unsigned *low, unsigned *high) {
     DEVICE(h)
     return *low = d->min_mw, *high = d->max_mw, SUCCESS;
 }
 
+static int may_set(const Device *d) { return d->setters_unsupported ? NOT_SUPPORTED : d->denied ? NO_PERMISSION : SUCCESS; }
+
 int nvmlDeviceSetPowerManagementLimit(void *h, unsigned mw) {
     DEVICE(h)
-    if (d->denied) return NO_PERMISSION;
+    if (may_set(d)) return may_set(d);
     if (mw < d->min_mw || mw > d->max_mw) return INVALID_ARGUMENT;
-    return d->limit_mw = mw, SUCCESS;
+    d->set.old_mw = limit_mw(d), d->set.mw = mw, d->set.mw_at = common_s() + d->setting_delay;
+    return save_settings(d), SUCCESS;
+}
+
+int nvmlDeviceGetMaxClockInfo(void *h, int type, unsigned *mhz) {
+    DEVICE(h)
+    return *mhz = type == 2 ? d->mem_mhz : d->max_sm_mhz, SUCCESS;
+}
+
+int nvmlDeviceGetMinMaxClockOfPState(void *h, int type, int state, unsigned *low, unsigned *high) {
+    DEVICE(h)
+    return *low = 210, *high = d->max_sm_mhz, type == 1 && state == 0 ? SUCCESS : NOT_SUPPORTED;
+}
+
+static int lock_clock(Device *d, unsigned mhz) {
+    if (may_set(d)) return may_set(d);
+    d->set.old_mhz = locked_mhz(d), d->set.mhz = mhz, d->set.mhz_at = common_s() + d->setting_delay;
+    return save_settings(d), SUCCESS;
 }
 
 int nvmlDeviceSetGpuLockedClocks(void *h, unsigned low, unsigned high) {
     DEVICE(h)
-    if (d->denied) return NO_PERMISSION;
-    return d->locked_min_mhz = low, d->locked_max_mhz = high, SUCCESS;
+    return low > high ? INVALID_ARGUMENT : lock_clock(d, high / 15 * 15); /* clocks come in steps */
 }
 
 int nvmlDeviceResetGpuLockedClocks(void *h) {
     DEVICE(h)
-    return d->denied ? NO_PERMISSION : (d->locked_min_mhz = d->locked_max_mhz = 0, SUCCESS);
+    return lock_clock(d, 0);
 }

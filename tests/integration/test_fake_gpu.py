@@ -103,3 +103,32 @@ def test_throttling_invalidates_the_run_it_happens_in(nvml_library, tmp_path, sm
     assert "throttled" in found.codes
     assert found.ratios["energy_per_token"].value is None
     assert found.ratios["energy_per_token"].reason
+
+
+def test_a_power_limit_holds_in_the_candidates_windows_and_nowhere_else(
+    nvml_library, tmp_path, smollm2
+):
+    """A GPU that draws 600 W, or its limit: the same seconds at half the watts."""
+    found = run(
+        nvml_library, tmp_path, "power 600\ntick 0.02\nlimit 700 200 700\nsetting_delay 0.05\n",
+        "technique=power_limit", "technique.power_limit.watts=300", "protocol.blocks=2",
+        "protocol.max_blocks=2", "protocol.window_s=0.4",
+    )  # fmt: skip
+    watts = {
+        who: [
+            (w.energy[0].end_j - w.energy[0].start_j) / (w.energy[0].end_s - w.energy[0].start_s)
+            for w in found.windows
+            if w.who == who and w.phase in ("prefill", "generate", "score")
+        ]
+        for who in ("baseline", "candidate")
+    }
+    assert watts["baseline"] == pytest.approx([600] * 5, rel=0.05)
+    assert watts["candidate"] == pytest.approx([300] * 5, rel=0.05)
+    (applied,) = found.techniques
+    assert applied.lossless
+    assert applied.details["gpus"][0]["achieved_w"] == 300
+    assert applied.details["gpus"][0]["waited_s"] >= 0.05
+    # Once for each window, for scoring and for the warm-up.
+    assert applied.observed["times_held"] >= 5
+    assert applied.observed["lowest_w"] == applied.observed["highest_w"] == 300
+    assert found.quality[0].change.value == 0

@@ -1,6 +1,5 @@
 """The NVML counter, through the real pynvml, on GPUs that do what a script says."""
 
-import os
 import subprocess
 import sys
 
@@ -203,17 +202,8 @@ with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
 """
 
 
-def test_pynvml_finds_the_library_itself_and_counts_in_real_time(nvml_library, tmp_path):
-    script = tmp_path / "nvml.txt"
-    script.write_text(H100 + "tick 0.002\n")
-    environment = {"FAKE_NVML": str(script), "LD_LIBRARY_PATH": str(nvml_library.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", REAL.format(uuid=A)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    power_w, refused = done.stdout.split(maxsplit=1)
+def test_pynvml_finds_the_library_itself_and_counts_in_real_time(with_gpu):
+    told = with_gpu(H100 + "tick 0.002\n", REAL.format(uuid=A))
+    power_w, refused = told.split(maxsplit=1)
     assert float(power_w) == pytest.approx(300, rel=0.01)
     assert refused.strip() == "{}"

@@ -1,9 +1,5 @@
 """Sampled power, through the real pynvml: its integral, its limits and its telemetry."""
 
-import os
-import subprocess
-import sys
-
 import pynvml
 import pytest
 
@@ -235,18 +231,9 @@ with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
 """
 
 
-def test_the_thread_samples_in_real_time_beside_the_counter(nvml_library, tmp_path):
-    script = tmp_path / "nvml.txt"
-    script.write_text(H100 + "tick 0.01\n")
-    environment = {"FAKE_NVML": str(script), "LD_LIBRARY_PATH": str(nvml_library.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", REAL.format(uuid=A)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    counter, power, apart, power_w, *trace = done.stdout.split()
+def test_the_thread_samples_in_real_time_beside_the_counter(with_gpu):
+    told = with_gpu(H100 + "tick 0.01\n", REAL.format(uuid=A))
+    counter, power, apart, power_w, *trace = told.split()
     assert (counter, power) == ("nvml", "nvml_power")
     assert abs(float(apart)) < 0.02
     assert float(power_w) == pytest.approx(300, rel=0.01)
