@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,11 +15,16 @@ from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
+from greenbench.techniques.trainer import distill
+from greenbench.techniques.training import NONE, Training
 
 
 @dataclass(frozen=True)
 class PruneDepth(Technique):
-    """Drop the blocks with the least block influence (ShortGPT, arXiv 2403.03853), in one shot."""
+    """Drop the blocks with the least block influence (ShortGPT, arXiv 2403.03853), in one shot.
+
+    What is left may then learn from the whole model (as in Minitron, arXiv 2407.14679).
+    """
 
     name: ClassVar[str] = "prune_depth"
     summary: ClassVar[str] = "drops the transformer blocks with the least block influence"
@@ -30,6 +36,8 @@ class PruneDepth(Technique):
     """Calibration passages."""
     tokens: int = 256
     """Tokens used of each."""
+    heal: Training = NONE
+    """How the whole model then trains what is left; without a budget, not at all."""
 
     def __post_init__(self) -> None:
         require(
@@ -40,6 +48,13 @@ class PruneDepth(Technique):
         )
         require(self.passages >= 1, "technique.prune_depth.passages", self.passages, "1 or more")
         require(self.tokens >= 2, "technique.prune_depth.tokens", self.tokens, "2 or more")
+        if self._heals:
+            self.heal.check("technique.prune_depth.heal")
+
+    @property
+    def needs_plain_weights(self) -> bool:  # type: ignore[override]
+        """Blocks of any weights can be dropped, but only plain ones be trained."""
+        return self._heals
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """At least one block must go, and one stay."""
@@ -65,9 +80,17 @@ class PruneDepth(Technique):
         influence = block_influence(model, blocks, self._calibration(preparation))
         order = sorted(range(len(blocks)), key=influence.__getitem__)
         dropped = sorted(order[: self._count(len(blocks))])
-        keep_blocks(model, [index for index in range(len(blocks)) if index not in dropped])
+        kept = [index for index in range(len(blocks)) if index not in dropped]
+        teacher = copy.deepcopy(model) if self._heals else None
+        keep_blocks(model, kept)
         preparation.details.update(dropped_blocks=dropped, block_influence=influence)
+        if self._heals:
+            distill(model, teacher, self.heal, preparation, kept, "technique.prune_depth.heal")
         return model
+
+    @property
+    def _heals(self) -> bool:
+        return self.heal != NONE
 
     def _count(self, depth: int) -> int:
         count = round(self.fraction * depth)
