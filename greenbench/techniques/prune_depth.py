@@ -14,6 +14,7 @@ from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
+from greenbench.techniques.layerwise import require_calibration, token_batches
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class PruneDepth(Technique):
             self.fraction,
             "above 0, below 1",
         )
-        require(self.passages >= 1, "technique.prune_depth.passages", self.passages, "1 or more")
-        require(self.tokens >= 2, "technique.prune_depth.tokens", self.tokens, "2 or more")
+        require_calibration(self.name, self.passages, self.tokens)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """At least one block must go, and one stay."""
@@ -62,7 +62,8 @@ class PruneDepth(Technique):
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Measure every block's influence on calibration text, then drop the least influential."""
         blocks = decoder_blocks(model)
-        influence = block_influence(model, blocks, self._calibration(preparation))
+        batches = token_batches(preparation, self.passages, self.tokens)
+        influence = block_influence(model, blocks, batches)
         order = sorted(range(len(blocks)), key=influence.__getitem__)
         dropped = sorted(order[: self._count(len(blocks))])
         keep_blocks(model, [index for index in range(len(blocks)) if index not in dropped])
@@ -77,16 +78,6 @@ class PruneDepth(Technique):
                 f"choose a fraction between {1 / depth:.3f} and {1 - 1 / depth:.3f}."
             )
         return count
-
-    def _calibration(self, preparation: Preparation) -> list[torch.Tensor]:
-        texts = preparation.calibration()[: self.passages]
-        encode = preparation.tokenizer
-        return [
-            encode(text, return_tensors="pt", truncation=True, max_length=self.tokens)[
-                "input_ids"
-            ].to(preparation.device)
-            for text in texts
-        ]
 
 
 @torch.inference_mode()
