@@ -10,10 +10,10 @@ import torch
 
 from greenbench.applied import Promise
 from greenbench.errors import UserError
-from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require, require_choice
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.prune_depth import keep_blocks
+from greenbench.techniques.shapes import heads, smaller
 from greenbench.techniques.trainer import distill
 from greenbench.techniques.training import Training, uniform
 
@@ -44,6 +44,11 @@ class Distill(Technique):
             require(0 < share <= 1, f"{KEY}.{name}", share, "above 0, at most 1 (the teacher's)")
         require(self.layers * self.width < 1, f"{KEY}.layers", self.layers, "below 1 where width=1")
         require_choice(self.init, f"{KEY}.init", ("copy", "random"))
+        if self.init == "random" and not self.training.embeddings:
+            raise UserError(
+                f"{KEY}.init=random makes random embeddings, which must be trained: set "
+                f"{KEY}.training.embeddings=true."
+            )
         self.training.check(f"{KEY}.training")
         if self.width < 1:
             self._check_narrow()
@@ -55,15 +60,10 @@ class Distill(Technique):
     def promise(self, model: Any) -> Promise:
         """What a model of the student's configuration holds, without making its weights."""
         config = self._student_config(model.config)
-        with torch.device("meta"):
-            student = type(model)(config)
-        depth, teacher_depth = len(decoder_blocks(student)), len(decoder_blocks(model))
-        return Promise(
-            bytes_ratio=_count(student) / _count(model),
-            layers_ratio=depth / teacher_depth,
-            flops_ratio=_count(decoder_blocks(student)) / _count(decoder_blocks(model)),
-            note=f"{teacher_depth} to {depth} blocks, {config.get_text_config().hidden_size} wide",
-        )
+        text = config.get_text_config()
+        depth = model.config.get_text_config().num_hidden_layers
+        note = f"{depth} to {text.num_hidden_layers} blocks, {text.hidden_size} wide"
+        return smaller(model, config, note)
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Make the student and train it; the teacher is let go."""
@@ -106,10 +106,9 @@ class Distill(Technique):
 
 def _narrow(text: Any, width: float) -> None:
     """All sizes shrink with the groups of heads, so that heads keep their size and divide the rest."""
-    heads = text.num_attention_heads
-    groups = getattr(text, "num_key_value_heads", None) or heads
+    groups, queries, _ = heads(text)
     kept = _share("width", width, groups, "key-value heads")
-    text.num_attention_heads = kept * heads // groups
+    text.num_attention_heads = kept * queries
     if hasattr(text, "num_key_value_heads"):
         text.num_key_value_heads = kept
     text.hidden_size = text.hidden_size * kept // groups
@@ -132,7 +131,3 @@ def _random(model: Any, config: Any, preparation: Preparation) -> Any:
     student = type(model)(config)
     student.generation_config = copy.deepcopy(model.generation_config)
     return student.to(device=preparation.device, dtype=model.dtype)
-
-
-def _count(module: torch.nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())

@@ -37,11 +37,14 @@ def distill(
     for weight, _ in dtypes:
         weight.data = weight.data.float()
         weight.requires_grad_(True)
+    for ends in (student.get_input_embeddings(), student.get_output_embeddings()):
+        ends.requires_grad_(training.embeddings)
     run = _Run(student.train(), teacher.eval(), training, preparation, origin, key)
     run.to_the_end()
     student.eval()
     for weight, dtype in dtypes:
         weight.data, weight.grad = weight.data.to(dtype), None
+        weight.requires_grad_(True)
     preparation.details["distillation"] = run.told()
     run.drop()
 
@@ -65,7 +68,11 @@ class _Run:
         self._pairs = training.pairs(origin, teacher.config.get_text_config().num_hidden_layers)
         self._windows = Windows(preparation, training.sequence)
         self._optimizer = self._accelerator.prepare_optimizer(
-            torch.optim.AdamW(student.parameters(), weight_decay=0.0, fused=True)
+            torch.optim.AdamW(
+                [weight for weight in student.parameters() if weight.requires_grad],
+                weight_decay=0.0,
+                fused=True,
+            )
         )
         self._ledger = Ledger(preparation.workspace, preparation.energy_j)
         if training.joules is not None and self._ledger.spent()[1] is None:

@@ -51,6 +51,8 @@ class Training:
     mapping: str = "origin"
     """Which of the teacher's blocks each of the student's is compared with: where it came from,
     evenly spread (MiniLM, arXiv 2002.10957, calls it uniform), or the last with the last only."""
+    embeddings: bool = True
+    """Train the embedding and the output head too: a large part of a small model, and of the work."""
     precision: str = "auto"
     """Of the matrix products: float32, bfloat16, or bfloat16 where the device has instructions for
     it. The trained weights are float32 in any case."""

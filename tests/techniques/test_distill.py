@@ -208,6 +208,16 @@ def test_batches_summed_over_are_one_step(tiny):
     assert torch.dist(*weights) < 0.02 * torch.dist(weights[0], start)
 
 
+def test_embeddings_may_stay_as_they_are(tiny):
+    embedding, head = (tiny.get_input_embeddings(), tiny.get_output_embeddings())
+    before = [weight.detach().clone() for weight in (embedding.weight, head.weight)]
+    PruneDepth(fraction=0.25, heal=replace(BRIEF, embeddings=False)).apply(tiny, preparation())
+    assert torch.equal(embedding.weight, before[0])
+    assert torch.equal(head.weight, before[1])
+    PruneDepth(fraction=0.25, heal=BRIEF).apply(tiny, preparation())
+    assert not torch.equal(head.weight, before[1])
+
+
 # The text
 
 
@@ -424,6 +434,10 @@ def test_a_joule_budget_without_a_meter_is_one_sentence(tiny):
             r"hidden=1 compares hidden states of equal width",
         ),
         ({"training": Training()}, r"training has no budget"),
+        (
+            {"init": "random", "training": Training(minutes=1, embeddings=False)},
+            r"random embeddings, which must be trained",
+        ),
     ],
 )
 def test_a_student_that_cannot_be_is_one_sentence(changes, sentence):

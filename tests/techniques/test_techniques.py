@@ -24,6 +24,7 @@ BRIEF = Training(tokens=512)
 SMALLER = {
     "prune_depth": {"fraction": 0.25},
     "prune_depth_heal": {"fraction": 0.25, "heal": BRIEF},
+    "prune_width_heal": {"heal": BRIEF},
     "distill": {"training": BRIEF},
 }
 """Knobs that suit a model of 4 blocks, 64 wide, where the option's own do not; one line an option."""
