@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+SHARE = 0.05  # of the time at most goes into writing checkpoints
+
 
 class Checkpoint:
     """The state of a training in one file: the old one or the new one, never half of it."""
@@ -19,7 +21,7 @@ class Checkpoint:
         """Without a folder nothing is kept."""
         self._file = folder / "training.pt" if folder else None
         self._interval_s = interval_s
-        self._last_s = time.monotonic()
+        self._last_s, self._took_s = time.monotonic(), 0.0
 
     def load(self) -> dict[str, Any] | None:
         """The state last kept, on the CPU."""
@@ -29,11 +31,14 @@ class Checkpoint:
         return state
 
     def keep(self, state: Callable[[], dict[str, Any]]) -> bool:
-        """Keep the state, where it is time for it."""
-        if self._file is None or time.monotonic() - self._last_s < self._interval_s:
+        """Keep the state, where it is time for it; whether it was."""
+        start_s = time.monotonic()
+        wait_s = max(self._interval_s, self._took_s / SHARE)
+        if self._file is None or start_s - self._last_s < wait_s:
             return False
         _replace(self._file, lambda path: torch.save(state(), path))
         self._last_s = time.monotonic()
+        self._took_s = self._last_s - start_s
         return True
 
     def drop(self) -> None:

@@ -75,11 +75,7 @@ class _Run:
             )
         )
         self._ledger = Ledger(preparation.workspace, preparation.energy_j)
-        if training.joules is not None and self._ledger.spent()[1] is None:
-            raise UserError(
-                f"{key}.joules={training.joules:g} cannot be kept, as no meter answers: set "
-                f"{key}.minutes or {key}.tokens instead."
-            )
+        self._key = key
         self._checkpoint = Checkpoint(preparation.workspace, training.checkpoint_s)
         self._losses: list[float] = []
         self._tokens = 0
@@ -88,7 +84,7 @@ class _Run:
 
     def to_the_end(self) -> None:
         """Take steps until the budget is spent."""
-        while (spent := self._training.spent(self._cost())) < 1:
+        while (spent := self._spent()) < 1:
             self._preparation.progress(int(1000 * spent), 1000)
             self._losses.append(self._step(self._training.rate(spent)))
             self._ledger.note(now=self._checkpoint.keep(self._state))
@@ -148,6 +144,16 @@ class _Run:
             distance = hidden_distance(ours.hidden_states, theirs.hidden_states, self._pairs)
             loss = loss + training.hidden * distance
         return loss
+
+    def _spent(self) -> float:
+        """Share of the budget."""
+        cost, joules = self._cost(), self._training.joules
+        if joules is not None and cost.energy_j is None:
+            raise UserError(
+                f"{self._key}.joules={joules:g} cannot be kept, as no meter answers: set "
+                f"{self._key}.minutes or {self._key}.tokens instead."
+            )
+        return self._training.spent(cost)
 
     def _cost(self) -> Cost:
         return Cost(self._tokens, *self._ledger.spent())

@@ -49,15 +49,16 @@ class Training:
     hidden: float = 0.0
     """Weight of the distance between hidden states."""
     mapping: str = "origin"
-    """Which of the teacher's blocks each of the student's is compared with: where it came from,
-    evenly spread (MiniLM, arXiv 2002.10957, calls it uniform), or the last with the last only."""
+    """Which of the teacher's blocks each of the student's is compared with: the one it came from,
+    evenly spread ones (TinyBERT, arXiv 1909.10351), or only the last with the last (MiniLM, arXiv
+    2002.10957)."""
     embeddings: bool = True
     """Train the embedding and the output head too: a large part of a small model, and of the work."""
     precision: str = "auto"
     """Of the matrix products: float32, bfloat16, or bfloat16 where the device has instructions for
     it. The trained weights are float32 in any case."""
     checkpoint_s: float = 60.0
-    """Seconds between checkpoints."""
+    """Seconds between checkpoints, or more where writing them would take over 5 % of the time."""
 
     def check(self, key: str) -> None:
         """Raise UserError for knobs out of range; `key` is where they stand in the configuration."""
