@@ -62,7 +62,8 @@ class _Run:
         key: str,
     ) -> None:
         self._student, self._teacher = student, teacher
-        self._training, self._preparation = training, preparation
+        self._training, self._preparation, self._key = training, preparation, key
+        self._ledger = Ledger(preparation.workspace, preparation.energy_j)
         self._precision = _precision(training.precision, preparation.device)
         self._accelerator = _accelerator(self._precision, training.accumulation, preparation.device)
         self._pairs = training.pairs(origin, teacher.config.get_text_config().num_hidden_layers)
@@ -74,8 +75,6 @@ class _Run:
                 fused=True,
             )
         )
-        self._ledger = Ledger(preparation.workspace, preparation.energy_j)
-        self._key = key
         self._checkpoint = Checkpoint(preparation.workspace, training.checkpoint_s)
         self._losses: list[float] = []
         self._tokens = 0
