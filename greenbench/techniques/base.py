@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -136,4 +136,10 @@ def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> in
 def knobs(technique: Technique) -> dict[str, Any]:
     """The technique's knobs as plain values, for the record."""
     values = ((knob.name, getattr(technique, knob.name)) for knob in fields(technique))  # type: ignore[arg-type]
-    return {name: value.value if isinstance(value, Enum) else value for name, value in values}
+    return {name: _plain(value) for name, value in values}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

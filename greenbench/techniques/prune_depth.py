@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,11 +15,17 @@ from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
+from greenbench.techniques.layerwise import require_calibration, token_batches
+from greenbench.techniques.trainer import distill
+from greenbench.techniques.training import NONE, Training
 
 
 @dataclass(frozen=True)
 class PruneDepth(Technique):
-    """Drop the blocks with the least block influence (ShortGPT, arXiv 2403.03853), in one shot."""
+    """Drop the blocks with the least block influence (ShortGPT, arXiv 2403.03853), in one shot.
+
+    What is left may then learn from the whole model (as in Minitron, arXiv 2407.14679).
+    """
 
     name: ClassVar[str] = "prune_depth"
     summary: ClassVar[str] = "drops the transformer blocks with the least block influence"
@@ -30,6 +37,8 @@ class PruneDepth(Technique):
     """Calibration passages."""
     tokens: int = 256
     """Tokens used of each."""
+    heal: Training = NONE
+    """How the whole model then trains what is left; without a budget, not at all."""
 
     def __post_init__(self) -> None:
         require(
@@ -38,8 +47,14 @@ class PruneDepth(Technique):
             self.fraction,
             "above 0, below 1",
         )
-        require(self.passages >= 1, "technique.prune_depth.passages", self.passages, "1 or more")
-        require(self.tokens >= 2, "technique.prune_depth.tokens", self.tokens, "2 or more")
+        require_calibration(self.name, self.passages, self.tokens)
+        if self.heal != NONE:
+            self.heal.check("technique.prune_depth.heal")
+
+    @property
+    def needs_plain_weights(self) -> bool:  # type: ignore[override]
+        """Blocks of any weights can be dropped, but only plain ones be trained."""
+        return self.heal != NONE
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """At least one block must go, and one stay."""
@@ -62,11 +77,16 @@ class PruneDepth(Technique):
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Measure every block's influence on calibration text, then drop the least influential."""
         blocks = decoder_blocks(model)
-        influence = block_influence(model, blocks, self._calibration(preparation))
+        batches = token_batches(preparation, self.passages, self.tokens)
+        influence = block_influence(model, blocks, batches)
         order = sorted(range(len(blocks)), key=influence.__getitem__)
         dropped = sorted(order[: self._count(len(blocks))])
-        keep_blocks(model, [index for index in range(len(blocks)) if index not in dropped])
+        kept = [index for index in range(len(blocks)) if index not in dropped]
+        teacher = copy.deepcopy(model) if self.heal != NONE else None
+        keep_blocks(model, kept)
         preparation.details.update(dropped_blocks=dropped, block_influence=influence)
+        if teacher is not None:
+            distill(model, teacher, self.heal, preparation, kept, "technique.prune_depth.heal")
         return model
 
     def _count(self, depth: int) -> int:
@@ -77,16 +97,6 @@ class PruneDepth(Technique):
                 f"choose a fraction between {1 / depth:.3f} and {1 - 1 / depth:.3f}."
             )
         return count
-
-    def _calibration(self, preparation: Preparation) -> list[torch.Tensor]:
-        texts = preparation.calibration()[: self.passages]
-        encode = preparation.tokenizer
-        return [
-            encode(text, return_tensors="pt", truncation=True, max_length=self.tokens)[
-                "input_ids"
-            ].to(preparation.device)
-            for text in texts
-        ]
 
 
 @torch.inference_mode()

@@ -14,12 +14,19 @@ from greenbench.machine import Machine
 from greenbench.specs import WorkloadSpec
 from greenbench.techniques import Preparation, Technique, check_order, discover
 from greenbench.techniques.prune_depth import PruneDepth, block_influence, keep_blocks
+from greenbench.techniques.training import Training
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 OPTIONS = [option for option in options("technique") if option != "none"]
 
 
-SMALLER = {"prune_depth": {"fraction": 0.25}}
+BRIEF = Training(tokens=512)
+SMALLER = {
+    "prune_depth": {"fraction": 0.25},
+    "prune_depth_heal": {"fraction": 0.25, "heal": BRIEF},
+    "prune_width_heal": {"heal": BRIEF},
+    "distill": {"training": BRIEF},
+}
 """Knobs that suit a model of 4 blocks, 64 wide, where the option's own do not; one line an option."""
 
 
