@@ -19,7 +19,10 @@ CPU = Machine("cpu", "some CPU", 1 << 34)
 OPTIONS = [option for option in options("technique") if option != "none"]
 
 
-SMALLER = {"prune_depth": {"fraction": 0.25}}
+SMALLER = {
+    "prune_depth": {"fraction": 0.25},
+    "kv_quanto": {"q_group_size": 16},
+}
 """Knobs that suit a model of 4 blocks, 64 wide, where the option's own do not; one line an option."""
 
 
