@@ -32,6 +32,8 @@ class Preparation:
     observed: dict[str, Any] = field(default_factory=dict)
     """The prepared model adds here what it shows while it runs, such as drafts accepted."""
     seed: int = 0
+    workload: WorkloadSpec = field(default_factory=lambda: WorkloadSpec("default"))
+    """The requests that the prepared model will serve, for what is made to their shape."""
     progress: Callable[[int, int], None] = lambda done, total: None
     """Long preparations say how far they are: steps done, and their total."""
     energy_j: Callable[[], float | None] = lambda: None
