@@ -75,12 +75,14 @@ class Candidate:
         return models.load(self._spec.model, self._path, self._machine.device_map).model
 
     def prepare(self, model: Any) -> Any:
-        """`model` with every technique applied, in order."""
+        """`model` with every technique applied, in order, each amid what those before it need."""
         done = bool(self._applied)
-        for place, technique in enumerate(self._stack):
-            work = self._preparation(place)
-            apply = technique.apply if done else partial(self._metered, technique)
-            model = apply(model, work)
+        with ExitStack() as held:
+            for place, technique in enumerate(self._stack):
+                work = self._preparation(place)
+                apply = technique.apply if done else partial(self._metered, technique)
+                model = apply(model, work)
+                held.enter_context(technique.during(model))
         gc.collect()
         return model
 
@@ -109,6 +111,7 @@ class Candidate:
             observed=self._observed[place],
             seed=self._spec.seed,
             uuids=self._machine.uuids,
+            workload=self._spec.workload,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,
             workspace=cache_dir() / "work" / key,

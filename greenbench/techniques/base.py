@@ -34,6 +34,8 @@ class Preparation:
     seed: int = 0
     uuids: tuple[str, ...] = ()
     """The run's GPUs as NVML spells them; none on a CPU."""
+    workload: WorkloadSpec = field(default_factory=lambda: WorkloadSpec("default"))
+    """The requests that the prepared model will serve, for what is made to their shape."""
     progress: Callable[[int, int], None] = lambda done, total: None
     """Long preparations say how far they are: steps done, and their total."""
     energy_j: Callable[[], float | None] = lambda: None

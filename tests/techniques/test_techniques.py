@@ -26,6 +26,7 @@ SMALLER = {
     "prune_depth_heal": {"fraction": 0.25, "heal": BRIEF},
     "prune_width_heal": {"heal": BRIEF},
     "distill": {"training": BRIEF},
+    "kv_quanto": {"q_group_size": 16},
 }
 """Knobs that suit a model of 4 blocks, 64 wide, where the option's own do not; one line an option."""
 
