@@ -125,6 +125,14 @@ def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
     return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
 
 
+def input_widths(config: Any) -> list[int]:
+    """Numbers of inputs that the linear layers of a decoder's blocks have, from its transformers config."""
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    return sorted({text.hidden_size, text.intermediate_size, heads * head})
+
+
 def token_batches(preparation: Preparation, passages: int, tokens: int) -> list[torch.Tensor]:
     """The first `passages` calibration texts as token ids, each (1, at most `tokens`), on the device.
 
