@@ -168,8 +168,8 @@ def rounded(weight: torch.Tensor, bits: int, group: int) -> Codes:
 def grid(weights: torch.Tensor, bits: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and zero, in `dtype`, that span the last dimension of `weights`.
 
-    A weight of 0 stays 0, but for how `dtype` rounds the zero, so that pruning survives. At 8 bits
-    the grid is symmetric and its zero 0, as the kernel for 8-bit rows has it.
+    A weight of 0 is on it, but for how `dtype` rounds the zero. At 8 bits it is symmetric and its zero
+    0, as the kernel for 8-bit rows has it.
     """
     weights, top = weights.float(), 2**bits - 1
     if bits == 8:
