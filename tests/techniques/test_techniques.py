@@ -62,6 +62,13 @@ def total(model):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_technique_runs_and_states_itself(option, tiny, tiny_drafter):
+def slow_where_it_is(option):
+    """Making kernels takes a minute."""
+    return pytest.param(option, marks=pytest.mark.slow) if option == "compile" else option
+
+
+@pytest.mark.parametrize("option", map(slow_where_it_is, OPTIONS))
+def test_a_technique_runs_and_states_itself(option, tiny):
     (technique,) = stack(option)
     try:
         technique.check(CPU)
