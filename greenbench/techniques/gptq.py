@@ -12,13 +12,12 @@ from torch import nn
 
 from greenbench.applied import Promise
 from greenbench.errors import UserError
-from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require, require_choice
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.layerwise import (
     Gram,
+    block_linears,
     input_widths,
-    linear_layers,
     require_calibration,
     token_batches,
     visits,
@@ -40,9 +39,9 @@ class Gptq(Technique):
     bits: int = 4
     group_size: int = 64
     """Inputs that share a scale; 0: all of a row. The usual 128 divides no layer of 576 inputs."""
-    act_order: bool = False
-    """Round the inputs that matter most first, on grids fixed beforehand, so that no kernel need
-    reorder its inputs."""
+    act_order: bool = True
+    """Round the weights of the inputs that matter most first, on grids set beforehand, so that no
+    product has to reorder its inputs: it costs nothing at inference."""
     percdamp: float = 0.01
     """Damping of the Hessian, as a share of its mean diagonal."""
     passages: int = 32
@@ -63,7 +62,7 @@ class Gptq(Technique):
 
     def promise(self, model: Any) -> Promise:
         """Bytes shrink to the bits, a scale and (but at 8 bits) a zero a group; products do not."""
-        layers = _layers(model)
+        layers = block_linears(model)
         self._require_groups(layer.in_features for layer in layers)
         total = sum(weight.nbytes for weight in model.parameters())
         saved = sum(layer.weight.nbytes - self._packed_bytes(layer) for layer in layers)
@@ -80,13 +79,16 @@ class Gptq(Technique):
         """Quantize block after block, each on what the quantized blocks before it give."""
         batches = token_batches(preparation, self.passages, self.tokens)
         kernels: Counter[str] = Counter()
+        operators: Counter[str] = Counter()
         for visit in visits(model, batches, Gram, progress=preparation.progress):
             for name, layer in visit.linears.items():
                 kernel = self._kernel(layer)
                 codes = self._quantize(layer, visit.seen[name].matrix)
-                visit.block.set_submodule(name, LINEARS[kernel](codes, layer.bias))
+                packed = LINEARS[kernel](codes, layer.bias)
+                visit.block.set_submodule(name, packed)
                 kernels[kernel] += 1
-        preparation.details.update(linear_layers=kernels.total(), kernels=dict(kernels))
+                operators[packed.operator] += 1
+        preparation.details.update(kernels=dict(kernels), operators=dict(operators))
         return model
 
     def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
@@ -197,7 +199,3 @@ def _positive(scale: torch.Tensor) -> torch.Tensor:
 def _divisor(width: int) -> int:
     """The largest power of two, up to 128, that divides `width`."""
     return next(size for size in (128, 64, 32, 16, 8, 4, 2, 1) if width % size == 0)
-
-
-def _layers(model: Any) -> list[nn.Linear]:
-    return [m for block in decoder_blocks(model) for m in linear_layers(block).values()]

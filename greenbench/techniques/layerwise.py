@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import nn
 
+from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import require
 from greenbench.techniques.base import Preparation
@@ -122,6 +123,17 @@ def visits(
 def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers inside `block`, by name, in the order in which they were defined."""
     return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
+
+
+def block_linears(model: Any) -> list[nn.Linear]:
+    """The linear layers inside all blocks of `model`. Raises UserError where it has none."""
+    found = [layer for block in decoder_blocks(model) for layer in linear_layers(block).values()]
+    if not found:
+        raise UserError(
+            f"{type(model).__name__} has no torch.nn.Linear in its blocks: techniques that change "
+            "weights do not know this architecture."
+        )
+    return found
 
 
 def input_widths(config: Any) -> list[int]:

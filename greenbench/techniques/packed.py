@@ -81,6 +81,9 @@ def _word(bits: int) -> tuple[int, int]:
 class PackedLinear(nn.Module):
     """A linear layer that makes its weights from packed codes anew for each product."""
 
+    operator = "linear"
+    """The ATen operator that multiplies."""
+
     def __init__(self, codes: Codes, bias: torch.Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = codes.codes.shape
@@ -134,23 +137,25 @@ class Int4PackLinear(_KernelLinear):
     def _hold(self, codes: Codes) -> None:
         ops, on_cpu = torch.ops.aten, codes.codes.device.type == "cpu"
         self.group = self.in_features // codes.scale.shape[1]
+        self.operator = "_weight_int4pack_mm" + "_for_cpu" * on_cpu
         if on_cpu:
             packed = ops._convert_weight_to_int4pack_for_cpu(codes.codes.int(), 1)
-            self._multiply = ops._weight_int4pack_mm_for_cpu
         else:
             pairs = codes.codes[:, ::2] << 4 | codes.codes[:, 1::2]
             packed = ops._convert_weight_to_int4pack(pairs.contiguous(), _tiles(self.in_features))
-            self._multiply = ops._weight_int4pack_mm
         self.register_buffer("packed", packed)
         self.register_buffer("scale", torch.stack([codes.scale.T, codes.zero.T], -1).contiguous())
 
     def _product(self, inputs: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = self._multiply(inputs, self.packed, self.group, self.scale)
+        multiply = getattr(torch.ops.aten, self.operator)
+        product: torch.Tensor = multiply(inputs, self.packed, self.group, self.scale)
         return product
 
 
 class Int8PackLinear(_KernelLinear):
     """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; no zeros."""
+
+    operator = "_weight_int8pack_mm"
 
     def _hold(self, codes: Codes) -> None:
         self.register_buffer("packed", (codes.codes.int() - middle(8)).char())

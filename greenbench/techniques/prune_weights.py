@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,14 +13,13 @@ from torch import nn
 
 from greenbench.applied import Promise
 from greenbench.errors import UserError
-from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.layerwise import (
     Gram,
     SquaredNorm,
+    block_linears,
     input_widths,
-    linear_layers,
     require_calibration,
     token_batches,
     visits,
@@ -78,7 +77,7 @@ class _PruneWeights(Technique):
 
     def promise(self, model: Any) -> Promise:
         """Nothing but zeros where a dense kernel computes; half the products where 2:4 has its own."""
-        layers = list(_block_linears(model))
+        layers = block_linears(model)
         self._require_groups(layer.in_features for layer in layers)
         sparse = sum(layer.weight.nbytes for layer in layers if self._compresses(layer))
         dense = sum(layer.weight.nbytes for layer in layers) - sparse
@@ -96,7 +95,7 @@ class _PruneWeights(Technique):
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Set weights to zero, and compress them where this device computes with compressed ones."""
         self._prune(model, preparation)
-        layers = list(_block_linears(model))
+        layers = block_linears(model)
         zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
         compressed = [layer for layer in layers if self._compresses(layer)]
         for layer in compressed:
@@ -117,7 +116,7 @@ class _PruneWeights(Technique):
         found = re.fullmatch(r"(\d+):(\d+)", self.pattern)
         return Pattern(int(found[1]), int(found[2])) if found else None
 
-    def _require_groups(self, widths: Any) -> None:
+    def _require_groups(self, widths: Iterable[int]) -> None:
         pattern = self._pattern
         odd = [width for width in widths if pattern and width % pattern.of]
         if odd:
@@ -139,7 +138,7 @@ class PruneMagnitude(_PruneWeights):
     paper: ClassVar[str | None] = "arXiv:1506.02626"
 
     def _prune(self, model: Any, preparation: Preparation) -> None:
-        for layer in _block_linears(model):
+        for layer in block_linears(model):
             scores = layer.weight.detach().float().abs()
             mask = lowest_in_rows(scores.flatten()[None], self.sparsity, self._pattern)
             layer.weight.data.masked_fill_(mask.view_as(scores), 0)
@@ -264,8 +263,3 @@ def _compress(layer: nn.Linear) -> None:
 
     compressed = to_sparse_semi_structured(layer.weight.detach().contiguous())
     layer.weight = nn.Parameter(compressed, requires_grad=False)
-
-
-def _block_linears(model: Any) -> Iterator[nn.Linear]:
-    for block in decoder_blocks(model):
-        yield from linear_layers(block).values()

@@ -14,7 +14,7 @@ from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
-from greenbench.techniques.layerwise import linear_layers
+from greenbench.techniques.layerwise import block_linears
 from greenbench.techniques.prune_depth import keep_blocks
 from greenbench.techniques.prune_weights import (
     Pattern,
@@ -43,10 +43,6 @@ class Letters:
 
 def preparation():
     return Preparation(torch.device("cpu"), Letters(), lambda: PASSAGES)
-
-
-def linears(model):
-    return [m for block in decoder_blocks(model) for m in linear_layers(block).values()]
 
 
 def correlated(rows, columns, tokens=400, seed=0):
@@ -141,7 +137,7 @@ def test_blocks_hold_whole_spans():
 def test_magnitude_is_a_threshold_on_each_layer(tiny):
     plain = copy.deepcopy(tiny)
     PruneMagnitude(sparsity=0.3).apply(tiny, preparation())
-    for before, after in zip(linears(plain), linears(tiny), strict=True):
+    for before, after in zip(block_linears(plain), block_linears(tiny), strict=True):
         size = before.weight.abs()
         count = round(0.3 * size.numel())
         limit = size.flatten().sort().values[count]
@@ -208,7 +204,7 @@ def test_every_group_keeps_exactly_n_of_m_even_on_ties(rows, groups, shape, leve
 def test_sparsity_is_exact(technique, sparsity, tiny):
     work = preparation()
     model = technique(sparsity=sparsity).apply(tiny, work)
-    for layer in linears(model):
+    for layer in block_linears(model):
         rows, columns = layer.weight.shape
         whole = round(sparsity * rows * columns)
         wanted = rows * round(sparsity * columns) if technique is PruneWanda else whole
@@ -223,7 +219,7 @@ def test_the_pattern_is_exact_and_the_rest_untouched(technique, pattern, sparsit
     plain, work = copy.deepcopy(tiny), preparation()
     model = technique(sparsity=sparsity, pattern=pattern).apply(tiny, work)
     kept, of = map(int, pattern.split(":"))
-    for layer in linears(model):
+    for layer in block_linears(model):
         assert ((layer.weight.view(-1, of) != 0).sum(1) == kept).all()
     assert work.details["sparsity"] == sparsity
     inside = {id(weight) for weight in decoder_blocks(model).parameters()}
@@ -244,7 +240,7 @@ def test_on_the_cpu_it_promises_nothing_but_zeros(technique, tiny):
 def test_with_a_sparse_kernel_it_promises_half_the_products(tiny, monkeypatch):
     monkeypatch.setattr("greenbench.techniques.prune_weights.has_sparse_kernel", lambda w: True)
     promise = PruneWanda(pattern="2:4").promise(tiny)
-    inside = sum(layer.weight.numel() for layer in linears(tiny))
+    inside = sum(layer.weight.numel() for layer in block_linears(tiny))
     share = inside / sum(weight.numel() for weight in tiny.parameters())
     assert promise.bytes_ratio == pytest.approx(1 - share * 7 / 16)
     assert (promise.flops_ratio, promise.kernel) == (0.5, "sparse_semi_structured")
