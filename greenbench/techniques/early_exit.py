@@ -20,8 +20,6 @@ from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead
 from greenbench.techniques.exit_tally import Tally, costs
 
-HELD_OUT = 3
-"""Every third passage is kept from the heads: for the threshold, and to measure agreement."""
 PILOT_TOKENS = 2048
 
 
@@ -50,7 +48,7 @@ class EarlyExit(Technique):
     steps: int = 60
     """Training steps of the translators."""
     passages: int = 192
-    """Of training text; a third of them is kept from the heads."""
+    """Of training text; half of them is kept from the heads, for the threshold."""
     tokens: int = 64
     """Tokens used of each."""
 
@@ -147,7 +145,7 @@ class EarlyExit(Technique):
             )["input_ids"].to(preparation.device)
             for text in texts
         ]
-        kept = max(1, len(batches) // HELD_OUT)
+        kept = len(batches) // 2
         return batches[kept:], batches[:kept]
 
     def _threshold(

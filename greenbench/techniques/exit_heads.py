@@ -125,11 +125,13 @@ class Features(NamedTuple):
     final: torch.Tensor
     """Normed states of the last block, which the output head reads."""
 
+    last: torch.Tensor
+    """The same before the norm: what a translated state should be."""
+
     def rows(self, chosen: torch.Tensor) -> Features:
         """Some of the tokens."""
-        return Features(
-            {e: states[chosen] for e, states in self.states.items()}, self.final[chosen]
-        )
+        states = {place: states[chosen] for place, states in self.states.items()}
+        return Features(states, self.final[chosen], self.last[chosen])
 
 
 @torch.no_grad()

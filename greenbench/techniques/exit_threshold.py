@@ -38,7 +38,7 @@ def p_value(losses: Sequence[float], risk: float, delta: float) -> float:
     total, squares = 0.5, 0.25  # as if one loss of 0.5, with variance 0.25, had come before
     for count, loss in enumerate(losses, start=1):
         stake = math.sqrt(2 * math.log(1 / delta) / (len(losses) * squares / count))
-        wealth *= 1 - min(stake, 0.75 / (1 - risk)) * (loss - risk)
+        wealth *= 1 - min(stake, 0.9 / (1 - risk)) * (loss - risk)
         best = max(best, wealth)
         total += loss
         squares += (loss - total / (count + 1)) ** 2
