@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,16 +10,16 @@ import torch
 
 from greenbench.applied import Promise
 from greenbench.errors import UserError
-from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec, require, require_choice
-from greenbench.techniques import exit_heads, exit_threshold
+from greenbench.techniques import exit_features, exit_heads, exit_threshold
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.exit_confidence import CONFIDENCES
 from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead
 from greenbench.techniques.exit_tally import Tally, costs
 
-PILOT_TOKENS = 2048
+KEY = "technique.early_exit.exits"
+PILOT_TOKENS = 2048  # whose confidence tells which thresholds are worth a trial
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class EarlyExit(Technique):
     summary: ClassVar[str] = "tokens leave the blocks as soon as an exit head is sure of them"
     paper: ClassVar[str | None] = "arXiv:2207.07061"
 
-    exits: list[float] = field(default_factory=lambda: [0.6, 0.8])
+    exits: list[float] = field(default_factory=lambda: [0.7, 0.9])
     """Where: shares of the blocks, or numbers of blocks."""
     confidence: str = "classifier"
     """By what: top1, margin or entropy, which need logits at each exit; saturation or classifier."""
@@ -56,7 +55,7 @@ class EarlyExit(Technique):
         key = "technique.early_exit"
         require(len(self.exits) > 0, f"{key}.exits", self.exits, "a list of one exit or more")
         for place in self.exits:
-            ok = 0 < place < 1 or (place >= 1 and place == int(place))
+            ok = exit_features.is_place(place)
             require(ok, f"{key}.exits", place, "a share above 0 and below 1, or a number of blocks")
         require_choice(self.confidence, f"{key}.confidence", CONFIDENCES)
         if self.threshold is not None:
@@ -72,7 +71,7 @@ class EarlyExit(Technique):
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Exits must lie within the model, beyond its first block of each kind of attention."""
         text = config.get_text_config()
-        first = min(self._places(text.num_hidden_layers))
+        first = exit_features.places(self.exits, text, KEY)[0]
         kinds: list[str] = getattr(text, "layer_types", None) or []
         late = [kind for kind in dict.fromkeys(kinds) if kinds.index(kind) >= first]
         if late:
@@ -84,8 +83,9 @@ class EarlyExit(Technique):
 
     def promise(self, model: Any) -> Promise:
         """Where every token takes the first exit, or none does, the layers; else only the run tells."""
-        depth, width = len(decoder_blocks(model)), model.config.get_text_config().hidden_size
-        places = self._places(depth)
+        text = model.config.get_text_config()
+        depth, width = text.num_hidden_layers, text.hidden_size
+        places = exit_features.places(self.exits, text, KEY)
         added = len(places) * exit_heads.size(width, self.head, self.rank) * model.dtype.itemsize
         ratio = {0.0: places[0] / depth, 1.0: 1.0}.get(
             -1 if self.threshold is None else self.threshold
@@ -102,18 +102,22 @@ class EarlyExit(Technique):
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Train the heads on what the frozen model computes, choose the threshold, change the forward."""
         torch.manual_seed(preparation.seed)
-        trained, held = self._texts(preparation)
-        places, width = (
-            self._places(len(decoder_blocks(model))),
-            model.config.get_text_config().hidden_size,
-        )
-        heads = {p: ExitHead(width, self.head, self.rank).to(model.device) for p in places}
-        found = exit_heads.features(model, sorted({*places, *(p - 1 for p in places)}), trained)
+        text = model.config.get_text_config()
+        places = exit_features.places(self.exits, text, KEY)
+        batches = exit_features.tokens(preparation, self.passages, self.tokens)
+        held, trained = batches[: len(batches) // 2], batches[len(batches) // 2 :]
+        heads = {
+            place: ExitHead(text.hidden_size, self.head, self.rank).to(preparation.device)
+            for place in places
+        }
+        around = sorted({*places, *(place - 1 for place in places)})
+        found = exit_features.features(model, around, trained)
+        ends = exit_features.ends(model)
         losses = exit_heads.train(
-            heads, exit_heads.ends(model), found, self.steps, preparation.seed, preparation.progress
+            heads, ends, found, self.steps, preparation.seed, preparation.progress
         )
-        model.exit_heads = torch.nn.ModuleList(head.to(model.dtype) for head in heads.values())
-        tally = Tally(preparation.observed, costs(model), len(decoder_blocks(model)))
+        exit_heads.attach(model, list(heads.values()))
+        tally = Tally(preparation.observed, costs(model), text.num_hidden_layers)
         exiting = Exiting(model, heads, Rule(self.confidence, 1.0), tally)
         chosen, details = self._threshold(model, exiting, found, held)
         exiting.rule = Rule(self.confidence, chosen)
@@ -125,31 +129,8 @@ class EarlyExit(Technique):
         )
         return model
 
-    def _places(self, depth: int) -> list[int]:
-        places = [round(place * depth) if place < 1 else int(place) for place in self.exits]
-        for place, asked in zip(places, self.exits, strict=True):
-            if not 0 < place < depth:
-                raise UserError(
-                    f"technique.early_exit.exits={asked:g} is after {place} blocks, but the model has "
-                    f"{depth}: choose 1 to {depth - 1}, or a share between."
-                )
-        return sorted(set(places))
-
-    def _texts(self, preparation: Preparation) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Token ids (1, tokens) for the heads and, from other passages, for the threshold."""
-        texts = list(preparation.calibration())
-        texts = random.Random(preparation.seed).sample(texts, min(self.passages, len(texts)))
-        batches = [
-            preparation.tokenizer(
-                text, return_tensors="pt", truncation=True, max_length=self.tokens
-            )["input_ids"].to(preparation.device)
-            for text in texts
-        ]
-        kept = len(batches) // 2
-        return batches[kept:], batches[:kept]
-
     def _threshold(
-        self, model: Any, exiting: Exiting, found: exit_heads.Features, held: list[torch.Tensor]
+        self, model: Any, exiting: Exiting, found: exit_features.Features, held: list[torch.Tensor]
     ) -> tuple[float, dict[str, Any]]:
         """The threshold to use, and what held-out text shows of it."""
         trial = _Trial(model, exiting, held)
@@ -206,7 +187,7 @@ class _Trial:
 
 @torch.no_grad()
 def _pilot(
-    exiting: Exiting, found: exit_heads.Features
+    exiting: Exiting, found: exit_features.Features
 ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
     """Per exit, confidence and rightness on the last of the tokens that the heads were trained on."""
     sure, right = {}, {}

@@ -25,7 +25,8 @@ from torch import nn
 from greenbench.models import decoder_blocks
 from greenbench.techniques.exit_cache import Run, catch_up, run_rows, wait
 from greenbench.techniques.exit_confidence import FROM_LOGITS, saturation
-from greenbench.techniques.exit_heads import ExitHead, chunks, ends
+from greenbench.techniques.exit_features import ends
+from greenbench.techniques.exit_heads import ExitHead, chunks
 from greenbench.techniques.exit_tally import Tally
 
 
@@ -92,9 +93,7 @@ class Exiting:
         return FROM_LOGITS[self.rule.confidence](logits), logits
 
     def _begin(self, _: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        ids: torch.Tensor = (
-            args[0] if args else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
-        )
+        ids: Any = args[0] if args else kwargs.get("input_ids", kwargs.get("inputs_embeds"))
         cache = kwargs.get("past_key_values")
         if cache is None:
             self._pass = _Text(self, ids)

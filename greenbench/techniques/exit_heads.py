@@ -7,14 +7,14 @@ head; trained on the divergence from the final layer's distribution, on states c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from greenbench.errors import UserError
-from greenbench.models import decoder_blocks
+from greenbench.techniques.exit_features import Ends, Features
 
 HEADS = ("lens", "low_rank", "affine")
 LEARNING_RATE = 1e-3
@@ -89,83 +89,14 @@ def size(width: int, kind: str, rank: int) -> int:
     return translator[kind] + width + 1
 
 
-class Ends(NamedTuple):
-    """What turns a block's hidden state into logits, as the model itself does."""
-
-    norm_layer: nn.Module
-    output_layer: nn.Module
-    norm: Callable[..., torch.Tensor]
-    output: Callable[..., torch.Tensor]
-
-    def logits(self, head: ExitHead, states: torch.Tensor) -> torch.Tensor:
-        """Logits (..., vocabulary) of an exit with hidden states (..., width)."""
-        return self.output(self.norm(head.like(states)))
-
-
-def ends(model: Any) -> Ends:
-    """The model's final norm, which sits beside its blocks, and its output head."""
-    blocks = decoder_blocks(model)
-    for parent in model.modules():
-        children = list(parent.children())
-        norms = [child for child in children if "norm" in type(child).__name__.lower()]
-        if any(child is blocks for child in children) and norms:
-            output = model.get_output_embeddings()
-            return Ends(norms[-1], output, norms[-1].forward, output.forward)
-    raise UserError(
-        f"{type(model).__name__} has no norm beside its blocks: "
-        "early exits do not know this architecture."
-    )
-
-
-class Features(NamedTuple):
-    """What a frozen model computes on text, as rows of one token each."""
-
-    states: dict[int, torch.Tensor]
-    """Hidden states after so many blocks, of shape (tokens, width)."""
-    final: torch.Tensor
-    """Normed states of the last block, which the output head reads."""
-
-    last: torch.Tensor
-    """The same before the norm: what a translated state should be."""
-
-    def rows(self, chosen: torch.Tensor) -> Features:
-        """Some of the tokens."""
-        states = {place: states[chosen] for place, states in self.states.items()}
-        return Features(states, self.final[chosen], self.last[chosen])
-
-
-@torch.no_grad()
-def features(model: Any, places: Sequence[int], batches: Sequence[torch.Tensor]) -> Features:
-    """Run the whole model over `batches` of token ids (1, tokens) and keep what the heads learn from.
-
-    `places` are numbers of blocks before a state, each less than all.
-    """
-    kept: dict[int, list[torch.Tensor]] = {place: [] for place in places}
-    ends_in: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def keep(place: int) -> Callable[..., None]:
-        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            kept[place].append((args[0] if args else kwargs["hidden_states"]).flatten(0, 1))
-
-        return hook
-
-    blocks = decoder_blocks(model)
-    handles = [
-        blocks[place].register_forward_pre_hook(keep(place), with_kwargs=True) for place in places
-    ]
-    handles.append(
-        ends(model).norm_layer.register_forward_hook(
-            lambda _, args, normed: ends_in.append((normed.flatten(0, 1), args[0].flatten(0, 1)))
+def attach(model: Any, heads: Sequence[ExitHead]) -> None:
+    """Make trained `heads` part of the model, in its dtype; they count as its bytes."""
+    if hasattr(model, "exit_heads"):
+        raise UserError(
+            "the model has exit heads already: early_exit and self_speculative both change what its "
+            "blocks do, so use one of them, once."
         )
-    )
-    try:
-        for batch in batches:
-            model(batch, use_cache=False, logits_to_keep=1)
-    finally:
-        for handle in handles:
-            handle.remove()
-    final, last = (torch.cat(side) for side in zip(*ends_in, strict=True))
-    return Features({place: torch.cat(rows) for place, rows in kept.items()}, final, last)
+    model.exit_heads = nn.ModuleList(head.to(model.dtype) for head in heads)
 
 
 def train(
@@ -214,7 +145,7 @@ def divergences(heads: dict[int, ExitHead], ends: Ends, found: Features) -> dict
         wanted = ends.output(found.final).float().log_softmax(dim=-1)
     return {
         exit: functional.kl_div(
-            ends.logits(head, found.states[exit]).float().log_softmax(dim=-1),
+            ends.logits(head.like, found.states[exit]).float().log_softmax(dim=-1),
             wanted,
             log_target=True,
             reduction="batchmean",
@@ -228,7 +159,10 @@ def agrees(head: ExitHead, ends: Ends, states: torch.Tensor, final: torch.Tensor
     """Whether the head's likeliest token is the final layer's, per row."""
     pairs = zip(chunks(states), chunks(final), strict=True)
     return torch.cat(
-        [ends.logits(head, s).argmax(dim=-1) == ends.output(f).argmax(dim=-1) for s, f in pairs]
+        [
+            ends.logits(head.like, s).argmax(dim=-1) == ends.output(f).argmax(dim=-1)
+            for s, f in pairs
+        ]
     )
 
 

@@ -3,8 +3,6 @@
 import copy
 import math
 import random
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +21,13 @@ from transformers import (
 from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import WorkloadSpec
-from greenbench.techniques import Preparation, exit_confidence, exit_heads, exit_threshold
+from greenbench.techniques import (
+    Preparation,
+    exit_confidence,
+    exit_features,
+    exit_heads,
+    exit_threshold,
+)
 from greenbench.techniques.early_exit import EarlyExit
 from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead
@@ -223,7 +227,9 @@ def test_at_threshold_1_it_is_the_full_model(tiny, confidence):
     run = exiting(model, confidence, 1.0)
     assert torch.equal(model.generate(prompts(), **OPTIONS), whole)
     assert torch.equal(model(prompts()).logits, scores)
-    assert run.tally.observed["tokens_by_depth"] == {"4": 3 * (NEW - 1)}  # the first is the prompt's
+    assert run.tally.observed["tokens_by_depth"] == {
+        "4": 3 * (NEW - 1)
+    }  # the first is the prompt's
 
 
 @pytest.mark.parametrize("confidence", exit_confidence.CONFIDENCES)
@@ -250,7 +256,12 @@ def small(kind):
     grouped = {"num_key_value_heads": 2, "head_dim": 16}
     make = {
         "gemma3": lambda: Gemma3ForCausalLM(
-            Gemma3TextConfig(**shape, **grouped, sliding_window=8, layer_types=2 * ["sliding_attention", "full_attention"])  # fmt: skip
+            Gemma3TextConfig(
+                **shape,
+                **grouped,
+                sliding_window=8,
+                layer_types=2 * ["sliding_attention", "full_attention"],
+            )
         ),
         "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shape, **grouped)),
@@ -271,7 +282,9 @@ def test_other_decoders_exit_alike(kind):
     together = model.generate(prompts(), **OPTIONS)
     assert len(run.tally.observed["tokens_by_depth"]) > 1
     for row in range(3):
-        assert torch.equal(together[row : row + 1], model.generate(prompts()[row : row + 1], **OPTIONS))
+        assert torch.equal(
+            together[row : row + 1], model.generate(prompts()[row : row + 1], **OPTIONS)
+        )
     ids = prompts(2, 1 + NEW)
     scored = model(ids, use_cache=False).logits[:, 1:]
     decoded, _ = step_by_step(model, ids, prompt=1)
@@ -306,7 +319,9 @@ def test_the_tally_counts_what_ran(tiny):
     assert seen["extra_heads"] == calls["head"] - 3 - tokens
     block = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 128
     fill = 64 * (64 + 32 + 32)
-    done = seen["blocks_run"] * block + seen["key_value_fills"] * fill + seen["extra_heads"] * 64 * 256
+    done = (
+        seen["blocks_run"] * block + seen["key_value_fills"] * fill + seen["extra_heads"] * 64 * 256
+    )
     assert seen["flops_ratio"] == pytest.approx(done / (tokens * 4 * block))
     assert seen["flops_skipped"] == 2 * (tokens * 4 * block - done)
 
@@ -315,7 +330,8 @@ LOGITS = torch.log(torch.tensor([[0.5, 0.25, 0.125, 0.125], [0.25, 0.25, 0.25, 0
 
 
 @pytest.mark.parametrize(
-    ("confidence", "wanted"), [("top1", [0.5, 0.25]), ("margin", [0.25, 0]), ("entropy", [1 / 8, 0])]
+    ("confidence", "wanted"),
+    [("top1", [0.5, 0.25]), ("margin", [0.25, 0]), ("entropy", [1 / 8, 0])],
 )
 def test_confidence_from_logits_is_its_closed_form(confidence, wanted):
     """The first row has 1.75 of at most 2 bits."""
@@ -334,20 +350,23 @@ def test_saturation_is_a_cosine():
 def test_an_untrained_head_is_the_logit_lens_and_training_lowers_its_divergence(tiny):
     model = sharpened(tiny)
     batches = [prompts(1, 40, seed) for seed in range(24)]
-    found = exit_heads.features(model, [2], batches)
+    found = exit_features.features(model, [2], batches)
     with torch.no_grad():
         whole = model(batches[0], output_hidden_states=True)
     assert torch.allclose(found.states[2][:40], whole.hidden_states[2][0], atol=1e-5)
     assert torch.allclose(model.lm_head(found.final[:40]), whole.logits[0], atol=1e-5)
-    ends = exit_heads.ends(model)
+    ends = exit_features.ends(model)
     for kind in exit_heads.HEADS:
         heads = {2: ExitHead(64, kind, 8)}
         lens = model.lm_head(model.model.norm(found.states[2]))
-        assert torch.equal(ends.logits(heads[2], found.states[2]), lens)
+        assert torch.equal(ends.logits(heads[2].like, found.states[2]), lens)
         before = exit_heads.divergences(heads, ends, found)[2]
         naive = (lens.log_softmax(-1).exp() * 0).sum()  # no gradient reaches the frozen model
         assert not naive.requires_grad
-        wanted, got = model.lm_head(found.final).double().log_softmax(-1), lens.double().log_softmax(-1)
+        wanted, got = (
+            model.lm_head(found.final).double().log_softmax(-1),
+            lens.double().log_softmax(-1),
+        )
         assert before.item() == pytest.approx(
             float((wanted.exp() * (wanted - got)).sum(-1).mean()), rel=1e-4
         )
@@ -363,9 +382,11 @@ def test_the_gate_learns_where_the_head_is_right(tiny):
     states = torch.randn(800, 4)
     right = states[:, 0] > 0
     final = torch.where(right[:, None], states, -states)
-    ends = exit_heads.Ends(None, None, lambda x: x, lambda x: torch.cat([x[:, 1:2], -x[:, 1:2]], -1))
+    ends = exit_features.Ends(
+        None, None, lambda x: x, lambda x: torch.cat([x[:, 1:2], -x[:, 1:2]], -1)
+    )
     head = ExitHead(4, "lens", 0)
-    found = exit_heads.Features({1: states}, final, final)
+    found = exit_features.Features({1: states}, final, final)
     exit_heads.train({1: head}, ends, found, 0, 0, lambda *_: None)
     told = head.odds(states) > 0
     assert (told == right).float().mean() > 0.9
@@ -460,7 +481,9 @@ def test_a_calibrated_threshold_keeps_its_word_on_the_real_model(smollm2):
     model = technique.apply(model, work)
     shown = work.details["held_out"]
     assert shown["agreement"] >= 0.7
-    assert sum(models.storage_bytes(model).values()) / size == pytest.approx(promise.bytes_ratio, rel=1e-4)
+    assert sum(models.storage_bytes(model).values()) / size == pytest.approx(
+        promise.bytes_ratio, rel=1e-4
+    )
     out = model.generate(prompts(2), **OPTIONS)
     assert out.shape == (2, PROMPT + NEW)
     assert work.observed["tokens"] == 2 * (NEW - 1)
