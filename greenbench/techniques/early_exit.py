@@ -30,7 +30,7 @@ class EarlyExit(Technique):
     summary: ClassVar[str] = "tokens leave the blocks as soon as an exit head is sure of them"
     paper: ClassVar[str | None] = "arXiv:2207.07061"
 
-    exits: list[float] = field(default_factory=lambda: [0.7, 0.9])
+    exits: list[float] = field(default_factory=lambda: [0.5, 0.8])
     """Where: shares of the blocks, or numbers of blocks."""
     confidence: str = "classifier"
     """By what: top1, margin or entropy, which need logits at each exit; saturation or classifier."""
@@ -46,7 +46,7 @@ class EarlyExit(Technique):
     """Of a low-rank translator."""
     steps: int = 60
     """Training steps of the translators."""
-    passages: int = 192
+    passages: int = 384
     """Of training text; half of them is kept from the heads, for the threshold."""
     tokens: int = 64
     """Tokens used of each."""

@@ -28,8 +28,8 @@ class Held(NamedTuple):
 
 
 def cache_name(kwargs: Mapping[str, Any]) -> str:
-    """Under which name the model's loop passes the cache to a block."""
-    return next(name for name, value in kwargs.items() if isinstance(value, Cache))
+    """Under which name the model's loop passes the cache to a block; empty where there is none."""
+    return next((name for name, value in kwargs.items() if isinstance(value, Cache)), "")
 
 
 def fill(run: Run, states: torch.Tensor, kwargs: Mapping[str, Any]) -> Held:
@@ -50,7 +50,7 @@ def wait(index: int, states: torch.Tensor, kwargs: Mapping[str, Any]) -> None:
 
 def catch_up(index: int, run: Run, kwargs: Mapping[str, Any]) -> int:
     """Fill in all that waits for block `index`; returns how many tokens, over all rows, that were."""
-    waiting = _waiting(kwargs).pop(index, None)
+    waiting = _waiting(kwargs).pop(index, None) if cache_name(kwargs) else None
     if not waiting:
         return 0
     states = torch.cat([states for states, _ in waiting], dim=1)

@@ -75,7 +75,7 @@ class Exiting:
         norm, output = self.ends.norm_layer, self.ends.output_layer
         norm.register_forward_pre_hook(lambda _, args: (self._pass.translated(args[0]),))
         vars(output)["forward"] = lambda normed: self._pass.logits(self.ends.output, normed)
-        model.register_forward_hook(lambda *_: self._pass.end())
+        model.register_forward_hook(lambda *_: self._end())
 
     def confidence(
         self, exit: int, before: torch.Tensor, state: torch.Tensor
@@ -101,6 +101,10 @@ class Exiting:
             self._pass = _Step(self, ids)
         else:
             self._pass = _Whole()
+
+    def _end(self) -> None:
+        self._pass.end()
+        self._pass = _Whole()
 
     def _block(self, index: int, run: Run, hidden: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         return self._pass.block(index, run, hidden, kwargs)
