@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import torch
 
-SHARES = (0.25, 0.5, 0.7, 0.85, 1.0)
-"""Candidates: thresholds that, on other text, would spend these shares of the disagreement allowed."""
+SHARES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+"""Candidates: thresholds that, on other text, would spend these shares of the disagreement allowed by
+wrong exits alone; what the states of exited tokens do to later ones takes as much again."""
 GRID = 200
 
 
