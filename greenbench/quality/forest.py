@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import torch
 
-ROW = 256
+ROW = 128
 """Tokens of a row that holds several questions: attention costs rows times length squared, and
 shorter rows leave more of them padded."""
 PREFIX = 64
@@ -127,11 +127,11 @@ def plan(
     order = sorted(range(len(queries)), key=lambda i: queries[i].tokens)
     units = [list(same) for _, same in groupby(order, key=lambda i: _context(queries[i], trees))]
     batches: list[Batch] = []
-    for prefix, group in _by_prefix(queries, units, budget if least is None else least, trees):
-        rows = sorted(
-            _rows(queries, group, len(prefix), ROW if trees else 0, budget),
-            key=lambda row: -len(row.tokens),
-        )
+    if least is None:
+        least = budget
+    for prefix, group in _by_prefix(queries, units, least) if trees else [((), units)]:
+        rows = list(_rows(queries, group, len(prefix), ROW if trees else 0, budget))
+        rows.sort(key=lambda row: -len(row.tokens))
         batches += [_batch(prefix, part) for part in _parts(rows, budget, len(prefix))]
     return batches
 
@@ -142,29 +142,38 @@ def _context(query: Query, trees: bool) -> tuple[int, ...]:
 
 
 def _by_prefix(
-    queries: Sequence[Query], units: list[list[int]], least: int, trees: bool
+    queries: Sequence[Query], units: list[list[int]], least: int
 ) -> Iterator[tuple[tuple[int, ...], list[list[int]]]]:
-    """Runs of questions with the beginning that is worth computing ahead of them."""
+    """Runs of questions with the beginning that is worth computing ahead of them, and the rest."""
+    rest: list[list[int]] = []
+    for run, common in _runs(queries, units):
+        if (len(run) - 1) * common >= least:
+            yield queries[run[0][0]].tokens[:common], run
+        else:
+            rest += run
+    if rest:
+        yield (), rest
+
+
+def _runs(
+    queries: Sequence[Query], units: list[list[int]]
+) -> Iterator[tuple[list[list[int]], int]]:
+    """Neighbours that share `PREFIX` tokens or more before what is scored, and how many."""
     run: list[list[int]] = []
     common = 0
     for unit in units:
         room = min(len(queries[i].tokens) - len(queries[i].targets) for i in unit)
-        first = queries[unit[0]].tokens
-        here = min(common, room, shared(queries[run[-1][0]].tokens, first)) if run else room
-        if run and here < PREFIX:
-            yield _worth(queries, run, common, least if trees else None)
-            run, here = [], room
+        here = room
+        if run:
+            before, after = queries[run[-1][0]].tokens, queries[unit[0]].tokens
+            here = min(common, room, shared(before, after))
+            if here < PREFIX:
+                yield run, common
+                run, here = [], room
         run.append(unit)
         common = here
     if run:
-        yield _worth(queries, run, common, least if trees else None)
-
-
-def _worth(
-    queries: Sequence[Query], run: list[list[int]], common: int, least: int | None
-) -> tuple[tuple[int, ...], list[list[int]]]:
-    saves = least is not None and common >= PREFIX and (len(run) - 1) * common >= least
-    return (queries[run[0][0]].tokens[:common] if saves else ()), run
+        yield run, common
 
 
 def _rows(
@@ -190,10 +199,14 @@ def _rows(
 def _parts(rows: list[Row], budget: int, prefix: int) -> Iterator[list[Row]]:
     """Rows of falling length, so that a part is as wide as its first row.
 
-    Each row holds the prefix's keys and values, which are smaller than the logits of a token.
+    Each row holds the prefix's keys and values, which are smaller than the logits of a token. A
+    part ends early where a quarter of the budget is used and shorter rows would be mostly padding.
     """
     while rows:
-        count = max(1, budget // (len(rows[0].tokens) + prefix // 4))
+        width = len(rows[0].tokens)
+        most, enough = (max(1, share // (width + prefix // 4)) for share in (budget, budget // 4))
+        alike = sum(len(row.tokens) * 8 >= width * 7 for row in rows[:most])
+        count = max(alike, enough)
         yield rows[:count]
         rows = rows[count:]
 

@@ -14,12 +14,12 @@ from transformers import DynamicCache
 
 from greenbench.quality.forest import PREFIX, Batch, Query, plan
 
-PAYS = {"cpu": 2048, "cuda": 16384}
+PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU it is slower, as it leaves the caches."""
 TEXTS = 32
 """Texts generated side by side beyond which all wait for the one that stops last."""
-SLICE = 256
-"""Positions whose float32 log-softmax is held at once."""
+SLICE = 32
+"""Positions whose float32 logits are held at once."""
 
 
 class Scores(NamedTuple):
@@ -41,7 +41,7 @@ class Forward:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model: Any = model
-        self._device: torch.device = self._model.device
+        self._device: torch.device = self._model.device  # type: ignore[assignment]
         self._takes = set(inspect.signature(model.forward).parameters)
         self._prefix: tuple[tuple[int, ...], Any] = ((), None)
         self.trees, self._picks = False, False
@@ -51,7 +51,7 @@ class Forward:
     def __call__(self, batch: Batch) -> Scores:
         """Scores of `batch`, by halves where it does not fit into the device's memory."""
         try:
-            return _scores(self.logits(batch), batch.targets.to(self._device))
+            return _scores(*self.logits(batch), batch.targets.to(self._device))
         except torch.OutOfMemoryError:
             if len(batch.tokens) == 1:
                 raise
@@ -60,10 +60,10 @@ class Forward:
         return Scores(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """(S, vocabulary) at the batch's scored positions, in the model's dtype."""
+    def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(U, vocabulary) at the U different positions scored, and for each of S which it is."""
         places = batch.places.to(self._device)
-        unique, where = places.unique(return_inverse=True)  # endings part at one position
+        unique, where = torch.unique(places, return_inverse=True)  # endings part at one position
         inputs: dict[str, Any] = {"input_ids": batch.tokens.to(self._device)}
         if "use_cache" in self._takes:
             inputs["use_cache"] = False
@@ -71,7 +71,7 @@ class Forward:
             inputs |= self._as_trees(batch)
         with _only(self._model, unique if self._picks else None):
             found = self._model(**inputs).logits.flatten(0, 1)
-        return torch.as_tensor((found if self._picks else found[unique])[where])
+        return found if self._picks else found[unique], where
 
     def _as_trees(self, batch: Batch) -> dict[str, Any]:
         start = len(batch.prefix)
@@ -98,21 +98,26 @@ class Forward:
         return self._prefix[1]
 
     def _masks(self, batch: Batch) -> Any:
-        """What is added to attention scores, (rows, 1, length, prefix + length).
-
-        Models whose layers differ take a mask for each kind.
-        """
+        """Who sees whom, (rows, 1, length, prefix + length); models with layers of several kinds
+        take a mask for each kind."""
         config = self._model.config.get_text_config()
         window = getattr(config, "sliding_window", None)
         kinds = set(getattr(config, "layer_types", None) or ())
         exits, depths = batch.exits.to(self._device), batch.depths.to(self._device)
-        full = _allowed(exits, depths, len(batch.prefix), None)
-        near = _allowed(exits, depths, len(batch.prefix), window) if window else full
-        dtype = self._model.dtype
+        full = self._mask(_seen(exits, depths, len(batch.prefix), None))
+        near = self._mask(_seen(exits, depths, len(batch.prefix), window)) if window else full
         if kinds - {"full_attention"}:
             by_kind = {"full_attention": full, "sliding_attention": near}
-            return {kind: _added(by_kind[kind], dtype) for kind in kinds}
-        return _added(full if kinds else near, dtype)
+            return {kind: by_kind[kind] for kind in kinds}
+        return full if kinds else near
+
+    def _mask(self, seen: torch.Tensor) -> torch.Tensor:
+        """As the model's attention takes it: SDPA takes booleans, others add to the scores."""
+        if self._model.config._attn_implementation == "sdpa":
+            return seen[:, None]
+        dtype = self._model.dtype
+        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+        return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
     def _try(self) -> None:
         """Compare trees with plain rows, and logits at a few positions with all of them."""
@@ -134,7 +139,8 @@ class Forward:
     def _trial_logits(self, batches: list[Batch]) -> torch.Tensor:
         """Of the scored positions in the order of queries and their targets."""
         owners = torch.cat([batch.owners for batch in batches])
-        logits = torch.cat([self.logits(batch).float().cpu() for batch in batches])
+        found = [self.logits(batch) for batch in batches]
+        logits = torch.cat([rows[where].float().cpu() for rows, where in found])
         return logits[owners.argsort(stable=True)]
 
 
@@ -163,7 +169,7 @@ def _only(model: Any, places: torch.Tensor | None) -> Iterator[None]:
         raise RuntimeError(f"the head was called {calls} times")
 
 
-def _allowed(
+def _seen(
     exits: torch.Tensor, depths: torch.Tensor, prefix: int, window: int | None
 ) -> torch.Tensor:
     """Which places each token of a row may see: the prefix, its ancestors and itself."""
@@ -178,19 +184,17 @@ def _allowed(
     return seen
 
 
-def _added(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
-
-
-def _scores(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
+def _scores(logits: torch.Tensor, where: torch.Tensor, targets: torch.Tensor) -> Scores:
     """Float32 whatever the logits' dtype: rounded to bfloat16, a sum is off by 1 part in 256."""
-    parts = []
-    for some, wanted in zip(logits.split(SLICE), targets.split(SLICE), strict=True):
-        logs = some.float()
-        chosen = logs.gather(1, wanted[:, None])[:, 0]
-        parts.append((chosen - logs.logsumexp(-1), logs.argmax(-1) == wanted))
-    return Scores(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+    buffer = torch.empty(SLICE, logits.shape[-1], dtype=torch.float32, device=logits.device)
+    totals, likeliest = [], []
+    for some in torch.split(logits, SLICE):  # in place: fresh memory costs more than arithmetic
+        logs = buffer[: len(some)].copy_(some)
+        top, token = logs.max(-1)
+        totals.append(top + logs.sub_(top[:, None]).exp_().sum(-1).log_())
+        likeliest.append(token)
+    chosen = logits[where, targets].float() - torch.cat(totals)[where]
+    return Scores(chosen.cpu(), (torch.cat(likeliest)[where] == targets).cpu())
 
 
 def texts_that_fit(model: Any, length: int) -> int:
@@ -209,7 +213,7 @@ def _tokens_that_fit(model: Any) -> int:
     A token holds logits in two dtypes at most, and the activations of one block.
     """
     config = model.config.get_text_config()
-    held = 8 * config.vocab_size + 64 * config.hidden_size
+    held: int = 8 * config.vocab_size + 64 * config.hidden_size
     fit = _free_bytes(model.device) // 2 // held
     return min(PAYS.get(model.device.type, PAYS["cuda"]), 1 << max(fit, 1).bit_length() - 1)
 
