@@ -204,7 +204,8 @@ def texts_that_fit(model: Any, length: int) -> int:
     """
     config = model.config.get_text_config()
     held = 2 * model.dtype.itemsize * config.num_hidden_layers * config.hidden_size * length
-    return max(1, min(TEXTS, _free_bytes(model.device) // 2 // (held + 8 * config.vocab_size)))
+    fit: int = _free_bytes(model.device) // 2 // (held + 8 * config.vocab_size)
+    return max(1, min(TEXTS, fit))
 
 
 def _tokens_that_fit(model: Any) -> int:

@@ -40,7 +40,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         with _ties_kept(model):
             super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal")
         self.set_cache_hook(_AfterEach(done))
-        self.tok_encode = lru_cache(maxsize=64)(self.tok_encode)  # endings share their context
+        self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
         self.forward = Forward(model)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
@@ -95,7 +95,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             nats.index_add_(0, asking, scores.log_likelihoods.double())
             missed.index_add_(0, asking, (~scores.greedy).float())
             left -= asking.bincount(minlength=requests)
-            for place in asking.unique().tolist():
+            for place in set(asking.tolist()):
                 if left[place] == 0:
                     yield place, (float(nats[place]), missed[place].item() == 0)
 

@@ -3,7 +3,7 @@
 A name is one of the YAML files in this folder (lm-eval's format, data from a data wheel, no hub
 needed), or the path of a YAML file in that format, or else any of lm-eval's own tasks, whose data
 comes from the hub. Adding a task is adding a YAML file here; its metadata says which wheel holds
-the data, the main metric, chance level, number of items and licence.
+the data, the main metric, chance level, number of items and of few-shot examples, and licence.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def check_tasks(spec: TaskSpec) -> None:
         if name in ours:
             content = _content(name)
             texts.wheel_path(content["metadata"]["wheel"], "")
-            if content.get("num_fewshot") != 0 and "fewshot_split" not in content:
-                _require_examples(name, 0, spec.fewshot)
+            if content.get("num_fewshot") != 0:
+                _require_examples(name, content["metadata"]["examples"], spec.fewshot)
         elif _is_path(name) or name in _hub().all_tasks:
             for task in load_tasks(replace(spec, names=[name])).values():
                 main_metric(task)
@@ -97,11 +97,11 @@ def main_metric(task: Task) -> str:
 
 def _examples(task: Task) -> int:
     """Examples that a few-shot prompt may show because no question is among them."""
-    if not (task.config.fewshot_split or task.has_training_docs() or task.fewshot_cfg.samples):
-        return 0
-    pool = task.fewshot_docs()
-    kinds = {row["subject"] for row in pool} if hasattr(task, "by_subject") else {""}
-    return len(pool) // len(kinds)  # a question sees those of its own subject
+    declared = (task.config.metadata or {}).get("examples")
+    if declared is not None:
+        return int(declared)
+    kept_apart = task.config.fewshot_split or task.has_training_docs() or task.fewshot_cfg.samples
+    return len(task.fewshot_docs()) if kept_apart else 0
 
 
 def _require_examples(name: str, available: int, wanted: int) -> None:
@@ -146,7 +146,7 @@ def _load(name: str) -> dict[str, Task]:
 
     with quiet():
         if name in local_tasks():
-            return _ours().load(name)["tasks"]
+            return dict(_ours().load(name)["tasks"])
         if _is_path(name):
             return _from_file(name)
         try:

