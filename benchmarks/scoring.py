@@ -7,7 +7,8 @@ Stock is lm-eval's HFLM with its own defaults, at whichever batch size is fastes
 each task's items. The two take turns on slices of the items, so that a busy machine slows both;
 `ratio` compares wall seconds, `CPU` the seconds this process computed (it is what remains
 comparable where other processes compete). Two models agree on an item where both choose the same
-answer by log-likelihood and by log-likelihood per character. In bfloat16 stock's default
+answer by log-likelihood and by log-likelihood per character. The score is the task's main metric:
+accuracy, or bits per byte. In bfloat16 stock's default
 log-softmax rounds sums to 3 digits, which moves choices by itself: `--softmax float32` compares
 with a stock that does not.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ HEADER = (
     f"{'task':<16}{'items':>6}{'batch':>6}{'stock':>8}{'ours':>8}{'ratio':>7}{'CPU':>7}"
     f"{'stock':>9}{'ours':>7}{'agree':>9}{'difference':>12}\n"
     f"{'':<16}{'':>6}{'':>6}{'items/s':>8}{'items/s':>8}{'':>7}{'':>7}"
-    f"{'accuracy':>9}{'':>7}{'':>9}{'relative':>12}"
+    f"{'score':>9}{'score':>7}{'':>9}{'relative':>12}"
 )
 
 
@@ -52,7 +54,8 @@ class Spent:
     def run(self, lm: Any, requests: list[Any]) -> None:
         """Add what `lm` answers."""
         wall, cpu = time.perf_counter(), time.process_time()
-        self.answers += lm.loglikelihood(requests, disable_tqdm=True)
+        found = getattr(lm, requests[0].request_type)(requests, disable_tqdm=True)
+        self.answers += [one if isinstance(one, tuple) else (one, True) for one in found]
         self.wall_s += time.perf_counter() - wall
         self.cpu_s += time.process_time() - cpu
 
@@ -66,7 +69,7 @@ class Row:
     batch_size: int
     stock: Spent
     ours: Spent
-    accuracy: tuple[float, float]
+    score: tuple[float, float]
     disagree: list[int]
     """Indices of the items on which the two choose differently."""
 
@@ -77,7 +80,7 @@ class Row:
             f"{self.name:<16}{self.items:>6}{self.batch_size or '':>6}"
             f"{self.items / self.stock.wall_s:>8.2f}{self.items / self.ours.wall_s:>8.2f}"
             f"{self.stock.wall_s / self.ours.wall_s:>7.2f}{self.stock.cpu_s / self.ours.cpu_s:>7.2f}"
-            f"{self.accuracy[0]:>9.3f}{self.accuracy[1]:>7.3f}"
+            f"{self.score[0]:>9.3f}{self.score[1]:>7.3f}"
             f"{1 - len(self.disagree) / self.items:>9.2%}{apart:>12.1e}"
         )
 
@@ -169,30 +172,41 @@ def fastest(stock: Any, requests: list[Any], batch_sizes: list[int]) -> int:
 def judged(
     task: Any, order: list[int], by_item: dict[int, list[Any]], batch: int, *spent: Spent
 ) -> Row:
-    """Accuracy of both and the items on which they differ."""
-    metric = main_metric(task)
-    right = [0.0, 0.0]
+    """Scores of both and the items on which they differ."""
+    sums, size = [0.0, 0.0], 0.0
     disagree, start = [], 0
     for item in order:
         doc, count = task.eval_docs[item], len(by_item[item])
         answers = [side.answers[start : start + count] for side in spent]
         start += count
-        right = [
-            total + task.process_results(doc, found)[metric]
-            for total, found in zip(right, answers, strict=True)
-        ]
-        lengths = [len(choice) for choice in task.doc_to_choice(doc)]
-        chosen = [choices([nats for nats, _ in found], lengths) for found in answers]
-        if chosen[0] != chosen[1]:
+        for side, found in enumerate(answers):
+            value, weight = score(task, doc, found)
+            sums[side] += value
+        size += weight
+        if chosen(task, doc, answers[0]) != chosen(task, doc, answers[1]):
             disagree.append(item)
-    accuracy = (right[0] / len(order), right[1] / len(order))
-    return Row(task.config.task, len(order), batch, *spent, accuracy, sorted(disagree))
+    scores = (sums[0] / size, sums[1] / size)
+    return Row(task.config.task, len(order), batch, *spent, scores, sorted(disagree))
 
 
-def choices(nats: list[float], lengths: list[int]) -> tuple[int, int]:
-    """The answer by log-likelihood, and by log-likelihood per character."""
-    places = range(len(nats))
-    return max(places, key=nats.__getitem__), max(places, key=lambda i: nats[i] / lengths[i])
+def score(task: Any, doc: Any, found: list[tuple[float, bool]]) -> tuple[float, float]:
+    """Main metric of an item and its weight: right or wrong and 1, or bits and bytes."""
+    rolling = task.config.output_type == "loglikelihood_rolling"
+    value = task.process_results(doc, [nats for nats, _ in found] if rolling else found)
+    value = value[main_metric(task)]
+    return (-value[0] / math.log(2), value[1]) if isinstance(value, tuple) else (float(value), 1.0)
+
+
+def chosen(task: Any, doc: Any, found: list[tuple[float, bool]]) -> tuple[Any, ...]:
+    """The answer by log-likelihood and by log-likelihood per character, or what greedy gives."""
+    if task.config.output_type != "multiple_choice":
+        return tuple(greedy for _, greedy in found)
+    lengths = [len(choice) for choice in task.doc_to_choice(doc)]
+    places = range(len(found))
+    return (
+        max(places, key=lambda i: found[i][0]),
+        max(places, key=lambda i: found[i][0] / lengths[i % len(lengths)]),
+    )
 
 
 def total(rows: list[Row]) -> Row:
@@ -215,7 +229,7 @@ def total(rows: list[Row]) -> Row:
         0,
         both(lambda row: row.stock),
         both(lambda row: row.ours),
-        (over(lambda row: row.accuracy[0]), over(lambda row: row.accuracy[1])),
+        (over(lambda row: row.score[0]), over(lambda row: row.score[1])),
         [item for row in rows for item in row.disagree],
     )
 
