@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import psutil
@@ -18,7 +18,7 @@ PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU it is slower, as it leaves the caches."""
 TEXTS = 32
 """Texts generated side by side beyond which all wait for the one that stops last."""
-SLICE = 32
+SLICES = {"cpu": 32, "cuda": 1024}
 """Positions whose float32 logits are held at once."""
 
 
@@ -69,9 +69,10 @@ class Forward:
             inputs["use_cache"] = False
         if self.trees:
             inputs |= self._as_trees(batch)
-        with _only(self._model, unique if self._picks else None):
-            found = self._model(**inputs).logits.flatten(0, 1)
-        return found if self._picks else found[unique], where
+        if not self._picks:
+            return self._model(**inputs).logits.flatten(0, 1)[unique], where
+        with _only(self._model, unique):
+            return self._model(**inputs).logits[0], where
 
     def _as_trees(self, batch: Batch) -> dict[str, Any]:
         start = len(batch.prefix)
@@ -91,15 +92,18 @@ class Forward:
             (whole,) = plan([Query(prefix, prefix[-1:])], len(prefix))
             cache = DynamicCache()  # without a configuration, which would cut it to a window
             inputs = {"input_ids": whole.tokens.to(self._device), **self._as_trees(whole)}
-            last = torch.tensor([0], device=self._device)
-            with _only(self._model, last if self._picks else None):
-                self._model(**inputs, past_key_values=cache, use_cache=True)
+            inputs |= {"past_key_values": cache, "use_cache": True}
+            first = torch.tensor([0], device=self._device)
+            with _only(self._model, first) if self._picks else nullcontext():
+                self._model(**inputs)
             self._prefix = (prefix, cache)
         return self._prefix[1]
 
     def _masks(self, batch: Batch) -> Any:
-        """Who sees whom, (rows, 1, length, prefix + length); models with layers of several kinds
-        take a mask for each kind."""
+        """Who sees whom, (rows, 1, length, prefix + length).
+
+        Models with layers of several kinds take a mask for each kind.
+        """
         config = self._model.config.get_text_config()
         window = getattr(config, "sliding_window", None)
         kinds = set(getattr(config, "layer_types", None) or ())
@@ -125,9 +129,8 @@ class Forward:
         plain = plan(queries, self.budget, trees=False)
         grown = plan(queries, self.budget, least=1)
         expected = self._trial_logits(plain)
-        tolerance = (
-            1e-3 if self._model.dtype == torch.float32 else 0.05
-        )  # rounding's; wrong is > 0.1
+        # A wrong mask is off by far more than what rounding explains.
+        tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.05
         for name, batches in (("_picks", plain), ("trees", grown)):
             setattr(self, name, True)
             try:
@@ -145,14 +148,11 @@ class Forward:
 
 
 @contextmanager
-def _only(model: Any, places: torch.Tensor | None) -> Iterator[None]:
-    """Let the head see the hidden states at `places` only, as one row; None changes nothing.
+def _only(model: Any, places: torch.Tensor) -> Iterator[None]:
+    """Let the head see the hidden states at `places` only, as one row.
 
     Raises RuntimeError where the model has no head of its own that it calls once.
     """
-    if places is None:
-        yield
-        return
     calls = 0
 
     def pick(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -186,9 +186,10 @@ def _seen(
 
 def _scores(logits: torch.Tensor, where: torch.Tensor, targets: torch.Tensor) -> Scores:
     """Float32 whatever the logits' dtype: rounded to bfloat16, a sum is off by 1 part in 256."""
-    buffer = torch.empty(SLICE, logits.shape[-1], dtype=torch.float32, device=logits.device)
+    size = _of(SLICES, logits.device)
+    buffer = torch.empty(size, logits.shape[-1], dtype=torch.float32, device=logits.device)
     totals, likeliest = [], []
-    for some in torch.split(logits, SLICE):  # in place: fresh memory costs more than arithmetic
+    for some in torch.split(logits, size):  # in place: fresh memory costs more than arithmetic
         logs = buffer[: len(some)].copy_(some)
         top, token = logs.max(-1)
         totals.append(top + logs.sub_(top[:, None]).exp_().sum(-1).log_())
@@ -216,7 +217,11 @@ def _tokens_that_fit(model: Any) -> int:
     config = model.config.get_text_config()
     held: int = 8 * config.vocab_size + 64 * config.hidden_size
     fit = _free_bytes(model.device) // 2 // held
-    return min(PAYS.get(model.device.type, PAYS["cuda"]), 1 << max(fit, 1).bit_length() - 1)
+    return min(_of(PAYS, model.device), 1 << max(fit, 1).bit_length() - 1)
+
+
+def _of(sizes: dict[str, int], device: torch.device) -> int:
+    return sizes["cpu" if device.type == "cpu" else "cuda"]
 
 
 def _free_bytes(device: torch.device) -> int:
