@@ -130,12 +130,10 @@ class TaskSpec:
     """Items per task; 0 means all of them."""
     seed: int = 0
     fewshot: int = 0
-    batch_size: int = 8
 
     def __post_init__(self) -> None:
         require(self.items >= 0, "task.items", self.items, "0 (all) or more")
         require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more")
-        require(self.batch_size >= 1, "task.batch_size", self.batch_size, "1 or more")
         require(len(self.names) > 0, "task.names", self.names, "a list of one task or more")
 
 

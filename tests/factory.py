@@ -64,7 +64,7 @@ def spec(**changes: Any) -> dict[str, Any]:
             "trust_remote_code": False,
         },
         "technique": [{"name": "int8_bnb", "threshold": 6.0}],
-        "task": {"names": ["sciq"], "items": 8, "seed": 0, "fewshot": 0, "batch_size": 8},
+        "task": {"names": ["sciq"], "items": 8, "seed": 0, "fewshot": 0},
         "workload": {"name": "chat", "batch_size": 1, "prompt_tokens": 64, "output_tokens": 32},
         "meter": {"order": ["nvml", "rapl", "estimate"], "cpu_tdp_w": None},
         "protocol": {

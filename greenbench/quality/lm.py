@@ -2,69 +2,142 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-Tokens = tuple[Any, list[int], list[int]]
-"""The texts of a request, its context tokens and its continuation tokens."""
+from greenbench.quality.forest import Batch, Query, plan
+from greenbench.quality.forward import Forward, texts_that_fit
+
+AHEAD = 1024
+"""Requests tokenized and planned while the ones before are computed."""
+
+T = TypeVar("T")
+Answer = tuple[float, bool]
+"""Log-likelihood in nats, and whether greedy decoding gives the continuation."""
 
 
 class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """lm-eval's own Hugging Face class around `model`, which it neither moves nor changes.
+    """lm-eval's Hugging Face class around `model`, which it neither moves nor changes.
 
-    Three things differ from stock, none of them an answer: log-softmax runs in float32 whatever
-    the model's dtype (summed in bfloat16, a passage's log-likelihood is off by up to 1 part in
-    256); logits are computed only where a continuation starts or later; texts are batched by
-    length.
+    Texts become tokens, and are cut to the model's length, exactly as in stock; what differs is
+    the work: beginnings that requests share are computed once, the head runs where a continuation
+    is scored and nowhere else, the next requests are tokenized meanwhile, and batches have as many
+    tokens as pay. Log-softmax is float32 whatever the model's dtype.
     """
 
     def __init__(
-        self, model: torch.nn.Module, tokenizer: Any, batch_size: int, done: Callable[[], None]
+        self, model: torch.nn.Module, tokenizer: Any, done: Callable[[], None] = lambda: None
     ) -> None:
         """`done` is called after each request."""
         with _ties_kept(model):
-            super().__init__(
-                pretrained=model,
-                tokenizer=tokenizer,
-                backend="causal",
-                batch_size=batch_size,
-                softmax_dtype="float32",
-            )
+            super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal")
         self.set_cache_hook(_AfterEach(done))
-        self._selects = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._keep = 0
+        self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
+        self.forward = Forward(model)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
+        """Of each continuation after its context."""
+        return self._answers("loglikelihood", requests, lambda pair: [self._pair(*pair)])
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of each whole text, in nats."""
-        answers: dict[int, float] = {}
-        order = sorted(range(len(requests)), key=lambda i: len(requests[i].args[0]), reverse=True)
-        for batch in _batches(order, self.batch_size):
-            found = super().loglikelihood_rolling([requests[i] for i in batch])
-            answers.update(zip(batch, found, strict=True))
+        found = self._answers("loglikelihood_rolling", requests, lambda text: self._windows(*text))
+        return [nats for nats, _ in found]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+        """Text after each context, up to a stop string; stock's but for the number side by side."""
+        budgets = [normalize_gen_kwargs(r.args[1], self.max_gen_toks) for r in requests]
+        longest = max((len(self.tok_encode(r.args[0])) for r in requests), default=0)
+        length = longest + max((budget["max_gen_toks"] for budget in budgets), default=0)
+        self.batch_size_per_gpu = texts_that_fit(self.model, length)
+        return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+
+    def _answers(
+        self, kind: str, requests: list[Any], encode: Callable[[Any], list[Query]]
+    ) -> list[Answer]:
+        """In the order of `requests`, each the sum over the queries that `encode` makes of it."""
+        order = sorted(range(len(requests)), key=lambda i: requests[i].args)  # beginnings together
+        groups = [order[start : start + AHEAD] for start in range(0, len(order), AHEAD)]
+        answers: dict[int, Answer] = {}
+        work = ahead(self._work([encode(requests[i].args) for i in group]) for group in groups)
+        for group, (owners, batches) in zip(groups, work, strict=True):
+            for place, answer in self._finished(owners, batches, len(group)):
+                answers[group[place]] = answer
+                self.cache_hook.add_partial(kind, requests[group[place]].args, answer)
         return [answers[i] for i in range(len(requests))]
 
-    def _loglikelihood_tokens(
-        self, requests: list[Tokens], **options: Any
-    ) -> list[tuple[float, bool]]:
-        answers: dict[int, tuple[float, bool]] = {}
-        order = sorted(range(len(requests)), key=lambda i: _by_length(requests[i]))
-        for batch in _batches(order, self.batch_size):
-            chunk = [requests[i] for i in batch]
-            self._keep = _positions(chunk, self.max_length)
-            answers.update(zip(batch, super()._loglikelihood_tokens(chunk, **options), strict=True))
-        return [answers[i] for i in range(len(requests))]
+    def _work(self, asked: list[list[Query]]) -> tuple[torch.Tensor, list[Batch]]:
+        """Batches for the queries of each request, and the request of each query."""
+        owners = torch.tensor([place for place, queries in enumerate(asked) for _ in queries])
+        queries = [query for queries in asked for query in queries]
+        return owners, plan(queries, self.forward.budget, trees=self.forward.trees)
 
-    def _model_call(self, inps: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Logits (batch, positions, vocabulary) at the end, from where lm-eval counts positions."""
-        if not self._selects:
-            return torch.as_tensor(super()._model_call(inps, **options))
-        with torch.no_grad():
-            return torch.as_tensor(self.model(inps, logits_to_keep=self._keep).logits)
+    def _finished(
+        self, owners: torch.Tensor, batches: list[Batch], requests: int
+    ) -> Iterator[tuple[int, Answer]]:
+        """Places of requests with their answers, as soon as the last batch they need is done."""
+        left = torch.zeros(requests, dtype=torch.long)
+        for batch in batches:
+            left += owners[batch.owners].bincount(minlength=requests)
+        yield from ((place, (0.0, True)) for place in (left == 0).nonzero()[:, 0].tolist())
+        nats = torch.zeros(requests, dtype=torch.float64)
+        missed = torch.zeros(requests)
+        for batch in batches:
+            scores, asking = self.forward(batch), owners[batch.owners]
+            nats.index_add_(0, asking, scores.log_likelihoods.double())
+            missed.index_add_(0, asking, (~scores.greedy).float())
+            left -= asking.bincount(minlength=requests)
+            for place in set(asking.tolist()):
+                if left[place] == 0:
+                    yield place, (float(nats[place]), missed[place].item() == 0)
+
+    def _pair(self, context: str, continuation: str) -> Query:
+        """Tokens as lm-eval's TemplateLM makes them."""
+        if context:
+            before, after = self._encode_pair(context, continuation)
+        else:
+            before = [self.prefix_token_id]
+            after = self.tok_encode(continuation, add_special_tokens=False)
+            if after[:1] == before:  # the text itself begins with the token
+                after = after[1:]
+        return self._query(before, after)
+
+    def _query(self, before: list[int], after: list[int]) -> Query:
+        """Cut from the left to the model's length; the last token is predicted, not read."""
+        if not 0 < len(after) <= self.max_length:
+            raise ValueError(
+                f"a continuation of {len(after)} tokens cannot be scored: the model takes 1 to "
+                f"{self.max_length}."
+            )
+        tokens = [*before, *after][-(self.max_length + 1) : -1]
+        return Query(tuple(tokens), tuple(after))
+
+    def _windows(self, text: str) -> list[Query]:
+        """The whole text in pieces that do not overlap, each with all the context it can hold."""
+        windows = get_rolling_token_windows(
+            token_list=self.tok_encode(text),
+            prefix_token=self.prefix_token_id,
+            max_seq_len=self.max_length,
+            context_len=1,
+        )
+        return [self._query(*make_disjoint_window(window)) for window in windows]
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made in a thread while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 class _AfterEach:
@@ -85,20 +158,3 @@ def _ties_kept(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         del model.tie_weights
-
-
-def _by_length(request: Tokens) -> tuple[int, list[int]]:
-    """Longest first; requests with the same tokens, which lm-eval computes once, side by side."""
-    tokens = request[1] + request[2]
-    return -len(tokens), tokens
-
-
-def _batches(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-def _positions(batch: list[Tokens], max_length: int) -> int:
-    """Positions, counted from the end of the padded batch, that hold every continuation."""
-    lengths = [min(len(context) + len(answer) - 1, max_length) for _, context, answer in batch]
-    starts = [n - len(answer) for n, (_, _, answer) in zip(lengths, batch, strict=True)]
-    return max(lengths) - min(starts)

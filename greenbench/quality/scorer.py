@@ -61,7 +61,7 @@ def answers(
         progress(done, sum(len(task.instances) for task in tasks.values()))
 
     with quiet():
-        lm = LoadedModel(model, tokenizer, spec.batch_size, one_done)
+        lm = LoadedModel(model, tokenizer, one_done)
         found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
     return [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
 
