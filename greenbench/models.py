@@ -22,6 +22,9 @@ from greenbench.records import ModelFacts
 from greenbench.specs import ModelSpec, Source
 
 CACHE_FORMAT = 1
+SCORED_WHOLE = "scored_whole"
+"""Attribute of a model whose forward pass depends on the cache: no beginning may be shared, nor the
+cache be refused, lest scoring runs something else than what generates."""
 SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tiny import tiny_llama
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell's background job ignores SIGINT, and every process the tests start would inherit that.
@@ -25,28 +26,6 @@ def smollm2():
 
     spec = plan(["model=smollm2-135m"], multirun=False)[0].spec.model
     return spec, models.directory(spec)
-
-
-def tiny_llama(layers=4, seed=0):
-    """A random Llama of 4 blocks, small enough for closed-form checks."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            vocab_size=256,
-            max_position_embeddings=256,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
-        )
-    ).eval()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import psutil
 import torch
 from transformers import DynamicCache
 
+from greenbench.models import SCORED_WHOLE
 from greenbench.quality.forest import PREFIX, Batch, Query, plan
 
 PAYS = {"cpu": 1024, "cuda": 16384}
@@ -36,13 +37,17 @@ class Forward:
 
     Trees need a model that takes positions and a 4-d attention mask and has no state but its
     keys and values. Whether `model` does is tried out on a few tokens, not inferred: where its
-    logits are not those of plain rows, `trees` is False and rows must be single sequences.
+    logits are not those of plain rows, `trees` is False and rows must be single sequences. So it is
+    where the model says itself that it must be scored whole.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model: Any = model
         self._device: torch.device = self._model.device  # type: ignore[assignment]
         self._takes = set(inspect.signature(model.forward).parameters)
+        self._whole = getattr(model, SCORED_WHOLE, False)
+        if self._whole:
+            self._takes -= {"use_cache"}
         self._prefix: tuple[tuple[int, ...], Any] = ((), None)
         self.trees, self._picks = False, False
         self.budget = _tokens_that_fit(self._model)
@@ -131,7 +136,8 @@ class Forward:
         expected = self._trial_logits(plain)
         # A wrong mask is off by far more than what rounding explains.
         tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.05
-        for name, batches in (("_picks", plain), ("trees", grown)):
+        trials = {"_picks": plain} if self._whole else {"_picks": plain, "trees": grown}
+        for name, batches in trials.items():
             setattr(self, name, True)
             try:
                 same = _apart(self._trial_logits(batches), expected) < tolerance

@@ -10,6 +10,7 @@ import torch
 
 from greenbench.applied import Promise
 from greenbench.errors import UserError
+from greenbench.models import SCORED_WHOLE
 from greenbench.specs import WorkloadSpec, require, require_choice
 from greenbench.techniques import exit_features, exit_heads, exit_threshold
 from greenbench.techniques.base import Preparation, Technique
@@ -117,6 +118,7 @@ class EarlyExit(Technique):
             heads, ends, found, self.steps, preparation.seed, preparation.progress
         )
         exit_heads.attach(model, list(heads.values()))
+        setattr(model, SCORED_WHOLE, True)
         tally = Tally(preparation.observed, costs(model), text.num_hidden_layers)
         exiting = Exiting(model, heads, Rule(self.confidence, 1.0), tally)
         chosen, details = self._threshold(model, exiting, found, held)

@@ -12,11 +12,12 @@ from torch import nn
 from greenbench.applied import Promise
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.models import storage_bytes
+from greenbench.models import SCORED_WHOLE, storage_bytes
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.caches import claim_cache
 from greenbench.techniques.linears import require_package
+from greenbench.techniques.quanto_kernels import load_kernels
 
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
@@ -79,6 +80,8 @@ class KvQuanto(Technique):
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Give every request such a cache, and every scored text the rounding it brings."""
         claim_cache(model, self.name)
+        load_kernels()
+        setattr(model, SCORED_WHOLE, True)
         generate = partial(_generate, model.generate, partial(self._cache, model.config))
         model.generate = partial(generate, preparation.observed)
         rounded = partial(self._rounding_cache, model.config)

@@ -20,6 +20,7 @@ from greenbench.techniques.linears import (
     require_multiple,
     require_package,
 )
+from greenbench.techniques.quanto_kernels import load_kernels
 
 GROUPS = (128, 96, 64, 32)  # quanto's own preference
 
@@ -74,6 +75,7 @@ class _Quanto(Technique):
         def convert(layer: nn.Linear) -> nn.Module:
             return QuantoLinear(self._pack(layer), layer.bias, fused=self._fused(layer))
 
+        load_kernels()
         # Tensors made in inference mode cannot be packed.
         with torch.inference_mode(False), torch.no_grad():
             preparation.details["linear_layers"] = replace_linears(model, convert)

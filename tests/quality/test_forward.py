@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import tiny_llama
 from transformers import (
     AutoModelForCausalLM,
     Gemma3TextConfig,
@@ -19,7 +20,6 @@ from transformers import (
 from greenbench.quality import forward
 from greenbench.quality.forest import PREFIX, Query, plan
 from greenbench.quality.forward import Forward
-from tests.conftest import tiny_llama
 
 SMALL = {
     "vocab_size": 97,
@@ -213,3 +213,20 @@ def test_the_batch_follows_the_free_memory(llama, monkeypatch):
     assert forward.texts_that_fit(model, 50) == 5
     monkeypatch.setattr(forward, "_free_bytes", lambda _: 0)
     assert (Forward(model).budget, forward.texts_that_fit(model, 50)) == (1, 1)
+
+
+def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
+    """Its cache in 2 bits must be seen by scoring: neither refused nor shared between endings."""
+    from greenbench.techniques import Preparation
+    from greenbench.techniques.quantize_kv import KvQuanto
+
+    queries = [Query(tuple(range(5, 5 + n)), (7, 9)) for n in (20, 24)]
+    batches = plan(queries, 512, trees=False)
+    model = lively(tiny_llama())
+    before = torch.cat([Forward(model)(batch).log_likelihoods for batch in batches])
+    work = Preparation(torch.device("cpu"), None, list)
+    packed = KvQuanto(nbits=2, q_group_size=16).apply(model, work)
+    scorer = Forward(packed)
+    assert not scorer.trees
+    after = torch.cat([scorer(batch).log_likelihoods for batch in batches])
+    assert (after - before).abs().max() > 1e-3

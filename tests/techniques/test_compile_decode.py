@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny_llama
+from tiny import tiny_llama
 
 from greenbench.config import plan
 from greenbench.errors import Unsupported, UserError

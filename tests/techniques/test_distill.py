@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_llama
 
 from greenbench.config import plan
 from greenbench.errors import UserError
@@ -483,5 +483,5 @@ def test_a_student_that_the_model_has_no_room_for_is_one_sentence(tiny, changes,
 def test_packed_weights_are_not_trained():
     check_order([Int8(), PruneDepth()])
     for trains in (PruneDepth(heal=Training(minutes=1)), Distill()):
-        with pytest.raises(UserError, match="leaves integer weights"):
+        with pytest.raises(UserError, match="packs the weights"):
             check_order([Int8(), trains])

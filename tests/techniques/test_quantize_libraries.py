@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import tiny_llama
+from tiny import tiny_llama
 
 from greenbench import models
 from greenbench.config import plan

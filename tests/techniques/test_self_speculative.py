@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny_llama
+from tiny import tiny_llama
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench import models, texts
