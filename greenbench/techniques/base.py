@@ -93,7 +93,7 @@ def check_order(stack: Sequence[Technique]) -> None:
         packed = [earlier.name for earlier in stack[:position] if earlier.packs_weights]
         if packed and technique.needs_plain_weights:
             raise UserError(
-                f"technique={technique.name} cannot come after {packed[0]}, which leaves integer "
+                f"technique={technique.name} cannot come after {packed[0]}, which packs the "
                 f"weights: put {technique.name} first."
             )
 

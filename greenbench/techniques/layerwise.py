@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import nn
 
+from greenbench.errors import UserError
 from greenbench.models import decoder_blocks
 from greenbench.specs import require
 from greenbench.techniques.base import Preparation
@@ -112,8 +113,7 @@ def visits(
         progress(index, len(blocks))
         given = [batch[index] for batch in calls]
         linears = linear_layers(block)
-        seen = {name: statistic(layer) for name, layer in linears.items()}
-        with _watching(linears, seen):
+        with _watching(linears, statistic) as seen:
             outputs = _outputs(block, given, hidden, keep=not changing)
         yield Visit(index, block, linears, seen)
         hidden = _outputs(block, given, hidden, keep=True) if changing else outputs
@@ -123,6 +123,25 @@ def visits(
 def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers inside `block`, by name, in the order in which they were defined."""
     return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
+
+
+def block_linears(model: Any) -> list[nn.Linear]:
+    """The linear layers inside all blocks of `model`. Raises UserError where it has none."""
+    found = [layer for block in decoder_blocks(model) for layer in linear_layers(block).values()]
+    if not found:
+        raise UserError(
+            f"{type(model).__name__} has no torch.nn.Linear in its blocks: techniques that change "
+            "weights do not know this architecture."
+        )
+    return found
+
+
+def input_widths(config: Any) -> list[int]:
+    """Numbers of inputs that the linear layers of a decoder's blocks have, from its transformers config."""
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    return sorted({text.hidden_size, text.intermediate_size, heads * head})
 
 
 def token_batches(preparation: Preparation, passages: int, tokens: int) -> list[torch.Tensor]:
@@ -215,16 +234,30 @@ def _skipped(block: nn.Module, found: list[list[_Call]], *, last: bool) -> Itera
 
 
 @contextmanager
-def _watching(linears: dict[str, nn.Linear], seen: dict[str, Any]) -> Iterator[None]:
-    """Add every input of `linears`, flattened to tokens, to the statistic of the same name."""
+def _watching(
+    linears: dict[str, nn.Linear], statistic: Callable[[nn.Linear], Seen]
+) -> Iterator[dict[str, Seen]]:
+    """Statistics of every input of `linears`, by name.
+
+    Layers that are given one and the same tensor (queries, keys and values) share one statistic.
+    """
+    seen = {name: statistic(layer) for name, layer in linears.items()}
+    last: list[tuple[torch.Tensor, Seen]] = []
 
     def watch(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-        return lambda _, args: seen[name].add(args[0].flatten(0, -2))
+        def note(_: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            if last and last[0][0] is args[0]:
+                seen[name] = last[0][1]
+                return
+            seen[name].add(args[0].flatten(0, -2))
+            last[:] = [(args[0], seen[name])]
+
+        return note
 
     with ExitStack() as stack:
         for name, layer in linears.items():
             stack.callback(layer.register_forward_pre_hook(watch(name)).remove)
-        yield
+        yield seen
 
 
 @torch.no_grad()

@@ -14,6 +14,8 @@ from greenbench.techniques.layerwise import (
     Gram,
     MeanAbsolute,
     SquaredNorm,
+    block_linears,
+    input_widths,
     linear_layers,
     token_batches,
     visits,
@@ -194,6 +196,27 @@ def test_only_the_linear_layers_of_the_blocks_are_visited(tiny):
     found = [m for visit in visits(tiny, BATCHES, SquaredNorm) for m in visit.linears.values()]
     assert len(found) == 4 * 7
     assert tiny.lm_head not in found
+
+
+def test_layers_with_one_input_share_its_statistic(tiny):
+    for visit in visits(tiny, BATCHES, Gram):
+        seen = {name.rpartition(".")[2]: found for name, found in visit.seen.items()}
+        assert seen["q_proj"] is seen["k_proj"] is seen["v_proj"]
+        assert seen["gate_proj"] is seen["up_proj"]
+        assert len({id(found) for found in seen.values()}) == 4
+
+
+def test_blocks_without_linear_layers_are_refused(tiny):
+    tiny.model.layers = torch.nn.ModuleList(torch.nn.Identity() for _ in range(4))
+    with pytest.raises(UserError, match=r"no torch\.nn\.Linear in its blocks"):
+        block_linears(tiny)
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_input_widths_are_those_of_the_real_layers(architecture):
+    model = random_model(architecture, "eager")
+    found = {layer.in_features for layer in block_linears(model)}
+    assert found == set(input_widths(model.config))
 
 
 def test_progress_counts_blocks(tiny):

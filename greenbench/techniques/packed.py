@@ -1,0 +1,206 @@
+"""Linear layers whose weights are integers: packed codes on a grid, and what multiplies by them.
+
+Everywhere, weight = scale * (code - middle) + zero, with a scale and a zero for each group of inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+FAST_CPU = ("AVX2", "AVX512")
+"""Vector units for which PyTorch's packed products on the CPU are written; elsewhere they crawl."""
+INT4_GROUPS = (32, 64, 128, 256)
+
+
+class Codes(NamedTuple):
+    """A quantized weight matrix (out, in), in groups along its inputs."""
+
+    codes: torch.Tensor
+    """uint8 (out, in), each below 2^bits."""
+    scale: torch.Tensor
+    """(out, groups), in the dtype that the layer computes in."""
+    zero: torch.Tensor
+    """(out, groups): the weight that the middle code stands for."""
+    bits: int
+
+    def weight(self) -> torch.Tensor:
+        """The weight matrix that the codes stand for: (out, in), in the scales' dtype."""
+        groups = self.codes.reshape(*self.scale.shape, -1)
+        scale, zero = self.scale.float()[..., None], self.zero.float()[..., None]
+        return on_grid(groups, scale, zero, self.bits).flatten(1).to(self.scale.dtype)
+
+
+def on_grid(
+    codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
+) -> torch.Tensor:
+    """The weights that `codes` stand for, float32; scale and zero are float32 and broadcast to them."""
+    return torch.addcmul(zero, codes.float() - middle(bits), scale)
+
+
+def middle(bits: int) -> int:
+    """The code in the middle of a grid of 2^bits."""
+    return 1 << (bits - 1)
+
+
+def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Codes (rows, columns) in as few bytes as hold them, lowest bits first: uint8 (rows, bytes).
+
+    8 codes of 3 bits are 3 bytes, 2 of 4 bits one; the columns must fill whole bytes.
+    """
+    count, size = _word(bits)
+    codes = codes.reshape(len(codes), -1, count).int()
+    word = codes[..., 0]
+    for place in range(1, count):
+        word = word | codes[..., place] << (bits * place)
+    return torch.stack([word >> (8 * place) & 255 for place in range(size)], -1).flatten(1).byte()
+
+
+def unpack(packed: torch.Tensor, bits: int) -> torch.Tensor:
+    """What `pack` was given: uint8 (rows, columns)."""
+    count, size = _word(bits)
+    held = packed.reshape(len(packed), -1, size)
+    if size > 1:
+        held = held.int()
+    word = held[..., 0]
+    for place in range(1, size):
+        word = word | held[..., place] << (8 * place)
+    codes = [word >> (bits * place) & (2**bits - 1) for place in range(count)]
+    return torch.stack(codes, -1).flatten(1).byte()
+
+
+def _word(bits: int) -> tuple[int, int]:
+    """The least number of codes that fill whole bytes, and those bytes."""
+    return math.lcm(bits, 8) // bits, math.lcm(bits, 8) // 8
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that makes its weights from packed codes anew for each product."""
+
+    operator = "linear"
+    """The ATen operator that multiplies."""
+
+    def __init__(self, codes: Codes, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = codes.codes.shape
+        self.bits = codes.bits
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self._hold(codes)
+
+    def _hold(self, codes: Codes) -> None:
+        self.packed: torch.Tensor
+        self.scale: torch.Tensor
+        self.zero: torch.Tensor
+        self.register_buffer("packed", pack(codes.codes, codes.bits))
+        self.register_buffer("scale", codes.scale)
+        self.register_buffer("zero", codes.zero)
+
+    def weight_now(self) -> torch.Tensor:
+        """The weight matrix (out, in) that it multiplies by."""
+        codes = unpack(self.packed, self.bits)
+        return Codes(codes, self.scale, self.zero, self.bits).weight()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Product of `inputs` (..., in) with the weights: (..., out)."""
+        return functional.linear(inputs, self.weight_now(), self.bias)
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` shows."""
+        return f"{self.in_features}, {self.out_features}, bits={self.bits}"
+
+
+class _KernelLinear(PackedLinear):
+    """A linear layer that multiplies by packed weights as they lie, in the kernel's own layout."""
+
+    def weight_now(self) -> torch.Tensor:
+        """The weight matrix (out, in), as the kernel itself sees it."""
+        unit = torch.eye(self.in_features, dtype=self.scale.dtype, device=self.packed.device)
+        return self._product(unit).T
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Product of `inputs` (..., in) with the weights: (..., out)."""
+        product = self._product(inputs.reshape(-1, self.in_features))
+        output = product.view(*inputs.shape[:-1], self.out_features)
+        return output if self.bias is None else output + self.bias
+
+    def _product(self, inputs: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Int4PackLinear(_KernelLinear):
+    """PyTorch's product of bfloat16 with 4-bit weights, ``aten::_weight_int4pack_mm``."""
+
+    def _hold(self, codes: Codes) -> None:
+        ops, on_cpu = torch.ops.aten, codes.codes.device.type == "cpu"
+        self.group = self.in_features // codes.scale.shape[1]
+        self.operator = "_weight_int4pack_mm" + "_for_cpu" * on_cpu
+        if on_cpu:
+            packed = ops._convert_weight_to_int4pack_for_cpu(codes.codes.int(), 1)
+        else:
+            pairs = codes.codes[:, ::2] << 4 | codes.codes[:, 1::2]
+            packed = ops._convert_weight_to_int4pack(pairs.contiguous(), _tiles(self.in_features))
+        self.register_buffer("packed", packed)
+        self.register_buffer("scale", torch.stack([codes.scale.T, codes.zero.T], -1).contiguous())
+
+    def _product(self, inputs: torch.Tensor) -> torch.Tensor:
+        multiply = getattr(torch.ops.aten, self.operator)
+        product: torch.Tensor = multiply(inputs, self.packed, self.group, self.scale)
+        return product
+
+
+class Int8PackLinear(_KernelLinear):
+    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; no zeros."""
+
+    operator = "_weight_int8pack_mm"
+
+    def _hold(self, codes: Codes) -> None:
+        self.register_buffer("packed", (codes.codes.int() - middle(8)).char())
+        self.register_buffer("scale", codes.scale[:, 0].contiguous())
+
+    def _product(self, inputs: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = torch.ops.aten._weight_int8pack_mm(inputs, self.packed, self.scale)
+        return product
+
+
+LINEARS: dict[str, type[PackedLinear]] = {
+    "int4pack": Int4PackLinear,
+    "int8pack": Int8PackLinear,
+    "dequantize": PackedLinear,
+}
+"""The layer for each kernel, by the name that records give it."""
+
+
+def kernel_for(weight: torch.Tensor, bits: int, group: int) -> str:
+    """Which of LINEARS multiplies by `weight` once it is quantized to `bits` in groups of `group`.
+
+    PyTorch's kernels take bfloat16. For 4 bits there is one on the CPU and on CUDA (compute capability
+    8.0); for 8 bits, one on the CPU for a single group a row.
+    """
+    if weight.dtype is not torch.bfloat16:
+        return "dequantize"
+    if bits == 8 and group == weight.shape[1] and _fast_cpu(weight.device):
+        return "int8pack"
+    if bits == 4 and group in INT4_GROUPS and _has_int4(weight):
+        return "int4pack"
+    return "dequantize"
+
+
+def _has_int4(weight: torch.Tensor) -> bool:
+    rows, columns = weight.shape
+    if weight.is_cuda:
+        new = torch.cuda.get_device_capability(weight.device) >= (8, 0)
+        return new and rows % 8 == 0 and columns % 32 == 0
+    return _fast_cpu(weight.device) and rows % 16 == 0
+
+
+def _fast_cpu(device: torch.device) -> bool:
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in FAST_CPU
+
+
+def _tiles(columns: int) -> int:
+    """Inner tiles of 16 columns that the CUDA layout interleaves: as many as divide them, of 8, 4, 2."""
+    return next(tiles for tiles in (8, 4, 2) if columns % (16 * tiles) == 0)
