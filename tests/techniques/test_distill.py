@@ -485,3 +485,43 @@ def test_packed_weights_are_not_trained():
     for trains in (PruneDepth(heal=Training(minutes=1)), Distill()):
         with pytest.raises(UserError, match="packs the weights"):
             check_order([Int8(), trains])
+
+
+# On the real model
+
+
+def bits_per_byte(model, tokenizer, texts):
+    nats = size = 0
+    for text in texts:
+        ids = tokenizer(tokenizer.bos_token + text, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            said = model(ids, use_cache=False).logits[0, :-1].float()
+        nats += float(torch.nn.functional.cross_entropy(said, ids[0, 1:], reduction="sum"))
+        size += len(text.encode())
+    return nats / size / math.log(2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_healing_takes_away_half_of_what_a_fifth_of_the_blocks_cost(smollm2):
+    """By the option's own configuration, on a budget of tokens that takes 3 minutes of one core."""
+    from greenbench import models
+    from greenbench.texts import passages
+
+    spec, path = smollm2
+    healed = technique("technique=prune_depth_heal")
+    healed = replace(healed, heal=replace(healed.heal, minutes=None, tokens=40_000))
+    found = {}
+    for name, change in (
+        ("full", None),
+        ("unhealed", replace(healed, heal=Training())),
+        ("healed", healed),
+    ):
+        model, tokenizer = models.load(spec, path, torch.device("cpu"))
+        work = Preparation(torch.device("cpu"), tokenizer, lambda: passages("calibrate"))
+        model = change.apply(model, work) if change else model
+        assert len(models.decoder_blocks(model)) == (24 if change else 30)
+        found[name] = bits_per_byte(model, tokenizer, passages("evaluate")[:50])
+    print(found)
+    assert found["full"] < found["healed"] < found["unhealed"]
+    assert found["healed"] - found["full"] < (found["unhealed"] - found["full"]) / 2
