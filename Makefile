@@ -41,7 +41,7 @@ doctor: setup ## Say what this machine can measure and run
 	$(BIN)/greenbench doctor
 
 test: setup ## Run the tests (no GPU, no network)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" $(ARGS)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .
