@@ -56,6 +56,10 @@ class Technique(ABC):
     """True only where the output is identical to the baseline's by construction."""
     needs_plain_weights: ClassVar[bool] = False
     """It reads or casts floating-point weights, so nothing before it may have packed them."""
+    changes_blocks: ClassVar[bool] = False
+    """It drops or replaces the model's blocks."""
+    holds_blocks: ClassVar[bool] = False
+    """It keeps to the blocks and weights that it found, which may not change after it."""
     packs_weights: ClassVar[bool] = False
     """It leaves integer weights behind."""
     drafts_tokens: ClassVar[bool] = False
@@ -108,6 +112,12 @@ def check_order(stack: Sequence[Technique]) -> None:
             raise UserError(
                 f"technique={technique.name} cannot come after {packed[0]}, which packs the "
                 f"weights: put {technique.name} first."
+            )
+        holding = [earlier.name for earlier in stack[:position] if earlier.holds_blocks]
+        if holding and (technique.needs_plain_weights or technique.changes_blocks):
+            raise UserError(
+                f"technique={technique.name} cannot come after {holding[0]}, which keeps to the "
+                f"blocks and weights that it found: put {technique.name} first."
             )
     drafting = [technique.name for technique in stack if technique.drafts_tokens]
     if len(drafting) > 1:

@@ -27,6 +27,7 @@ class Distill(Technique):
 
     name: ClassVar[str] = "distill"
     summary: ClassVar[str] = "trains a smaller student on the model's own logits"
+    changes_blocks: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:1503.02531"
     needs_plain_weights: ClassVar[bool] = True
 

@@ -29,6 +29,7 @@ class PruneDepth(Technique):
 
     name: ClassVar[str] = "prune_depth"
     summary: ClassVar[str] = "drops the transformer blocks with the least block influence"
+    changes_blocks: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2403.03853"
 
     fraction: float = 0.1

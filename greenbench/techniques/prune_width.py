@@ -40,6 +40,7 @@ class PruneWidth(Technique):
 
     name: ClassVar[str] = "prune_width"
     summary: ClassVar[str] = "drops the MLP neurons and attention heads that are least active"
+    changes_blocks: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2407.14679"
     needs_plain_weights: ClassVar[bool] = True
 

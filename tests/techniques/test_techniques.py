@@ -209,6 +209,16 @@ def test_an_order_that_cannot_work_is_refused():
     check_order([*stack("int8_bnb"), *stack("prune_depth")])
 
 
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [("early_exit", "prune_depth"), ("self_speculative", "prune_width"), ("compile", "gptq")],
+)
+def test_nothing_changes_what_a_technique_keeps_to(first, later):
+    with pytest.raises(UserError, match=f"put {later} first"):
+        check_order([*stack(first), *stack(later)])
+    check_order([*stack(later), *stack(first)])
+
+
 def test_an_old_gpu_is_refused_in_one_sentence():
     old = Machine("cuda", "Tesla K80", 1 << 34, capability=(3, 7), uuids=("GPU-0",))
     with pytest.raises(Unsupported, match=r"compute capability 6.0.*3\.7"):
