@@ -163,7 +163,7 @@ def test_healing_trains_what_is_left(tiny):
 def test_heal_composes():
     (found,) = plan(["technique=prune_width_heal"], multirun=False)[0].spec.technique.values()
     assert found.heal.minutes == 10
-    assert found.label() == "prune_width(0.33, distilled 10 min)"
+    assert found.label() == "prune_width(0.33, distilled 10 min embeddings=False)"
 
 
 @pytest.mark.parametrize(
