@@ -483,7 +483,7 @@ def test_a_student_that_the_model_has_no_room_for_is_one_sentence(tiny, changes,
 def test_packed_weights_are_not_trained():
     check_order([Int8(), PruneDepth()])
     for trains in (PruneDepth(heal=Training(minutes=1)), Distill()):
-        with pytest.raises(UserError, match="put .* first"):
+        with pytest.raises(UserError, match=r"put .* first"):
             check_order([Int8(), trains])
 
 
