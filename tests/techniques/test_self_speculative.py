@@ -220,4 +220,4 @@ def test_the_real_model_says_the_same(smollm2):
 def test_the_real_model_says_the_same_on_50_prompts(smollm2):
     seen = real(smollm2, 50, 12, drafts=3, steps=0)
     assert seen["accepted"] + seen["rounds"] == 50 * 11
-    assert seen["acceptance_rate"] > 0.2
+    assert 0 < seen["accepted"] < seen["drafted"]
