@@ -106,11 +106,12 @@ def test_threads_of_the_stack_hold_while_it_compiles(traced, tiny):
     assert work.observed["graphs_compiled_later"] == 1  # amid another number of threads
 
 
-def test_without_a_compiler_it_is_one_sentence(monkeypatch):
+def test_without_a_compiler_it_is_one_sentence():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(Unsupported, match=r"needs a C\+\+ compiler.*install g\+\+, or set CXX"):
+    said = r"needs a C\+\+ compiler.*install g\+\+, or set CXX"
+    # Undoing a plain setattr would leave the option missing for every later test.
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(Unsupported, match=said):
         Compile().check(CPU)
 
 
