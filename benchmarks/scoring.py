@@ -1,16 +1,18 @@
 """Stock lm-eval and ours on the same model and items, side by side: speed, accuracy, agreement.
 
     python benchmarks/scoring.py [--tasks hellaswag,arc_easy,piqa] [--items 300] [--fewshot 0]
-        [--dtype bfloat16] [--batch-sizes 1,4,16] [--softmax default|float32] [--model smollm2-135m]
+        [--shots fixed|drawn] [--dtype bfloat16] [--batch-sizes 1,4,16]
+        [--softmax default|float32] [--model smollm2-135m]
 
 Stock is lm-eval's HFLM with its own defaults, at whichever batch size is fastest on a third of
 each task's items. The two take turns on slices of the items, so that a busy machine slows both;
 `ratio` compares wall seconds, `CPU` the seconds this process computed (it is what remains
-comparable where other processes compete). Two models agree on an item where both choose the same
-answer by log-likelihood and by log-likelihood per character. The score is the task's main metric:
-accuracy, or bits per byte. In bfloat16 stock's default
-log-softmax rounds sums to 3 digits, which moves choices by itself: `--softmax float32` compares
-with a stock that does not.
+comparable where other processes compete). The score is the task's main metric: accuracy, or bits
+per byte. Two models agree on an item where both choose the same answer by log-likelihood and by
+log-likelihood per character. In bfloat16 stock's default log-softmax rounds sums to 3 digits, which
+moves choices by itself: `--softmax float32` compares with a stock that does not. Few-shot
+examples are the task's own, the same before every question; `--shots drawn` draws them anew for
+each question from items that are not asked, so that no two questions share a beginning.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 
 import torch
 import transformers
+from lm_eval.api.samplers import ContextSampler
 from lm_eval.models.huggingface import HFLM
 
 from greenbench import models
@@ -94,9 +97,12 @@ def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = models.load(job.spec.model, models.directory(job.spec.model), device)
     model = loaded.model.to(getattr(torch, options.dtype))
-    spec = TaskSpec(names=options.tasks, items=options.items, fewshot=options.fewshot)
+    drawn = options.fewshot if options.shots == "drawn" else 0
+    spec = TaskSpec(
+        names=options.tasks, items=options.items, fewshot=0 if drawn else options.fewshot
+    )
     print(
-        f"{options.model}, {options.dtype}, {spec.fewshot}-shot, {device.type}, "
+        f"{options.model}, {options.dtype}, {options.fewshot}-shot ({options.shots}), {device.type}, "
         f"{torch.get_num_threads()} threads; stock's log-softmax: {options.softmax}\n{HEADER}",
         flush=True,
     )
@@ -105,7 +111,7 @@ def main() -> int:
         stock = HFLM(model, tokenizer=loaded.tokenizer, batch_size=1, softmax_dtype=softmax)
         ours = LoadedModel(model, loaded.tokenizer)
         rows = [
-            measure(task, spec, stock, ours, options.batch_sizes)
+            measure(task, spec, stock, ours, options.batch_sizes, drawn)
             for task in load_tasks(spec).values()
         ]
     print(total(rows))
@@ -126,6 +132,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", type=names, default=["hellaswag", "arc_easy", "piqa"])
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--fewshot", type=int, default=0)
+    parser.add_argument("--shots", default="fixed", choices=["fixed", "drawn"])
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
     parser.add_argument("--batch-sizes", type=sizes, default=[1, 4, 16])
     parser.add_argument("--softmax", default="default", choices=["default", "float32"])
@@ -133,10 +140,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(task: Any, spec: TaskSpec, stock: Any, ours: Any, batch_sizes: list[int]) -> Row:
+def measure(
+    task: Any, spec: TaskSpec, stock: Any, ours: Any, batch_sizes: list[int], drawn: int
+) -> Row:
     """Both on all items of `task`, in turns; prints its row."""
     name = task.config.task
     items = pick_items(name, len(task.eval_docs), spec)
+    if drawn:
+        others = sorted(set(range(len(task.eval_docs))) - set(items))
+        task.sampler = ContextSampler(list(task.eval_docs.select(others)), rnd=spec.seed)
+        task.set_config("num_fewshot", drawn)
     task.build_all_requests(samples=items)
     by_item: dict[int, list[Any]] = {item: [] for item in items}
     for request in task.instances:
