@@ -1,6 +1,6 @@
 """NVIDIA GPUs: sampled power, integrated. The counter's independent check, or its stand-in.
 
-A thread samples field 186 (instant power) every 25 ms and integrates it by trapezoids, so that
+A thread samples field 186 (instant power) every 50 ms and integrates it by trapezoids, so that
 it is a cumulative counter like any other. What it can be wrong by (Yang, Adamek and Armour,
 "Part-time power measurements", arXiv 2312.02741): the sensor's gain, +-5 % and the same in every
 window, so that it cancels in ratios; and on GPUs whose sensor looks only part of the time (25 of
@@ -23,9 +23,9 @@ from greenbench.meters.telemetry import Sample, Telemetry, observe, resample
 from greenbench.quantities import Boundary, Provenance
 from greenbench.records import Trace
 
-PERIOD_S = 0.025
+PERIOD_S = 0.05
 GAP_PERIODS = 10  # this long without a sample, and what the GPU drew is a guess
-TELEMETRY_PERIODS = 10  # temperatures and clocks move slower than power
+TELEMETRY_PERIODS = 5  # temperatures and clocks move slower than power
 KEPT_SAMPLES = 200_000  # more than an hour: longer than any window
 MW = 1e-3  # watts per milliwatt
 
