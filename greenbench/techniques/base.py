@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,9 +99,14 @@ class Technique(ABC):
         changed = [
             str(getattr(value, "value", value))
             for knob in fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, knob.name)) != knob.default or knob.default is MISSING
+            if (value := getattr(self, knob.name)) != _default(knob)
         ]
         return f"{self.name}({', '.join(changed)})" if changed else self.name
+
+
+def _default(knob: Field[Any]) -> Any:
+    """The knob's default, or MISSING, which nothing equals."""
+    return knob.default if knob.default_factory is MISSING else knob.default_factory()
 
 
 def check_order(stack: Sequence[Technique]) -> None:
