@@ -263,4 +263,5 @@ def test_a_lock_of_a_process_that_died_holds_no_one_up(folder):
     lock = folder / ".lock"
     code = f"import os, filelock; filelock.FileLock({str(lock)!r}).acquire(); os._exit(1)"
     subprocess.run([sys.executable, "-c", code], check=False)
-    FileLock(lock, timeout=5).acquire().lock.release()
+    with FileLock(lock, timeout=5) as mine:
+        assert mine.is_locked

@@ -162,7 +162,7 @@ def _quality(a: Record, b: Record) -> Change:
         )
     if alike is not None and alike < 0.05:
         return Change("quality", points, "equivalent", "within 1 point")
-    return Change("quality", points, "inconclusive", "too few items differ, or too many are needed")
+    return Change("quality", points, "inconclusive", "too few items to tell")
 
 
 def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:

@@ -6,6 +6,7 @@ Everywhere, weight = scale * (code - middle) + zero, with a scale and a zero for
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -113,7 +114,7 @@ class PackedLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, bits={self.bits}"
 
 
-class _KernelLinear(PackedLinear):
+class _KernelLinear(PackedLinear, ABC):
     """A linear layer that multiplies by packed weights as they lie, in the kernel's own layout."""
 
     def weight_now(self) -> torch.Tensor:
@@ -127,8 +128,9 @@ class _KernelLinear(PackedLinear):
         output = product.view(*inputs.shape[:-1], self.out_features)
         return output if self.bias is None else output + self.bias
 
+    @abstractmethod
     def _product(self, inputs: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """Product of rows (n, in) with the weights, without the bias: (n, out)."""
 
 
 class Int4PackLinear(_KernelLinear):

@@ -158,8 +158,8 @@ def test_where_the_model_ends_its_answer_drafts_do_not_go_past_it(small, drafter
 def test_fifty_prompts_are_token_identical(real, drafter, smollm2, name):
     drafts = {"tiny": drafter, "itself": smollm2[1]}
     technique = PromptLookup() if name == "prompt_lookup" else Speculative(draft=str(drafts[name]))
-    seen = same_as_greedy(real, technique, 50, 16)
-    print(name, seen)
+    seen = same_as_greedy(real, technique, 50, 16)  # which compares every token
+    assert seen["accepted"] + seen["rejected"] == seen["drafted"] > 0
 
 
 class Script(CandidateGenerator):
