@@ -26,8 +26,8 @@ from greenbench.meters.power import NvmlPower
 from greenbench.meters.wall import WallLog
 from greenbench.quality import tasks
 from greenbench.records import Failure, Findings, Window
-from greenbench.specs import MeterSpec, RunSpec
-from greenbench.steps import Candidate, Progress, conclude, require_ticks, score, shape
+from greenbench.specs import MeterSpec, RunSpec, WorkloadSpec
+from greenbench.steps import Candidate, Place, Progress, conclude, require_ticks, score, shape
 from greenbench.techniques import Technique, check_order
 
 
@@ -88,13 +88,13 @@ def _tell(
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
         path = models.directory(spec.model)
-        for technique in stack:
-            technique.check_model(models.config(spec.model, path), workload)
+        refuse_model(stack, models.config(spec.model, path), workload)
         model, tokenizer = models.load(spec.model, path, machine.device_map)
         size = sum(models.storage_bytes(model).values())
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
-    candidate = Candidate(spec, stack, machine, path, tokenizer, recorder, stages.progress)
     apart = apart_reason(protocol.design, machine.torch_device, size, spread=len(machine.uuids) > 1)
+    place = Place(machine, path, tokenizer, again=apart is not None)
+    candidate = Candidate(spec, stack, place, recorder, stages.progress)
     brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
     once = partial(warm, requests=requests, workload=workload, protocol=brief, sensor=sensor)
     pair = _in_turn(model, candidate, once) if apart else _together(model, candidate, stages)
@@ -115,6 +115,7 @@ def _tell(
         recorder.idle("both", resident_s)
         shapes = {who: shape(pair[who]) for who in WHO}
         del pair
+        candidate.close()
         empty_caches()
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
@@ -159,6 +160,13 @@ def _in_turn(baseline: Any, candidate: Candidate, once: Callable[[Any], object])
         return model
 
     return InTurn({"baseline": plain, "candidate": prepared}, baseline, candidate.around)
+
+
+def refuse_model(stack: list[Technique], config: Any, workload: WorkloadSpec) -> None:
+    """Each technique meets the model that those before it leave."""
+    for technique in stack:
+        technique.check_model(config, workload)
+        config = technique.after(config)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:

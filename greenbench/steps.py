@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -49,37 +50,47 @@ def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
             )
 
 
+class Place(NamedTuple):
+    """Where a candidate is made, and from what."""
+
+    machine: Machine
+    path: Path
+    """The plain model's directory."""
+    tokenizer: Any
+    again: bool
+    """Whether it will be made more than once."""
+
+
 class Candidate:
     """Loads the run's model again and applies the stack to it, each technique metered apart.
 
-    Made anew where models are measured in turn: the first time is what counts as preparation.
+    Made anew where models are measured in turn: the first time is what counts as preparation, and
+    what was trained then is kept on disk until `close`.
     """
 
     def __init__(
         self,
         spec: RunSpec,
         stack: list[Technique],
-        machine: Machine,
-        path: Path,
-        tokenizer: Any,
+        place: Place,
         recorder: Recorder,
         progress: Progress,
     ) -> None:
-        self._spec, self._stack, self._machine, self._path = spec, stack, machine, path
-        self._tokenizer, self._recorder, self._progress = tokenizer, recorder, progress
+        self._spec, self._stack, self._place = spec, stack, place
+        self._recorder, self._progress = recorder, progress
         self._applied: list[AppliedTechnique] = []
         self._observed: list[dict[str, Any]] = [{} for _ in stack]
 
     def load(self) -> Any:
         """The plain model."""
-        return models.load(self._spec.model, self._path, self._machine.device_map).model
+        return models.load(self._spec.model, self._place.path, self._place.machine.device_map).model
 
     def prepare(self, model: Any) -> Any:
         """`model` with every technique applied, in order, each amid what those before it need."""
         done = bool(self._applied)
         with ExitStack() as held:
-            for place, technique in enumerate(self._stack):
-                work = self._preparation(place)
+            for index, technique in enumerate(self._stack):
+                work = self._preparation(index)
                 apply = technique.apply if done else partial(self._metered, technique)
                 model = apply(model, work)
                 held.enter_context(technique.during(model))
@@ -100,21 +111,30 @@ class Candidate:
             for done, seen in zip(self._applied, self._observed, strict=True)
         ]
 
-    def _preparation(self, place: int) -> Preparation:
-        stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: place + 1]]
-        identity = [models.fingerprint(self._path), stack, self._spec.model.dtype.value]
+    def close(self) -> None:
+        """Nothing will be prepared again."""
+        for index in range(len(self._stack)):
+            shutil.rmtree(self._workspace(index), ignore_errors=True)
+
+    def _workspace(self, index: int) -> Path:
+        stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: index + 1]]
+        identity = [models.fingerprint(self._place.path), stack, self._spec.model.dtype.value]
         key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
+        return cache_dir() / "work" / key
+
+    def _preparation(self, index: int) -> Preparation:
         return Preparation(
-            device=self._machine.torch_device,
-            tokenizer=self._tokenizer,
+            device=self._place.machine.torch_device,
+            tokenizer=self._place.tokenizer,
             calibration=lambda: texts.passages("calibrate"),
-            observed=self._observed[place],
+            observed=self._observed[index],
             seed=self._spec.seed,
-            uuids=self._machine.uuids,
+            uuids=self._place.machine.uuids,
             workload=self._spec.workload,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,
-            workspace=cache_dir() / "work" / key,
+            workspace=self._workspace(index),
+            again=self._place.again,
         )
 
     def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:

@@ -12,9 +12,25 @@ from greenbench.machine import Machine
 from greenbench.measure.windows import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.specs import WorkloadSpec
-from greenbench.steps import Candidate
+from greenbench.steps import Candidate, Place
 from greenbench.techniques.base import Technique
 from greenbench.techniques.runtime import Threads
+
+
+@dataclass(frozen=True)
+class Leaves(Technique):
+    """Leaves a file in its workspace; no name, so it is in no list of techniques."""
+
+    summary = "leaves"
+
+    def promise(self, model):
+        return Promise(note="nothing")
+
+    def apply(self, model, preparation):
+        preparation.workspace.mkdir(parents=True)
+        (preparation.workspace / "trained").write_text("weights")
+        preparation.details.update(place=str(preparation.workspace), again=preparation.again)
+        return model
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,27 @@ class Looks(Technique):
         return model
 
 
+def test_what_a_preparation_kept_for_the_next_turn_goes_at_the_end(tiny_directory: Path):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    leaves = Leaves()
+    object.__setattr__(leaves, "name", "leaves")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
+    candidate = Candidate(
+        spec,
+        [leaves],
+        Place(cpu, tiny_directory, tokenizer, again=True),
+        Recorder(OpenMeters(), cpu.torch_device),
+        lambda stage, done, total: None,
+    )
+    candidate.prepare(candidate.load())
+    (applied,) = candidate.applied()
+    assert applied.details["again"] is True
+    assert (Path(applied.details["place"]) / "trained").exists()
+    candidate.close()
+    assert not Path(applied.details["place"]).exists()
+
+
 def test_surroundings_of_one_technique_hold_while_the_next_prepares(tiny_directory: Path):
     spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
     spec = replace(spec, workload=WorkloadSpec("w", batch_size=3))
@@ -44,7 +81,11 @@ def test_surroundings_of_one_technique_hold_while_the_next_prepares(tiny_directo
     stack = [Threads(before + 1), looks]
     tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
     candidate = Candidate(
-        spec, stack, cpu, tiny_directory, tokenizer, recorder, lambda stage, done, total: None
+        spec,
+        stack,
+        Place(cpu, tiny_directory, tokenizer, again=False),
+        recorder,
+        lambda stage, done, total: None,
     )
     candidate.prepare(candidate.load())
     assert candidate.applied()[1].details == {"threads": before + 1, "batch": 3}

@@ -43,6 +43,9 @@ class Preparation:
     workspace: Path | None = None
     """Where a preparation may keep what it needs to go on after its process was killed. The same
     model, technique, seed and place in the stack find the same folder again."""
+    again: bool = False
+    """Whether this run will prepare the same model anew, so that a training keeps its result in
+    the workspace. Whoever runs it removes the workspace then."""
 
 
 class Technique(ABC):
@@ -64,6 +67,10 @@ class Technique(ABC):
     """It leaves integer weights behind."""
     drafts_tokens: ClassVar[bool] = False
     """It drafts tokens for the whole model to check; a stack has room for one that does."""
+    adds_exits: ClassVar[bool] = False
+    """It changes what the blocks do so that a token may leave them; a stack has room for one."""
+    chooses_cache: ClassVar[bool] = False
+    """It chooses the key-value cache; a stack has room for one, and drafts need the usual one."""
 
     def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
@@ -71,6 +78,10 @@ class Technique(ABC):
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:  # noqa: B027
         """Raise UserError or Unsupported where the model (its transformers config) or workload does
         not suit the knobs. No weights are loaded yet."""
+
+    def after(self, config: Any) -> Any:
+        """The configuration of the model that it leaves, for what comes after it to check."""
+        return config
 
     @abstractmethod
     def promise(self, model: Any) -> Promise:
@@ -124,12 +135,25 @@ def check_order(stack: Sequence[Technique]) -> None:
                 f"technique={technique.name} cannot come after {holding[0]}, which keeps to the "
                 f"blocks and weights that it found: put {technique.name} first."
             )
-    drafting = [technique.name for technique in stack if technique.drafts_tokens]
-    if len(drafting) > 1:
+    drafting = _one(
+        [t.name for t in stack if t.drafts_tokens], "draft tokens for one pass to check"
+    )
+    _one([t.name for t in stack if t.adds_exits], "change what the blocks do")
+    caching = _one([t.name for t in stack if t.chooses_cache], "choose the key-value cache")
+    if drafting and caching:
         raise UserError(
-            f"technique={drafting[1]} cannot be stacked with {drafting[0]}, as both draft tokens for "
-            "the same pass to check: choose one."
+            f"technique={drafting} cannot be stacked with {caching}, as drafts that are rejected must "
+            "be cut from the cache, which that one does not allow: choose one."
         )
+
+
+def _one(names: Sequence[str], what: str) -> str | None:
+    """The only name, if there is one; UserError for more."""
+    if len(names) > 1:
+        raise UserError(
+            f"technique={names[1]} cannot be stacked with {names[0]}, as both {what}: choose one."
+        )
+    return names[0] if names else None
 
 
 def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> int:

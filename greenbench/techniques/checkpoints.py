@@ -30,10 +30,10 @@ class Checkpoint:
         state: dict[str, Any] = torch.load(self._file, map_location="cpu", weights_only=True)
         return state
 
-    def keep(self, state: Callable[[], dict[str, Any]]) -> bool:
-        """Keep the state, where it is time for it; whether it was."""
+    def keep(self, state: Callable[[], dict[str, Any]], *, now: bool = False) -> bool:
+        """Keep the state, now or where it is time for it; whether it was."""
         start_s = time.monotonic()
-        wait_s = max(self._interval_s, self._took_s / SHARE)
+        wait_s = 0.0 if now else max(self._interval_s, self._took_s / SHARE)
         if self._file is None or start_s - self._last_s < wait_s:
             return False
         _replace(self._file, lambda path: torch.save(state(), path))

@@ -58,6 +58,10 @@ class Distill(Technique):
         """The student has a block and a head at least, and fewer than the teacher."""
         self._student_config(config)
 
+    def after(self, config: Any) -> Any:
+        """The student's."""
+        return self._student_config(config)
+
     def promise(self, model: Any) -> Promise:
         """What a model of the student's configuration holds, without making its weights."""
         config = self._student_config(model.config)

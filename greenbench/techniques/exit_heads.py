@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from greenbench.errors import UserError
 from greenbench.techniques.exit_features import Ends, Features
 
 HEADS = ("lens", "low_rank", "affine")
@@ -91,11 +90,6 @@ def size(width: int, kind: str, rank: int) -> int:
 
 def attach(model: Any, heads: Sequence[ExitHead]) -> None:
     """Make trained `heads` part of the model, in its dtype; they count as its bytes."""
-    if hasattr(model, "exit_heads"):
-        raise UserError(
-            "the model has exit heads already: early_exit and self_speculative both change what its "
-            "blocks do, so use one of them, once."
-        )
     model.exit_heads = nn.ModuleList(head.to(model.dtype) for head in heads)
 
 

@@ -61,6 +61,16 @@ class PruneDepth(Technique):
         """At least one block must go, and one stay."""
         self._count(config.get_text_config().num_hidden_layers)
 
+    def after(self, config: Any) -> Any:
+        """Fewer blocks; which ones only calibration tells, so kinds of blocks stay in their order."""
+        small = copy.deepcopy(config)
+        text = small.get_text_config()
+        kept = text.num_hidden_layers - self._count(text.num_hidden_layers)
+        text.num_hidden_layers = kept
+        if getattr(text, "layer_types", None):
+            text.layer_types = text.layer_types[:kept]
+        return small
+
     def promise(self, model: Any) -> Promise:
         """Compute and cache shrink with the blocks, bytes with the blocks' share of the weights."""
         blocks = decoder_blocks(model)

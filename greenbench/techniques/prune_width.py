@@ -26,7 +26,8 @@ from greenbench.techniques.trainer import distill
 from greenbench.techniques.training import NONE, Training
 
 KEY = "technique.prune_width"
-MULTIPLE = 8  # of neurons that are kept: matrix kernels want even sizes
+MULTIPLE = 64  # of neurons that are kept: the tiles of matrix kernels, the groups of quantization
+FINE = 8  # where 64 would be over a sixteenth of the neurons
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ class PruneWidth(Technique):
         with torch.device("meta"):
             _require_known(AutoModelForCausalLM.from_config(config))
 
+    def after(self, config: Any) -> Any:
+        """Fewer neurons and heads."""
+        return self._smaller_config(config)
+
     def promise(self, model: Any) -> Promise:
         """Bytes and compute of a model of the smaller configuration."""
         config = self._smaller_config(model.config)
@@ -120,8 +125,10 @@ class PruneWidth(Technique):
         text.num_attention_heads = groups * queries
         text.num_key_value_heads = groups
         text.head_dim = size  # else it would be taken to be the hidden size by the heads left
+        neurons = text.intermediate_size
+        multiple = MULTIPLE if neurons >= 16 * MULTIPLE else FINE
         text.intermediate_size = _kept(
-            "mlp_fraction", self.mlp_fraction, text.intermediate_size, "neurons", MULTIPLE
+            "mlp_fraction", self.mlp_fraction, neurons, "neurons", multiple
         )
         return small
 

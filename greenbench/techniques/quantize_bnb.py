@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -48,8 +49,13 @@ class _Bitsandbytes(Technique):
         bits = 8 * model.dtype.itemsize
         return Promise(
             bytes_ratio=1 - (linear / total) * (1 - self.bits / bits),
+            kernel=self._kernel(model.device),
             note=f"{bits} to {self.bits:g} bits a weight in the linear layers",
         )
+
+    @abstractmethod
+    def _kernel(self, device: torch.device) -> str:
+        """What multiplies by the packed weights."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class Int8(_Bitsandbytes):
 
     threshold: float = 6.0
     """Magnitude from which an activation feature counts as an outlier; 0: no outliers."""
+
+    def _kernel(self, device: torch.device) -> str:
+        """Without AVX-512 a CPU multiplies in floating point."""
+        integer = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return "int8_matmul" if integer else "dequantize"
 
     def __post_init__(self) -> None:
         require(self.threshold >= 0, "technique.int8_bnb.threshold", self.threshold, "0 or more")
@@ -106,6 +117,10 @@ class Int4(_Bitsandbytes):
 
     def __post_init__(self) -> None:
         require_choice(self.quant_type, "technique.int4_bnb.quant_type", ("nf4", "fp4"))
+
+    def _kernel(self, device: torch.device) -> str:
+        """Its fused product for one row is for GPUs; more rows are expanded there too."""
+        return "gemv_4bit" if device.type == "cuda" else "dequantize"
 
     @property
     def bits(self) -> float:  # type: ignore[override]

@@ -15,7 +15,6 @@ from greenbench.machine import Machine
 from greenbench.models import SCORED_WHOLE, storage_bytes
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
-from greenbench.techniques.caches import claim_cache
 from greenbench.techniques.linears import require_package
 from greenbench.techniques.quanto_kernels import load_kernels
 
@@ -33,6 +32,7 @@ class KvQuanto(Technique):
     name: ClassVar[str] = "kv_quanto"
     summary: ClassVar[str] = "keys and values in few bits, the newest tokens in full"
     paper: ClassVar[str | None] = "arXiv:2402.02750"
+    chooses_cache: ClassVar[bool] = True
 
     nbits: int = 4
     residual_length: int = 128
@@ -79,7 +79,6 @@ class KvQuanto(Technique):
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Give every request such a cache, and every scored text the rounding it brings."""
-        claim_cache(model, self.name)
         load_kernels()
         setattr(model, SCORED_WHOLE, True)
         generate = partial(_generate, model.generate, partial(self._cache, model.config))

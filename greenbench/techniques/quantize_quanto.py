@@ -36,6 +36,7 @@ class QuantoLinear(nn.Module):
         """`fused`: quanto has a kernel that multiplies by the packed weight."""
         super().__init__()
         self.weight = nn.Parameter(weight, requires_grad=False)
+        self.out_features, self.in_features = weight.shape
         self.bias = bias
         self._fused = fused
 

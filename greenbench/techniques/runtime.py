@@ -16,7 +16,6 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine import Machine
 from greenbench.specs import require, require_choice
 from greenbench.techniques.base import Preparation, Technique
-from greenbench.techniques.caches import claim_cache
 
 FLASH = "flash_attention_2"
 
@@ -86,6 +85,7 @@ class StaticCache(Technique):
 
     name: ClassVar[str] = "static_cache"
     summary: ClassVar[str] = "a key-value cache of fixed length instead of a growing one"
+    chooses_cache: ClassVar[bool] = True
 
     def promise(self, model: Any) -> Promise:
         """No weight less; nothing is copied to grow, and attention also meets the empty places."""
@@ -95,7 +95,6 @@ class StaticCache(Technique):
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Make it the model's default, without the compilation that `generate` adds to it on CUDA."""
-        claim_cache(model, self.name)
         model.generation_config.cache_implementation = "static"
         model.generation_config.disable_compile = True
         return model

@@ -46,7 +46,7 @@ def distill(
         weight.data, weight.grad = weight.data.to(dtype), None
         weight.requires_grad_(True)
     preparation.details["distillation"] = run.told()
-    run.drop()
+    run.leave()
 
 
 class _Run:
@@ -105,10 +105,14 @@ class _Run:
             "energy_before_resuming_j": self._ledger.before_j,
         }
 
-    def drop(self) -> None:
-        """Remove what a killed process would have gone on from."""
-        self._checkpoint.drop()
-        self._ledger.drop()
+    def leave(self) -> None:
+        """Remove what a killed process would have gone on from, or keep the result for the next time."""
+        if self._preparation.again:
+            self._checkpoint.keep(self._result, now=True)
+            self._ledger.note(now=True)
+        else:
+            self._checkpoint.drop()
+            self._ledger.drop()
 
     def _step(self, rate: float) -> float:
         """One step of the optimizer; its loss, the mean over the batches."""
@@ -168,13 +172,18 @@ class _Run:
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
+    def _result(self) -> dict[str, Any]:
+        """What is left of a training that is over: no step follows that would need the rest."""
+        return self._state() | {"optimizer": None}
+
     def _resume(self) -> int | None:
         """Go on where a killed process was; the step, or null for a start from the beginning."""
         state = self._checkpoint.load()
         if state is None:
             return None
         self._student.load_state_dict(state["student"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            self._optimizer.load_state_dict(state["optimizer"])
         self._losses, self._tokens = state["losses"], state["tokens"]
         torch.set_rng_state(state["random"])
         if state["cuda_random"]:

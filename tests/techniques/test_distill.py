@@ -317,9 +317,11 @@ def test_progress_is_told_and_the_curve_stays_short(tiny):
 LONG = replace(BRIEF, tokens=40 * 64, checkpoint_s=0.0)
 
 
-def train_in(workspace, progress=lambda done, total: None):
+def train_in(workspace, progress=lambda done, total: None, *, again=False):
     student = tiny_llama(seed=1)
-    work = preparation(workspace=workspace, progress=progress, energy_j=lambda: 5.0, seed=3)
+    work = preparation(
+        workspace=workspace, progress=progress, energy_j=lambda: 5.0, seed=3, again=again
+    )
     distill(student, tiny_llama(), LONG, work, range(4), "key")
     return student, work.details["distillation"]
 
@@ -363,6 +365,17 @@ def test_killed_at_any_step_it_ends_with_the_same_weights(tmp_path):
     for (name, ours), theirs in zip(again.named_parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs), name
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prepared_again_in_one_run_it_is_not_trained_again(tmp_path):
+    first, told = train_in(tmp_path, again=True)
+    steps = []
+    second, retold = train_in(tmp_path, lambda done, total: steps.append(done), again=True)
+    assert steps == []
+    assert retold["resumed_from_step"] == retold["steps"] == told["steps"] == 40
+    assert retold["loss_curve"] == told["loss_curve"]
+    for (name, ours), theirs in zip(second.named_parameters(), first.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
 
 
 def test_checkpoints_take_a_small_share_of_the_time(tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ from greenbench.specs import WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.prune_depth import keep_blocks
 from greenbench.techniques.quantize_kv import KvQuanto, cache_bytes
-from greenbench.techniques.runtime import StaticCache
 
 IDS = torch.randint(2, 256, (2, 24), generator=torch.Generator().manual_seed(0))
 
@@ -93,12 +92,6 @@ def test_what_comes_after_it_in_a_stack_works(tiny):
     seen = watch_caches(model)
     assert generate(model, IDS, 4).tokens == 8
     assert len(seen[0].layers) == 2
-
-
-def test_two_techniques_that_choose_the_cache_are_refused(tiny):
-    model = StaticCache().apply(tiny, preparation())
-    with pytest.raises(UserError, match=r"kv_quanto cannot join static_cache.*leave one"):
-        KvQuanto().apply(model, preparation())
 
 
 def test_groups_must_divide_a_head_and_windows_are_refused(tiny):

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from tiny import tiny_llama
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench import models, texts
@@ -14,7 +13,6 @@ from greenbench.models import decoder_blocks
 from greenbench.specs import Stop, WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.draft_forward import Halves
-from greenbench.techniques.early_exit import EarlyExit
 from greenbench.techniques.exit_heads import ExitHead
 from greenbench.techniques.self_speculative import SelfSpeculative
 
@@ -185,12 +183,6 @@ def test_a_batch_is_refused_in_one_sentence(smollm2, tiny):
     model, _ = prepared(tiny)
     with pytest.raises(UserError, match="one sequence greedily"):
         model.generate(prompt(0).repeat(2, 1), **OPTIONS)
-
-
-def test_two_techniques_with_exits_are_refused():
-    model, work = prepared(tiny_llama())
-    with pytest.raises(UserError, match="use one of them, once"):
-        EarlyExit(exits=[2]).apply(model, work)
 
 
 def real(smollm2, count, new, **knobs):

@@ -1,0 +1,109 @@
+"""Techniques on top of each other: any two run together, or are refused before a model is loaded."""
+
+import copy
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+from test_techniques import CPU, OPTIONS, SMALLER, preparation, stack
+
+from greenbench import models
+from greenbench.config import plan
+from greenbench.errors import Unsupported, UserError
+from greenbench.run import refuse_model
+from greenbench.specs import WorkloadSpec
+from greenbench.techniques import check_order
+
+WORKLOAD = WorkloadSpec("w")
+KNOBS = SMALLER | {"early_exit": {"exits": [0.5], "threshold": 0.5, "steps": 2}}
+ONE_OF_EACH_KIND = (
+    "prune_depth", "prune_width", "gptq", "int8_quanto", "early_exit", "self_speculative",
+    "static_cache", "kv_quanto",
+)  # fmt: skip
+UNTRIED = {"compile", "prune_depth_heal", "prune_width_heal"}  # which take long
+
+
+def suited(option, drafter):
+    knobs = KNOBS.get(option, {}) | ({"draft": str(drafter)} if option == "speculative" else {})
+    return replace(stack(option)[0], **knobs)
+
+
+def runs(techniques, model):
+    """Whether the stack is let through; then it must run."""
+    try:
+        check_order(techniques)
+        for technique in techniques:
+            technique.check(CPU)
+        refuse_model(techniques, model.config, WORKLOAD)
+    except (UserError, Unsupported):
+        return False
+    with ExitStack() as held:
+        for technique in techniques:
+            technique.promise(model)
+            model = technique.apply(model, preparation())
+            held.enter_context(technique.during(model))
+        ids = torch.randint(2, 256, (1, 150))  # more than kv_quanto keeps in full
+        out = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, min_new_tokens=8,
+            do_sample=False, pad_token_id=0,
+        )  # fmt: skip
+        model(ids)
+    assert out.shape == (1, 158)
+    return True
+
+
+def assert_any_two_run_or_are_refused(options, tiny, drafter):
+    ran = [
+        (one, two)
+        for one, two in permutations(options, 2)
+        if runs([suited(one, drafter), suited(two, drafter)], copy.deepcopy(tiny))
+    ]
+    assert len(ran) > len(options) ** 2 / 4
+
+
+def test_any_two_run_or_are_refused_beforehand(tiny, tiny_drafter):
+    assert_any_two_run_or_are_refused(ONE_OF_EACH_KIND, tiny, tiny_drafter)
+
+
+@pytest.mark.slow
+def test_any_two_of_all_run_or_are_refused_beforehand(tiny, tiny_drafter):
+    options = [option for option in OPTIONS if option not in UNTRIED]
+    assert_any_two_run_or_are_refused(options, tiny, tiny_drafter)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("static_cache", "kv_quanto"), "both choose the key-value cache"),
+        (("early_exit", "self_speculative"), "both change what the blocks do"),
+        (("prompt_lookup", "self_speculative"), "both draft tokens"),
+        (("kv_quanto", "prompt_lookup"), "cut from the cache"),
+    ],
+)
+def test_what_cannot_share_a_stack_is_one_sentence(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        check_order([*stack(options[0]), *stack(options[1])])
+
+
+def test_a_technique_is_checked_on_what_those_before_it_leave(smollm2):
+    """16 of 30 blocks are left, so that there is no block 20 to exit after."""
+    overrides = [
+        "technique=[prune_depth,early_exit]",
+        "technique.prune_depth.fraction=0.47",
+        "technique.early_exit.exits=[20]",
+    ]
+    techniques = list(plan(overrides, multirun=False)[0].spec.technique.values())
+    config = models.config(*smollm2)
+    techniques[1].check_model(config, WORKLOAD)
+    with pytest.raises(UserError, match="16"):
+        refuse_model(techniques, config, WORKLOAD)
+
+
+def test_a_narrower_model_can_be_quantized_in_groups(smollm2):
+    """1536 neurons less a fifth, to the next multiple of 64."""
+    techniques = [*stack("prune_width"), *stack("gptq")]
+    config = models.config(*smollm2)
+    refuse_model(techniques, config, WORKLOAD)
+    assert techniques[0].after(config).intermediate_size == 1216
