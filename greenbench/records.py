@@ -115,6 +115,17 @@ class Item(Part):
     candidate: float
     weight: float = 1.0
     """What the values are divided by when summed (for bits per byte: the bytes)."""
+    document: str | None = None
+    """Hash of what the item may share with others, such as a passage; null: nothing."""
+
+
+class Fidelity(Part):
+    """How near the candidate's predictions are to the baseline's, whatever is right."""
+
+    divergence: Quantity
+    """Mean KL(baseline || candidate) over a question's choices or, on text, over the vocabulary."""
+    agreement: Quantity
+    """Share of the questions with the same answer or, on text, of tokens with the same likeliest."""
 
 
 class TaskScore(Part):
@@ -129,6 +140,8 @@ class TaskScore(Part):
     change: Quantity
     """Candidate minus baseline, paired by item."""
     items: list[Item]
+    fidelity: Fidelity | None = None
+    """Null where neither choices nor whole texts were scored."""
 
 
 class Subject(Part):
@@ -229,6 +242,8 @@ class Findings(Part):
     ``unloaded`` after, when a GPU still holds the process's context."""
     failure: Failure | None = None
     quality: list[TaskScore] = Field(default_factory=list)
+    baseline_scored_at: str | None = None
+    """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
     stages_s: dict[str, float] = Field(default_factory=dict)
     """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; and their total."""
 

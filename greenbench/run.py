@@ -102,7 +102,7 @@ def _tell(
     del model
     resident_s = protocol.idle_s if apart is None else 0.0
     with stages("score"):
-        quality = score(pair, tokenizer, spec, recorder, stages.progress)
+        scored = score(pair, place, spec, recorder, stages.progress)
     with stages("idle"):
         recorder.idle("both", resident_s)
     with stages("warmup"):
@@ -126,7 +126,8 @@ def _tell(
         update={
             "model": models.facts(spec.model, path),
             "techniques": candidate.applied(),
-            "quality": quality,
+            "quality": scored.quality,
+            "baseline_scored_at": scored.baseline_scored_at,
             "warmup": warmth,
             "design": "interleaved" if apart is None else "sequential",
             "design_reason": apart,

@@ -22,7 +22,10 @@ from greenbench.measure.windows import TICKS, Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
 from greenbench.paths import cache_dir
-from greenbench.quality import scorer
+from greenbench.quality import kept, scorer
+from greenbench.quality.comparison import compare
+from greenbench.quality.fidelity import Seen
+from greenbench.quality.scorer import Answers
 from greenbench.records import (
     Findings,
     MeterChoice,
@@ -158,22 +161,44 @@ class Candidate:
         return model
 
 
+class Scored(NamedTuple):
+    """Both models' answers, compared."""
+
+    quality: list[TaskScore]
+    baseline_scored_at: str | None
+    """When an earlier run scored the baseline."""
+
+
 def score(
-    pair: Pair, tokenizer: Any, spec: RunSpec, recorder: Recorder, progress: Progress
-) -> list[TaskScore]:
-    """Both models' answers to the same items, compared."""
-    answers = {}
-    for position, who in enumerate(WHO):
+    pair: Pair, place: Place, spec: RunSpec, recorder: Recorder, progress: Progress
+) -> Scored:
+    """Score both models on the same items; the baseline only where no earlier run did."""
+
+    def answers(who: Who, reference: Seen | None = None) -> Answers:
+        def half(done: int, total: int) -> None:
+            progress("score", WHO.index(who) * total + done, 2 * total)
+
         with pair.use(who) as model, recorder.whole("score", who):
-            answers[who] = scorer.answers(
-                model,
-                tokenizer,
-                spec.task,
-                lambda done, total, position=position: progress(  # type: ignore[misc]
-                    "score", position * total + done, 2 * total
-                ),
-            )
-    return scorer.compare(answers["baseline"], answers["candidate"])
+            return scorer.answers(model, place.tokenizer, spec.task, half, reference)
+
+    file = kept.entry(_identity(spec, place))
+    with kept.claimed(file):
+        found = kept.read(file)
+        before = found.answers if found else answers("baseline")
+        if not found:
+            kept.write(file, before)
+    after = answers("candidate", before.seen)
+    return Scored(compare(before, after), found.scored_at if found else None)
+
+
+def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
+    """All that the baseline's answers depend on, but for this process."""
+    return {
+        "model": models.fingerprint(place.path),
+        "dtype": spec.model.dtype.value,
+        "device": [place.machine.device, place.machine.device_name],
+        "requests": scorer.content(spec.task),
+    }
 
 
 class Shape(NamedTuple):

@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache
 
 from greenbench.models import SCORED_WHOLE
+from greenbench.quality.fidelity import Listener
 from greenbench.quality.forest import PREFIX, Batch, Query, plan
 
 PAYS = {"cpu": 1024, "cuda": 16384}
@@ -52,11 +53,16 @@ class Forward:
         self.trees, self._picks = False, False
         self.budget = _tokens_that_fit(self._model)
         self._try()
+        self.listener: Listener | None = None
+        """Told of the logits of every batch that is scored."""
 
     def __call__(self, batch: Batch) -> Scores:
         """Scores of `batch`, by halves where it does not fit into the device's memory."""
         try:
-            return _scores(*self.logits(batch), batch.targets.to(self._device))
+            logits, where = self.logits(batch)
+            if self.listener is not None:
+                self.listener(batch, logits, where)
+            return _scores(logits, where, batch.targets.to(self._device))
         except torch.OutOfMemoryError:
             if len(batch.tokens) == 1:
                 raise

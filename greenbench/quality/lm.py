@@ -13,6 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from greenbench.quality.fidelity import Watch
 from greenbench.quality.forest import Batch, Query, plan
 from greenbench.quality.forward import Forward, texts_that_fit
 
@@ -34,14 +35,19 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """
 
     def __init__(
-        self, model: torch.nn.Module, tokenizer: Any, done: Callable[[], None] = lambda: None
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,
+        done: Callable[[], None] = lambda: None,
+        watch: Watch | None = None,
     ) -> None:
-        """`done` is called after each request."""
+        """`done` is called after each request; `watch` sees what is predicted on whole texts."""
         with _ties_kept(model):
             super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal")
         self.set_cache_hook(_AfterEach(done))
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
         self.forward = Forward(model)
+        self._watch = watch
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
         """Of each continuation after its context."""
@@ -69,9 +75,14 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         answers: dict[int, Answer] = {}
         work = ahead(self._work([encode(requests[i].args) for i in group]) for group in groups)
         for group, (owners, batches) in zip(groups, work, strict=True):
+            if self._watch is not None and kind == "loglikelihood_rolling":
+                texts = [(requests[i].task_name, requests[i].doc_id) for i in group]
+                share = len(group) / len(requests)
+                self.forward.listener = self._watch.listener(texts, owners, batches, share)
             for place, answer in self._finished(owners, batches, len(group)):
                 answers[group[place]] = answer
                 self.cache_hook.add_partial(kind, requests[group[place]].args, answer)
+        self.forward.listener = None
         return [answers[i] for i in range(len(requests))]
 
     def _work(self, asked: list[list[Query]]) -> tuple[torch.Tensor, list[Batch]]:

@@ -18,12 +18,17 @@ RESAMPLES, SEED = 4000, 0
 Array = npt.NDArray[np.float64]
 
 
-def level(values: Sequence[float], weights: Sequence[float]) -> Interval:
+def level(
+    values: Sequence[float], weights: Sequence[float], documents: Sequence[Hashable] = ()
+) -> Interval:
     """sum(values)/sum(weights) over items; Wilson's interval where items are right or wrong.
 
     Wilson stays within 0 to 1, and keeps its width where every item is right (Brown, Cai and
-    DasGupta, 2001, Statistical Science 16:101).
+    DasGupta, 2001, Statistical Science 16:101). Items that share a document count as one
+    observation, for which the delta method serves.
     """
+    if shared(documents):
+        return _spread(*_by_document(documents, values, weights))._replace(n=len(values))
     if not _right_or_wrong(values, weights):
         return _spread(values, weights)
     test = binomtest(int(sum(values)), len(values))
@@ -32,14 +37,23 @@ def level(values: Sequence[float], weights: Sequence[float]) -> Interval:
 
 
 def change(
-    baseline: Sequence[float], candidate: Sequence[float], weights: Sequence[float]
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    weights: Sequence[float],
+    documents: Sequence[Hashable] = (),
 ) -> Interval:
     """Candidate minus baseline on the same items, in the metric's own unit.
 
     Tango's score interval where items are right or wrong; else the delta-method interval of the
-    difference of two ratios that share their weights. Raises ValueError where lengths differ.
+    difference of two ratios that share their weights; a bootstrap over documents where items share
+    them. Raises ValueError where lengths differ.
     """
     differences = [after - before for before, after in zip(baseline, candidate, strict=True)]
+    if shared(documents):
+        found = _spread(*_by_document(documents, differences, weights))
+        drawn = bootstrap(baseline, candidate, weights, documents)
+        low, high = drawn or (found.low, found.high)
+        return found._replace(low=low, high=high, n=len(differences))
     if not _right_or_wrong([*baseline, *candidate], weights):
         return _spread(differences, weights)
     return paired_proportions(differences.count(1), differences.count(-1), len(differences))
@@ -73,14 +87,20 @@ def _variance(gained: int, lost: int, n: int, delta: float) -> float:
 
 
 def p_difference(
-    baseline: Sequence[float], candidate: Sequence[float], weights: Sequence[float]
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    weights: Sequence[float],
+    documents: Sequence[Hashable] = (),
 ) -> float | None:
     """Two-sided p-value of no change; None where the items do not show how much it varies.
 
     McNemar's exact test where items are right or wrong (1947, Psychometrika 12:153), else a t-test
-    of the linearized differences.
+    of the linearized differences, by document where items share them.
     """
     differences = np.subtract(candidate, baseline)
+    if shared(documents):
+        sums, sizes = _by_document(documents, differences, weights)
+        return _t_test(np.asarray(sums), np.asarray(sizes), 0.0, "two-sided")
     if _right_or_wrong([*baseline, *candidate], weights):
         gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
         flips = gained + lost
@@ -89,19 +109,26 @@ def p_difference(
 
 
 def p_equivalence(
-    baseline: Sequence[float], candidate: Sequence[float], weights: Sequence[float], margin: float
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    weights: Sequence[float],
+    margin: float,
+    documents: Sequence[Hashable] = (),
 ) -> float | None:
     """TOST: the p-value of a true change of `margin` or more, in the metric's own unit.
 
     Below 0.05 the two are equivalent within the margin. Tango's score test where items are right
-    or wrong, else t-tests of the linearized differences.
+    or wrong, else t-tests of the linearized differences, by document where items share them.
     """
     differences = np.subtract(candidate, baseline)
-    if not _right_or_wrong([*baseline, *candidate], weights):
-        sides = [
-            _t_test(differences, np.asarray(weights), -margin, "greater"),
-            _t_test(differences, np.asarray(weights), margin, "less"),
-        ]
+    together = shared(documents)
+    if together or not _right_or_wrong([*baseline, *candidate], weights):
+        sums, sizes = (
+            map(np.asarray, _by_document(documents, differences, weights))
+            if together
+            else (differences, np.asarray(weights))
+        )
+        sides = [_t_test(sums, sizes, -margin, "greater"), _t_test(sums, sizes, margin, "less")]
         return None if None in sides else max(p for p in sides if p is not None)
     gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
     n = len(differences)
@@ -138,10 +165,8 @@ def bootstrap(
     Percentiles, widened for the number of clusters (Hesterberg, arXiv 1411.5279). None where there
     are fewer than two clusters or the items do not vary.
     """
-    _, places = np.unique([str(cluster) for cluster in clusters], return_inverse=True)
-    count = int(places.max()) + 1
-    change = np.bincount(places, np.subtract(candidate, baseline), count)
-    weight = np.bincount(places, np.asarray(weights, dtype=float), count)
+    sums, sizes = _by_document(clusters, np.subtract(candidate, baseline), weights)
+    change, weight, count = np.asarray(sums), np.asarray(sizes), len(sums)
     if count < 2 or np.ptp(change / weight) == 0:
         return None
     rng = np.random.default_rng(SEED)
@@ -150,6 +175,21 @@ def bootstrap(
     tail = widened_tail(count)
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def shared(documents: Sequence[Hashable]) -> bool:
+    """Whether any two items share a document."""
+    return len(set(documents)) < len(documents)
+
+
+def _by_document(
+    documents: Sequence[Hashable], values: Sequence[float] | Array, weights: Sequence[float] | Array
+) -> tuple[list[float], list[float]]:
+    """Sums of values and weights, document by document."""
+    _, places = np.unique([str(document) for document in documents], return_inverse=True)
+    sums = (np.bincount(places, np.asarray(column, dtype=float)) for column in (values, weights))
+    first, second = (column.tolist() for column in sums)
+    return first, second
 
 
 def _right_or_wrong(values: Sequence[float], weights: Sequence[float]) -> bool:

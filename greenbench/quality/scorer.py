@@ -1,29 +1,39 @@
-"""A model's answers to every item of the tasks, and the comparison of two models' answers."""
+"""A model's answers to every item of the tasks."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lm_eval.evaluator import evaluate
+from lm_eval.utils import apply_template
 
-from greenbench.quality import paired
+from greenbench.quality.fidelity import Nearness, Seen, Watch
 from greenbench.quality.lm import LoadedModel
 from greenbench.quality.quiet import quiet
 from greenbench.quality.tasks import load_tasks, main_metric, pick_items
-from greenbench.quantities import Quantity
-from greenbench.records import Item, TaskScore
 from greenbench.specs import TaskSpec
-from greenbench.stats import Interval
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
 
-UNITS = {"bits_per_byte": "bit/byte"}
-"""Units of main metrics other than a fraction of items."""
+
+class Choice(NamedTuple):
+    """What a model makes of one choice of a question."""
+
+    log_likelihood: float
+    """In nats."""
+    length: float
+    """What the task's main metric divides it by: characters for acc_norm, else 1."""
+
+    @property
+    def score(self) -> float:
+        """The model answers with the choice where this is highest."""
+        return self.log_likelihood / self.length
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,33 @@ class TaskAnswers:
     """1 for right and 0 for wrong; for bits per byte the bits."""
     weights: tuple[float, ...]
     """1; for bits per byte the UTF-8 bytes."""
+    documents: tuple[str, ...]
+    """What each item is about, hashed: items may share a passage."""
+    choices: tuple[tuple[Choice, ...], ...]
+    """Of each item, in the task's order; empty where there are none."""
+
+
+class Answers(NamedTuple):
+    """One model's answers to all tasks."""
+
+    tasks: list[TaskAnswers]
+    seen: Seen | None
+    """What the model predicts on whole texts, unless that was compared."""
+    nearness: list[Nearness]
+    """How near that is to the reference."""
 
 
 def answers(
-    model: torch.nn.Module, tokenizer: Any, spec: TaskSpec, progress: Callable[[int, int], None]
-) -> list[TaskAnswers]:
+    model: torch.nn.Module,
+    tokenizer: Any,
+    spec: TaskSpec,
+    progress: Callable[[int, int], None],
+    reference: Seen | None = None,
+) -> Answers:
     """Score a loaded causal language model, on the device where it is, on the items of `spec`.
 
-    `progress` is called with requests done and their total over all tasks. Raises UserError for a
+    `progress` is called with requests done and their total over all tasks. What the model predicts
+    on whole texts is compared with `reference`, or else kept. Raises UserError for a
     task that cannot be had, FloatingPointError where the model's likelihoods are not numbers.
     """
     tasks = load_tasks(spec)
@@ -60,18 +89,23 @@ def answers(
         done += 1
         progress(done, sum(len(task.instances) for task in tasks.values()))
 
+    watch = Watch(reference)
     with quiet():
-        lm = LoadedModel(model, tokenizer, one_done)
+        lm = LoadedModel(model, tokenizer, one_done, watch)
         found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
-    return [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
+    given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
+    return Answers(given, watch.seen(), watch.nearness())
 
 
-def compare(baseline: list[TaskAnswers], candidate: list[TaskAnswers]) -> list[TaskScore]:
-    """Levels of both models and the change between them, paired by item, task by task.
-
-    Raises ValueError where the two were not asked the same items.
-    """
-    return [_compare(before, after) for before, after in zip(baseline, candidate, strict=True)]
+def content(spec: TaskSpec) -> str:
+    """SHA-256 over every request that `answers` would make, which few-shot examples are part of."""
+    digest = hashlib.sha256()
+    with quiet():
+        for name, task in load_tasks(spec).items():
+            task.build_all_requests(samples=pick_items(name, len(task.eval_docs), spec))
+            asked = [(instance.request_type, instance.args) for instance in task.instances]
+            digest.update(repr((name, main_metric(task), asked)).encode())
+    return digest.hexdigest()
 
 
 def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> TaskAnswers:
@@ -87,7 +121,25 @@ def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> Tas
         indices=tuple(sample["doc_id"] for sample in first),
         values=tuple(value for value, _ in pairs),
         weights=tuple(weight for _, weight in pairs),
+        documents=tuple(_document(task, sample) for sample in first),
+        choices=tuple(_choices(task, metric, sample) for sample in first),
     )
+
+
+def _document(task: Task, sample: dict[str, Any]) -> str:
+    """What the task's metadata says that items may share, or else the item itself."""
+    template = (task.config.metadata or {}).get("document")
+    shared = apply_template(template, sample["doc"]) if template else ""
+    return hashlib.sha256(shared.encode()).hexdigest()[:12] if shared else str(sample["doc_id"])
+
+
+def _choices(task: Task, metric: str, sample: dict[str, Any]) -> tuple[Choice, ...]:
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return ()
+    texts = task.doc_to_choice(sample["doc"])
+    nats = [nats for nats, _ in sample["filtered_resps"][: len(texts)]]
+    lengths = map(len, texts) if metric == "acc_norm" else [1] * len(texts)
+    return tuple(Choice(*pair) for pair in zip(nats, map(float, lengths), strict=True))
 
 
 def _value_and_weight(metric: str, answer: Any) -> tuple[float, float]:
@@ -113,24 +165,3 @@ def _is_number(response: Any) -> bool:
     """A response is (log-likelihood, greedy), a log-likelihood or a generated text."""
     value = response[0] if isinstance(response, tuple) else response
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _compare(before: TaskAnswers, after: TaskAnswers) -> TaskScore:
-    if (before.task, before.indices, before.weights) != (after.task, after.indices, after.weights):
-        raise ValueError(f"{before.task}: baseline and candidate were not asked the same items")
-    unit = UNITS.get(before.metric, "fraction")
-    rows = zip(before.indices, before.values, after.values, before.weights, strict=True)
-    return TaskScore(
-        task=before.task,
-        metric=before.metric,
-        higher_is_better=before.higher_is_better,
-        split=before.split,
-        baseline=_quantity(paired.level(before.values, before.weights), unit),
-        candidate=_quantity(paired.level(after.values, after.weights), unit),
-        change=_quantity(paired.change(before.values, after.values, before.weights), unit),
-        items=[Item(index=i, baseline=b, candidate=c, weight=w) for i, b, c, w in rows],
-    )
-
-
-def _quantity(found: Interval, unit: str) -> Quantity:
-    return Quantity(unit=unit, provenance="measured:score", **found._asdict())

@@ -152,3 +152,25 @@ def test_items_that_share_a_document_widen_the_interval():
 def test_a_bootstrap_of_one_cluster_or_of_no_spread_does_not_exist():
     assert paired.bootstrap([0.0, 0.0], [1.0, 0.0], [1.0, 1.0], ["a", "a"]) is None
     assert paired.bootstrap([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], ["a", "b"]) is None
+
+
+def test_copies_of_items_show_no_more_than_the_items_do():
+    """Four answers to each of 40 passages, all alike: n is still 160, the doubt that of 40."""
+    rng = np.random.default_rng(3)
+    before = rng.integers(0, 2, 40).astype(float)
+    after = np.where(rng.random(40) < 0.3, 0.0, before)
+    passages = np.repeat(range(40), 4)
+    copied = [np.repeat(column, 4) for column in (before, after)]
+    ones = [1.0] * 160
+    together = paired.change(*copied, ones, passages)
+    drawn = paired.bootstrap(before, after, [1.0] * 40, range(40))
+    assert (together.low, together.high) == pytest.approx(drawn, abs=1e-9)
+    assert together.n == 160
+    apart = paired.change(*copied, ones, range(160))
+    assert apart == paired.change(*copied, ones)
+    assert apart.high - apart.low < 0.75 * (together.high - together.low)
+    assert paired.p_difference(*copied, ones, passages) > paired.p_difference(*copied, ones)
+    margins = [paired.p_equivalence(*copied, ones, 0.3, shared) for shared in (passages, ())]
+    assert margins[0] > margins[1]
+    level = paired.level(copied[0], ones, passages)
+    assert level.high - level.low > 1.5 * np.ptp(paired.level(copied[0], ones)[1:3])
