@@ -14,6 +14,7 @@ from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
+from greenbench.report.pertask import per_task
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.report.standing import standing
 from greenbench.report.text import (
@@ -22,7 +23,6 @@ from greenbench.report.text import (
     TO,
     estimated,
     fixed,
-    folded,
     named,
     number,
     prose,
@@ -138,7 +138,7 @@ def _section(index: int, group: Group) -> list[str]:
         *judged.numbers_behind(group.rows),
         *by_boundary(group.rows),
         *budgets(group.rows),
-        *_per_task(group.rows),
+        *per_task(group.rows),
     ]
 
 
@@ -207,11 +207,3 @@ def _noise(rows: Sequence[Row]) -> list[str]:
     floors = [noise_floor(row) for row in rows if row.is_baseline]
     missing = "there is no A/A run here; `technique=none` adds one."
     return [f"Noise floor: {' '.join(floors) or missing}"]
-
-
-def _per_task(rows: Sequence[Row]) -> list[str]:
-    pairs = [(row, score) for row in rows for score in row.record.quality]
-    if not pairs:
-        return []
-    pairs.sort(key=lambda pair: pair[1].task)
-    return [*folded("Quality per task", table(pairs, tables.PER_TASK)), ""]

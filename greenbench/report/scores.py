@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from greenbench.quality import paired
 from greenbench.quantities import Quantity, missing
-from greenbench.records import Item, TaskScore
+from greenbench.records import TaskScore
 from greenbench.stats import Interval
 
 NO_ACCURACY = "no accuracy task was scored"
@@ -26,26 +27,48 @@ def accuracy(scores: Sequence[TaskScore]) -> Quantity:
 
     Where every task has as many items, this is the mean over the tasks.
     """
-    return _percent([item.candidate for item in _answers(scores)], "%")
+    items = paired_items(scores, accuracy=True)
+    return _percent(items.candidate, items.documents)
 
 
 def baseline_accuracy(scores: Sequence[TaskScore]) -> Quantity:
     """The baseline's accuracy in %, pooled over the items of all accuracy tasks."""
-    return _percent([item.baseline for item in _answers(scores)], "%")
+    items = paired_items(scores, accuracy=True)
+    return _percent(items.baseline, items.documents)
 
 
 def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
     """Candidate minus baseline in points of accuracy, paired by item and pooled over all tasks."""
-    items = _answers(scores)
-    if not items:
+    items = paired_items(scores, accuracy=True)
+    if not items.baseline:
         return missing("points", NO_ACCURACY)
-    before, after = [item.baseline for item in items], [item.candidate for item in items]
-    return _hundredfold(paired.change(before, after, [1.0] * len(items)), "points")
+    return _hundredfold(paired.change(*items), "points")
 
 
-def changed_items(score: TaskScore) -> int:
-    """How many items the candidate answers otherwise than the baseline."""
-    return sum(item.baseline != item.candidate for item in score.items)
+class Paired(NamedTuple):
+    """Both models' values on the same items, as the functions of `quality.paired` take them."""
+
+    baseline: list[float]
+    candidate: list[float]
+    weights: list[float]
+    documents: list[str]
+    """What each is about; items of one task may share it."""
+
+
+def paired_items(scores: Sequence[TaskScore], *, accuracy: bool = False) -> Paired:
+    """The items of `scores`, or of those among them that have an accuracy."""
+    found = [
+        (item, f"{score.task} {item.document or f'item {item.index}'}")
+        for score in scores
+        if not accuracy or is_accuracy(score)
+        for item in score.items
+    ]
+    return Paired(
+        baseline=[item.baseline for item, _ in found],
+        candidate=[item.candidate for item, _ in found],
+        weights=[item.weight for item, _ in found],
+        documents=[document for _, document in found],
+    )
 
 
 def bits_per_byte(scores: Sequence[TaskScore]) -> TaskScore | None:
@@ -53,14 +76,10 @@ def bits_per_byte(scores: Sequence[TaskScore]) -> TaskScore | None:
     return next((score for score in scores if score.metric == "bits_per_byte"), None)
 
 
-def _answers(scores: Sequence[TaskScore]) -> list[Item]:
-    return [item for score in scores if is_accuracy(score) for item in score.items]
-
-
-def _percent(answers: Sequence[float], unit: str) -> Quantity:
+def _percent(answers: Sequence[float], documents: Sequence[str]) -> Quantity:
     if not answers:
-        return missing(unit, NO_ACCURACY)
-    return _hundredfold(paired.level(answers, [1.0] * len(answers)), unit)
+        return missing("%", NO_ACCURACY)
+    return _hundredfold(paired.level(answers, [1.0] * len(answers), documents), "%")
 
 
 def _hundredfold(found: Interval, unit: str) -> Quantity:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenbench.quantities import Quantity, missing
-from greenbench.records import TaskScore
-from greenbench.report import judged, scores
+from greenbench.quantities import missing
+from greenbench.report import judged
 from greenbench.report.answer import ENERGY, SPEED, Yardstick
 from greenbench.report.energy_label import file_name, label
 from greenbench.report.joules import NO_IDLE, above_idle
 from greenbench.report.rows import Group, Row
-from greenbench.report.text import TIMES, Column, Notes, code, fixed, only, prose, scaled, show
+from greenbench.report.text import TIMES, Column, Notes, code, fixed, only, scaled, show
 
 MEMBER = "★"
 NOTED = "†"
@@ -116,28 +115,4 @@ LATENCY_AND_MEMORY: list[Column[Row]] = [
     Column("first token p50, ms", lambda row, notes: _milli(row, notes, "ttft_p50_s")),
     Column("model, MB", _size),
     Column("peak memory, MB", _peak),
-]
-
-
-def _task(pair: tuple[Row, TaskScore], _: Notes) -> str:
-    score = pair[1]
-    unit = ", %" if scores.is_accuracy(score) else ""
-    return f"{code(score.task)} {prose(score.metric)}{unit}"
-
-
-def _level(score: TaskScore, quantity: Quantity, notes: Notes, *, change: bool = False) -> str:
-    if scores.is_accuracy(score):
-        return show(scaled(quantity, 100, "%"), notes, change=change, decimals=1)
-    return show(quantity, notes, change=change)
-
-
-PER_TASK: list[Column[tuple[Row, TaskScore]]] = [
-    Column("task", _task),
-    Column("technique", lambda pair, _: code(pair[0].label)),
-    Column("baseline", lambda pair, notes: _level(pair[1], pair[1].baseline, notes)),
-    Column("candidate", lambda pair, notes: _level(pair[1], pair[1].candidate, notes)),
-    Column("change", lambda pair, notes: _level(pair[1], pair[1].change, notes, change=True)),
-    Column(
-        "items changed", lambda pair, _: f"{scores.changed_items(pair[1])} of {len(pair[1].items)}"
-    ),
 ]

@@ -314,7 +314,7 @@ def test_hostile_strings_neither_break_a_table_nor_become_html_or_links():
     found = tokens(text)
     html = {token.content.strip() for token in found if token.type in {"html_block", "html_inline"}}
     assert html <= {
-        "<details><summary>Quality per task</summary>",
+        "<details><summary>Quality per task, with tests</summary>",
         "<details><summary>Last lines of their output</summary>",
         "<details><summary>Commands</summary>",
         "</details>",
