@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -47,7 +47,7 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH_IN = 7.6
 PANELS = 24  # the first ones; a picture of hundreds could be neither drawn nor read
-DOTS_PER_INCH = 72  # of an SVG
+COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)  # ticks in a decade
 
 
 class Sketch(NamedTuple):
@@ -91,9 +91,9 @@ def source(setting: Setting) -> str:
     return "≈ estimated from CPU time, not measured"
 
 
-def log_ticks(axis: Axis, form: str = "{x:g}") -> None:
-    """Ticks at 1, 2 and 5 of each decade, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def log_ticks(axis: Axis, form: str = "{x:g}", subs: Sequence[float] = COARSE) -> None:
+    """Ticks at `subs` of each decade, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter(form))
 
