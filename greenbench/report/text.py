@@ -36,6 +36,11 @@ def plain(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def file_stem(text: object) -> str:
+    """`text` as part of a file's name: no path, no surprise."""
+    return re.sub(r"[^\w-]", "_", str(text), flags=re.ASCII)[:40]
+
+
 def prose(text: object, limit: int = 400) -> str:
     """Text that reads as itself in markdown, in tables too: no HTML, links, lists or styling."""
     safe = _MARKS.sub(r"\\\g<0>", plain(text, limit).translate(_ENTITIES))

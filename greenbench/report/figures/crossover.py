@@ -1,4 +1,4 @@
-"""``crossover.svg``: each technique's ratio against batch size and against prompt length."""
+"""``figures/crossover.svg``: each technique's ratio against batch size and against prompt length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from greenbench.report.rows import Group
 from greenbench.report.text import TIMES, bounds, plain
 from greenbench.stats import MARGIN
 
-NAME = "crossover.svg"
+NAME = "figures/crossover.svg"
 PANEL_IN, RIGHT_IN = 2.9, 1.9
 
 

@@ -1,4 +1,4 @@
-"""``exits.svg``: after how many blocks tokens left the model, for runs with early exit."""
+"""``figures/exits.svg``: after how many blocks tokens left the model, for runs with early exit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from greenbench.report.figures.style import (
 from greenbench.report.rows import Group
 from greenbench.report.text import fixed, plain
 
-NAME = "exits.svg"
+NAME = "figures/exits.svg"
 PANEL_IN = 1.7
 
 

@@ -1,4 +1,4 @@
-"""``forest.svg``: every run's energy ratio with its interval and verdict, the best first."""
+"""``figures/forest.svg``: every run's energy ratio with its interval and verdict, the best first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from greenbench.report.text import ESTIMATE, TIMES, bounds, estimated, plain, sh
 from greenbench.stats import MARGIN
 
 ENERGY = "energy_per_token"
-NAME = "forest.svg"
+NAME = "figures/forest.svg"
 RUNS = 60  # in one panel
 LINE_IN, LEFT_IN, RIGHT_IN = 0.27, 2.3, 2.75
 NO_CLAIM, ESTIMATED = "no claim", "estimate"

@@ -20,6 +20,7 @@ from greenbench.report.figures.style import (
     SKY,
     VERMILLION,
     WIDTH_IN,
+    Sketch,
     heading,
     log_ticks,
     svg,
@@ -33,6 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "beaten": {"marker": "o", "color": VERMILLION, "markersize": 7, "fillstyle": "none"},
     "A/A run (baseline)": {"marker": "D", "color": BLACK, "markersize": 7, "fillstyle": "none"},
 }
+NAME, TITLE = "frontier.svg", "Quality against energy per token"
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
 PANEL_IN = 4.9
@@ -65,9 +67,20 @@ class Panel(NamedTuple):
     marks: list[Mark]
 
 
+def frontier(groups: Sequence[Group]) -> list[Sketch]:
+    """The figure; without any run that has both numbers it says so."""
+    panels = [panel for group in groups if (panel := _panel(group))][:PANELS]
+    told = " ".join(
+        f"{plain(panel.group.setting.title, 150)}: on the frontier "
+        f"{', '.join(mark.label for mark in panel.marks if mark.on_frontier)}."
+        for panel in panels
+    )
+    return [Sketch(NAME, f"{TITLE}. {told}".strip(), lambda: frontier_svg(groups))]
+
+
 def frontier_svg(groups: Sequence[Group]) -> bytes:
     """The figure as SVG: the same bytes for the same groups."""
-    return svg(lambda: frontier_figure(groups), "Quality against energy per token")
+    return svg(lambda: frontier_figure(groups), TITLE)
 
 
 def frontier_figure(groups: Sequence[Group]) -> Figure:

@@ -1,4 +1,4 @@
-"""``losses.svg``: how the loss fell while a student was distilled or a pruned model healed."""
+"""``figures/losses.svg``: how the loss fell while a student was distilled or a pruned model healed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from greenbench.report.figures.style import LINES, PANELS, Grid, Sketch, heading
 from greenbench.report.rows import Group
 from greenbench.report.text import number, plain
 
-NAME = "losses.svg"
+NAME = "figures/losses.svg"
 PANEL_IN, RIGHT_IN = 2.6, 1.9
 
 

@@ -1,4 +1,4 @@
-"""``phases.svg``: joules of one request by phase, beside those spent once, for every run."""
+"""``figures/phases.svg``: joules of one request by phase, beside those spent once, for every run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from greenbench.report.phases import Phases, phases
 from greenbench.report.rows import Group
 from greenbench.report.text import ESTIMATE, bounds, estimated, number, plain
 
-NAME = "phases.svg"
+NAME = "figures/phases.svg"
 RUNS = 60  # in one panel
 LINE_IN, LEFT_IN = 0.27, 2.1
 SPLIT = 0.6  # of the width, for what a request takes

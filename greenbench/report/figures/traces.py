@@ -6,7 +6,6 @@ a tenth of a second.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from greenbench.records import Record, Trace, Window
 from greenbench.report.figures.style import BLACK, BLUE, GREY, PAPER, VERMILLION, Sketch
 from greenbench.report.rows import Group
-from greenbench.report.text import fixed, plain
+from greenbench.report.text import file_stem, fixed, plain
 
 FOLDER = "traces"
 WIDTH, PANEL, LEFT, RIGHT, HEAD, GAP, FOOT = 640, 110, 58, 14, 50, 16, 40
@@ -63,7 +62,7 @@ def power_traces(groups: Sequence[Group]) -> list[Sketch]:
     for group in groups:
         for row in group.rows:
             if _traced(row.record):
-                key = re.sub(r"[^\w-]", "_", row.record.key, flags=re.ASCII)[:40]
+                key = file_stem(row.record.key)
                 uses[key] += 1
                 name = f"{FOLDER}/{key}{f'-{uses[key]}' if uses[key] > 1 else ''}.svg"
                 said = f"{plain(row.label, 60)}: {_told(row.record)}"
