@@ -8,6 +8,7 @@ from greenbench.report.crossover import crossover
 from greenbench.report.figures import Sketch
 from greenbench.report.phases import phase_table
 from greenbench.report.rows import Group
+from greenbench.report.sides import side_by_side
 from greenbench.report.text import folded, prose, titled
 
 FIRST = ("frontier.svg", "figures/forest.svg")
@@ -27,7 +28,7 @@ def first(found: Sequence[Sketch]) -> list[str]:
 
 def sections(groups: Sequence[Group], found: Sequence[Sketch]) -> list[str]:
     """All other figures, in sections with their tables; what has no data is left out."""
-    lines: list[str] = []
+    lines = titled("Models side by side", side_by_side(groups))
     for title, name, write in SECTIONS:
         images = [_image(sketch) for sketch in found if sketch.name == name]
         lines += titled(title, [*write(groups), *images])

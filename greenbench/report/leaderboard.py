@@ -10,6 +10,7 @@ from greenbench.impact import Assumptions
 from greenbench.records import Record
 from greenbench.report import appendix, gallery, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
+from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
 from greenbench.report.figures import sketches
@@ -130,6 +131,7 @@ def _section(index: int, group: Group) -> list[str]:
         "",
         *standing(group.rows),
         "",
+        *other_frontiers(group.rows),
         "**Quality and energy**",
         "",
         *table(group.rows, tables.QUALITY_AND_ENERGY),

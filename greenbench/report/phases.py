@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from greenbench.measure.summary import as_quantity, energy_of, joules, valid_blocks
 from greenbench.quantities import Provenance, Quantity, missing
-from greenbench.records import Phase, Who, Window
+from greenbench.records import Phase, Record, Who, Window
 from greenbench.report.promised import prepare_energy
 from greenbench.report.rows import Group, Row, dig
 from greenbench.report.text import Column, folded, only, prose, show, table
@@ -41,10 +41,8 @@ class Phases(NamedTuple):
 def phases(row: Row) -> Phases | None:
     """Joules by phase; None where no request has any."""
     windows = valid_blocks(row.record.windows)
-    batch = dig(row.record.spec, "workload", "batch_size")
-    requests = batch if isinstance(batch, int) and batch > 0 else 1
-    made = {who: _requests(windows, who, "generate", requests) for who in WHO}
-    first = _requests(windows, "candidate", "prefill", requests)
+    made = {who: request_joules(row.record, who) for who in WHO}
+    first = request_joules(row.record, "candidate", "prefill")
     if not made["candidate"] or not made["baseline"]:
         return None
     source = row.energy.provenance
@@ -54,24 +52,29 @@ def phases(row: Row) -> Phases | None:
         prefill=_mean(first, source),
         decode=_mean(decode, source),
         baseline=_mean(made["baseline"], source),
-        idle=_idle(row, windows, requests),
+        idle=_idle(row, windows),
         score=_score(row),
         prepare=prepare_energy(row),
     )
 
 
-def _requests(windows: Sequence[Window], who: Who, phase: Phase, requests: int) -> list[float]:
-    """Joules of one request in each block; empty where a block has none."""
+def request_joules(record: Record, who: Who, phase: Phase = "generate") -> list[float]:
+    """Joules of one request in each valid block; empty where a block has none."""
     mine = sorted(
-        (w for w in windows if w.who == who and w.phase == phase and w.iterations),
+        (w for w in valid_blocks(record.windows) if w.who == who and w.phase == phase),
         key=lambda w: w.block or 0,
     )
     counted = [joules(w) for w in mine]
-    if None in counted:
+    made = [w.iterations * _batch(record) for w in mine]
+    if None in counted or 0 in made:
         return []
-    return [
-        j / (w.iterations * requests) for j, w in zip(counted, mine, strict=True) if j is not None
-    ]
+    return [j / count for j, count in zip(counted, made, strict=True) if j is not None]
+
+
+def _batch(record: Record) -> int:
+    """Requests in one iteration."""
+    size = dig(record.spec, "workload", "batch_size")
+    return size if isinstance(size, int) and size > 0 else 1
 
 
 def _mean(values: Sequence[float], source: Provenance) -> Quantity:
@@ -80,13 +83,13 @@ def _mean(values: Sequence[float], source: Provenance) -> Quantity:
     return as_quantity(mean_interval(values), "J", source)
 
 
-def _idle(row: Row, windows: Sequence[Window], requests: int) -> Quantity:
+def _idle(row: Row, windows: Sequence[Window]) -> Quantity:
     """Idle watts times the seconds of a request."""
     idle = row.record.idle.get("both")
     mine = [w for w in windows if w.who == "candidate" and w.phase == "generate" and w.iterations]
     if idle is None or idle.value is None or not mine:
         return missing("J", (idle.reason if idle else None) or "no idle window with both models")
-    seconds = [(w.end_s - w.start_s) / (w.iterations * requests) for w in mine]
+    seconds = [(w.end_s - w.start_s) / (w.iterations * _batch(row.record)) for w in mine]
     return as_quantity(
         mean_interval([idle.value * time_s for time_s in seconds]), "J", idle.provenance
     )
