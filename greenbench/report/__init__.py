@@ -38,7 +38,7 @@ def write(
     contents = {
         "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
     }
-    contents |= {sketch.name: sketch.draw() for sketch in sketches(found)}
+    contents |= {sketch.name: sketch.draw() for sketch in sketches(found, records)}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
     contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
     try:

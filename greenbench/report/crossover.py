@@ -13,10 +13,11 @@ from greenbench.report.answer import EFFECT, ENERGY, SPEED, Yardstick
 from greenbench.report.rows import Group, Row, Setting, dig
 from greenbench.report.text import TIMES, Column, Notes, bounds, code, prose, show, table
 
-State = Literal["pays", "costs", "not known"]
+State = Literal["pays", "costs", "changes nothing", "not known"]
 HOW: Final = (
     "A technique pays where its whole 95 % interval is better than 1 and the effect is over 2 %, "
-    "costs where it is worse in the same way; else it is not known. Only runs that differ in "
+    "costs where it is worse in the same way, changes nothing where an equivalence test says so; else "
+    "it is not known. Only runs that differ in "
     "nothing else are compared."
 )
 
@@ -120,7 +121,11 @@ def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
     """By the verdict, which is Holm's over the table, or where there is none by the interval."""
     verdict = row.verdicts.get(yardstick.metric)
     if verdict and not verdict.barred:
-        words: dict[str, State] = {"saves": "pays", "costs": "costs"}
+        words: dict[str, State] = {
+            "saves": "pays",
+            "costs": "costs",
+            "equivalent": "changes nothing",
+        }
         return words.get(verdict.verdict, "not known")
     interval = bounds(ratio)
     if interval is None or ratio.value is None or interval[0] <= 1 <= interval[1]:

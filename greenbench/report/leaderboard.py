@@ -71,7 +71,7 @@ def leaderboard(
     given: Assumptions,
 ) -> str:
     """The whole document as markdown. `records` hold the runs without a result too."""
-    found = sketches(groups)
+    found = sketches(groups, records)
     lines = [
         "# GreenBench leaderboard",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenbench.records import Record
 from greenbench.report.figures.crossover import crossover_curves
 from greenbench.report.figures.exits import exit_depths
 from greenbench.report.figures.forest import forest
@@ -23,10 +24,9 @@ FIGURES = (
     energy_by_phase,
     exit_depths,
     training_losses,
-    power_traces,
 )
 
 
-def sketches(groups: Sequence[Group]) -> list[Sketch]:
-    """All figures that `groups` give; the frontier always, and first."""
-    return [sketch for figure in FIGURES for sketch in figure(groups)]
+def sketches(groups: Sequence[Group], records: Sequence[Record]) -> list[Sketch]:
+    """All figures that `groups` give, and the traces of `records`; the frontier always, and first."""
+    return [*(sketch for figure in FIGURES for sketch in figure(groups)), *power_traces(records)]

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from greenbench.records import Record, Trace, Window
 from greenbench.report.figures.style import BLACK, BLUE, GREY, PAPER, VERMILLION, Sketch
-from greenbench.report.rows import Group
+from greenbench.report.rows import setting, technique
 from greenbench.report.text import file_stem, fixed, plain
 
 FOLDER = "traces"
@@ -55,18 +55,18 @@ class Scale(NamedTuple):
         return self.start + self.length * (value - self.low) / (self.high - self.low)
 
 
-def power_traces(groups: Sequence[Group]) -> list[Sketch]:
-    """A small figure for each run whose device told its power."""
+def power_traces(records: Sequence[Record]) -> list[Sketch]:
+    """A small figure for each run whose device told its power, invalid ones too."""
     found = []
     uses = Counter[str]()
-    for group in groups:
-        for row in group.rows:
-            if _traced(row.record):
-                key = file_stem(row.record.key)
-                uses[key] += 1
-                name = f"{FOLDER}/{key}{f'-{uses[key]}' if uses[key] > 1 else ''}.svg"
-                said = f"{plain(row.label, 60)}: {_told(row.record)}"
-                found.append(Sketch(name, said, partial(_svg, row.record, said)))
+    for record in sorted(records, key=lambda r: (r.name, r.key, r.started_at)):
+        if _traced(record):
+            key = file_stem(record.key)
+            uses[key] += 1
+            name = f"{FOLDER}/{key}{f'-{uses[key]}' if uses[key] > 1 else ''}.svg"
+            where = plain(setting(record).workload, 80)
+            said = f"{plain(technique(record), 60)}, {where}: {_told(record)}"
+            found.append(Sketch(name, said, partial(_svg, record, said)))
     return found
 
 
