@@ -18,6 +18,14 @@ CACHE = Path(
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--renew-golden",
+        action="store_true",
+        help="write tests/report/golden/*/leaderboard.md anew; look at the difference before you commit",
+    )
+
+
 @pytest.fixture(scope="session")
 def smollm2():
     """Spec and directory of the embedded model, converted once."""

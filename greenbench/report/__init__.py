@@ -1,4 +1,4 @@
-"""The report: ``leaderboard.md`` and ``frontier.svg``, pure functions of the records."""
+"""The report: ``leaderboard.md`` and its figures, pure functions of the records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from greenbench.errors import UserError
 from greenbench.impact import Assumptions, assumptions
 from greenbench.records import Record
 from greenbench.report import energy_label
-from greenbench.report.figures import frontier_svg
+from greenbench.report.figures import sketches
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.rows import groups
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
+FOLDERS = ("figures", "labels", "traces")  # of pictures, each there only while there is data
+
 
 def write(
     results: Path,
@@ -27,7 +29,7 @@ def write(
     rejected: Sequence[Rejected],
     given: Assumptions | None = None,
 ) -> list[Path]:
-    """Write ``leaderboard.md`` and ``frontier.svg`` into `results`; return their paths.
+    """Write ``leaderboard.md`` and the figures that the records give into `results`; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
     file or the new one, never a part. Raises UserError where they cannot be written.
@@ -35,13 +37,15 @@ def write(
     found = groups(records)
     contents = {
         "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
-        "frontier.svg": frontier_svg(found),
     }
+    contents |= {sketch.name: sketch.draw() for sketch in sketches(found, records)}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
     contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
     try:
-        (results / "labels" if labelled else results).mkdir(parents=True, exist_ok=True)
-        for stale in {*(results / "labels").glob("*.svg")} - {results / name for name in contents}:
+        for name in contents:
+            (results / name).parent.mkdir(parents=True, exist_ok=True)
+        drawn = {file for folder in FOLDERS for file in (results / folder).glob("*.svg")}
+        for stale in drawn - {results / name for name in contents}:
             stale.unlink()
         return [_replace(results / name, content) for name, content in contents.items()]
     except OSError as error:

@@ -128,21 +128,40 @@ def _preface(group: Group) -> list[str]:
 def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> list[str]:
     """One sentence per margin; the second only refers to the first where it would repeat it."""
     lines: list[str] = []
+    named: list[Row] = []
     last: tuple[Row | None, str] | None = None
+    before = 0.0  # the margin of the sentence before
     for margin in MARGINS:
         kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
         winner = _best([row for row in kept if _stands_out(row, yardstick)], yardstick)
         nothing = "" if winner else _nothing(kept, yardstick, claims=claims)
         where = f"Within {_points(margin)} of the baseline's quality"
         if (winner, nothing) == last:
-            lines.append(f"{where}: the same.")
+            excluded = (
+                winner and _surely_within(winner, margin) and not _surely_within(winner, before)
+            )
+            sure = f"; a loss beyond {_points(margin)} is excluded" if excluded else ""
+            lines.append(f"{where}: the same{sure}.")
         elif winner:
             praise = _praise(winner, kept, margin, yardstick, claims=claims)
             lines.append(f"{where}, {praise}")
         else:
             lines.append(f"{where}, {nothing}")
-        last = winner, nothing
-    return lines
+        last, before = (winner, nothing), margin
+        named += [winner] if winner else []
+    rest = _rest(rows, named, yardstick) if claims and named else ""
+    return [*lines[:-1], f"{lines[-1]}{rest}"]
+
+
+def _rest(rows: Sequence[Row], named: Sequence[Row], yardstick: Yardstick) -> str:
+    """That nothing else helps, where that is so; the verdicts' tally names what else does."""
+    others = [row for row in rows if row not in named]
+    if not others or any(_stands_out(row, yardstick) for row in others):
+        return ""
+    found = [row.verdicts[yardstick.metric] for row in others if yardstick.metric in row.verdicts]
+    if any(verdict.barred or verdict.verdict == "inconclusive" for verdict in found):
+        return " Nothing else is shown to help."
+    return " Nothing else helps."
 
 
 def _points(margin: float) -> str:
@@ -175,7 +194,25 @@ def _praise(
     if rivals:
         names = ", ".join(other.name for other in rivals)
         words.append(f"not told apart from {names}: their intervals overlap")
+    if not _surely_within(row, margin):
+        words.append(_sure(kept, margin, yardstick))
     return "; ".join(words) + "."
+
+
+def _surely_within(row: Row, margin: float) -> bool:
+    """Non-inferiority: the whole interval of the change lies above the margin."""
+    interval = bounds(row.change)
+    return interval is not None and interval[0] >= -margin
+
+
+def _sure(kept: Sequence[Row], margin: float, yardstick: Yardstick) -> str:
+    """The best of those whose interval excludes a loss beyond the margin, if there is one."""
+    sure = [row for row in kept if _surely_within(row, margin) and _stands_out(row, yardstick)]
+    best = _best(sure, yardstick)
+    if best is None:
+        return f"no run that helps is sure to be within {_points(margin)}: more items would tell"
+    ratio = show(best.ratio(yardstick.metric), suffix=TIMES)
+    return f"surely within {_points(margin)}: {best.name}, {ratio}"
 
 
 def _quality(row: Row, margin: float) -> str:

@@ -115,9 +115,15 @@ def standings(found: Draws) -> dict[str, Standing]:
 
 
 def _memberships(found: Draws) -> npt.NDArray[np.bool_]:
+    return memberships(found.quality, found.energy)
+
+
+def memberships(
+    quality: npt.NDArray[np.floating], cost: npt.NDArray[np.floating]
+) -> npt.NDArray[np.bool_]:
     """Per draw and run, whether it is on that draw's frontier: better than all that need less."""
-    order = np.lexsort((-found.quality, found.energy), axis=1)
-    quality = np.take_along_axis(found.quality, order, axis=1)
+    order = np.lexsort((-quality, cost), axis=1)
+    quality = np.take_along_axis(quality, order, axis=1)
     best_before = np.maximum.accumulate(quality, axis=1)
     member = np.ones_like(quality, dtype=bool)
     member[:, 1:] = quality[:, 1:] > best_before[:, :-1]

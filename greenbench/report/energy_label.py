@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from greenbench.report.rows import Row
-from greenbench.report.text import bounds, plain
+from greenbench.report.text import bounds, file_stem, plain
 
 VERSION = 1
 BANDS = (("A", 0.40), ("B", 0.55), ("C", 0.70), ("D", 0.85), ("E", 1.02), ("F", 1.50))
@@ -57,7 +57,7 @@ def label(row: Row) -> Label:
 
 def file_name(row: Row) -> str:
     """Where the report keeps the picture, from the leaderboard's place."""
-    return f"labels/{row.record.key}.svg"
+    return f"labels/{file_stem(row.record.key)}.svg"
 
 
 def svg(row: Row) -> str:

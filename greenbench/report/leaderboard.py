@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from greenbench.impact import Assumptions
 from greenbench.records import Record
-from greenbench.report import appendix, judged, scores, tables
+from greenbench.report import appendix, gallery, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
+from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.figures import sketches
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
 from greenbench.report.pertask import per_task
@@ -69,6 +71,7 @@ def leaderboard(
     given: Assumptions,
 ) -> str:
     """The whole document as markdown. `records` hold the runs without a result too."""
+    found = sketches(groups, records)
     lines = [
         "# GreenBench leaderboard",
         "",
@@ -77,9 +80,10 @@ def leaderboard(
         "",
     ]
     if groups:
-        lines += [*HOW_TO_READ, "![Quality against energy per token](frontier.svg)", ""]
+        lines += [*HOW_TO_READ, *gallery.first(found)]
     for index, group in enumerate(groups, start=1):
         lines += _section(index, group)
+    lines += gallery.sections(groups, found)
     lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
@@ -127,6 +131,7 @@ def _section(index: int, group: Group) -> list[str]:
         "",
         *standing(group.rows),
         "",
+        *other_frontiers(group.rows),
         "**Quality and energy**",
         "",
         *table(group.rows, tables.QUALITY_AND_ENERGY),

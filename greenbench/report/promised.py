@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from greenbench.applied import AppliedTechnique, Promise
 from greenbench.quantities import Quantity, missing
+from greenbench.report.causes import product, promised_ratio, rules, why
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import (
     ESTIMATE,
@@ -48,9 +48,9 @@ def promised(groups: Sequence[Group]) -> list[str]:
     said = (
         "Promises are made before anything is measured: bytes of the weights, and multiplications "
         "for one token in the decoder's blocks. Kept is the part of the promised saving that was "
-        "measured."
+        "measured; for J/token, of the most that was promised."
     )
-    return [said, "", *tables, *(line for group in groups for line in _observed(group))]
+    return [said, "", *tables, *rules(), *(line for group in groups for line in _observed(group))]
 
 
 def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
@@ -150,13 +150,6 @@ PREPARATION: list[Column[Row]] = [
 ]
 
 
-def _product(row: Row, name: str) -> float | None:
-    """A stack's promise: each part's was made of the model as the parts before had left it."""
-    values = [getattr(part.promise, name) for part in row.record.techniques]
-    known = [value for value in values if value is not None]
-    return math.prod(known) if known else None
-
-
 def _share(value: float | None) -> str:
     return NO_PROMISE if value is None else f"{fixed(value, 2)}{TIMES}"
 
@@ -182,20 +175,25 @@ def _also(promise: Promise) -> str:
 
 PROMISED: list[Column[Row]] = [
     Column("technique", lambda row, _: code(row.label)),
-    Column("bytes promised", lambda row, _: _share(_product(row, "bytes_ratio"))),
+    Column("bytes promised", lambda row, _: _share(product(row, "bytes_ratio"))),
     Column(
         "bytes held",
-        lambda row, notes: _realised(row, "model_bytes", _product(row, "bytes_ratio"), notes),
+        lambda row, notes: _realised(row, "model_bytes", product(row, "bytes_ratio"), notes),
     ),
-    Column("multiplications promised", lambda row, _: _share(_product(row, "flops_ratio"))),
+    Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
     Column(
         "time per token",
-        lambda row, notes: _realised(row, "tpot", _product(row, "flops_ratio"), notes),
+        lambda row, notes: _realised(row, "tpot", product(row, "flops_ratio"), notes),
+    ),
+    Column(
+        "J/token",
+        lambda row, notes: _realised(row, "energy_per_token", promised_ratio(row), notes),
     ),
     Column("kernel", lambda row, _: _kernels(row)),
     Column(
         "in words", lambda row, _: "; ".join(_also(part.promise) for part in row.record.techniques)
     ),
+    Column("why not more", lambda row, _: why(row)),
 ]
 
 

@@ -15,7 +15,7 @@ from greenbench.records import Record, TaskScore
 from greenbench.report import scores
 from greenbench.report.doubt import Standing, draw, standings
 from greenbench.report.frontier import Point, on_frontier
-from greenbench.report.text import code, named
+from greenbench.report.text import code, named, natural
 from greenbench.verdicts import Verdict, judge_sweep
 
 FLAGGED = "⚑"
@@ -220,7 +220,7 @@ def _rank(key: Setting) -> tuple[Any, ...]:
     """Order of groups: by tier, measurements before estimates before neither, then by name."""
     tier = TIERS.index(key.tier) if key.tier in TIERS else len(TIERS)
     trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
-    return (tier, trust, key.model, key.device, key.workload, *key)
+    return (tier, trust, key.model, key.device, natural(key.workload), *key)
 
 
 def _boundary(record: Record, source: Provenance) -> str:

@@ -36,6 +36,16 @@ def plain(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def natural(text: str) -> list[tuple[int, str]]:
+    """A key that sorts batch 8 before batch 32."""
+    return [(int(d or 0), rest) for d, rest in re.findall(r"([0-9]{1,18}|)([^0-9]*)", text)]
+
+
+def file_stem(text: object) -> str:
+    """`text` as part of a file's name: no path, no surprise."""
+    return re.sub(r"[^\w-]", "_", str(text), flags=re.ASCII)[:40]
+
+
 def prose(text: object, limit: int = 400) -> str:
     """Text that reads as itself in markdown, in tables too: no HTML, links, lists or styling."""
     safe = _MARKS.sub(r"\\\g<0>", plain(text, limit).translate(_ENTITIES))

@@ -250,7 +250,7 @@ static double floor_to(double t, double period) { return period * floor(t / peri
 static unsigned long long counter_mj(const Device *d) {
     double t = floor_to(fmin(now_s(), d->stall_at), d->tick_s);
     double from = t >= d->reset_at ? d->reset_at : 0;
-    double j = joules(d, t) - joules(d, from);
+    double j = joules(d, t) - (from > 0 ? joules(d, from) : 0); /* what a limit banked was drawn too */
     if (d->counter_module) j += d->module_extra_w * (t - from);
     return (from > 0 ? 0 : d->start_mj) + (unsigned long long)(1000 * d->gain * j);
 }

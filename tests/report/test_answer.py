@@ -62,6 +62,25 @@ def test_quality_that_may_be_worse_than_the_margin_is_said_so():
 
 def test_the_same_technique_is_named_once():
     assert only_answer(examples.completed())[1].endswith("quality: the same.")
+    sure = examples.completed(quality=[examples.score("sciq", 3, 9, n=1000)])
+    assert only_answer(sure)[1].endswith("the same; a loss beyond 3 points is excluded.")
+
+
+def test_a_run_that_is_surely_within_the_margin_is_named_beside_one_that_may_not_be():
+    unsure = examples.completed("unsure", energy=0.5, gained=1, lost=2)
+    sure = examples.completed("sure", energy=0.8, quality=[examples.score("sciq", 9, 0, n=1000)])
+    first, _ = only_answer(unsure, sure)
+    assert "`unsure` uses the least energy" in first
+    assert first.endswith("surely within 1 point: `sure`, 0.80× (0.78–0.82).")
+    assert "no run that helps is sure to be within 1 point" in only_answer(unsure)[0]
+
+
+def test_that_nothing_else_helps_is_said_only_where_it_is_so():
+    best, idle = examples.completed("best", energy=0.5), examples.completed("idle", energy=1.0)
+    assert only_answer(best, idle)[-1].endswith("Nothing else helps.")
+    also = examples.completed("also", energy=0.7)
+    assert "Nothing else" not in " ".join(only_answer(best, idle, also))
+    assert "Nothing else" not in " ".join(only_answer(idle))
 
 
 def test_a_rival_whose_interval_overlaps_is_named():

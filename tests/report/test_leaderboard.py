@@ -317,10 +317,15 @@ def test_hostile_strings_neither_break_a_table_nor_become_html_or_links():
         "<details><summary>Quality per task, with tests</summary>",
         "<details><summary>Last lines of their output</summary>",
         "<details><summary>Commands</summary>",
+        "<details><summary>Joules by phase</summary>",
         "</details>",
     }
     assert not [token for token in found if token.type == "link_open"]
-    assert [t.attrs["src"] for t in found if t.type == "image"] == ["frontier.svg"]
+    assert [t.attrs["src"] for t in found if t.type == "image"] == [
+        "frontier.svg",
+        "figures/forest.svg",
+        "figures/phases.svg",
+    ]
     harmless = {"fence", "code_inline"}
     outside = [token.content for token in found if token.type not in harmless | {"inline"}]
     assert any("<script>alert(1)</script>" in content for content in outside)

@@ -50,8 +50,9 @@ def test_a_promise_stands_beside_what_was_kept_of_it():
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:4] == ["0.50×", "0.500×; 100 % kept", "0.75×"]
     assert cells[4] == "0.900× (0.890–0.910); 40 % kept"
-    assert cells[5] == "`dequantize`"
-    assert cells[6].endswith("50 % zeros, 3 drafts a pass")
+    assert cells[5] == "0.70× (0.68–0.72); 60 % kept"  # of the half that was promised
+    assert cells[6] == "`dequantize`"
+    assert cells[7].endswith("50 % zeros, 3 drafts a pass")
 
 
 def test_what_a_technique_showed_is_told_and_no_promise_is_no_promise():

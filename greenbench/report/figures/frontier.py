@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
+from greenbench.report.figures.labels import Label, Obstacles, place_labels
+from greenbench.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    PANELS,
+    SKY,
+    VERMILLION,
+    WIDTH_IN,
+    Sketch,
+    heading,
+    log_ticks,
+    svg,
+)
 from greenbench.report.frontier import Point, staircase
-from greenbench.report.labels import Label, Obstacles, place_labels
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import TIMES, bounds, plain
 
-# Okabe and Ito's palette: told apart with every common colour blindness, in print too.
-BLUE, SKY, VERMILLION, BLACK = "#0072B2", "#56B4E9", "#D55E00", "#000000"
-GREY, PAPER = "#5a5a5a", "#ffffff"
 KINDS: dict[str, dict[str, Any]] = {
     "on the frontier": {"marker": "*", "color": BLUE, "markersize": 13},
     "beaten": {"marker": "o", "color": VERMILLION, "markersize": 7, "fillstyle": "none"},
     "A/A run (baseline)": {"marker": "D", "color": BLACK, "markersize": 7, "fillstyle": "none"},
 }
+NAME, TITLE = "frontier.svg", "Quality against energy per token"
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "greenbench",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "legend.title_fontsize": "small",
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-}
-WIDTH_IN, PANEL_IN = 7.6, 4.9
-PANELS = 24  # the first groups; a picture of hundreds could be neither drawn nor read
+PANEL_IN = 4.9
 LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
 MARKER_PX = 8  # half the room a marker takes
 MARGIN = 0.14  # room around the data, for labels
@@ -76,17 +67,20 @@ class Panel(NamedTuple):
     marks: list[Mark]
 
 
+def frontier(groups: Sequence[Group]) -> list[Sketch]:
+    """The figure; without any run that has both numbers it says so."""
+    panels = [panel for group in groups if (panel := _panel(group))][:PANELS]
+    told = " ".join(
+        f"{plain(panel.group.setting.title, 150)}: on the frontier "
+        f"{', '.join(mark.label for mark in panel.marks if mark.on_frontier)}."
+        for panel in panels
+    )
+    return [Sketch(NAME, f"{TITLE}. {told}".strip(), lambda: frontier_svg(groups))]
+
+
 def frontier_svg(groups: Sequence[Group]) -> bytes:
     """The figure as SVG: the same bytes for the same groups."""
-    metadata = {"Date": None, "Creator": "GreenBench", "Title": "Quality against energy per token"}
-    file = io.BytesIO()
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # A name in a script the font lacks is drawn as boxes; the leaderboard spells it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        frontier_figure(groups).savefig(file, format="svg", metadata=metadata)
-    return file.getvalue()
+    return svg(lambda: frontier_figure(groups), TITLE)
 
 
 def frontier_figure(groups: Sequence[Group]) -> Figure:
@@ -151,7 +145,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         _draw(axes, mark)
     _frame(axes, panel.marks)
     _draw_staircase(axes, panel.marks)
-    axes.set_title(_title(panel.group), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(heading(panel.group), loc="left", fontsize="medium", parse_math=False)
     axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
     _ratio_axis(axes, panel.baseline_j)
@@ -168,17 +162,10 @@ def _ratio_axis(axes: Axes, baseline_j: float) -> None:
 
     top = axes.secondary_xaxis("top", functions=(to_ratio, to_joules))
     if axes.get_xscale() == "log":
-        _log_ticks(top.xaxis)
+        log_ticks(top.xaxis)
     top.spines["top"].set_visible(False)
     top.tick_params(length=0, labelcolor=GREY, labelsize="small", pad=1)
     top.xaxis.set_major_formatter(StrMethodFormatter(f"{{x:.4g}}{TIMES}"))
-
-
-def _title(group: Group) -> str:
-    setting = group.setting
-    tier = f"tier {setting.tier}" + ("" if setting.claims else ": no claims")
-    lines = (f"{setting.model} on {setting.device}", f"{setting.workload}; {tier}")
-    return "\n".join(textwrap.fill(plain(line, 150), 78) for line in lines)
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
@@ -220,16 +207,10 @@ def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
     energies = [end for mark in marks for end in (*mark.energy_bar, mark.energy_j)]
     if min(energies) > 0 and max(energies) > LOG_FROM * min(energies):
         axes.set_xscale("log")
-        _log_ticks(axes.xaxis)
+        log_ticks(axes.xaxis)
     axes.margins(x=MARGIN, y=MARGIN)
     axes.autoscale_view()
     axes.autoscale(enable=False)
-
-
-def _log_ticks(axis: Axis) -> None:
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _draw_staircase(axes: Axes, marks: Sequence[Mark]) -> None:
