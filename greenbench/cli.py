@@ -1,4 +1,4 @@
-"""The commands: bench, report, compare, doctor."""
+"""The commands: bench, report, compare, advise, export, doctor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from greenbench import __version__
 from greenbench.errors import UserError
+from greenbench.reading import add_advise
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_bench, _add_report, _add_compare, _add_doctor):
+    for add in (_add_bench, _add_report, _add_compare, add_advise, _add_doctor):
         add(commands)
     return parser
 

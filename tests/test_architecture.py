@@ -40,7 +40,7 @@ LEVELS = [
     },
     {"techniques", "quality", "measure", "report"},
     {"config", "run", "steps"},
-    {"bench", "doctor", "calibrate", "surroundings"},
+    {"bench", "doctor", "calibrate", "surroundings", "reading"},
     {"cli"},
     {"__main__"},
 ]
