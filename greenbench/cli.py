@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from greenbench import __version__
 from greenbench.errors import UserError
-from greenbench.reading import add_advise
+from greenbench.reading import add_advise, add_export
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_bench, _add_report, _add_compare, add_advise, _add_doctor):
+    for add in (_add_bench, _add_report, _add_compare, add_advise, add_export, _add_doctor):
         add(commands)
     return parser
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
+    from greenbench.impact import Assumptions
+    from greenbench.records import Record
     from greenbench.store import Loaded
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -77,4 +80,82 @@ def loaded(paths: list[Path]) -> Loaded:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist: give a record or a results directory.")
-    return load(paths)
+    found = load(paths)
+    if found.rejected:
+        count = len(found.rejected)
+        said = "1 file is" if count == 1 else f"{count} files are"
+        print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
+    return found
+
+
+def add_export(commands: Commands) -> None:
+    """The command ``export``."""
+    export = commands.add_parser(
+        "export",
+        help="the runs' numbers as CSV, Parquet or a section of a model card",
+        description="Write every number of the runs with its unit, interval, n, provenance or "
+        "reason, one a line, as CSV or Parquet; or one run as a section of a model card, with the "
+        "hub's co2_eq_emissions metadata.",
+    )
+    export.add_argument(
+        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
+    )
+    export.add_argument("--format", choices=("csv", "parquet", "model-card"), default="csv")
+    export.add_argument("--run", metavar="KEY", help="only this run; the first digits suffice")
+    export.add_argument("--impact", nargs="+", default=[], metavar="KEY=VALUE",
+                        help="assumptions of the model card, such as country=FRA")  # fmt: skip
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
+    export.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from greenbench.impact import assumptions
+
+    given = assumptions(arguments.impact)
+    records = loaded(arguments.results).records
+    key = arguments.run or ""
+    chosen = [record for record in records if record.key.startswith(key)]
+    if not chosen:
+        raise UserError(
+            f"No record's key starts with {key}: the keys are the records' file names."
+            if records
+            else "There is no record to export: run `greenbench bench` first."
+        )
+    if arguments.format == "parquet" and arguments.output is None:
+        raise UserError("Parquet is binary: say where it goes with -o FILE.")
+    _put(_exported(arguments.format, chosen, given), arguments.output)
+    return 0
+
+
+def _exported(form: str, chosen: list[Record], given: Assumptions) -> bytes:
+    from greenbench.report import export
+    from greenbench.report.model_card import model_card
+
+    if form == "csv":
+        return export.as_csv(export.lines(chosen))
+    if form == "parquet":
+        return export.as_parquet(export.lines(chosen))
+    completed = [record for record in chosen if record.status == "completed"]
+    if len(completed) != 1:
+        keys = ", ".join(f"{record.key} ({record.name})" for record in completed[:8])
+        raise UserError(
+            f"A model card is about one completed run, and here are {len(completed)}: choose one "
+            f"with --run KEY{f', of {keys}' if keys else ''}."
+        )
+    return model_card(completed[0], given).encode()
+
+
+def _put(content: bytes, output: Path | None) -> None:
+    from greenbench.store import write_atomically
+
+    if output is None:
+        sys.stdout.write(content.decode())
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output, content)
+    except OSError as error:
+        raise UserError(
+            f"{output} cannot be written ({error.strerror}): choose another file with -o."
+        ) from error
+    print(output)
