@@ -19,6 +19,7 @@ LEVELS = [
         "applied",
         "impact",
         "records",
+        "upgrades",
         "quantities",
         "stats",
         "scrub",
