@@ -1,4 +1,4 @@
-"""The commands: bench, report, compare, doctor."""
+"""The commands: bench, report, compare, advise, export, doctor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from greenbench import __version__
 from greenbench.errors import UserError
+from greenbench.reading import add_advise, add_export
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_bench, _add_report, _add_compare, _add_doctor):
+    for add in (_add_bench, _add_report, _add_compare, add_advise, add_export, _add_doctor):
         add(commands)
     return parser
 
@@ -96,11 +97,15 @@ def _add_report(commands: Commands) -> None:
     report = commands.add_parser(
         "report",
         help="rebuild the leaderboard from the records",
-        description="Rebuild results/leaderboard.md and results/frontier.svg from the records. "
+        description="Rebuild results/leaderboard.md and results/frontier.svg from the records of "
+        "one or several results directories. "
         "Nothing is measured; the same records always give the same bytes.",
     )
     report.add_argument(
-        "results", nargs="?", type=Path, default=Path("results"), help="default: results"
+        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
+    )
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: the results directory itself"
     )
     report.add_argument(
         "--impact",
@@ -187,13 +192,17 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         print(json.dumps(json_schema(), indent=1))
         return 0
-    if not arguments.results.is_dir():
-        raise UserError(
-            f"{arguments.results} is not a directory: give the results directory of a bench, "
-            "or run `greenbench bench` first."
-        )
+    for results in arguments.results:
+        if not results.is_dir():
+            raise UserError(
+                f"{results} is not a directory: give the results directory of a bench, "
+                "or run `greenbench bench` first."
+            )
+    output = arguments.output or arguments.results[0]
+    if arguments.output is None and len(arguments.results) > 1:
+        raise UserError("Several results directories: say where the report goes with -o DIR.")
     given = assumptions(arguments.impact)
-    for path in report.write(arguments.results, *load([arguments.results]), given):
+    for path in report.write(output, *load(arguments.results), given):
         print(path)
     return 0
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -20,8 +20,10 @@ from pydantic import ValidationError
 from greenbench.errors import UserError
 from greenbench.paths import cache_dir
 from greenbench.records import SCHEMA_VERSION, Record
+from greenbench.upgrades import upgraded
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
+FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
 
 
@@ -120,22 +122,52 @@ def canonical(record: Record) -> bytes:
 def load(paths: Sequence[Path]) -> Loaded:
     """Read all records from results directories, directories of records, and single files.
 
-    Never fails: what is no record of this schema version, or a copy of one, is listed as rejected.
-    Two runs of one key, as two machines leave them, are both kept.
+    Never fails: what is no record, is of a newer version, or is a copy of one, is listed as
+    rejected; one of an earlier version is upgraded. Two runs of one key, as two machines leave
+    them, are both kept.
     """
-    records: dict[bytes, Record] = {}
+    records: dict[tuple[str, ...], list[tuple[bytes, Record]]] = {}
     rejected = []
     for file in dict.fromkeys(file for path in paths for file in _files(path)):
         try:
             data = file.read_bytes()
-            record = Record.model_validate_json(data)
+            record = _parse(data)
         except (OSError, ValidationError) as error:
             rejected.append(Rejected(file.name, _why(error)))
             continue
-        if records.setdefault(data, record) is not record:
+        alike = records.setdefault((record.name, record.key, record.started_at), [])
+        if any(record == other for _, other in alike):
             rejected.append(Rejected(file.name, "It is a copy of another record."))
-    order = sorted(records, key=lambda data: (records[data].name, records[data].key, data))
-    return Loaded([records[data] for data in order], sorted(rejected))
+        else:
+            alike.append((_digest(data), record))
+    found = [record for key in sorted(records) for _, record in sorted(records[key], key=_first)]
+    return Loaded(found, sorted(rejected))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _first(pair: tuple[bytes, Record]) -> bytes:
+    return pair[0]
+
+
+def _parse(data: bytes) -> Record:
+    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError."""
+    try:
+        return Record.model_validate_json(data)
+    except ValidationError:
+        document = _upgraded(data)
+        if document is None:
+            raise
+        return Record.model_validate_json(json.dumps(document))
+
+
+def _upgraded(data: bytes) -> dict[str, Any] | None:
+    try:
+        return upgraded(json.loads(data))
+    except (ValueError, RecursionError):
+        return None
 
 
 @contextmanager
@@ -209,9 +241,14 @@ def _why(error: OSError | ValidationError) -> str:
     )
     if first["type"] == "json_invalid":
         return "It is not JSON, or was cut short."
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        return (
+            f"It is of a newer GreenBench: its schema version is {version}, and this one reads up "
+            f"to {SCHEMA_VERSION}."
+        )
     if isinstance(version, int):
         return f"It has schema version {version}, not {SCHEMA_VERSION} as this GreenBench."
-    if any(fault["type"] == "missing" and len(fault["loc"]) == 1 for fault in errors):
+    if any((fault["type"], len(fault["loc"])) in FOREIGN for fault in errors):
         return "It is not a record of GreenBench."
     place = ".".join(map(str, first["loc"])) or "its top"
     return f"It breaks the record's schema at {place[:80]!r}: {first['msg']}."

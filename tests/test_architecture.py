@@ -19,6 +19,7 @@ LEVELS = [
         "applied",
         "impact",
         "records",
+        "upgrades",
         "quantities",
         "stats",
         "scrub",
@@ -40,7 +41,7 @@ LEVELS = [
     },
     {"techniques", "quality", "measure", "report"},
     {"config", "run", "steps"},
-    {"bench", "doctor", "calibrate", "surroundings"},
+    {"bench", "doctor", "calibrate", "surroundings", "reading"},
     {"cli"},
     {"__main__"},
 ]

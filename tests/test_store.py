@@ -130,6 +130,17 @@ def test_a_record_under_another_key_is_none(store):
     assert not store.completed("0123456789abcdef")
 
 
+def test_a_copy_is_a_copy_however_it_is_written(store):
+    path = store.write(factory.record())
+    changed = json.loads(path.read_bytes())
+    (store.records / "tight.json").write_text(json.dumps(changed))
+    later = changed | {"started_at": "2025-02-02T03:04:05+00:00"}
+    (store.records / "later.json").write_text(json.dumps(later))
+    loaded = load([store.root])
+    assert [record.started_at[:7] for record in loaded.records] == ["2025-01", "2025-02"]
+    assert [rejected.reason for rejected in loaded.rejected] == ["It is a copy of another record."]
+
+
 def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
     one = store.write(factory.record(spec=factory.spec(seed=1)))
     two = store.write(factory.record(spec=factory.spec(seed=2), name="dtype"))
@@ -139,6 +150,7 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
     (store.records / "list.json").write_text("[1, 2]")
     changed = json.loads(one.read_bytes())
     (store.records / "old.json").write_text(json.dumps(changed | {"schema_version": 0}))
+    (store.records / "new.json").write_text(json.dumps(changed | {"schema_version": 2, "x": 0}))
     (store.records / "odd.json").write_text(json.dumps(changed | {"status": "splendid"}))
     (store.records / ".0123.partial.tmp").write_text("{")
     (store.records / ".hidden.json").write_text("{")
@@ -154,9 +166,10 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
             Rejected(copied, "It is a copy of another record."),
             Rejected("cut.json", "It is not JSON, or was cut short."),
             Rejected("foreign.json", "It is not a record of GreenBench."),
+            Rejected("list.json", "It is not a record of GreenBench."),
             Rejected(
-                "list.json",
-                "It breaks the record's schema at 'its top': Input should be an object.",
+                "new.json",
+                "It is of a newer GreenBench: its schema version is 2, and this one reads up to 1.",
             ),
             Rejected("old.json", "It has schema version 0, not 1 as this GreenBench."),
             Rejected(

@@ -12,6 +12,7 @@ from greenbench.report.method import how_measured
 from greenbench.report.promised import preparation, promised
 from greenbench.report.rows import Group, hardware, is_invalid, setting, technique
 from greenbench.report.text import Column, code, fenced, folded, plain, prose, table, titled
+from greenbench.upgrades import NOTE
 
 if TYPE_CHECKING:
     from greenbench.store import Rejected
@@ -28,6 +29,7 @@ def appendix(
     return [
         *_invalid(records),
         *_without_result(records),
+        *_upgraded(records),
         *_rejected(rejected),
         *titled("Preparation, and when it pays back", preparation(groups)),
         *titled("Promised and realised", promised(groups)),
@@ -70,6 +72,18 @@ def _without_result(records: Sequence[Record]) -> list[str]:
 def _where(record: Record) -> str:
     place = setting(record)
     return f"{code(technique(record))}, {prose(place.title)}, tier {prose(place.tier)}"
+
+
+def _upgraded(records: Sequence[Record]) -> list[str]:
+    lines = [
+        f"- {_where(record)}: {prose('; '.join(map(str, record.environment[NOTE])))}."
+        for record in records
+        if record.environment.get(NOTE)
+    ]
+    if lines:
+        said = "Written by an earlier GreenBench, and brought to the present schema as it was read."
+        lines = [said, "", *lines]
+    return titled("Upgraded records", lines)
 
 
 def _rejected(rejected: Sequence[Rejected]) -> list[str]:
@@ -123,7 +137,8 @@ def _counted(values: Counter[str]) -> str:
 
 
 def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): prose(_flat(value), 1000) for name, value in environment.items()}
+    facts = {str(name): value for name, value in environment.items() if name != NOTE}
+    return {name: prose(_flat(value), 1000) for name, value in facts.items()}
 
 
 def _flat(value: Any) -> str:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -174,3 +174,25 @@ def test_copies_of_items_show_no_more_than_the_items_do():
     assert margins[0] > margins[1]
     level = paired.level(copied[0], ones, passages)
     assert level.high - level.low > 1.5 * np.ptp(paired.level(copied[0], ones)[1:3])
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(41, 300))
+def test_a_loss_is_excluded_just_where_the_interval_excludes_it(gained, lost, n):
+    """Tango's interval is the inversion of his score test: at its lower bound p is 2.5 %."""
+    before = [0.0] * gained + [1.0] * (n - gained)
+    after = [1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost)
+    margin = -paired.paired_proportions(gained, lost, n).low
+    assume(margin > 0)
+    assert paired.p_noninferiority(before, after, [1.0] * n, margin) == pytest.approx(
+        0.025, abs=1e-4
+    )
+
+
+def test_equivalence_is_no_loss_either_way():
+    before, after = [1.0] * 90 + [0.0] * 10, [1.0] * 85 + [0.0] * 5 + [1.0] * 10
+    ones = [1.0] * 100
+    sides = [
+        paired.p_noninferiority(*pair, ones, 0.1) for pair in ((before, after), (after, before))
+    ]
+    assert paired.p_equivalence(before, after, ones, 0.1) == max(sides)
+    assert sides[0] < sides[1]

@@ -13,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from greenbench import report
+from greenbench.cli import main
 from greenbench.errors import UserError
 from greenbench.impact import assumptions
 from greenbench.records import MeterChoice
@@ -76,6 +77,30 @@ def test_the_same_records_in_any_order_give_the_same_bytes(tmp_path):
         shuffled = random.Random(seed).sample(RECORDS, len(RECORDS))
         again = report.write(tmp_path / f"b{seed}", shuffled, [])
         assert [path.read_bytes() for path in again] == first
+
+
+@pytest.fixture
+def two_directories(tmp_path):
+    for name, some in (("a", RECORDS[::2]), ("b", [*RECORDS[1::2], RECORDS[0]])):
+        for record in some:
+            Store(tmp_path / name).write(record)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_several_directories_give_one_report_in_whatever_order(two_directories, tmp_path, capsys):
+    a, b = map(str, two_directories)
+    assert main(["report", a, b, "-o", str(tmp_path / "ab")]) == 0
+    assert main(["report", b, a, "-o", str(tmp_path / "ba")]) == 0
+    for path in (tmp_path / "ab").rglob("*.*"):
+        again = tmp_path / "ba" / path.relative_to(tmp_path / "ab")
+        assert path.read_bytes() == again.read_bytes()
+    text = (tmp_path / "ab" / "leaderboard.md").read_text()
+    assert "It is a copy of another record." in text
+    copies = [Rejected(f"{RECORDS[0].key}.json", "It is a copy of another record.")]
+    assert text == write(RECORDS, copies)
+    assert not (two_directories[0] / "leaderboard.md").exists()
+    assert main(["report", a, b]) == 2
+    assert "-o DIR" in capsys.readouterr().err
 
 
 def test_another_process_gives_the_same_bytes_without_the_heavy_packages(tmp_path):
