@@ -1,4 +1,4 @@
-"""The report: ``leaderboard.md`` and ``frontier.svg``, pure functions of the records."""
+"""The report: ``leaderboard.md``, ``frontier.svg``, ``index.html``: pure functions of the records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from greenbench.records import Record
 from greenbench.report import energy_label
 from greenbench.report.figures import frontier_svg
 from greenbench.report.leaderboard import leaderboard
+from greenbench.report.page import page
 from greenbench.report.rows import groups
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def write(
     rejected: Sequence[Rejected],
     given: Assumptions | None = None,
 ) -> list[Path]:
-    """Write ``leaderboard.md`` and ``frontier.svg`` into `results`; return their paths.
+    """Write ``leaderboard.md``, ``frontier.svg`` and ``index.html`` into `results`; return their paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
     file or the new one, never a part. Raises UserError where they cannot be written.
@@ -36,6 +37,7 @@ def write(
     contents = {
         "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
         "frontier.svg": frontier_svg(found),
+        "index.html": page(found, records, rejected),
     }
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
     contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
