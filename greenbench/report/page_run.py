@@ -19,6 +19,7 @@ from greenbench.verdicts import Verdict
 
 Json = Any
 LONGEST: Final = 4000  # characters of one string
+TIES: Final = 20  # named; in a group of thousands nearly all are ties
 FAMILIES: Final = (
     ("prune_", "pruning"),
     ("int", "quantization"),
@@ -66,7 +67,9 @@ class Pool:
 
 def shown(text: object) -> str:
     """`text` in one line of visible characters, cut where it gets absurdly long."""
-    line = visible(text)
+    line = str(text)
+    if not (line.isascii() and line.isprintable()):
+        line = visible(line)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
@@ -130,6 +133,14 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
     "break_even": break_even,
 }
 """Numbers of the tables that stand in no record by themselves."""
+TABLED: Final = {
+    "energy_per_token_j",
+    "tpot_p50_s",
+    "ttft_p50_s",
+    "tokens_per_s",
+    "model_bytes",
+}
+"""The candidate's levels that stand in tables; all others are a run's own."""
 
 
 def summary(pool: Pool, row: Row, group: int) -> Json:
@@ -146,14 +157,18 @@ def summary(pool: Pool, row: Row, group: int) -> Json:
         "families": families(record),
         "frontier": row.frontier,
         "probability": rounded(standing.probability) if standing else None,
-        "ties": [shown(name) for name in standing.ties] if standing else [],
+        "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],
+        "moreTies": max(0, len(standing.ties) - TIES) if standing else 0,
         "rival": cleaned(list(rival)) if rival else None,
         "noted": bool(record.model and record.model.note and not row.is_baseline),
         "energyLabel": [*map(shown, label(row))],
         "derived": [quantity(pool, read(row)) for read in DERIVED.values()],
-        "candidate": _numbers(pool, row.metrics),
+        "candidate": _numbers(pool, {name: q for name, q in row.metrics.items() if name in TABLED}),
         "ratios": _numbers(pool, record.ratios),
-        "verdicts": {shown(name): _verdict(pool, v) for name, v in sorted(row.verdicts.items())},
+        "verdicts": {
+            shown(name): [verdict.verdict, pool.place(verdict.barred)]
+            for name, verdict in sorted(row.verdicts.items())
+        },
         "command": shown(record.command),
         "codes": _codes(record),
         "why": _why(record),
@@ -180,16 +195,13 @@ def _numbers(pool: Pool, numbers: Mapping[str, Quantity]) -> Json:
     return {shown(name): quantity(pool, numbers[name]) for name in sorted(numbers)}
 
 
-def _verdict(pool: Pool, verdict: Verdict) -> Json:
-    tests = (verdict.p_difference, verdict.p_adjusted, verdict.p_equivalence)
-    numbers = (verdict.ratio, verdict.low, verdict.high, *tests)
-    words = (verdict.metric, verdict.method, verdict.barred)
+def _tests(pool: Pool, verdict: Verdict) -> Json:
+    """What a verdict rests on: Holm's p-value and its family, that of equivalence, the reason."""
     return [
-        verdict.verdict,
-        *map(rounded, numbers),
-        verdict.n,
+        rounded(verdict.p_adjusted),
         verdict.family,
-        *map(pool.place, words),
+        rounded(verdict.p_equivalence),
+        pool.place(verdict.method),
         shown(verdict.reason),
     ]
 
@@ -197,8 +209,11 @@ def _verdict(pool: Pool, verdict: Verdict) -> Json:
 def details(pool: Pool, row: Row) -> Json:
     """What is shown of a run alone; empty parts are left out."""
     record = row.record
+    verdicts = {shown(name): _tests(pool, v) for name, v in sorted(row.verdicts.items())}
     found = {
+        "candidate": _numbers(pool, row.metrics),
         "baseline": _numbers(pool, row.baseline),
+        "verdicts": verdicts,
         "tasks": [_task(pool, score) for score in record.quality],
         "parts": [_part(pool, part) for part in record.techniques],
         "output": [shown(line) for line in record.failure.log_tail] if record.failure else [],

@@ -34,12 +34,18 @@ function kept(place) {
 function plainTable(caption, titles, rows) {
   const head = titles.map((title) => make("th", { scope: "col" }, title));
   const body = rows.map(([first, ...rest]) =>
-    make("tr", {}, make("th", { scope: "row" }, first), rest.map((cell) => make("td", {}, cell))),
+    make("tr", {}, make("th", { scope: "row" }, first), rest.map((cell) => make("td", { class: fit(cell) }, cell))),
   );
   return scroller(
     caption,
     make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, head)), make("tbody", {}, body)),
   );
+}
+
+/** Numbers stay in one line; sentences get room. */
+function fit(cell) {
+  if (typeof cell !== "string") return "long";
+  return cell.length < 34 ? "short" : "long";
 }
 
 /** A wide table scrolls in its own box, by keyboard too. */

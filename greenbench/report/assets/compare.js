@@ -47,7 +47,7 @@ function openComparison(runs) {
 
 function comparisonView(runs) {
   const titles = (first) => [first, ...runs.map((run, index) => `${index ? "B" : "A"}: ${run.label}`)];
-  const union = (kind) => [...new Set(runs.flatMap((run) => Object.keys(run[kind])))];
+  const union = (kind) => [...new Set(runs.flatMap((run) => Object.keys(lookUp(run, kind))))];
   const line = (kind, name) => [title(name), ...runs.map((run) => full(read(run, kind, name)))];
   const facts = [
     ["model, device, workload", ...runs.map((run) => kept(run.where))],

@@ -3,6 +3,7 @@
 
 const DRAWN = 300; // points; more could be neither told apart nor drawn quickly
 const LOG_FROM = 8; // ratios further apart than this need a logarithmic axis
+const MARGIN_LEFT = 44;
 const KINDS = {
   member: { symbol: "star", sign: "★", text: "on the frontier" },
   beaten: { symbol: "circle", sign: "●", text: "beaten" },
@@ -47,10 +48,10 @@ function plot(group, axis, points, width) {
   const yLimits = limits(points.flatMap((point) => point.ys), false);
   const colour = (point) => `var(--${point.kind})`;
   return Plot.plot({
-    width, height: Math.max(300, Math.min(520, width * 0.55)), marginLeft: 44, marginBottom: 44, marginTop: 28, marginRight: 16,
+    width, height: Math.max(300, Math.min(520, width * 0.55)), marginLeft: MARGIN_LEFT, marginBottom: 44, marginTop: 28, marginRight: 16,
     style: { background: "transparent", fontSize: "13px", overflow: "visible" },
     ariaLabel: null,
-    x: { domain: xLimits, type: log ? "log" : "linear", label: `${title(axis.ratio)}, ratio to the baseline, less is better →`, tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: Math.max(3, Math.round(width / 110)), grid: true },
+    x: { domain: xLimits, type: log ? "log" : "linear", label: `← ${title(axis.ratio)}, ratio to the baseline; less is better`, labelArrow: "none", labelAnchor: "left", tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: Math.max(3, Math.round(width / 110)), grid: true },
     y: { domain: yLimits, label: "↑ quality: items answered right, %", grid: true, ticks: 6 },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor", strokeOpacity: 0.45 }),
@@ -68,18 +69,34 @@ function shortened(run) {
   return `${run.label.length > 26 ? `${run.label.slice(0, 25)}…` : run.label}${run.outcome === "flagged" ? " ⚑" : ""}`;
 }
 
-/** Hide labels that would cover a point or an earlier label. */
-function thinLabels(labels, targets) {
-  const taken = targets.map((target) => shrunk(target.getBoundingClientRect(), 7));
+/** Put each label beside its point, where it covers no point and no earlier label; else hide it. */
+function placeLabels(labels, targets, frame) {
+  const taken = targets.map((target) => moved(target.getBoundingClientRect(), 0, 0, 7));
   for (const label of labels) {
     const box = label.getBoundingClientRect();
-    if (taken.some((other) => overlap(box, other))) label.style.display = "none";
-    else taken.push(box);
+    const west = -box.width - 18, south = box.height + 6;
+    const shifts = [[0, 0], [west, 0], [0, south], [west, south], [0, -12], [west, -12], [0, south + 12], [west, south + 12]];
+    const free = ([x, y]) => {
+      const there = moved(box, x, y, 0);
+      return there.left >= frame.left && there.right <= frame.right && !taken.some((other) => overlap(there, other));
+    };
+    const found = shifts.find(free);
+    if (!found) label.style.display = "none";
+    else {
+      label.setAttribute("dx", found[0]);
+      label.setAttribute("dy", found[1]);
+      taken.push(moved(box, ...found, 0));
+    }
   }
 }
 
-function shrunk(box, by) {
-  return { left: box.left + by, right: box.right - by, top: box.top + by, bottom: box.bottom - by };
+/** Where labels may stand: right of the axis. */
+function inner(frame) {
+  return { left: frame.left + MARGIN_LEFT, right: frame.right };
+}
+
+function moved(box, x, y, shrink) {
+  return { left: box.left + x + shrink, right: box.right + x - shrink, top: box.top + y + shrink, bottom: box.bottom + y - shrink };
 }
 
 function overlap(a, b) {
@@ -168,8 +185,9 @@ class Figure {
     svg.setAttribute("role", "group");
     svg.setAttribute("aria-label", `Quality against ${title(this.axis.ratio)}: ${points.length} runs`);
     for (const part of svg.children) if (!part.classList.contains("targets")) part.setAttribute("aria-hidden", "true");
+    svg.querySelector(".targets").removeAttribute("aria-label");
     const targets = [...svg.querySelectorAll(".targets > *")];
-    thinLabels(svg.querySelectorAll(".labels > text"), targets);
+    placeLabels(svg.querySelectorAll(".labels > text"), targets, inner(svg.getBoundingClientRect()));
     this.targets = targets.sort((a, b) => points[a.__data__].x - points[b.__data__].x);
     this.targets.forEach((target, index) => this.armOne(target, index, points[target.__data__]));
   }
@@ -210,7 +228,7 @@ class Figure {
     const left = Math.min(dot.right - stage.left, stage.width - this.tip.offsetWidth);
     const under = dot.bottom - stage.top + 4, over = dot.top - stage.top - this.tip.offsetHeight - 4;
     this.tip.style.left = `${Math.max(0, left)}px`;
-    this.tip.style.top = `${over > -60 ? over : under}px`;
+    this.tip.style.top = `${over > 0 ? over : under}px`;
   }
 
   hide() {

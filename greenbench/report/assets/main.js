@@ -8,6 +8,7 @@ for (const run of DATA.runs) {
   run.text = [run.label, kept(run.where), run.key, run.command, ...run.families, group?.meter ?? ""].join(" ").toLowerCase();
 }
 
+const NO_FLOOR = [["text", "there is no A/A run here; technique=none adds one."]];
 const NO_RESULT = ["failed", "unsupported"];
 const figure = new Figure(byId("figure"));
 const sections = [];
@@ -49,16 +50,17 @@ function answers() {
 class Section {
   constructor(group, index) {
     this.group = group;
+    this.index = index;
     this.heading = make("h2", { id: `group-${index + 1}` }, `${index + 1}. ${group.title}`);
     this.table = null;
     const badge = group.measured ? "measured" : group.source === "unavailable" ? "no joules" : "≈ estimated, not measured";
     const facts = `Tier ${group.tier}${group.claims ? "" : ": no claims"}. Joules: ${group.meter}. Tasks: ${group.tasks}.`;
     this.slot = make("div");
     this.element = make(
-      "section", { "aria-labelledby": `group-${index + 1}`, class: group.measured ? "group" : "group apart" },
+      "section", { "aria-labelledby": `group-${index + 1}`, class: group.measured ? null : "apart" },
       this.heading, make("p", {}, make("span", { class: "badge" }, badge), ` ${facts}`), this.slot,
       group.notes.length ? make("p", { class: "notes" }, `† ${group.notes.join("; ")}.`) : null,
-      make("p", {}, "Noise floor: ", group.noise.length ? group.noise.map(sentence) : "there is no A/A run here; technique=none adds one."),
+      (group.noise.length ? group.noise : [NO_FLOOR]).map((line) => make("p", {}, "Noise floor: ", sentence(line))),
     );
   }
 
@@ -67,7 +69,7 @@ class Section {
     this.element.hidden = !runs.length;
     if (this.columns !== columns) {
       this.columns = columns;
-      this.table = new RunTable(`${columns}: ${this.group.title}`, COLUMNS[columns]);
+      this.table = new RunTable(`${columns}, group ${this.index + 1}`, COLUMNS[columns]);
       this.slot.replaceChildren(this.table.element);
     }
     this.table.fill(runs);

@@ -28,15 +28,16 @@ function read(run, kind, name) {
 }
 
 function lookUp(run, kind) {
-  return kind === "baseline" ? run.more?.baseline : run[kind];
+  return run.more?.[kind] ?? run[kind];
 }
 
 /** Its verdict on a ratio, with names; null where there is none. */
 function verdictOf(run, name) {
   const found = run.verdicts[name];
   if (!found) return null;
-  const [word, ratio, low, high, p, holm, tost, n, family, metric, method, barred, reason] = found;
-  return { word, ratio, low, high, p, holm, tost, n, family, metric: kept(metric), method: kept(method), barred: kept(barred), reason };
+  const [word, barred] = found;
+  const [holm, family, tost, method, reason] = run.more?.verdicts[name] ?? [null, 1, null, -1, ""];
+  return { word, barred: kept(barred), holm, family, tost, method: kept(method), reason };
 }
 
 function verdictText(verdict, note) {
@@ -68,6 +69,11 @@ function full(found) {
 /** Why a number that is there has no interval. */
 function whyNoInterval(found) {
   return found.value !== null && !hasInterval(found) ? found.reason : "";
+}
+
+/** A p-value. */
+function chance(p) {
+  return p < 1e-4 ? "< 0.0001" : p.toPrecision(2);
 }
 
 /** Everything about a run. */
@@ -114,7 +120,7 @@ function codesView(run) {
 function standingView(run) {
   if (run.probability === null) return [];
   const lines = [`On the frontier in ${Math.round(100 * run.probability)} % of the draws of blocks and items.`];
-  if (run.ties.length) lines.push(`Not told apart from ${run.ties.join(", ")}.`);
+  if (run.ties.length) lines.push(`Not told apart from ${run.ties.join(", ")}${run.moreTies ? ` and ${run.moreTies} more` : ""}.`);
   if (run.rival) {
     const [label, points, energy, share] = run.rival;
     lines.push(`Beaten by ${label}: ${signed(fixed(points, 1))} points at ${fixed(energy, 2)}${TIMES} its energy, in ${Math.round(100 * share)} % of the draws.`);
@@ -127,15 +133,16 @@ function ratiosTable(run) {
     const found = read(run, "ratios", name);
     const verdict = verdictOf(run, name);
     const word = verdict ? (verdict.barred ? "no claim" : verdict.word) : "none";
-    const holm = verdict?.holm == null ? "" : `${verdict.holm.toPrecision(2)} (${verdict.family} runs)`;
+    const holm = verdict?.holm == null ? "n/a" : chance(verdict.holm) + (verdict.family > 1 ? ` (${verdict.family} runs)` : "");
+    const tost = verdict?.tost == null ? "n/a" : chance(verdict.tost);
     const why = verdict ? (verdict.barred ?? verdict.reason) : whyNoInterval(found);
-    return [title(name), full(found), String(found.n), found.provenance, word, holm, why];
+    return [title(name), full(found), String(found.n), found.provenance, word, holm, tost, verdict?.method ?? "n/a", why];
   });
-  return plainTable("Ratios to the baseline, and verdicts", ["ratio", "candidate over baseline", "n", "provenance", "verdict", "p, Holm", "why"], rows);
+  return plainTable("Ratios to the baseline, and verdicts", ["ratio", "candidate over baseline", "n", "provenance", "verdict", "p, Holm", "p, equivalence", "interval by", "why"], rows);
 }
 
 function levelsTable(run) {
-  const rows = Object.keys(run.candidate).map((name) => {
+  const rows = Object.keys(lookUp(run, "candidate")).map((name) => {
     const candidate = read(run, "candidate", name);
     const baseline = run.more ? full(read(run, "baseline", name)) : "in its record";
     return [title(name), full(candidate), baseline, String(candidate.n), candidate.provenance, whyNoInterval(candidate)];

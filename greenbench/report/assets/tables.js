@@ -123,7 +123,7 @@ class RunTable {
     const table = make(
       "table", {},
       make("caption", {}, this.caption),
-      make("thead", {}, make("tr", {}, this.comparable ? make("th", { scope: "col" }, "compare") : null, this.columns.map((column) => this.head(column)))),
+      make("thead", {}, make("tr", {}, this.columns.map((column) => this.head(column)))),
       make("tbody", {}, rows),
     );
     this.element.replaceChildren(...[scroller(this.caption, table), this.more(sorted.length), notes.legend()].filter(Boolean));
@@ -159,10 +159,13 @@ class RunTable {
     const open = make("button", { type: "button", class: "open", onclick: () => openRun(run) }, run.label);
     return make(
       "tr", {},
-      this.comparable ? make("td", {}, chooser(run)) : null,
-      make("th", { scope: "row" }, open, marks(run)),
-      rest.map((column) => make("td", {}, column.cell(run, notes.mark))),
+      make("th", { scope: "row" }, this.comparable ? chooser(run) : null, open, marks(run)),
+      rest.map((column) => this.cell(column.cell(run, notes.mark))),
     );
+  }
+
+  cell(text) {
+    return make("td", { class: fit(text) }, text);
   }
 
   more(total) {
