@@ -1,4 +1,4 @@
-"""The report: ``leaderboard.md`` and its figures, pure functions of the records."""
+"""The report: ``leaderboard.md``, ``index.html`` and figures: pure functions of the records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from greenbench.records import Record
 from greenbench.report import energy_label
 from greenbench.report.figures import sketches
 from greenbench.report.leaderboard import leaderboard
+from greenbench.report.page import page
 from greenbench.report.rows import groups
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def write(
     rejected: Sequence[Rejected],
     given: Assumptions | None = None,
 ) -> list[Path]:
-    """Write ``leaderboard.md`` and the figures that the records give into `results`; return paths.
+    """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
     file or the new one, never a part. Raises UserError where they cannot be written.
@@ -37,6 +38,7 @@ def write(
     found = groups(records)
     contents = {
         "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
+        "index.html": page(found, records, rejected),
     }
     contents |= {sketch.name: sketch.draw() for sketch in sketches(found, records)}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]

@@ -48,7 +48,8 @@ def test_results_go_to_the_current_directory(installed, tmp_path):
         "protocol.warmup_s=0", "protocol.warmup_limit_s=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "results" / "leaderboard.md").is_file()
+    for name in ("leaderboard.md", "index.html"):
+        assert (tmp_path / "results" / name).is_file()
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
 
 

@@ -64,11 +64,12 @@ def files(directory):
 
 def test_it_writes_what_it_says_and_nothing_else(tmp_path):
     paths = report.write(tmp_path, RECORDS, [])
-    assert paths[:2] == [tmp_path / "leaderboard.md", tmp_path / "frontier.svg"]
+    names = ["leaderboard.md", "frontier.svg", "index.html"]
+    assert paths[:3] == [tmp_path / name for name in names]
     assert files(tmp_path) == sorted(paths)
-    assert paths[2:]  # energy labels
+    assert paths[3:]  # energy labels
     report.write(tmp_path, [], [])
-    assert [path.name for path in files(tmp_path)] == ["frontier.svg", "leaderboard.md"]
+    assert [path.name for path in files(tmp_path)] == sorted(names)
 
 
 def test_the_same_records_in_any_order_give_the_same_bytes(tmp_path):
