@@ -27,7 +27,7 @@ from greenbench.meters.wall import WallLog
 from greenbench.quality import tasks
 from greenbench.records import Failure, Findings, Window
 from greenbench.specs import MeterSpec, RunSpec
-from greenbench.steps import Candidate, Progress, conclude, require_ticks, score, shape
+from greenbench.steps import Candidate, Progress, ask, conclude, require_ticks, score, shape
 from greenbench.techniques import Technique, check_order
 
 
@@ -95,8 +95,7 @@ def _tell(
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
     candidate = Candidate(spec, stack, machine, path, tokenizer, recorder, stages.progress)
     apart = apart_reason(protocol.design, machine.torch_device, size, spread=len(machine.uuids) > 1)
-    brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
-    once = partial(warm, requests=requests, workload=workload, protocol=brief, sensor=sensor)
+    once = partial(_warm_once, requests, spec, sensor)
     pair = _in_turn(model, candidate, once) if apart else _together(model, candidate, stages)
     order = blocks.rounds(protocol, spec.seed, in_turn=apart is not None)
     del model
@@ -111,6 +110,9 @@ def _tell(
         stopping = blocks.measure(
             recorder, pair, requests, workload, protocol, order, stages.progress
         )
+    applied = candidate.applied()  # as the blocks show it: answers have another mix of texts
+    with stages("difficulty"):
+        asked = ask(pair, candidate, tokenizer, spec, quality, recorder, apart, stages.progress)
     with stages("idle"):
         recorder.idle("both", resident_s)
         shapes = {who: shape(pair[who]) for who in WHO}
@@ -120,13 +122,12 @@ def _tell(
     with stages("finish"):
         if log := _wall_log(spec.meter):
             recorder.join(log)
-        findings = conclude(spec, meters, recorder, shapes, warmth, together=apart is None)
+        findings = conclude(spec, meters, recorder, shapes, warmth, asked, together=not apart)
     return findings.model_copy(
         update={
             "model": models.facts(spec.model, path),
-            "techniques": candidate.applied(),
+            "techniques": applied,
             "quality": quality,
-            "warmup": warmth,
             "design": "interleaved" if apart is None else "sequential",
             "design_reason": apart,
             "stopping": stopping,
@@ -159,6 +160,12 @@ def _in_turn(baseline: Any, candidate: Candidate, once: Callable[[Any], object])
         return model
 
     return InTurn({"baseline": plain, "candidate": prepared}, baseline, candidate.around)
+
+
+def _warm_once(requests: Requests, spec: RunSpec, sensor: NvmlPower | None, model: Any) -> None:
+    """As short as the protocol allows: it comes back at every change of models."""
+    brief = replace(spec.protocol, warmup_limit_s=spec.protocol.warmup_s)
+    warm(model, requests, spec.workload, brief, sensor)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:

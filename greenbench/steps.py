@@ -6,6 +6,7 @@ import gc
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ from greenbench import models, texts
 from greenbench.applied import AppliedTechnique
 from greenbench.errors import UserError
 from greenbench.machine import Machine
-from greenbench.measure import faults, sizes, summary
+from greenbench.measure import difficulty, faults, sizes, summary
+from greenbench.measure.difficulty_summary import summarise
 from greenbench.measure.load import on_battery
 from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import TICKS, Recorder
@@ -22,6 +24,7 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
 from greenbench.paths import cache_dir
 from greenbench.quality import scorer
+from greenbench.quality.prompts import prompts
 from greenbench.records import (
     Findings,
     MeterChoice,
@@ -100,6 +103,11 @@ class Candidate:
             for done, seen in zip(self._applied, self._observed, strict=True)
         ]
 
+    def counted(self) -> dict[str, dict[str, Any]]:
+        """What the techniques whose work depends on the input have shown so far, by their name."""
+        pairs = zip(self._stack, self._observed, strict=True)
+        return {technique.name: deepcopy(seen) for technique, seen in pairs if technique.dynamic}
+
     def _preparation(self, place: int) -> Preparation:
         stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: place + 1]]
         identity = [models.fingerprint(self._path), stack, self._spec.model.dtype.value]
@@ -156,6 +164,36 @@ def score(
     return scorer.compare(answers["baseline"], answers["candidate"])
 
 
+def ask(
+    pair: Pair,
+    candidate: Candidate,
+    tokenizer: Any,
+    spec: RunSpec,
+    quality: list[TaskScore],
+    recorder: Recorder,
+    apart: str | None,
+    progress: Progress,
+) -> difficulty.Asked | None:
+    """Both models' answers to easy and hard questions; null for a stack that treats them alike.
+
+    `apart` is why the models are measured in turn, if they are.
+    """
+    if not candidate.counted():
+        return None
+    if apart:
+        return difficulty.Asked(f"the two models cannot take turns round by round: {apart}")
+    return difficulty.ask(
+        recorder,
+        pair,
+        quality,
+        prompts(tokenizer, spec.task),
+        spec.protocol,
+        spec.seed,
+        candidate.counted,
+        partial(progress, "difficulty"),
+    )
+
+
 class Shape(NamedTuple):
     """What is kept of a model once it is gone."""
 
@@ -181,6 +219,7 @@ def conclude(
     recorder: Recorder,
     shapes: Mapping[Who, Shape],
     warmth: dict[Who, Settling],
+    asked: difficulty.Asked | None,
     *,
     together: bool,
 ) -> Findings:
@@ -222,5 +261,7 @@ def conclude(
         uncertainty=summary.budgets(windows, energy, ratios["energy_per_token"]),
         validity=sound,
         codes=codes,
+        warmup=warmth,
         idle=summary.idle_power(recorder.windows, reason),
+        difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
     )

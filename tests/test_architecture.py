@@ -17,6 +17,7 @@ LEVELS = [
         "__init__",
         "specs",
         "applied",
+        "difficulty",
         "impact",
         "records",
         "quantities",

@@ -63,10 +63,11 @@ class Recorder:
         *,
         window_s: float,
         min_iterations: int,
-        block: int,
-        position: int,
+        **place: Any,
     ) -> Window:
         """Repeat ``work(iteration)`` until both the time and the count are met, as one window.
+
+        `place` is where the window stands: block or round, position, bin.
 
         The window starts on the counter's tick, and its load a random part of the sensor's cycle
         later, so that no load can keep step with the sensor. That idle part is at most a hundredth
@@ -77,7 +78,7 @@ class Recorder:
         done: list[Iteration] = []
         while len(done) < min_iterations or time.monotonic() - start.time_s < window_s:
             done.append(work(len(done)))
-        return self._end(phase, who, start, done, block=block, position=position)
+        return self._end(phase, who, start, done, **place)
 
     def join(self, log: WallLog) -> None:
         """Add the wall's joules to every window, first where all others are estimates.
@@ -125,7 +126,7 @@ class Recorder:
         who: Any,
         start: _Start,
         done: Sequence[Iteration],
-        **place: int,
+        **place: Any,
     ) -> Window:
         ends = self._read()
         end_s = time.monotonic()

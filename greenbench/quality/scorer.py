@@ -12,6 +12,7 @@ from lm_eval.evaluator import evaluate
 
 from greenbench.quality import paired
 from greenbench.quality.lm import LoadedModel
+from greenbench.quality.margins import margins
 from greenbench.quality.quiet import quiet
 from greenbench.quality.tasks import load_tasks, main_metric, pick_items
 from greenbench.quantities import Quantity
@@ -40,6 +41,8 @@ class TaskAnswers:
     """1 for right and 0 for wrong; for bits per byte the bits."""
     weights: tuple[float, ...]
     """1; for bits per byte the UTF-8 bytes."""
+    margins: tuple[float | None, ...] = ()
+    """How sure the model is of its choice, as `Item.margin`; empty where that was not kept."""
 
 
 def answers(
@@ -87,6 +90,7 @@ def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> Tas
         indices=tuple(sample["doc_id"] for sample in first),
         values=tuple(value for value, _ in pairs),
         weights=tuple(weight for _, weight in pairs),
+        margins=margins(task, metric, first),
     )
 
 
@@ -119,7 +123,8 @@ def _compare(before: TaskAnswers, after: TaskAnswers) -> TaskScore:
     if (before.task, before.indices, before.weights) != (after.task, after.indices, after.weights):
         raise ValueError(f"{before.task}: baseline and candidate were not asked the same items")
     unit = UNITS.get(before.metric, "fraction")
-    rows = zip(before.indices, before.values, after.values, before.weights, strict=True)
+    sure = before.margins or (None,) * len(before.values)
+    rows = zip(before.indices, before.values, after.values, before.weights, sure, strict=True)
     return TaskScore(
         task=before.task,
         metric=before.metric,
@@ -128,7 +133,9 @@ def _compare(before: TaskAnswers, after: TaskAnswers) -> TaskScore:
         baseline=_quantity(paired.level(before.values, before.weights), unit),
         candidate=_quantity(paired.level(after.values, after.weights), unit),
         change=_quantity(paired.change(before.values, after.values, before.weights), unit),
-        items=[Item(index=i, baseline=b, candidate=c, weight=w) for i, b, c, w in rows],
+        items=[
+            Item(index=i, baseline=b, candidate=c, weight=w, margin=m) for i, b, c, w, m in rows
+        ],
     )
 
 

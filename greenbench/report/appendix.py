@@ -16,8 +16,18 @@ from greenbench.report.text import Column, code, fenced, folded, plain, prose, t
 if TYPE_CHECKING:
     from greenbench.store import Rejected
 
-STAGES = ("start", "load", "prepare", "score", "idle", "warmup", "measure", "finish")
-USEFUL = ("load", "prepare", "score", "idle", "warmup", "measure")
+STAGES = (
+    "start",
+    "load",
+    "prepare",
+    "score",
+    "idle",
+    "warmup",
+    "measure",
+    "difficulty",
+    "finish",
+)
+USEFUL = STAGES[1:-1]
 
 
 def appendix(

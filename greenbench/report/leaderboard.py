@@ -12,6 +12,7 @@ from greenbench.report import appendix, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.difficulty import by_difficulty
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
@@ -135,6 +136,7 @@ def _section(index: int, group: Group) -> list[str]:
         "",
         *table(group.rows, tables.LATENCY_AND_MEMORY),
         "",
+        *by_difficulty(group.rows),
         *judged.numbers_behind(group.rows),
         *by_boundary(group.rows),
         *budgets(group.rows),

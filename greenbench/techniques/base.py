@@ -64,6 +64,9 @@ class Technique(ABC):
     """It leaves integer weights behind."""
     drafts_tokens: ClassVar[bool] = False
     """It drafts tokens for the whole model to check; a stack has room for one that does."""
+    dynamic: ClassVar[bool] = False
+    """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
+    to what it has `observed` are counts, which only grow."""
 
     def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""

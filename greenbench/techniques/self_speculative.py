@@ -28,6 +28,7 @@ class SelfSpeculative(Technique):
     name: ClassVar[str] = "self_speculative"
     summary: ClassVar[str] = "the early blocks draft tokens, the later ones verify them"
     holds_blocks: ClassVar[bool] = True
+    dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2404.16710"
     lossless: ClassVar[bool] = True
 
