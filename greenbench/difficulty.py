@@ -22,7 +22,7 @@ class Questions(Part):
     margins: list[Quantity]
     """Mean of the baseline's margins (`Item.margin`), one for each unit that they come in."""
     prompt_tokens: float
-    """Mean over the items. A prompt takes all blocks, so long ones hide what a technique saves."""
+    """Mean over the items. Reading them is part of an answer: long ones hide what a technique saves."""
     baseline: dict[str, Quantity]
     """By name: accuracy, energy_per_answer_j, energy_per_token_j, seconds_per_answer."""
     candidate: dict[str, Quantity]

@@ -9,15 +9,26 @@ from greenbench.difficulty import Difficulty, Questions
 from greenbench.quantities import Quantity
 from greenbench.records import Who
 from greenbench.report.rows import FLAGGED, Row
-from greenbench.report.text import TIMES, Column, Notes, folded, named, prose, scaled, show, table
+from greenbench.report.text import (
+    TIMES,
+    Column,
+    Notes,
+    folded,
+    named,
+    only,
+    prose,
+    scaled,
+    show,
+    table,
+)
 from greenbench.verdicts import Verdict, Word, judge_sweep
 
 HOW: Final = (
     "The items with choices in three parts, by how sure the baseline is of each: its margin is the "
     "log-likelihood of its best choice less that of the second best. Both models generate {tokens} "
     "tokens after each item's own prompt, always the same questions in one round; ratios are "
-    "candidate over baseline, their intervals over rounds. The prompt itself always takes all blocks, "
-    "so a longer one hides more of what is saved. None of this enters the other tables."
+    "candidate over baseline, their intervals over rounds. Reading the prompt is part of an answer, so "
+    "a longer prompt hides more of what is saved. None of this enters the other tables."
 )
 ENERGY, TIME = "energy_per_answer", "seconds_per_answer"
 NOUNS: Final = {ENERGY: "energy", TIME: "time"}
@@ -92,14 +103,15 @@ def _said(found: Difficulty, verdicts: Mapping[str, Verdict | None]) -> str:
 def _work(found: Difficulty) -> list[str]:
     """What was counted, which no meter can blur."""
     easy, hard = found.bins[0], found.bins[-1]
-    said = []
-    if easy.mean_depth.value is not None:
-        depths = f"{show(easy.mean_depth)} blocks on easy and {show(hard.mean_depth)} on hard ones"
-        said.append(f"a token takes {depths}")
-    if easy.accepted_per_pass.value is not None:
-        kept = f"{show(easy.accepted_per_pass)} drafts on easy and {show(hard.accepted_per_pass)} on hard ones"
-        said.append(f"a pass keeps {kept}")
-    return said
+    pairs = (
+        ("a token takes {} blocks", easy.mean_depth, hard.mean_depth),
+        ("a pass keeps {} drafts", easy.accepted_per_pass, hard.accepted_per_pass),
+    )
+    return [
+        f"{words.format(show(first))} on easy and {show(last)} on hard ones"
+        for words, first, last in pairs
+        if first.value is not None
+    ]
 
 
 def _tables(lines: Sequence[Line]) -> list[str]:
@@ -118,7 +130,7 @@ def _tables(lines: Sequence[Line]) -> list[str]:
 
 
 def _margins(line: Line, notes: Notes) -> str:
-    return "; ".join(f"{show(margin, notes)} {margin.unit}" for margin in line.third.margins)
+    return "; ".join(f"{only(margin, notes)} {margin.unit}" for margin in line.third.margins)
 
 
 def _ratio(line: Line, metric: str, notes: Notes) -> str:
