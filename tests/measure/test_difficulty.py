@@ -10,32 +10,24 @@ from itertools import pairwise
 import factory
 import pytest
 import torch
+from answers import FACTORS, answer, campaign, score
+from answers import difficulty as difficulty_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenbench.config import plan
 from greenbench.measure import blocks, difficulty, faults, summary
-from greenbench.measure.difficulty import BINS, NEW_TOKENS, Asked, Question
+from greenbench.measure.difficulty import BINS, NEW_TOKENS, Question
 from greenbench.measure.difficulty_summary import summarise
 from greenbench.measure.pair import WHO, Together
 from greenbench.measure.windows import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.models import decoder_blocks
-from greenbench.records import Item, Span, Window
+from greenbench.records import Item
 from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead
 from greenbench.techniques.exit_tally import Tally, costs
-
-
-def score(task, margins, metric="acc"):
-    """A task with items of these margins, of which the baseline gets every second one right."""
-    items = [
-        Item(index=i, baseline=float(i % 2), candidate=0.0, margin=margin)
-        for i, margin in enumerate(margins)
-    ]
-    return factory.quality().model_copy(update={"task": task, "metric": metric, "items": items})
-
 
 margins = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.5, 7.0])), max_size=25)
 
@@ -201,46 +193,8 @@ def test_too_few_items_with_choices_are_a_reason():
     assert found.bins == []
 
 
-def answer(who, name, number, joules, seconds=1.0, validity="valid"):
-    """Two answers of 16 tokens."""
-    return Window(
-        phase="answer", who=who, bin=name, round=number, position=0, start_s=0, end_s=2 * seconds,
-        iterations=2, tokens=32, prompt_tokens=40, iteration_s=[seconds, seconds], validity=validity,
-        codes=[] if validity == "valid" else ["throttled"],
-        energy=[Span(meter="nvml", boundary="gpu", provenance="measured:counter:nvml", tick_s=0.1,
-                     start_s=0, start_j=3, end_s=2 * seconds, end_j=3 + joules)],
-    )  # fmt: skip
-
-
-FACTORS = {"easy": 0.6, "medium": 0.7, "hard": 0.75}
-
-
-def campaign(rounds=6, noise=0.0):
-    """Rounds that drift; the candidate takes `FACTORS` of the baseline's joules and seconds."""
-    return [
-        answer(who, name, n, 64 * (1 + n / 3) * scale, seconds=(1 + n / 3) * scale)
-        for n in range(rounds)
-        for name in BINS
-        for who, scale in (
-            ("baseline", 1.0),
-            ("candidate", FACTORS[name] * (1 + noise * (-1) ** n)),
-        )
-    ]
-
-
-def asked():
-    """As the stage leaves it: two items a third, each asked once or more."""
-    quality = score("a", [6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
-    thirds = difficulty.thirds([quality])
-    drafts = {"prompt_lookup": {"rounds": 3, "plain_passes": 5, "accepted": 8}}
-    return Asked(
-        None, thirds, dict.fromkeys(BINS, 20.0), dict.fromkeys(BINS, 2),
-        {name: [drafts] * 12 for name in BINS},
-    )  # fmt: skip
-
-
 def test_drift_cancels_and_easy_over_hard_is_a_ratio_of_ratios():
-    found = summarise(asked(), campaign(noise=0.001), "dev", "valid", "")
+    found = difficulty_of(campaign())
     for third in found.bins:
         for ratio in ("energy_per_answer", "seconds_per_answer"):
             assert third.ratios[ratio].value == pytest.approx(FACTORS[third.bin], rel=1e-5)
@@ -257,9 +211,9 @@ def test_drift_cancels_and_easy_over_hard_is_a_ratio_of_ratios():
 
 
 def test_a_round_with_an_invalid_window_counts_for_nothing():
-    spoiled = [answer("baseline", "medium", 2, 1e6, validity="invalid")]
+    spoiled = [answer("baseline", "medium", 2, 1e6, valid=False)]
     kept = [w for w in campaign() if (w.round, w.bin, w.who) != (2, "medium", "baseline")]
-    found = summarise(asked(), kept + spoiled, "dev", "valid", "")
+    found = difficulty_of(kept + spoiled)
     assert (found.rounds, found.of_rounds, found.codes) == (5, 6, ["throttled"])
     assert found.bins[1].ratios["energy_per_answer"].value == pytest.approx(0.7)
     assert found.bins[1].ratios["energy_per_answer"].n == 5
@@ -269,13 +223,8 @@ def without_joules(windows):
     return [w.model_copy(update={"energy": [], "energy_reason": "no sun"}) for w in windows]
 
 
-def estimates(windows):
-    spans = [w.energy[0].model_copy(update={"provenance": "estimated:model"}) for w in windows]
-    return [w.model_copy(update={"energy": [s]}) for w, s in zip(windows, spans, strict=True)]
-
-
 def test_no_joules_are_null_with_the_reason_and_time_still_speaks():
-    found = summarise(asked(), without_joules(campaign()), "dev", "valid", "no sun")
+    found = difficulty_of(without_joules(campaign()))
     assert found.easy_over_hard["energy_per_answer"].reason == "no sun"
     assert found.bins[0].candidate["energy_per_answer_j"].reason == "no sun"
     assert set(found.verdicts) == {"seconds_per_answer"}
@@ -283,15 +232,15 @@ def test_no_joules_are_null_with_the_reason_and_time_still_speaks():
 
 
 def test_estimates_and_tier_smoke_claim_nothing():
-    guessed = summarise(asked(), estimates(campaign()), "dev", "valid", "")
+    guessed = difficulty_of(campaign(source="estimated:model"))
     assert "estimate" in guessed.verdicts["energy_per_answer"].barred
-    smoke = summarise(asked(), campaign(), "smoke", "valid", "")
+    smoke = difficulty_of(campaign(), "smoke")
     assert all("smoke" in verdict.barred for verdict in smoke.verdicts.values())
 
 
 def test_no_valid_round_leaves_no_number():
     spoiled = [w.model_copy(update={"validity": "invalid"}) for w in campaign()]
-    found = summarise(asked(), spoiled, "dev", "valid", "")
+    found = difficulty_of(spoiled)
     assert found.rounds == 0
     assert found.bins[0].ratios["seconds_per_answer"].value is None
     assert found.verdicts["energy_per_answer"].verdict == "inconclusive"
