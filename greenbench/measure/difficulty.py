@@ -121,8 +121,8 @@ def ask(
                 "answer",
                 who,
                 partial(_watched, work, observed, shown[name]) if who == "candidate" else work,
-                window_s=0,
-                min_iterations=answers[name],
+                window_s=protocol.window_s,
+                exactly=answers[name],
                 round=number,
                 position=position,
                 bin=name,
@@ -178,7 +178,7 @@ def total(counts: Iterable[Mapping[str, Any]]) -> Counts:
 
 
 def _answers(models: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec) -> int:
-    """How many answers make a window, from half a window of each model, unmetered."""
+    """How many answers fill a window of the faster model: half a window of each, unmetered, tells."""
     seconds = []
     for who in WHO:
         with models.use(who) as model:

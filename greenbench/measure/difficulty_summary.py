@@ -43,18 +43,18 @@ class _Taken(NamedTuple):
     provenance: Provenance
     no_energy: str
 
-    def values(self, bin: Bin, who: Who, cost: _Cost) -> list[float]:
+    def values(self, name: Bin, who: Who, cost: _Cost) -> list[float]:
         """One per round; empty where one is missing."""
-        found = [cost.value(self.windows[bin, who, number]) for number in self.rounds]
+        found = [cost.value(self.windows[name, who, number]) for number in self.rounds]
         return [] if None in found else [value for value in found if value is not None]
 
     def of(self, cost: _Cost) -> Provenance:
         """Where the numbers of `cost` come from."""
         return self.provenance if cost.energy else "measured:clock"
 
-    def ratios(self, bin: Bin, cost: _Cost) -> list[float]:
+    def ratios(self, name: Bin, cost: _Cost) -> list[float]:
         """Candidate over baseline, one per round; empty where one cannot be told."""
-        sides = [self.values(bin, who, cost) for who in ("baseline", "candidate")]
+        sides = [self.values(name, who, cost) for who in ("baseline", "candidate")]
         if not all(value > 0 for side in sides for value in side):
             return []
         return [after / before for before, after in zip(*sides, strict=True)]

@@ -21,10 +21,12 @@ from greenbench.measure.difficulty import BINS, NEW_TOKENS, Question
 from greenbench.measure.difficulty_summary import summarise
 from greenbench.measure.pair import WHO, Together
 from greenbench.measure.windows import Recorder
+from greenbench.measure.workloads import Iteration
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.models import decoder_blocks
 from greenbench.records import Item
+from greenbench.techniques import discover
 from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead
 from greenbench.techniques.exit_tally import Tally, costs
@@ -87,6 +89,11 @@ def test_each_round_takes_every_third_and_model_once_in_random_order():
     assert all([c.position for c in order] == list(range(6)) for order in orders)
     firsts = Counter((order[0].bin, order[0].who) for order in orders)
     assert set(firsts) == every
+
+
+def test_techniques_whose_work_depends_on_the_input_say_so():
+    dynamic = {name for name, technique in discover().items() if technique.dynamic}
+    assert dynamic == {"early_exit", "self_speculative", "speculative", "prompt_lookup"}
 
 
 class Watts:
@@ -160,6 +167,15 @@ def test_both_models_answer_the_same_questions_in_windows_of_their_own(stage):
             assert one.prompt_tokens == other.prompt_tokens
             assert one.tokens == other.tokens == 2 * NEW_TOKENS
     assert {w.block for w in stage.windows} == {None}
+
+
+def test_a_window_of_so_many_answers_is_neither_filled_up_nor_cut():
+    recorder = Recorder(OpenMeters(), torch.device("cpu"))
+    moment = Iteration(1, 1, 0.001, 0.001, [])
+    window = recorder.repeat(
+        "answer", "baseline", lambda index: moment, window_s=0.2, exactly=3, bin="easy", round=4
+    )
+    assert (window.iterations, window.bin, window.round, window.block) == (3, "easy", 4, None)
 
 
 def test_exit_depths_of_the_thirds_sum_to_the_tally(stage):
