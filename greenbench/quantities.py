@@ -17,6 +17,7 @@ Provenance = Literal[
     "measured:clock",
     "measured:memory",
     "measured:score",
+    "measured:count",
     "estimated:model",
     "assumed",
     "unavailable",

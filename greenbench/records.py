@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from greenbench.applied import AppliedTechnique
+from greenbench.difficulty import Bin, Difficulty
 from greenbench.quantities import Boundary, Part, Provenance, Quantity
 from greenbench.uncertainty import Uncertainty
 from greenbench.verdicts import Validity, Verdict
@@ -31,7 +32,7 @@ Reason = Literal[
     "user_error",
 ]
 Who = Literal["baseline", "candidate"]
-Phase = Literal["prepare", "prefill", "generate", "score", "idle"]
+Phase = Literal["prepare", "prefill", "generate", "score", "answer", "idle"]
 
 
 class Span(Part):
@@ -81,9 +82,13 @@ class Window(Part):
     who: Who | Literal["empty", "both", "unloaded"]
     """Whose window; for an idle one what was loaded meanwhile: nothing yet, both, nothing any more."""
     block: int | None = None
-    """Block number; null for windows outside the blocks (prepare, score)."""
+    """Block number; null for windows outside the blocks (prepare, score, answer)."""
     position: int | None = None
-    """Place in its block's random order."""
+    """Place in its block's or round's random order."""
+    bin: Bin | None = None
+    """Of an answer window, how sure the baseline is of the questions that it asks."""
+    round: int | None = None
+    """Of an answer window: rounds pair them as blocks pair the others, and never count as blocks."""
     start_s: float
     end_s: float
     iterations: int
@@ -115,6 +120,9 @@ class Item(Part):
     candidate: float
     weight: float = 1.0
     """What the values are divided by when summed (for bits per byte: the bytes)."""
+    margin: float | None = None
+    """How sure the baseline is: the log-likelihood of its best choice less that of the second best, in
+    nats, or nats per character where the main metric is acc_norm. Null where there are no choices."""
     document: str | None = None
     """Hash of what the item may share with others, such as a passage; null: nothing."""
 
@@ -244,8 +252,11 @@ class Findings(Part):
     quality: list[TaskScore] = Field(default_factory=list)
     baseline_scored_at: str | None = None
     """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
+    difficulty: Difficulty | None = None
+    """Null where no technique's work depends on the input."""
     stages_s: dict[str, float] = Field(default_factory=dict)
-    """Wall seconds by stage: start, load, prepare, score, warmup, measure, finish; and their total."""
+    """Wall seconds by stage: start, load, prepare, score, warmup, measure,
+    difficulty, finish; and their total."""
 
 
 class Record(Findings):

@@ -14,6 +14,8 @@ import torch
 import transformers
 
 from greenbench import models, texts
+from greenbench.asking import ask, score
+from greenbench.candidate import Candidate, Place, Progress
 from greenbench.machine import Machine, detect
 from greenbench.measure import blocks
 from greenbench.measure.pair import WHO, InTurn, Pair, Together, apart_reason, empty_caches
@@ -27,7 +29,7 @@ from greenbench.meters.wall import WallLog
 from greenbench.quality import tasks
 from greenbench.records import Failure, Findings, Window
 from greenbench.specs import MeterSpec, RunSpec, WorkloadSpec
-from greenbench.steps import Candidate, Place, Progress, conclude, require_ticks, score, shape
+from greenbench.steps import conclude, require_ticks, shape
 from greenbench.techniques import Technique, check_order
 
 
@@ -82,25 +84,22 @@ def _tell(
     stages: Stages,
 ) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
-    protocol, workload = spec.protocol, spec.workload
-    sensor = next((meter for meter in meters.meters if isinstance(meter, NvmlPower)), None)
+    protocol, workload, sensor = spec.protocol, spec.workload, _sensor(meters)
     with stages("idle"):
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
         path = models.directory(spec.model)
         refuse_model(stack, models.config(spec.model, path), workload)
         model, tokenizer = models.load(spec.model, path, machine.device_map)
-        size = sum(models.storage_bytes(model).values())
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
-    apart = apart_reason(protocol.design, machine.torch_device, size, spread=len(machine.uuids) > 1)
+    apart = _apart(spec, machine, model)
     place = Place(machine, path, tokenizer, again=apart is not None)
     candidate = Candidate(spec, stack, place, recorder, stages.progress)
-    brief = replace(protocol, warmup_limit_s=protocol.warmup_s)
-    once = partial(warm, requests=requests, workload=workload, protocol=brief, sensor=sensor)
-    pair = _in_turn(model, candidate, once) if apart else _together(model, candidate, stages)
     order = blocks.rounds(protocol, spec.seed, in_turn=apart is not None)
+    warmed = partial(_warm_once, requests, spec, sensor)
+    pair = _in_turn(model, candidate, warmed) if apart else _together(model, candidate, stages)
     del model
-    resident_s = protocol.idle_s if apart is None else 0.0
+    resident_s = 0.0 if apart else protocol.idle_s
     with stages("score"):
         scored = score(pair, place, spec, recorder, stages.progress)
     with stages("idle"):
@@ -111,6 +110,9 @@ def _tell(
         stopping = blocks.measure(
             recorder, pair, requests, workload, protocol, order, stages.progress
         )
+    applied = candidate.applied()  # as the blocks show it: answers have another mix of texts
+    with stages("difficulty"):
+        asked = ask(pair, candidate, spec, scored.quality, recorder, apart, stages.progress)
     with stages("idle"):
         recorder.idle("both", resident_s)
         shapes = {who: shape(pair[who]) for who in WHO}
@@ -121,20 +123,30 @@ def _tell(
     with stages("finish"):
         if log := _wall_log(spec.meter):
             recorder.join(log)
-        findings = conclude(spec, meters, recorder, shapes, warmth, together=apart is None)
+        findings = conclude(spec, meters, recorder, shapes, warmth, asked, together=not apart)
     return findings.model_copy(
         update={
             "model": models.facts(spec.model, path),
-            "techniques": candidate.applied(),
-            "quality": scored.quality,
-            "baseline_scored_at": scored.baseline_scored_at,
+            "techniques": applied,
+            **scored._asdict(),
             "warmup": warmth,
-            "design": "interleaved" if apart is None else "sequential",
+            "design": "sequential" if apart else "interleaved",
             "design_reason": apart,
             "stopping": stopping,
             "block_order": _order(recorder.windows),
         }
     )
+
+
+def _sensor(meters: OpenMeters) -> NvmlPower | None:
+    return next((meter for meter in meters.meters if isinstance(meter, NvmlPower)), None)
+
+
+def _apart(spec: RunSpec, machine: Machine, model: Any) -> str | None:
+    """Why a second `model` does not go beside this one."""
+    size = sum(models.storage_bytes(model).values())
+    spread = len(machine.uuids) > 1
+    return apart_reason(spec.protocol.design, machine.torch_device, size, spread=spread)
 
 
 def _together(baseline: Any, candidate: Candidate, stages: Stages) -> Pair:
@@ -168,6 +180,12 @@ def refuse_model(stack: list[Technique], config: Any, workload: WorkloadSpec) ->
     for technique in stack:
         technique.check_model(config, workload)
         config = technique.after(config)
+
+
+def _warm_once(requests: Requests, spec: RunSpec, sensor: NvmlPower | None, model: Any) -> None:
+    """As short as the protocol allows: it comes back at every change of models."""
+    brief = replace(spec.protocol, warmup_limit_s=spec.protocol.warmup_s)
+    warm(model, requests, spec.workload, brief, sensor)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import gc
-import hashlib
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from greenbench import models, texts
-from greenbench.applied import AppliedTechnique
+from greenbench import models
 from greenbench.errors import UserError
-from greenbench.machine import Machine
-from greenbench.measure import faults, sizes, summary
+from greenbench.measure import difficulty, faults, sizes, summary
+from greenbench.measure.difficulty_summary import summarise
 from greenbench.measure.load import on_battery
-from greenbench.measure.pair import WHO, Pair
+from greenbench.measure.pair import WHO
 from greenbench.measure.windows import TICKS, Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
-from greenbench.paths import cache_dir
-from greenbench.quality import kept, scorer
-from greenbench.quality.comparison import compare
-from greenbench.quality.fidelity import Seen
-from greenbench.quality.scorer import Answers
 from greenbench.records import (
     Findings,
     MeterChoice,
     Settling,
     Subject,
-    TaskScore,
     Who,
 )
 from greenbench.specs import ProtocolSpec, RunSpec
-from greenbench.techniques import Preparation, Technique, knobs
 from greenbench.verdicts import judge_exact
-
-Progress = Callable[[str, int, int], None]
-"""Called as (stage, done, total)."""
 
 
 def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
@@ -51,154 +34,6 @@ def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
                 f"{meter.name} ({meter.tick_s:g} s each), whose joules would be mostly rounding: "
                 f"set protocol.window_s={TICKS * meter.tick_s:g} or more."
             )
-
-
-class Place(NamedTuple):
-    """Where a candidate is made, and from what."""
-
-    machine: Machine
-    path: Path
-    """The plain model's directory."""
-    tokenizer: Any
-    again: bool
-    """Whether it will be made more than once."""
-
-
-class Candidate:
-    """Loads the run's model again and applies the stack to it, each technique metered apart.
-
-    Made anew where models are measured in turn: the first time is what counts as preparation, and
-    what was trained then is kept on disk until `close`.
-    """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        stack: list[Technique],
-        place: Place,
-        recorder: Recorder,
-        progress: Progress,
-    ) -> None:
-        self._spec, self._stack, self._place = spec, stack, place
-        self._recorder, self._progress = recorder, progress
-        self._applied: list[AppliedTechnique] = []
-        self._observed: list[dict[str, Any]] = [{} for _ in stack]
-
-    def load(self) -> Any:
-        """The plain model."""
-        return models.load(self._spec.model, self._place.path, self._place.machine.device_map).model
-
-    def prepare(self, model: Any) -> Any:
-        """`model` with every technique applied, in order, each amid what those before it need."""
-        done = bool(self._applied)
-        with ExitStack() as held:
-            for index, technique in enumerate(self._stack):
-                work = self._preparation(index)
-                apply = technique.apply if done else partial(self._metered, technique)
-                model = apply(model, work)
-                held.enter_context(technique.during(model))
-        gc.collect()
-        return model
-
-    def around(self, model: Any) -> ExitStack:
-        """What the techniques need to hold while the prepared `model` runs."""
-        with ExitStack() as stack:
-            for technique in self._stack:
-                stack.enter_context(technique.during(model))
-            return stack.pop_all()
-
-    def applied(self) -> list[AppliedTechnique]:
-        """The techniques as applied, with what each has shown while the candidate ran."""
-        return [
-            done.model_copy(update={"observed": dict(seen)})
-            for done, seen in zip(self._applied, self._observed, strict=True)
-        ]
-
-    def close(self) -> None:
-        """Nothing will be prepared again."""
-        for index in range(len(self._stack)):
-            shutil.rmtree(self._workspace(index), ignore_errors=True)
-
-    def _workspace(self, index: int) -> Path:
-        stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: index + 1]]
-        identity = [models.fingerprint(self._place.path), stack, self._spec.model.dtype.value]
-        key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
-        return cache_dir() / "work" / key
-
-    def _preparation(self, index: int) -> Preparation:
-        return Preparation(
-            device=self._place.machine.torch_device,
-            tokenizer=self._place.tokenizer,
-            calibration=lambda: texts.passages("calibrate"),
-            observed=self._observed[index],
-            seed=self._spec.seed,
-            uuids=self._place.machine.uuids,
-            workload=self._spec.workload,
-            progress=partial(self._progress, "prepare"),
-            energy_j=self._recorder.energy_j,
-            workspace=self._workspace(index),
-            again=self._place.again,
-        )
-
-    def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
-        promise = technique.promise(model)
-        with self._recorder.whole("prepare", "candidate"):
-            model = technique.apply(model, work)
-            gc.collect()  # what a technique replaced must not count as the candidate's memory
-        window = self._recorder.windows[-1]
-        self._applied.append(
-            AppliedTechnique(
-                name=technique.name,
-                summary=technique.summary,
-                paper=technique.paper,
-                lossless=technique.lossless,
-                promise=promise,
-                prepare_s=window.end_s - window.start_s,
-                prepare_energy=summary.energy_of(window),
-                details=work.details,
-            )
-        )
-        return model
-
-
-class Scored(NamedTuple):
-    """Both models' answers, compared."""
-
-    quality: list[TaskScore]
-    baseline_scored_at: str | None
-    """When an earlier run scored the baseline."""
-
-
-def score(
-    pair: Pair, place: Place, spec: RunSpec, recorder: Recorder, progress: Progress
-) -> Scored:
-    """Score both models on the same items; the baseline only where no earlier run did."""
-
-    def answers(who: Who, reference: Seen | None = None) -> Answers:
-        def half(done: int, total: int) -> None:
-            progress("score", WHO.index(who) * total + done, 2 * total)
-
-        with pair.use(who) as model, recorder.whole("score", who):
-            return scorer.answers(model, place.tokenizer, spec.task, half, reference)
-
-    file = kept.entry(_identity(spec, place))
-    with kept.claimed(file):
-        found = kept.read(file)
-        before = found.answers if found else answers("baseline")
-        if not found:
-            kept.write(file, before)
-    after = answers("candidate", before.seen)
-    return Scored(compare(before, after), found.scored_at if found else None)
-
-
-def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
-    """All that the baseline's answers depend on, but for this process."""
-    return {
-        "model": models.fingerprint(place.path),
-        "dtype": spec.model.dtype.value,
-        "device": [place.machine.device, place.machine.device_name],
-        "requests": scorer.content(spec.task),
-    }
 
 
 class Shape(NamedTuple):
@@ -226,6 +61,7 @@ def conclude(
     recorder: Recorder,
     shapes: Mapping[Who, Shape],
     warmth: dict[Who, Settling],
+    asked: difficulty.Asked | None,
     *,
     together: bool,
 ) -> Findings:
@@ -267,5 +103,7 @@ def conclude(
         uncertainty=summary.budgets(windows, energy, ratios["energy_per_token"]),
         validity=sound,
         codes=codes,
+        warmup=warmth,
         idle=summary.idle_power(recorder.windows, reason),
+        difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
     )

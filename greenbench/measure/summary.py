@@ -61,7 +61,7 @@ METRICS = (
 def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
     """Every level of one model: the geometric mean over blocks with its t interval."""
     found = {
-        metric.name: _quantity(
+        metric.name: level(
             _values(windows, who, metric), metric.unit, _provenance(windows, metric), no_energy
         )
         for metric in METRICS
@@ -69,7 +69,7 @@ def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Qu
     decode = _decode(windows, who)
     provenance = _provenance(windows, METRICS[0])
     name = "decode_energy_per_token_j"
-    found[name] = _quantity(decode, "J/token", provenance, no_energy)
+    found[name] = level(decode, "J/token", provenance, no_energy)
     if provenance != "estimated:model":  # only an estimate has model bounds
         del found["energy_per_token_low_j"], found["energy_per_token_high_j"]
     return found
@@ -78,7 +78,7 @@ def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Qu
 def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block."""
     found = {
-        metric.ratio: _ratio(
+        metric.ratio: paired(
             _values(windows, "baseline", metric),
             _values(windows, "candidate", metric),
             _provenance(windows, metric),
@@ -87,7 +87,7 @@ def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
         for metric in METRICS
         if metric.ratio
     }
-    found["decode_energy_per_token"] = _ratio(
+    found["decode_energy_per_token"] = paired(
         _decode(windows, "baseline"),
         _decode(windows, "candidate"),
         _provenance(windows, METRICS[0]),
@@ -219,7 +219,8 @@ def _provenance(windows: Sequence[Window], metric: Metric) -> Provenance:
     return next((w.energy[0].provenance for w in windows if w.energy), "unavailable")
 
 
-def _quantity(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
+def level(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
+    """Mean of one value per block, geometric where it can be; `no_energy` says why there is none."""
     if not values:
         return missing(unit, no_energy if provenance == "unavailable" else NO_VALUE)
     average = geometric_mean if min(values) > 0 else mean_interval  # a difference may be below 0
@@ -234,9 +235,10 @@ def as_quantity(interval: Interval, unit: str, provenance: Provenance) -> Quanti
     )
 
 
-def _ratio(
+def paired(
     baseline: list[float], candidate: list[float], provenance: Provenance, no_energy: str
 ) -> Quantity:
+    """Candidate over baseline of one value per block each."""
     if not baseline or not candidate:
         return missing("ratio", no_energy if provenance == "unavailable" else NO_VALUE)
     if min(*baseline, *candidate) <= 0:

@@ -62,11 +62,14 @@ class Recorder:
         work: Callable[[int], Iteration],
         *,
         window_s: float,
-        min_iterations: int,
-        block: int,
-        position: int,
+        min_iterations: int = 1,
+        exactly: int | None = None,
+        **place: Any,
     ) -> Window:
         """Repeat ``work(iteration)`` until both the time and the count are met, as one window.
+
+        Or `exactly` so often, whatever the time. `place` is where the window stands: block or
+        round, position, bin.
 
         The window starts on the counter's tick, and its load a random part of the sensor's cycle
         later, so that no load can keep step with the sensor. That idle part is at most a hundredth
@@ -75,9 +78,10 @@ class Recorder:
         start = self._begin()
         time.sleep(self._dice.uniform(0, min(SENSOR_PERIOD_S, window_s / 100)))
         done: list[Iteration] = []
-        while len(done) < min_iterations or time.monotonic() - start.time_s < window_s:
+        least, least_s = (min_iterations, window_s) if exactly is None else (exactly, 0.0)
+        while len(done) < least or time.monotonic() - start.time_s < least_s:
             done.append(work(len(done)))
-        return self._end(phase, who, start, done, block=block, position=position)
+        return self._end(phase, who, start, done, **place)
 
     def join(self, log: WallLog) -> None:
         """Add the wall's joules to every window, first where all others are estimates.
@@ -125,7 +129,7 @@ class Recorder:
         who: Any,
         start: _Start,
         done: Sequence[Iteration],
-        **place: int,
+        **place: Any,
     ) -> Window:
         ends = self._read()
         end_s = time.monotonic()

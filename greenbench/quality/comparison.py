@@ -30,7 +30,8 @@ def _compare(before: TaskAnswers, after: TaskAnswers, nearness: Sequence[Nearnes
         raise ValueError(f"{before.task}: baseline and candidate were not asked the same items")
     unit = UNITS.get(before.metric, "fraction")
     found = paired.change(before.values, after.values, before.weights, before.documents)
-    columns = (before.indices, before.values, after.values, before.weights, before.documents)
+    sure = [_margin(choices) for choices in before.choices]
+    columns = (before.indices, before.values, after.values, before.weights, before.documents, sure)
     return TaskScore(
         task=before.task,
         metric=before.metric,
@@ -40,8 +41,15 @@ def _compare(before: TaskAnswers, after: TaskAnswers, nearness: Sequence[Nearnes
         candidate=_quantity(paired.level(after.values, after.weights, after.documents), unit),
         change=_quantity(found, unit),
         items=[
-            Item(index=i, baseline=b, candidate=c, weight=w, document=None if d == str(i) else d)
-            for i, b, c, w, d in zip(*columns, strict=True)
+            Item(
+                index=i,
+                baseline=b,
+                candidate=c,
+                weight=w,
+                margin=m,
+                document=d if d != str(i) else None,
+            )
+            for i, b, c, w, d, m in zip(*columns, strict=True)
         ],
         fidelity=_on_choices(before.choices, after.choices)
         or _on_text([text for text in nearness if text.task == before.task]),
@@ -90,6 +98,12 @@ def _log_shares(choices: Sequence[Choice]) -> list[float]:
     nats = [choice.log_likelihood for choice in choices]
     total = max(nats) + math.log(sum(math.exp(each - max(nats)) for each in nats))
     return [each - total for each in nats]
+
+
+def _margin(choices: Sequence[Choice]) -> float | None:
+    """The best choice's score less the second best's; null without two."""
+    *_, second, best = [None, None, *sorted(choice.score for choice in choices)]
+    return None if best is None or second is None else best - second
 
 
 def _answer(choices: Sequence[Choice]) -> int:

@@ -17,8 +17,18 @@ from greenbench.upgrades import NOTE
 if TYPE_CHECKING:
     from greenbench.store import Rejected
 
-STAGES = ("start", "load", "prepare", "score", "idle", "warmup", "measure", "finish")
-USEFUL = ("load", "prepare", "score", "idle", "warmup", "measure")
+STAGES = (
+    "start",
+    "load",
+    "prepare",
+    "score",
+    "idle",
+    "warmup",
+    "measure",
+    "difficulty",
+    "finish",
+)
+USEFUL = STAGES[1:-1]
 
 
 def appendix(

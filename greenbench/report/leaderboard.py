@@ -13,6 +13,7 @@ from greenbench.report.answer import answer, noise_floor
 from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.difficulty import by_difficulty
 from greenbench.report.figures import sketches
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
@@ -140,6 +141,7 @@ def _section(index: int, group: Group) -> list[str]:
         "",
         *table(group.rows, tables.LATENCY_AND_MEMORY),
         "",
+        *by_difficulty(group.rows),
         *judged.numbers_behind(group.rows),
         *by_boundary(group.rows),
         *budgets(group.rows),

@@ -45,6 +45,11 @@ def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
     return _hundredfold(paired.change(*items), "points")
 
 
+def changed_items(score: TaskScore) -> int:
+    """How many items the candidate answers otherwise than the baseline."""
+    return sum(item.baseline != item.candidate for item in score.items)
+
+
 class Paired(NamedTuple):
     """Both models' values on the same items, as the functions of `quality.paired` take them."""
 

@@ -71,6 +71,9 @@ class Technique(ABC):
     """It changes what the blocks do so that a token may leave them; a stack has room for one."""
     chooses_cache: ClassVar[bool] = False
     """It chooses the key-value cache; a stack has room for one, and drafts need the usual one."""
+    dynamic: ClassVar[bool] = False
+    """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
+    to what it has `observed` are counts, which only grow."""
 
     def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
         """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""

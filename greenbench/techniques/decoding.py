@@ -30,6 +30,7 @@ class _Drafting(Technique):
 
     lossless: ClassVar[bool] = True
     drafts_tokens: ClassVar[bool] = True
+    dynamic: ClassVar[bool] = True
     drafts: int
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:

@@ -30,6 +30,7 @@ class SelfSpeculative(Technique):
     holds_blocks: ClassVar[bool] = True
     adds_exits: ClassVar[bool] = True
     drafts_tokens: ClassVar[bool] = True
+    dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2404.16710"
     lossless: ClassVar[bool] = True
 

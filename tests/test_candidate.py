@@ -7,12 +7,12 @@ import torch
 from transformers import AutoTokenizer
 
 from greenbench.applied import Promise
+from greenbench.candidate import Candidate, Place
 from greenbench.config import plan
 from greenbench.machine import Machine
 from greenbench.measure.windows import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.specs import WorkloadSpec
-from greenbench.steps import Candidate, Place
 from greenbench.techniques.base import Technique
 from greenbench.techniques.runtime import Threads
 

@@ -1,0 +1,184 @@
+"""From answer windows to what easy, medium and hard questions cost, paired by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from greenbench.difficulty import Bin, Difficulty, Questions
+from greenbench.measure.difficulty import BINS, NEW_TOKENS, Asked, Counts, Question, total
+from greenbench.measure.summary import as_quantity, joules, level, paired
+from greenbench.quantities import Provenance, Quantity, missing
+from greenbench.records import Who, Window
+from greenbench.stats import mean_interval, ratio_of_sums
+from greenbench.verdicts import Validity, judge
+
+
+class _Cost(NamedTuple):
+    name: str
+    unit: str
+    value: Callable[[Window], float | None]
+    energy: bool
+    ratio: str | None
+
+
+def _per(window: Window, count: int) -> float | None:
+    counted_j = joules(window)
+    return None if counted_j is None else counted_j / count
+
+
+COSTS: Final = (
+    _Cost("energy_per_answer_j", "J/answer", lambda w: _per(w, w.iterations), True, "energy_per_answer"),
+    _Cost("energy_per_token_j", "J/token", lambda w: _per(w, w.tokens), True, None),
+    _Cost("seconds_per_answer", "s/answer", lambda w: sum(w.iteration_s) / w.iterations, False,
+          "seconds_per_answer"),
+)  # fmt: skip
+
+
+class _Taken(NamedTuple):
+    """The windows of the valid rounds; a round counts whole or not at all, as a block does."""
+
+    windows: Mapping[tuple[Bin, Who, int], Window]
+    rounds: Sequence[int]
+    provenance: Provenance
+    no_energy: str
+
+    def values(self, name: Bin, who: Who, cost: _Cost) -> list[float]:
+        """One per round; empty where one is missing."""
+        found = [cost.value(self.windows[name, who, number]) for number in self.rounds]
+        return [] if None in found else [value for value in found if value is not None]
+
+    def of(self, cost: _Cost) -> Provenance:
+        """Where the numbers of `cost` come from."""
+        return self.provenance if cost.energy else "measured:clock"
+
+    def ratios(self, name: Bin, cost: _Cost) -> list[float]:
+        """Candidate over baseline, one per round; empty where one cannot be told."""
+        sides = [self.values(name, who, cost) for who in ("baseline", "candidate")]
+        if not all(value > 0 for side in sides for value in side):
+            return []
+        return [after / before for before, after in zip(*sides, strict=True)]
+
+
+def summarise(
+    asked: Asked, windows: Sequence[Window], tier: str, validity: Validity, no_energy: str
+) -> Difficulty:
+    """What the answer windows among `windows` show; `no_energy` says why there are no joules."""
+    if asked.reason:
+        return Difficulty(reason=asked.reason, new_tokens=NEW_TOKENS)
+    taken, of_rounds = _taken(windows, no_energy)
+    sides = {
+        cost.ratio: (cost, taken.ratios("hard", cost), taken.ratios("easy", cost))
+        for cost in COSTS
+        if cost.ratio
+    }
+    return Difficulty(
+        new_tokens=NEW_TOKENS,
+        rounds=len(taken.rounds),
+        of_rounds=of_rounds,
+        codes=sorted({code for window in taken.windows.values() for code in window.codes}),
+        bins=[_bin(name, asked, taken) for name in BINS],
+        easy_over_hard={
+            name: paired(hard, easy, taken.of(cost), no_energy)
+            for name, (cost, hard, easy) in sides.items()
+        },
+        verdicts={
+            name: judge(name, hard, easy, provenance=taken.of(cost), tier=tier, validity=validity)
+            for name, (cost, hard, easy) in sides.items()
+            if taken.of(cost) != "unavailable" and len(hard) == len(easy)
+        },
+    )
+
+
+def _taken(windows: Sequence[Window], no_energy: str) -> tuple[_Taken, int]:
+    """The valid rounds, and how many there were."""
+    mine = [w for w in windows if w.phase == "answer"]
+    rounds = {w.round for w in mine if w.round is not None}
+    spoiled = {w.round for w in mine if w.validity == "invalid"}
+    cells = {
+        (w.bin, w.who, w.round): w
+        for w in mine
+        if w.bin is not None and w.round is not None and w.who in ("baseline", "candidate")
+    }
+    provenance: Provenance = next((w.energy[0].provenance for w in mine if w.energy), "unavailable")
+    return _Taken(cells, sorted(rounds - spoiled), provenance, no_energy), len(rounds)
+
+
+def _bin(name: Bin, asked: Asked, taken: _Taken) -> Questions:
+    questions = asked.questions[name]
+    shown = asked.observed[name]
+    once = shown[: len(questions)]
+    return Questions(
+        bin=name,
+        items=len(questions),
+        asked=len(once),
+        margins=_margins(questions),
+        prompt_tokens=asked.prompt_tokens[name],
+        baseline=_levels(name, "baseline", questions, taken),
+        candidate=_levels(name, "candidate", questions, taken),
+        ratios={
+            cost.ratio: paired(
+                taken.values(name, "baseline", cost),
+                taken.values(name, "candidate", cost),
+                taken.of(cost),
+                taken.no_energy,
+            )
+            for cost in COSTS
+            if cost.ratio
+        },
+        mean_depth=_mean(once, _depth, "block", "no technique here exits early"),
+        accepted_per_pass=_mean(once, _accepted, "token/pass", "no technique here drafts tokens"),
+        observed=total(shown),
+    )
+
+
+def _levels(
+    name: Bin, who: Who, questions: Sequence[Question], taken: _Taken
+) -> dict[str, Quantity]:
+    right = [getattr(question.item, who) for question in questions]
+    accuracy = ratio_of_sums(right, [1.0] * len(right))
+    costs = {
+        cost.name: level(taken.values(name, who, cost), cost.unit, taken.of(cost), taken.no_energy)
+        for cost in COSTS
+    }
+    return {"accuracy": as_quantity(accuracy, "fraction", "measured:score"), **costs}
+
+
+def _margins(questions: Sequence[Question]) -> list[Quantity]:
+    """The mean in each unit."""
+    by_unit: dict[str, list[float]] = {}
+    for question in questions:
+        by_unit.setdefault(question.unit, []).append(question.item.margin or 0.0)
+    return [
+        as_quantity(mean_interval(values), unit, "measured:score")
+        for unit, values in sorted(by_unit.items())
+    ]
+
+
+def _mean(
+    shown: Sequence[Mapping[str, Counts]],
+    value: Callable[[Counts], float | None],
+    unit: str,
+    without: str,
+) -> Quantity:
+    """Over questions, of what the first technique that has such counts shows."""
+    found = [
+        next((x for c in each.values() if (x := value(c)) is not None), None) for each in shown
+    ]
+    known = [x for x in found if x is not None]
+    if not known:
+        return missing(unit, without)
+    return as_quantity(mean_interval(known), unit, "measured:count")
+
+
+def _depth(counts: Counts) -> float | None:
+    """Blocks a token, by what early exits count."""
+    by_depth = counts.get("tokens_by_depth", {})
+    tokens = sum(by_depth.values())
+    return sum(int(depth) * n for depth, n in by_depth.items()) / tokens if tokens else None
+
+
+def _accepted(counts: Counts) -> float | None:
+    """Drafts kept a pass of the whole model, by what drafting techniques count."""
+    passes = counts.get("rounds", 0) + counts.get("plain_passes", 0)
+    return counts["accepted"] / passes if passes and "accepted" in counts else None
