@@ -26,8 +26,9 @@ technique, against the same model without, side by side in one run.
   greenbench bench model=hub model.id=Qwen/Qwen3-0.6B    any causal language model of the hub
 
 What is done already is not run again. Records go to results/records/, the report is
-results/leaderboard.md and results/frontier.svg. Overrides are Hydra's: GROUP=OPTION chooses a file
-of values, KEY=VALUE changes one value (greenbench bench --cfg shows them all).
+results/leaderboard.md, results/frontier.svg and results/index.html. Overrides are Hydra's:
+GROUP=OPTION chooses a file of values, KEY=VALUE changes one value (greenbench bench --cfg shows
+them all).
 """
 
 
@@ -97,8 +98,8 @@ def _add_report(commands: Commands) -> None:
     report = commands.add_parser(
         "report",
         help="rebuild the leaderboard from the records",
-        description="Rebuild results/leaderboard.md and results/frontier.svg from the records of "
-        "one or several results directories. "
+        description="Rebuild leaderboard.md, index.html and the figures from the records of one or "
+        "several results directories. "
         "Nothing is measured; the same records always give the same bytes.",
     )
     report.add_argument(

@@ -40,7 +40,8 @@ def page_data(
             run["more"] = details(pool, row)
         facts = json.dumps(cleaned(row.record.environment), sort_keys=True)
         run["environment"] = environments.setdefault(facts, len(environments))
-        run["where"] = pool.place(_where(row.record))
+        place = groups[index].setting if index >= 0 else setting(row.record)
+        run["where"] = pool.place(f"{place.title}, tier {place.tier}")
         runs.append(run)
     numbers = count()
     return {
@@ -62,11 +63,6 @@ def _left_out(records: Sequence[Record]) -> list[Row]:
     found = [record for record in records if record.failure or is_invalid(record)]
     found.sort(key=lambda record: (record.name, record.key, record.started_at))
     return [Row(record, technique(record)) for record in found]
-
-
-def _where(record: Record) -> str:
-    place = setting(record)
-    return f"{place.title}, tier {place.tier}"
 
 
 def _group(group: Group, runs: list[int]) -> Json:

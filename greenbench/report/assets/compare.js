@@ -31,7 +31,7 @@ function openDialog(heading, content) {
   const dialog = byId("dialog");
   const close = make("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
   const head = make("div", { class: "dialog-head" }, make("h2", { id: "dialog-title", tabindex: "-1" }, heading), close);
-  dialog.replaceChildren(head, make("div", { class: "dialog-body" }, content.flat(Infinity).filter(Boolean)));
+  dialog.replaceChildren(head, make("div", { class: "dialog-body" }, content));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   byId("dialog-title").focus();
@@ -47,7 +47,7 @@ function openComparison(runs) {
 
 function comparisonView(runs) {
   const titles = (first) => [first, ...runs.map((run, index) => `${index ? "B" : "A"}: ${run.label}`)];
-  const union = (kind) => [...new Set(runs.flatMap((run) => Object.keys(lookUp(run, kind))))];
+  const union = (kind) => ordered(Object.assign({}, ...runs.map((run) => lookUp(run, kind))));
   const line = (kind, name) => [title(name), ...runs.map((run) => full(read(run, kind, name)))];
   const facts = [
     ["model, device, workload", ...runs.map((run) => kept(run.where))],
@@ -59,16 +59,17 @@ function comparisonView(runs) {
     ["energy label", ...runs.map((run) => run.energyLabel[0] || `withheld: ${run.energyLabel[1]}`)],
     ["command", ...runs.map((run) => make("code", {}, run.command))],
   ];
-  return [
+  const tables = [
     make("p", { class: "notice" }, comparability(runs)),
     plainTable("The runs", titles("fact"), facts),
     plainTable("Ratios to each run's own baseline", titles("ratio"), union("ratios").map((name) => line("ratios", name))),
     plainTable("Quality, idle, preparation", titles("number"), DATA.derived.map((name) => line("derived", name))),
     tasksBeside(runs, titles("task")),
-    plainTable("Measured levels of the candidates", titles("metric"), union("candidate").map((name) => line("candidate", name))),
+    plainTable("Levels of the candidates", titles("metric"), union("candidate").map((name) => line("candidate", name))),
     make("p", {}, "For verdicts on the difference, where both runs answered the same items:"),
     commandBox(`greenbench compare ${runs.map((run) => `records/${run.key}.json`).join(" ")}`),
   ];
+  return make("div", { class: "beside" }, tables.filter(Boolean));
 }
 
 /** What may be compared: within a group all, across groups the ratios at most. */

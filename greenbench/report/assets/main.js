@@ -115,8 +115,16 @@ function moreSections(total) {
   return [make("p", { class: "portion" }, `${sectionLimit} of ${total} groups are shown; filter to narrow them down. `, more)];
 }
 
+/** Draw the chosen group, or the first that the filters let through. */
 function drawFigure(visible) {
-  const group = DATA.groups[Number(byId("figure-group").value)];
+  const drawable = ({ axes }) => axes.some((axis) => axis.placed.some((number) => visible.has(number)));
+  const place = byId("figure-group");
+  const first = DATA.groups.findIndex(drawable);
+  if (first >= 0 && !drawable(DATA.groups[Number(place.value)])) {
+    place.value = String(first);
+    chooseFigure();
+  }
+  const group = DATA.groups[Number(place.value)];
   if (group) figure.show(group, group.axes[Number(byId("figure-axis").value)], visible);
 }
 

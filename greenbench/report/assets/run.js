@@ -21,6 +21,12 @@ function title(name) {
   return TITLES[name] ?? name.replaceAll("_", " ");
 }
 
+/** Names of numbers in the order of `TITLES`; those it does not know come last. */
+function ordered(numbers) {
+  const known = Object.keys(TITLES), place = (name) => (known.indexOf(name) + 1 || known.length + 1);
+  return Object.keys(numbers).sort((a, b) => place(a) - place(b));
+}
+
 /** One number of a run: derived by name, or of its `candidate`, `baseline` or `ratios`. */
 function read(run, kind, name) {
   const found = kind === "derived" ? run.derived[DATA.derived.indexOf(name)] : lookUp(run, kind)?.[name];
@@ -62,7 +68,8 @@ function full(found) {
   if (better.value === null) return `n/a ${inWords(better.reason)}`;
   const suffix = better.unit === "ratio" ? TIMES : "";
   const change = better.unit === "points";
-  const text = show(better, () => "", { suffix, change }).trim();
+  const decimals = change || better.unit === "%" ? 1 : null;
+  const text = show(better, () => "", { suffix, change, decimals }).trim();
   return better.unit === "ratio" ? text : `${text} ${better.unit}`;
 }
 
@@ -129,7 +136,7 @@ function standingView(run) {
 }
 
 function ratiosTable(run) {
-  const rows = Object.keys(run.ratios).map((name) => {
+  const rows = ordered(run.ratios).map((name) => {
     const found = read(run, "ratios", name);
     const verdict = verdictOf(run, name);
     const word = verdict ? (verdict.barred ? "no claim" : verdict.word) : "none";
@@ -142,12 +149,12 @@ function ratiosTable(run) {
 }
 
 function levelsTable(run) {
-  const rows = Object.keys(lookUp(run, "candidate")).map((name) => {
+  const rows = ordered(lookUp(run, "candidate")).map((name) => {
     const candidate = read(run, "candidate", name);
     const baseline = run.more ? full(read(run, "baseline", name)) : "in its record";
     return [title(name), full(candidate), baseline, String(candidate.n), candidate.provenance, whyNoInterval(candidate)];
   });
-  return plainTable("Measured levels", ["metric", "candidate", "baseline", "n", "provenance", "why no interval"], rows);
+  return plainTable("Levels", ["metric", "candidate", "baseline", "n", "provenance", "why no interval"], rows);
 }
 
 function derivedTable(run) {
@@ -176,9 +183,10 @@ function tasksView(run) {
 function partsView(run) {
   return (run.more.parts ?? []).map((part) => {
     const promise = Object.entries(part.promise).map(([name, value]) => `${name.replaceAll("_", " ")} ${flat(value)}`).join("; ");
+    const energy = quantity(part.energy);
     const facts = [
       ["promises", promise],
-      ["preparation", `${number(part.seconds)} s, ${full(quantity(part.energy))} (${quantity(part.energy).reason ?? "no reason recorded"})`],
+      ["preparation", `${number(part.seconds)} s; ${full(energy)}${energy.value !== null && energy.reason ? ` (${energy.reason})` : ""}`],
       ["found while preparing", flat(part.details)],
       ["showed while running", flat(part.observed)],
       ["paper", part.paper || "none"],
