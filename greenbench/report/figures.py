@@ -47,6 +47,7 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH_IN, PANEL_IN = 7.6, 4.9
 PANELS = 24  # the first groups; a picture of hundreds could be neither drawn nor read
+NAMED = 40  # the first runs of a panel; more names would hide the points
 LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
 MARKER_PX = 8  # half the room a marker takes
 MARGIN = 0.14  # room around the data, for labels
@@ -109,7 +110,8 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
     figure.draw_without_rendering()  # settles the layout, which the labels must not change again
     figure.set_layout_engine("none")
     for axes, panel in zip(places, drawn, strict=True):
-        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in panel.marks]
+        named = panel.marks[:NAMED]
+        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in named]
         place_labels(figure, renderer, axes, labels, _obstacles(axes, panel.marks))
     return figure
 
@@ -151,7 +153,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         _draw(axes, mark)
     _frame(axes, panel.marks)
     _draw_staircase(axes, panel.marks)
-    axes.set_title(_title(panel.group), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(_title(panel), loc="left", fontsize="medium", parse_math=False)
     axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
     _ratio_axis(axes, panel.baseline_j)
@@ -174,9 +176,11 @@ def _ratio_axis(axes: Axes, baseline_j: float) -> None:
     top.xaxis.set_major_formatter(StrMethodFormatter(f"{{x:.4g}}{TIMES}"))
 
 
-def _title(group: Group) -> str:
-    setting = group.setting
+def _title(panel: Panel) -> str:
+    setting = panel.group.setting
     tier = f"tier {setting.tier}" + ("" if setting.claims else ": no claims")
+    if len(panel.marks) > NAMED:
+        tier += f"; {NAMED} of {len(panel.marks)} runs are named"
     lines = (f"{setting.model} on {setting.device}", f"{setting.workload}; {tier}")
     return "\n".join(textwrap.fill(plain(line, 150), 78) for line in lines)
 

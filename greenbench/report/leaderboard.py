@@ -12,6 +12,7 @@ from greenbench.report import appendix, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.crowd import Crowd, left_out, notice
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
@@ -67,11 +68,13 @@ def leaderboard(
     records: Sequence[Record],
     rejected: Sequence[Rejected],
     given: Assumptions,
+    crowd: Crowd | None = None,
 ) -> str:
     """The whole document as markdown. `records` hold the runs without a result too."""
     lines = [
         "# GreenBench leaderboard",
         "",
+        *(notice(crowd) if crowd else []),
         *_answers(groups, records),
         _counts(records, rejected),
         "",
@@ -81,6 +84,7 @@ def leaderboard(
     for index, group in enumerate(groups, start=1):
         lines += _section(index, group)
     lines += titled("Carbon, cost and water", impacts(groups, given))
+    lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
 
