@@ -25,7 +25,7 @@ from greenbench.records import Failure, Findings, Record, Status, run_key
 from greenbench.run import run
 from greenbench.scrub import scrub
 from greenbench.specs import Device, RunSpec, Source
-from greenbench.store import Store, device_lock, load
+from greenbench.store import Store, device_lock
 from greenbench.worker import Outcome, Workers
 
 PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run")
@@ -92,7 +92,7 @@ def _restore_settings(console: Console) -> None:
 
 def write_report(results: Path) -> list[Path]:
     """Rebuild the report in `results` from its records."""
-    return report.write(results, *load([results]))
+    return report.rebuild([results], results)
 
 
 def label(spec: RunSpec) -> str:

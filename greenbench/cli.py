@@ -188,7 +188,6 @@ def _report(arguments: argparse.Namespace) -> int:
     from greenbench import report
     from greenbench.impact import assumptions
     from greenbench.records import json_schema
-    from greenbench.store import load
 
     if arguments.schema:
         print(json.dumps(json_schema(), indent=1))
@@ -203,7 +202,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.output is None and len(arguments.results) > 1:
         raise UserError("Several results directories: say where the report goes with -o DIR.")
     given = assumptions(arguments.impact)
-    for path in report.write(output, *load(arguments.results), given):
+    for path in report.rebuild(arguments.results, output, given):
         print(path)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from greenbench.upgrades import upgraded
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
+COPY = "It is a copy of another record."
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
 
 
@@ -126,30 +128,53 @@ def load(paths: Sequence[Path]) -> Loaded:
     rejected; one of an earlier version is upgraded. Two runs of one key, as two machines leave
     them, are both kept.
     """
-    records: dict[tuple[str, ...], list[tuple[bytes, Record]]] = {}
+    records: dict[tuple[str, ...], list[Record]] = {}
     rejected = []
-    for file in dict.fromkeys(file for path in paths for file in _files(path)):
-        try:
-            data = file.read_bytes()
-            record = _parse(data)
-        except (OSError, ValidationError) as error:
-            rejected.append(Rejected(file.name, _why(error)))
-            continue
-        alike = records.setdefault((record.name, record.key, record.started_at), [])
-        if any(record == other for _, other in alike):
-            rejected.append(Rejected(file.name, "It is a copy of another record."))
-        else:
-            alike.append((_digest(data), record))
-    found = [record for key in sorted(records) for _, record in sorted(records[key], key=_first)]
-    return Loaded(found, sorted(rejected))
+    with collector_paused():
+        for file in files(paths):
+            found = parse(file)
+            if isinstance(found, Rejected):
+                rejected.append(found)
+            elif found in (alike := records.setdefault(identity(found), [])):
+                rejected.append(Rejected(file.name, COPY))
+            else:
+                alike.append(found)
+    ordered = [record for key in sorted(records) for record in _ordered(records[key])]
+    return Loaded(ordered, sorted(rejected))
 
 
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+def _ordered(alike: list[Record]) -> list[Record]:
+    return sorted(alike, key=canonical) if len(alike) > 1 else alike
 
 
-def _first(pair: tuple[bytes, Record]) -> bytes:
-    return pair[0]
+def files(paths: Sequence[Path]) -> list[Path]:
+    """The files that should be records, each once."""
+    return list(dict.fromkeys(file for path in paths for file in _files(path)))
+
+
+def identity(record: Record) -> tuple[str, str, str]:
+    """What two records can only share if one is a copy, or by a rare chance."""
+    return record.name, record.key, record.started_at
+
+
+def parse(file: Path) -> Record | Rejected:
+    """The record in `file`, or why there is none."""
+    try:
+        return _parse(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        return Rejected(file.name, _why(error))
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Records are many objects without cycles: looking for some takes as long as reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _parse(data: bytes) -> Record:
@@ -157,17 +182,10 @@ def _parse(data: bytes) -> Record:
     try:
         return Record.model_validate_json(data)
     except ValidationError:
-        document = _upgraded(data)
-        if document is None:
-            raise
-        return Record.model_validate_json(json.dumps(document))
-
-
-def _upgraded(data: bytes) -> dict[str, Any] | None:
-    try:
-        return upgraded(json.loads(data))
-    except (ValueError, RecursionError):
-        return None
+        with suppress(ValueError, RecursionError):
+            if document := upgraded(json.loads(data)):
+                return Record.model_validate(document)
+        raise
 
 
 @contextmanager

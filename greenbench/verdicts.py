@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal
 
 from greenbench.quantities import Part, Provenance
@@ -116,10 +117,13 @@ def judge_exact(metric: str, baseline: int, candidate: int) -> Verdict:
     )
 
 
-def judge_sweep(verdicts: Sequence[Verdict]) -> list[Verdict]:
+def judge_sweep(
+    verdicts: Sequence[Verdict], beside: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> list[Verdict]:
     """The verdicts of a sweep's runs, in the order given, judged anew after Holm.
 
-    Each metric is a family: one test for each run. Barred runs and exact counts are not tests.
+    `beside` holds the p-values, by metric, of runs of the sweep that are not in `verdicts`. Each
+    metric is a family: one test for each run. Barred runs and exact counts are not tests.
     Equivalence is not adjusted: TOST guards another claim, made of one run at a time.
     """
     found = list(verdicts)
@@ -127,12 +131,18 @@ def judge_sweep(verdicts: Sequence[Verdict]) -> list[Verdict]:
         family = {
             index: verdict.p_difference
             for index, verdict in enumerate(found)
-            if verdict.metric == metric and not verdict.barred and verdict.p_difference is not None
+            if verdict.metric == metric and tested(verdict) and verdict.p_difference is not None
         }
-        for index, p_adjusted in zip(family, holm(list(family.values())), strict=True):
-            changes = {"p_adjusted": p_adjusted, "family": len(family)}
+        adjusted = holm([*family.values(), *(others := beside.get(metric, ()))])
+        for index, p_adjusted in zip(family, adjusted, strict=False):
+            changes = {"p_adjusted": p_adjusted, "family": len(family) + len(others)}
             found[index] = _decided(found[index].model_copy(update=changes))
     return found
+
+
+def tested(verdict: Verdict) -> bool:
+    """Whether it is one of the tests of its sweep."""
+    return not verdict.barred and verdict.p_difference is not None
 
 
 def _barred(provenance: Provenance, tier: str, validity: Validity) -> str | None:

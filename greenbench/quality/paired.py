@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cache
 from math import sqrt
 
 import numpy as np
@@ -31,9 +32,14 @@ def level(
         return _spread(*_by_document(documents, values, weights))._replace(n=len(values))
     if not _right_or_wrong(values, weights):
         return _spread(values, weights)
-    test = binomtest(int(sum(values)), len(values))
+    return _wilson(int(sum(values)), len(values))
+
+
+@cache
+def _wilson(right: int, n: int) -> Interval:
+    test = binomtest(right, n)
     bounds = test.proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(test.statistic, float(bounds.low), float(bounds.high), len(values))
+    return Interval(test.statistic, float(bounds.low), float(bounds.high), n)
 
 
 def change(
@@ -59,6 +65,7 @@ def change(
     return paired_proportions(differences.count(1), differences.count(-1), len(differences))
 
 
+@cache
 def paired_proportions(gained: int, lost: int, n: int) -> Interval:
     """Difference of two paired proportions from the items `gained` and `lost` among `n`.
 

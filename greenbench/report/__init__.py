@@ -5,21 +5,31 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from greenbench.errors import UserError
 from greenbench.impact import Assumptions, assumptions
 from greenbench.records import Record
 from greenbench.report import energy_label
+from greenbench.report.crowd import Crowd, gather
 from greenbench.report.figures import sketches
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.page import page
 from greenbench.report.rows import groups
+from greenbench.store import Rejected, collector_paused
 
-if TYPE_CHECKING:
-    from greenbench.store import Rejected
+__all__ = ["rebuild", "write"]
 
-__all__ = ["write"]
+
+def rebuild(paths: Sequence[Path], output: Path, given: Assumptions | None = None) -> list[Path]:
+    """Write the report on all records of `paths` into `output`; return what was written.
+
+    Of very many runs, the best of each group are shown, and the others counted. Raises UserError
+    where it cannot be written.
+    """
+    with collector_paused():
+        records, rejected, crowd = gather(paths)
+        return write(output, records, rejected, given, crowd)
+
 
 FOLDERS = ("figures", "labels", "traces")  # of pictures, each there only while there is data
 
@@ -29,15 +39,18 @@ def write(
     records: Sequence[Record],
     rejected: Sequence[Rejected],
     given: Assumptions | None = None,
+    crowd: Crowd | None = None,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
     file or the new one, never a part. Raises UserError where they cannot be written.
     """
-    found = groups(records)
+    found = groups(records, crowd.beside if crowd else {})
     contents = {
-        "leaderboard.md": leaderboard(found, records, rejected, given or assumptions()).encode(),
+        "leaderboard.md": leaderboard(
+            found, records, rejected, given or assumptions(), crowd
+        ).encode(),
         "index.html": page(found, records, rejected),
     }
     contents |= {sketch.name: sketch.draw() for sketch in sketches(found, records)}

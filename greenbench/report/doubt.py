@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
 
@@ -15,12 +16,13 @@ from greenbench.measure.summary import block_ratios
 from greenbench.records import Record
 from greenbench.report import scores
 from greenbench.report.frontier import Point, on_frontier
-from greenbench.stats import CONFIDENCE, Interval
+from greenbench.stats import CONFIDENCE, Interval, t_quantile
 
 DRAWS, SEED = 2000, 0
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, energy=1.0)
 """What the hypervolume is counted from: 10 points below the baseline, at the baseline's energy."""
+Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 APART = (1 - CONFIDENCE) / 2  # two runs are told apart where all but this share of draws agree
 
 Array = npt.NDArray[np.float64]
@@ -65,8 +67,7 @@ def draw(records: Mapping[str, Record]) -> Draws:
     items = {label: _changes(record) for label, record in records.items()}
     blocks = {label: block_ratios(r.windows, "energy_per_token") for label, r in records.items()}
     labels = [label for label in records if items[label] and blocks[label]]
-    sizes = sorted({len(items[label]) for label in labels})
-    weights = {n: rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) / n for n in sizes}
+    weights = {n: _item_weights(n) for n in {len(items[label]) for label in labels}}
     quality = [weights[len(items[label])] @ np.asarray(items[label]) for label in labels]
     logs = {label: np.log(blocks[label]) for label in labels}
     energy = [np.exp(_means(logs[label], rng)) for label in labels]
@@ -82,6 +83,12 @@ def draw(records: Mapping[str, Record]) -> Draws:
     )
 
 
+@lru_cache(maxsize=8)
+def _item_weights(n: int) -> Array:
+    """Per draw and item, its share of a resample of `n` items; (DRAWS, n)."""
+    return np.random.default_rng([SEED, n]).multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
+
+
 def _changes(record: Record) -> list[float]:
     """Change per accuracy item in points, in the items' own order."""
     answers = [score for score in record.quality if scores.is_accuracy(score)]
@@ -95,8 +102,7 @@ def _means(logs: Array, rng: np.random.Generator) -> Array:
     if n < 2:
         return np.full(DRAWS, logs.mean())
     picked = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ logs / n
-    tail = (1 + CONFIDENCE) / 2
-    widen = sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)
+    widen = sqrt(n / (n - 1)) * t_quantile(n) / Z
     return np.asarray(logs.mean() + widen * (picked - logs.mean()))
 
 
@@ -107,7 +113,7 @@ def standings(found: Draws) -> dict[str, Standing]:
     return {
         label: Standing(
             probability=float(shares[i]),
-            ties=tuple(found.labels[j] for j in range(len(found.labels)) if _tied(found, i, j)),
+            ties=tuple(found.labels[j] for j in _ties(found, i)),
             rival=None if i in members else _rival(found, i, members),
         )
         for i, label in enumerate(found.labels)
@@ -132,15 +138,13 @@ def memberships(
     return back
 
 
-def _tied(found: Draws, i: int, j: int) -> bool:
-    """Whether neither quality nor energy tells the two apart."""
-    if i == j:
-        return False
-    less = (found.energy[:, j] < found.energy[:, i]).mean()
-    more, worse = (
-        (sign * (found.quality[:, j] - found.quality[:, i]) > 0).mean() for sign in (1, -1)
-    )
-    return bool(APART <= less <= 1 - APART and max(more, worse) <= 1 - APART)
+def _ties(found: Draws, i: int) -> list[int]:
+    """The runs that neither quality nor energy tells from run `i`."""
+    less = (found.energy < found.energy[:, [i]]).mean(axis=0)
+    ahead = found.quality - found.quality[:, [i]]
+    apart = np.maximum((ahead > 0).mean(axis=0), (ahead < 0).mean(axis=0))
+    tied = (less >= APART) & (less <= 1 - APART) & (apart <= 1 - APART)
+    return [int(j) for j in np.flatnonzero(tied) if j != i]
 
 
 def _rival(found: Draws, i: int, members: Sequence[int]) -> Rival:

@@ -13,6 +13,7 @@ from greenbench.report.answer import answer, noise_floor
 from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
 from greenbench.report.codes import explained
+from greenbench.report.crowd import Crowd, left_out, notice
 from greenbench.report.difficulty import by_difficulty
 from greenbench.report.figures import sketches
 from greenbench.report.impacts import impacts
@@ -70,12 +71,14 @@ def leaderboard(
     records: Sequence[Record],
     rejected: Sequence[Rejected],
     given: Assumptions,
+    crowd: Crowd | None = None,
 ) -> str:
     """The whole document as markdown. `records` hold the runs without a result too."""
     found = sketches(groups, records)
     lines = [
         "# GreenBench leaderboard",
         "",
+        *(notice(crowd) if crowd else []),
         *_answers(groups, records),
         _counts(records, rejected),
         "",
@@ -86,6 +89,7 @@ def leaderboard(
         lines += _section(index, group)
     lines += gallery.sections(groups, found)
     lines += titled("Carbon, cost and water", impacts(groups, given))
+    lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from statistics import geometric_mean
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from greenbench.quantities import Provenance, Quantity
 from greenbench.records import Record, TaskScore
@@ -146,6 +147,10 @@ class Row:
         return named(self.record.ratios, name, "ratio")
 
 
+Beside: TypeAlias = Mapping[Setting, Mapping[str, Sequence[float]]]
+"""By group and metric, p-values of runs that are not shown."""
+
+
 class Group(NamedTuple):
     """Rows that may be compared, the surest frontier members first, then by energy ratio."""
 
@@ -160,18 +165,22 @@ class Group(NamedTuple):
         return geometric_mean(values) if values else None
 
 
-def groups(records: Iterable[Record]) -> list[Group]:
+def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> list[Group]:
     """Completed and not invalid `records` in groups, the most trustworthy first.
 
-    Whatever their order was.
+    Whatever their order was. `beside` holds p-values of runs of these groups that are not among
+    `records`, so that verdicts hold over all.
     """
     usable = (record for record in records if record.status == "completed")
     ranked = sorted(
         ((setting(record), record) for record in usable if not is_invalid(record)),
-        key=lambda pair: (_rank(pair[0]), pair[1].key, pair[1].started_at),
+        key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),
     )
     together = groupby(ranked, key=lambda pair: pair[0])
-    return [Group(key, _rows([record for _, record in pairs])) for key, pairs in together]
+    return [
+        Group(key, _rows([record for _, record in pairs], beside.get(key, {})))
+        for key, pairs in together
+    ]
 
 
 def is_invalid(record: Record) -> bool:
@@ -216,7 +225,7 @@ def technique(record: Record) -> str:
     return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-") or "none"
 
 
-def _rank(key: Setting) -> tuple[Any, ...]:
+def rank(key: Setting) -> tuple[Any, ...]:
     """Order of groups: by tier, measurements before estimates before neither, then by name."""
     tier = TIERS.index(key.tier) if key.tier in TIERS else len(TIERS)
     trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
@@ -252,7 +261,7 @@ def _tasks(spec: Mapping[str, Any]) -> str:
     return f"{', '.join(map(str, names or []))} ({count}, seed {seed}, {shots}-shot)"
 
 
-def _rows(records: Sequence[Record]) -> list[Row]:
+def _rows(records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> list[Row]:
     """Rows in table order. Runs that share a label are numbered, by key."""
     uses, seen = Counter(map(technique, records)), Counter[str]()
     rows = []
@@ -260,12 +269,12 @@ def _rows(records: Sequence[Record]) -> list[Row]:
         label = technique(record)
         seen[label] += 1
         rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
-    return sorted(_with_frontier(_judged(rows)), key=_order)
+    return sorted(_with_frontier(_judged(rows, beside)), key=_order)
 
 
-def _judged(rows: Sequence[Row]) -> list[Row]:
+def _judged(rows: Sequence[Row], beside: Mapping[str, Sequence[float]]) -> list[Row]:
     """Rows with their stored verdicts judged anew: Holm, over the group, for each metric."""
-    found = iter(judge_sweep([v for row in rows for v in row.record.verdicts.values()]))
+    found = iter(judge_sweep([v for row in rows for v in row.record.verdicts.values()], beside))
     return [
         replace(row, verdicts={name: next(found) for name in row.record.verdicts}) for row in rows
     ]

@@ -38,6 +38,7 @@ NAME, TITLE = "frontier.svg", "Quality against energy per token"
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
 PANEL_IN = 4.9
+NAMED = 40  # the first runs of a panel; more names would hide the points
 LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
 MARKER_PX = 8  # half the room a marker takes
 MARGIN = 0.14  # room around the data, for labels
@@ -103,7 +104,8 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
     figure.draw_without_rendering()  # settles the layout, which the labels must not change again
     figure.set_layout_engine("none")
     for axes, panel in zip(places, drawn, strict=True):
-        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in panel.marks]
+        named = panel.marks[:NAMED]
+        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in named]
         place_labels(figure, renderer, axes, labels, _obstacles(axes, panel.marks))
     return figure
 
@@ -145,7 +147,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         _draw(axes, mark)
     _frame(axes, panel.marks)
     _draw_staircase(axes, panel.marks)
-    axes.set_title(heading(panel.group), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(_title(panel), loc="left", fontsize="medium", parse_math=False)
     axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
     _ratio_axis(axes, panel.baseline_j)
@@ -166,6 +168,11 @@ def _ratio_axis(axes: Axes, baseline_j: float) -> None:
     top.spines["top"].set_visible(False)
     top.tick_params(length=0, labelcolor=GREY, labelsize="small", pad=1)
     top.xaxis.set_major_formatter(StrMethodFormatter(f"{{x:.4g}}{TIMES}"))
+
+
+def _title(panel: Panel) -> str:
+    named = f"; {NAMED} of {len(panel.marks)} runs are named" if len(panel.marks) > NAMED else ""
+    return f"{heading(panel.group)}{named}"
 
 
 def _legend(figure: Figure, panels: Sequence[Axes]) -> None:

@@ -1,0 +1,217 @@
+"""Very many runs: all are read, checked and counted, and the best of each group are shown.
+
+A record with its raw readings takes most of a megabyte of memory, and a table of a thousand lines
+has no readers. So a first pass keeps of each record what choosing takes, and a second reads again
+those that were chosen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from greenbench.records import Record
+from greenbench.report import scores
+from greenbench.report.frontier import Point, on_frontier
+from greenbench.report.rows import Beside, Setting, is_invalid, rank, setting, technique
+from greenbench.report.text import TIMES, Column, code, fixed, number, prose, signed, table, titled
+from greenbench.store import COPY, Rejected, files, identity, load, parse
+from greenbench.verdicts import tested
+
+FULL = 500
+"""Up to so many files, every run is shown."""
+GROUPS, ROWS = 12, 25
+"""Else so many groups, and runs in each."""
+WITHOUT_RESULT = 50
+"""Invalid and failed runs, of each kind."""
+LISTED = 200  # groups in the table of what is not shown
+
+
+class Brief(NamedTuple):
+    """What choosing takes of a record."""
+
+    path: Path
+    identity: tuple[str, str, str]
+    kind: str
+    """Its status, or ``invalid``."""
+    setting: Setting
+    label: str
+    energy: float | None
+    """Candidate over baseline."""
+    change: float | None
+    """Points of accuracy."""
+    tests: tuple[tuple[str, float], ...]
+    """p-values of its verdicts by metric."""
+
+
+class Left(NamedTuple):
+    """A group with runs that are not shown."""
+
+    setting: Setting
+    runs: int
+    hidden: int
+    best: Brief | None
+    """Of those not shown, the one with the least energy."""
+
+
+class Crowd(NamedTuple):
+    """What a report on some of the runs says about all."""
+
+    counts: Counter[str]
+    """All runs by kind."""
+    shown: int
+    left: list[Left]
+    beside: Beside
+
+
+class Gathered(NamedTuple):
+    """The records to show, the files that are none, and the crowd, if not every run is shown."""
+
+    records: list[Record]
+    rejected: list[Rejected]
+    crowd: Crowd | None
+
+
+def gather(paths: Sequence[Path]) -> Gathered:
+    """The records of `paths`, all or, of very many, the chosen ones."""
+    found = files(paths)
+    if len(found) <= FULL:
+        return Gathered(*load(paths), None)
+    briefs, rejected = _scan(found)
+    completed = sorted((b for b in briefs if b.kind == "completed"), key=_place)
+    by_group: defaultdict[Setting, list[Brief]] = defaultdict(list)
+    for brief in completed:
+        by_group[brief.setting].append(brief)
+    chosen = {key: _best(by_group[key]) for key in sorted(by_group, key=rank)[:GROUPS]}
+    shown = [brief for some in chosen.values() for brief in some]
+    shown += [brief for kind in ("invalid", "failed", "unsupported")
+              for brief in _first(briefs, kind)]  # fmt: skip
+    left = [_left(key, by_group[key], chosen.get(key, [])) for key in sorted(by_group, key=rank)]
+    beside = {key: _p_values(by_group[key], some) for key, some in chosen.items()}
+    crowd = Crowd(Counter(brief.kind for brief in briefs), len(shown), left, beside)
+    return Gathered(load([brief.path for brief in shown]).records, rejected, crowd)
+
+
+def _scan(found: Iterable[Path]) -> tuple[list[Brief], list[Rejected]]:
+    """A brief of each record, one at a time in memory."""
+    seen: defaultdict[tuple[str, str, str], list[Path]] = defaultdict(list)
+    briefs: list[Brief] = []
+    rejected: list[Rejected] = []
+    for file in found:
+        record = parse(file)
+        if isinstance(record, Rejected):
+            rejected.append(record)
+        elif any(parse(other) == record for other in seen[identity(record)]):
+            rejected.append(Rejected(file.name, COPY))
+        else:
+            seen[identity(record)].append(file)
+            briefs.append(_brief(file, record))
+    return briefs, sorted(rejected)
+
+
+def _brief(path: Path, record: Record) -> Brief:
+    energy = record.ratios.get("energy_per_token")
+    return Brief(
+        path=path,
+        identity=identity(record),
+        kind="invalid" if is_invalid(record) else record.status,
+        setting=setting(record),
+        label=technique(record),
+        energy=energy.value if energy else None,
+        change=scores.mean_change(record.quality),
+        tests=tuple(
+            (verdict.metric, verdict.p_difference)
+            for verdict in record.verdicts.values()
+            if tested(verdict) and verdict.p_difference is not None
+        ),
+    )
+
+
+def _place(brief: Brief) -> tuple[str, ...]:
+    return (*brief.setting, *brief.identity)
+
+
+def _best(briefs: Sequence[Brief]) -> list[Brief]:
+    """The A/A run, then the frontier's, then by energy."""
+    points = [
+        Point(brief.change, brief.energy)
+        if brief.change is not None and brief.energy is not None
+        else Point(float("-inf"), float("inf"))
+        for brief in briefs
+    ]
+    keys = [
+        (brief.label != "none", not member, point.energy, _place(brief), index)
+        for index, (brief, point, member) in enumerate(
+            zip(briefs, points, on_frontier(points), strict=True)
+        )
+    ]
+    return [briefs[index] for *_, index in sorted(keys)[:ROWS]]
+
+
+def _first(briefs: Sequence[Brief], kind: str) -> list[Brief]:
+    return sorted((brief for brief in briefs if brief.kind == kind), key=_place)[:WITHOUT_RESULT]
+
+
+def _left(key: Setting, briefs: Sequence[Brief], chosen: Sequence[Brief]) -> Left:
+    shown = {brief.path for brief in chosen}
+    hidden = [brief for brief in briefs if brief.path not in shown]
+    known = [brief for brief in hidden if brief.energy is not None]
+    best = min(known, key=lambda brief: (brief.energy, _place(brief)), default=None)
+    return Left(key, len(briefs), len(hidden), best)
+
+
+def _p_values(briefs: Sequence[Brief], chosen: Sequence[Brief]) -> dict[str, list[float]]:
+    """Of the runs that are not shown, by metric."""
+    shown = {brief.path for brief in chosen}
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for brief in briefs:
+        if brief.path not in shown:
+            for metric, p_value in brief.tests:
+                found[metric].append(p_value)
+    return dict(found)
+
+
+def notice(crowd: Crowd) -> list[str]:
+    """What stands above the answers."""
+    total = sum(crowd.counts.values())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(crowd.counts.items()))
+    return [
+        f"**{total:,} runs were read ({kinds}), {crowd.shown:,} are shown**: of the {GROUPS} most "
+        f"trustworthy groups the A/A run and the best in quality and energy, up to {ROWS} runs each. "
+        "Verdicts are adjusted (Holm) over all runs of a group; all else on this page, frontiers "
+        "and counts too, is about the runs shown. `greenbench export` has every number of every "
+        "run, and a report on fewer directories shows more of each.",
+        "",
+    ]
+
+
+def left_out(crowd: Crowd) -> list[str]:
+    """The groups with runs that are not shown."""
+    left = [group for group in crowd.left if group.hidden]
+    lines = table(left[:LISTED], COLUMNS)
+    more = len(left) - LISTED
+    if more > 0:
+        count = sum(group.hidden for group in left[LISTED:])
+        lines += ["", f"And {more:,} more groups with {count:,} runs."]
+    return titled("Runs that are not shown", lines)
+
+
+def _least(group: Left) -> str:
+    best = group.best
+    if best is None or best.energy is None:
+        return "no energy ratio"
+    change = "" if best.change is None else f", {signed(fixed(best.change, 1))} points"
+    mark = "" if group.setting.measured else "≈"
+    return f"{code(best.label)} {mark}{number(best.energy)}{TIMES}{change}"
+
+
+COLUMNS: list[Column[Left]] = [
+    Column("group", lambda group, _: prose(group.setting.title)),
+    Column("tier", lambda group, _: prose(group.setting.tier)),
+    Column("joules", lambda group, _: prose(group.setting.meter)),
+    Column("runs", lambda group, _: f"{group.runs:,}"),
+    Column("not shown", lambda group, _: f"{group.hidden:,}"),
+    Column("least J/token ratio of those", lambda group, _: _least(group)),
+]
