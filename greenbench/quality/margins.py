@@ -28,4 +28,4 @@ def _margin(task: Task, metric: str, sample: dict[str, Any]) -> float | None:
         nats for nats, _ in sample["filtered_resps"]
     ]  # beyond the choices: unconditional
     ordered = sorted(nats / size for nats, size in zip(likelihoods, sizes, strict=False))
-    return ordered[-1] - ordered[-2] if len(ordered) > 1 else None
+    return round(ordered[-1] - ordered[-2], 6) if len(ordered) > 1 else None
