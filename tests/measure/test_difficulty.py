@@ -259,6 +259,19 @@ def test_no_joules_are_null_with_the_reason_and_time_still_speaks():
     assert found.verdicts["seconds_per_answer"].verdict == "saves"
 
 
+def test_joules_of_one_model_only_or_below_a_tick_give_no_ratio():
+    windows = campaign()
+    half = [w if w.who == "baseline" else without_joules([w])[0] for w in windows]
+    nothing = [
+        answer(w.who, w.bin, w.round, 0.0) if (w.bin, w.round) == ("easy", 1) else w
+        for w in windows
+    ]
+    for found in (difficulty_of(half), difficulty_of(nothing)):
+        assert found.easy_over_hard["energy_per_answer"].value is None
+        assert found.bins[0].ratios["energy_per_answer"].reason
+        assert found.easy_over_hard["seconds_per_answer"].value is not None
+
+
 def test_estimates_and_tier_smoke_claim_nothing():
     guessed = difficulty_of(campaign(source="estimated:model"))
     assert "estimate" in guessed.verdicts["energy_per_answer"].barred
@@ -305,5 +318,7 @@ def test_nothing_of_it_is_in_the_headline_numbers():
 
 def test_a_question_knows_the_unit_of_its_margin():
     item = Item(index=4, baseline=1, candidate=1, margin=0.2)
-    units = {metric: Question(score("a", [], metric), item).unit for metric in ("acc", "acc_norm")}
+    units = {
+        metric: Question(score("a", [], metric), item, 0.2).unit for metric in ("acc", "acc_norm")
+    }
     assert units == {"acc": "nat", "acc_norm": "nat/character"}
