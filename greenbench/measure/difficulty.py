@@ -32,10 +32,11 @@ Counts = dict[str, Any]
 
 
 class Question(NamedTuple):
-    """An item with choices."""
+    """An item with choices, and the baseline's margin between the best two."""
 
     score: TaskScore
     item: Item
+    margin: float
 
     @property
     def key(self) -> tuple[str, int]:
@@ -79,10 +80,11 @@ def thirds(quality: Sequence[TaskScore]) -> dict[Bin, list[Question]]:
     found: dict[Bin, list[Question]] = {name: [] for name in BINS}
     for score in sorted(quality, key=lambda score: score.task):
         known = [
-            (-item.margin, item.index, item) for item in score.items if item.margin is not None
+            Question(score, item, item.margin) for item in score.items if item.margin is not None
         ]
-        for rank, (_, _, item) in enumerate(sorted(known, key=lambda each: each[:2])):
-            found[BINS[(6 * rank + 3) // (2 * len(known))]].append(Question(score, item))
+        known.sort(key=lambda question: (-question.margin, question.item.index))
+        for rank, question in enumerate(known):
+            found[BINS[(6 * rank + 3) // (2 * len(known))]].append(question)
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from greenbench.difficulty import Bin, Difficulty, Questions
 from greenbench.measure.difficulty import BINS, NEW_TOKENS, Asked, Counts, Question, total
+from greenbench.measure.pair import WHO
 from greenbench.measure.summary import as_quantity, joules, level, paired
 from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Who, Window
@@ -54,10 +55,10 @@ class _Taken(NamedTuple):
 
     def ratios(self, name: Bin, cost: _Cost) -> list[float]:
         """Candidate over baseline, one per round; empty where one cannot be told."""
-        sides = [self.values(name, who, cost) for who in ("baseline", "candidate")]
-        if not all(value > 0 for side in sides for value in side):
+        before, after = (self.values(name, who, cost) for who in WHO)
+        if len(before) != len(after) or min([*before, *after], default=0) <= 0:
             return []
-        return [after / before for before, after in zip(*sides, strict=True)]
+        return [mine / its for its, mine in zip(before, after, strict=True)]
 
 
 def summarise(
@@ -98,7 +99,7 @@ def _taken(windows: Sequence[Window], no_energy: str) -> tuple[_Taken, int]:
     cells = {
         (w.bin, w.who, w.round): w
         for w in mine
-        if w.bin is not None and w.round is not None and w.who in ("baseline", "candidate")
+        if w.bin is not None and w.round is not None and w.who in WHO
     }
     provenance: Provenance = next((w.energy[0].provenance for w in mine if w.energy), "unavailable")
     return _Taken(cells, sorted(rounds - spoiled), provenance, no_energy), len(rounds)
@@ -148,7 +149,7 @@ def _margins(questions: Sequence[Question]) -> list[Quantity]:
     """The mean in each unit."""
     by_unit: dict[str, list[float]] = {}
     for question in questions:
-        by_unit.setdefault(question.unit, []).append(question.item.margin or 0.0)
+        by_unit.setdefault(question.unit, []).append(question.margin)
     return [
         as_quantity(mean_interval(values), unit, "measured:score")
         for unit, values in sorted(by_unit.items())

@@ -101,9 +101,9 @@ def _log_shares(choices: Sequence[Choice]) -> list[float]:
 
 
 def _margin(choices: Sequence[Choice]) -> float | None:
-    """The best choice's score less the second best's; null without two."""
+    """The best choice's score less the second best's, to six digits; null without two."""
     *_, second, best = [None, None, *sorted(choice.score for choice in choices)]
-    return None if best is None or second is None else best - second
+    return None if best is None or second is None else float(f"{best - second:.6g}")
 
 
 def _answer(choices: Sequence[Choice]) -> int:

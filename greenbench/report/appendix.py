@@ -113,7 +113,8 @@ def _wall_time(records: Sequence[Record]) -> list[str]:
     seconds = {stage: sum(stages.get(stage, 0.0) for stages in timed) for stage in STAGES}
     rest_s = total_s - sum(seconds[stage] for stage in USEFUL)
     said = (
-        "Outside loading, preparing, scoring and measuring (warm-up and idle windows count as measuring): "
+        "Outside loading, preparing, scoring and measuring (warm-up, answers by difficulty and idle windows "
+        "count as measuring): "
         f"{rest_s:.1f} of {total_s:.1f} s, {100 * rest_s / total_s:.1f} %."
     )
     columns: list[Column[str]] = [

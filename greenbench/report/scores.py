@@ -47,10 +47,10 @@ def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
 
 def mean_change(scores: Sequence[TaskScore]) -> float | None:
     """The value of `accuracy_change`, without its interval."""
-    items = _answers(scores)
-    if not items:
+    items = paired_items(scores, accuracy=True)
+    if not items.baseline:
         return None
-    return 100 * sum(item.candidate - item.baseline for item in items) / len(items)
+    return 100 * (sum(items.candidate) - sum(items.baseline)) / len(items.baseline)
 
 
 def changed_items(score: TaskScore) -> int:

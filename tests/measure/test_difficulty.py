@@ -202,6 +202,18 @@ def test_the_time_of_an_answer_is_that_of_its_windows(stage):
     assert found.bins[0].candidate["accuracy"].value == 0
 
 
+def test_prompts_are_cut_to_the_models_length(tiny):
+    recorder = Recorder(OpenMeters(), torch.device("cpu"))
+    quality = [score("a", [3.0, 2.0, 1.0])]
+    prompts = {("a", index): [5] * 300 for index in range(3)}
+    spec = plan(["model=local", "model.path=.", "protocol=smoke"], multirun=False)[0].spec
+    brief = replace(spec.protocol, window_s=0, blocks=1, max_blocks=1)
+    models = Together({"baseline": tiny, "candidate": tiny})
+    difficulty.ask(recorder, models, quality, prompts, brief, 0, dict, lambda done, total: None)
+    room = tiny.config.max_position_embeddings - NEW_TOKENS
+    assert {w.prompt_tokens for w in recorder.windows} == {room}
+
+
 def test_too_few_items_with_choices_are_a_reason():
     asked = difficulty.ask(None, None, [score("a", [1.0, 2.0, None])], {}, None, 0, dict, print)
     found = summarise(asked, [], "dev", "valid", "")
@@ -247,11 +259,31 @@ def test_no_joules_are_null_with_the_reason_and_time_still_speaks():
     assert found.verdicts["seconds_per_answer"].verdict == "saves"
 
 
+def test_joules_of_one_model_only_or_below_a_tick_give_no_ratio():
+    windows = campaign()
+    half = [w if w.who == "baseline" else without_joules([w])[0] for w in windows]
+    nothing = [
+        answer(w.who, w.bin, w.round, 0.0) if (w.bin, w.round) == ("easy", 1) else w
+        for w in windows
+    ]
+    for found in (difficulty_of(half), difficulty_of(nothing)):
+        assert found.easy_over_hard["energy_per_answer"].value is None
+        assert found.bins[0].ratios["energy_per_answer"].reason
+        assert found.easy_over_hard["seconds_per_answer"].value is not None
+
+
 def test_estimates_and_tier_smoke_claim_nothing():
     guessed = difficulty_of(campaign(source="estimated:model"))
     assert "estimate" in guessed.verdicts["energy_per_answer"].barred
     smoke = difficulty_of(campaign(), "smoke")
     assert all("smoke" in verdict.barred for verdict in smoke.verdicts.values())
+
+
+def test_one_round_has_numbers_but_no_interval():
+    found = difficulty_of(campaign(rounds=1))
+    ratio = found.easy_over_hard["energy_per_answer"]
+    assert (ratio.value, ratio.low) == (pytest.approx(0.8), None)
+    assert ratio.reason == found.verdicts["energy_per_answer"].barred
 
 
 def test_no_valid_round_leaves_no_number():
@@ -286,5 +318,7 @@ def test_nothing_of_it_is_in_the_headline_numbers():
 
 def test_a_question_knows_the_unit_of_its_margin():
     item = Item(index=4, baseline=1, candidate=1, margin=0.2)
-    units = {metric: Question(score("a", [], metric), item).unit for metric in ("acc", "acc_norm")}
+    units = {
+        metric: Question(score("a", [], metric), item, 0.2).unit for metric in ("acc", "acc_norm")
+    }
     assert units == {"acc": "nat", "acc_norm": "nat/character"}
