@@ -183,7 +183,7 @@ class Simulation:
         }
         found = steps.conclude(
             SimpleNamespace(protocol=PROTOCOL), self._meters, self._recorder, shapes,
-            {"baseline": factory.settling(), "candidate": factory.settling()}, together=True,
+            {"baseline": factory.settling(), "candidate": factory.settling()}, None, together=True,
         )  # fmt: skip
         kept = found.windows if load.traced else [_untraced(w) for w in found.windows]
         fields = dict(found) | {

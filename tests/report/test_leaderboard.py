@@ -64,7 +64,7 @@ def files(directory):
 
 def test_it_writes_what_it_says_and_nothing_else(tmp_path):
     paths = report.write(tmp_path, RECORDS, [])
-    names = ["leaderboard.md", "frontier.svg", "index.html"]
+    names = ["leaderboard.md", "index.html", "frontier.svg"]
     assert paths[:3] == [tmp_path / name for name in names]
     assert files(tmp_path) == sorted(paths)
     assert paths[3:]  # energy labels
