@@ -116,6 +116,13 @@ def _add_report(commands: Commands) -> None:
         help="other assumptions than conf/impact's, such as country=FRA pue=1.2",
     )
     report.add_argument(
+        "--margin",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="of accuracy within which two models are called equivalent (default: 1)",
+    )
+    report.add_argument(
         "--schema", action="store_true", help="print the records' JSON Schema and stop"
     )
     report.set_defaults(command=_report)
@@ -201,8 +208,12 @@ def _report(arguments: argparse.Namespace) -> int:
     output = arguments.output or arguments.results[0]
     if arguments.output is None and len(arguments.results) > 1:
         raise UserError("Several results directories: say where the report goes with -o DIR.")
+    if not 0 < arguments.margin < 100:
+        raise UserError(
+            f"--margin={arguments.margin:g} is no margin: give points above 0, such as 1."
+        )
     given = assumptions(arguments.impact)
-    for path in report.rebuild(arguments.results, output, given):
+    for path in report.rebuild(arguments.results, output, given, arguments.margin):
         print(path)
     return 0
 

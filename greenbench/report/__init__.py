@@ -14,21 +14,27 @@ from greenbench.report.crowd import Crowd, gather
 from greenbench.report.figures import sketches
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.page import page
+from greenbench.report.pertask import MARGIN
 from greenbench.report.rows import groups
 from greenbench.store import Rejected, collector_paused
 
 __all__ = ["rebuild", "write"]
 
 
-def rebuild(paths: Sequence[Path], output: Path, given: Assumptions | None = None) -> list[Path]:
+def rebuild(
+    paths: Sequence[Path],
+    output: Path,
+    given: Assumptions | None = None,
+    margin: float = MARGIN,
+) -> list[Path]:
     """Write the report on all records of `paths` into `output`; return what was written.
 
     Of very many runs, the best of each group are shown, and the others counted. Raises UserError
-    where it cannot be written.
+    where it cannot be written. Quality is called equivalent within `margin` points.
     """
     with collector_paused():
         records, rejected, crowd = gather(paths)
-        return write(output, records, rejected, given, crowd)
+        return write(output, records, rejected, given, crowd, margin)
 
 
 FOLDERS = ("figures", "labels", "traces")  # of pictures, each there only while there is data
@@ -40,6 +46,7 @@ def write(
     rejected: Sequence[Rejected],
     given: Assumptions | None = None,
     crowd: Crowd | None = None,
+    margin: float = MARGIN,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
@@ -49,7 +56,7 @@ def write(
     found = groups(records, crowd.beside if crowd else {})
     contents = {
         "leaderboard.md": leaderboard(
-            found, records, rejected, given or assumptions(), crowd
+            found, records, rejected, given or assumptions(), crowd, margin
         ).encode(),
         "index.html": page(found, records, rejected),
     }

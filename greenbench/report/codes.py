@@ -36,13 +36,18 @@ def meaning(found: str) -> str:
     return MEANINGS.get(found, UNKNOWN)
 
 
-def explained(record: Record) -> str:
-    """The run's codes, or its windows' where it has none, each counted and with its meaning."""
+def counted(record: Record) -> dict[str, str]:
+    """The run's codes, or its windows' where it has none, with how many windows have each, in words."""
     counts = Counter(found for window in record.windows for found in window.codes)
-    parts = [
-        f"{code(found)}{_count(counts[found], len(record.windows))}: {meaning(found)}"
+    return {
+        found: _count(counts[found], len(record.windows))
         for found in record.codes or sorted(counts)
-    ]
+    }
+
+
+def explained(record: Record) -> str:
+    """The same in a sentence, each code with its meaning."""
+    parts = [f"{code(found)}{count}: {meaning(found)}" for found, count in counted(record).items()]
     return "; ".join(parts) or "no code was recorded"
 
 

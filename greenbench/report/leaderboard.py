@@ -12,21 +12,23 @@ from greenbench.report import appendix, gallery, judged, scores, tables
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
-from greenbench.report.codes import explained
+from greenbench.report.codes import counted, meaning
 from greenbench.report.crowd import Crowd, left_out, notice
 from greenbench.report.difficulty import by_difficulty
 from greenbench.report.figures import sketches
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
-from greenbench.report.pertask import per_task
+from greenbench.report.pertask import MARGIN, per_task
 from greenbench.report.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.report.standing import standing
 from greenbench.report.text import (
     ESTIMATE,
     TIMES,
     TO,
+    code,
     estimated,
     fixed,
+    folded,
     named,
     number,
     prose,
@@ -72,8 +74,12 @@ def leaderboard(
     rejected: Sequence[Rejected],
     given: Assumptions,
     crowd: Crowd | None = None,
+    margin: float = MARGIN,
 ) -> str:
-    """The whole document as markdown. `records` hold the runs without a result too."""
+    """The whole document as markdown. `records` hold the runs without a result too.
+
+    Quality is equivalent within `margin` points.
+    """
     found = sketches(groups, records)
     lines = [
         "# GreenBench leaderboard",
@@ -86,7 +92,7 @@ def leaderboard(
     if groups:
         lines += [*HOW_TO_READ, *gallery.first(found)]
     for index, group in enumerate(groups, start=1):
-        lines += _section(index, group)
+        lines += _section(index, group, margin)
     lines += gallery.sections(groups, found)
     lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += left_out(crowd) if crowd else []
@@ -118,7 +124,7 @@ def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     return [*lines, ""]
 
 
-def _section(index: int, group: Group) -> list[str]:
+def _section(index: int, group: Group, margin: float) -> list[str]:
     setting = group.setting
     return [
         f"## {index}. {prose(setting.title)}",
@@ -149,7 +155,7 @@ def _section(index: int, group: Group) -> list[str]:
         *judged.numbers_behind(group.rows),
         *by_boundary(group.rows),
         *budgets(group.rows),
-        *per_task(group.rows),
+        *per_task(group.rows, margin),
     ]
 
 
@@ -209,9 +215,19 @@ def _model_note(group: Group) -> list[str]:
 
 
 def _flags(rows: Sequence[Row]) -> list[str]:
-    """What disturbed the flagged runs."""
-    lines = [f"- {row.name}: {explained(row.record)}." for row in rows if row.flagged]
-    return [*lines, ""] if lines else []
+    """What disturbed the flagged runs: each code once, with the runs that have it."""
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        for found, windows in counted(row.record).items() if row.flagged else ():
+            runs.setdefault(found, []).append(f"{code(row.label)}{windows}")
+    if not runs:
+        return []
+    lines = [
+        f"- {code(found)}: {meaning(found)}. {len(names)} of {len(rows)} runs: {', '.join(names)}."
+        for found, names in sorted(runs.items())
+    ]
+    flagged = sum(row.flagged for row in rows)
+    return [*folded(f"{FLAGGED} What disturbed {flagged} of {len(rows)} runs", lines), ""]
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
