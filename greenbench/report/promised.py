@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from greenbench.applied import AppliedTechnique, Promise
 from greenbench.quantities import Quantity, missing
-from greenbench.report.causes import product, promised_ratio, rules, why
+from greenbench.report.causes import product, promised_ratio, realised, rules, why
 from greenbench.report.rows import Group, Row
 from greenbench.report.text import (
     ESTIMATE,
@@ -18,6 +18,7 @@ from greenbench.report.text import (
     code,
     estimated,
     fixed,
+    folded,
     number,
     only,
     prose,
@@ -41,16 +42,19 @@ def preparation(groups: Sequence[Group]) -> list[str]:
 
 
 def promised(groups: Sequence[Group]) -> list[str]:
-    """A table for each group, and what the techniques showed while they ran."""
-    tables = _tables(groups, PROMISED)
+    """What was promised and realised for each group, and why; the details folded."""
+    tables = _tables(groups, SUMMARY)
     if not tables:
         return []
     said = (
-        "Promises are made before anything is measured: bytes of the weights, and multiplications "
-        "for one token in the decoder's blocks. Kept is the part of the promised saving that was "
-        "measured; for J/token, of the most that was promised."
+        "Promises are made before anything is measured: bytes of the weights, multiplications for "
+        "one token in the decoder's blocks, zeros. Realised is J/token where it was measured, else "
+        "time per token."
     )
-    return [said, "", *tables, *rules(), *(line for group in groups for line in _observed(group))]
+    kept = "Kept is the part of the promised saving that was measured; for J/token, of the most promised."
+    observed = [line for group in groups for line in _observed(group)]
+    details = [kept, "", *_tables(groups, PROMISED), *rules(), *observed]
+    return [said, "", *tables, *folded("Promises in full, and how causes are named", details), ""]
 
 
 def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
@@ -154,12 +158,17 @@ def _share(value: float | None) -> str:
     return NO_PROMISE if value is None else f"{fixed(value, 2)}{TIMES}"
 
 
+def _saving(ratio: float | None) -> str:
+    return NO_PROMISE if ratio is None or fixed(ratio, 2) == "1.00" else _share(ratio)
+
+
 def _realised(row: Row, name: str, promise: float | None, notes: Notes) -> str:
     ratio = row.ratio(name)
     said = show(ratio, notes, suffix=TIMES) if bounds(ratio) else only(ratio, notes) + TIMES
     if promise is None or promise >= 1 or ratio.value is None:
         return said
-    return f"{said}; {100 * (1 - ratio.value) / (1 - promise):.0f} % kept"
+    kept = 100 * (1 - ratio.value) / (1 - promise)
+    return f"{said}; {f'{kept:.0f} %' if kept > 0 else 'none'} kept"
 
 
 def _kernels(row: Row) -> str:
@@ -193,7 +202,12 @@ PROMISED: list[Column[Row]] = [
     Column(
         "in words", lambda row, _: "; ".join(_also(part.promise) for part in row.record.techniques)
     ),
-    Column("why not more", lambda row, _: why(row)),
+]
+SUMMARY: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("promised, at most", lambda row, _: _saving(promised_ratio(row))),
+    Column("realised", lambda row, notes: show(realised(row), notes, suffix=TIMES)),
+    Column("what became of it", lambda row, _: why(row)),
 ]
 
 

@@ -45,7 +45,7 @@ def test_a_promise_stands_beside_what_was_kept_of_it():
     record = with_promise(
         record, bytes_ratio=0.5, flops_ratio=0.75, kernel="dequantize", sparsity=0.5, drafts=3
     )
-    text = "\n".join(promised(groups([record])))
+    text = "\n".join(promised(groups([record]))).partition("<details>")[2]
     line = next(line for line in text.splitlines() if line.startswith("| `int8`"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:4] == ["0.50×", "0.500×; 100 % kept", "0.75×"]
@@ -53,6 +53,16 @@ def test_a_promise_stands_beside_what_was_kept_of_it():
     assert cells[5] == "0.70× (0.68–0.72); 60 % kept"  # of the half that was promised
     assert cells[6] == "`dequantize`"
     assert cells[7].endswith("50 % zeros, 3 drafts a pass")
+
+
+def test_the_summary_says_what_became_of_a_promise():
+    record = with_promise(examples.completed(energy=1.1), bytes_ratio=0.5, kernel="dequantize")
+    summary, _, full = "\n".join(promised(groups([record]))).partition("<details>")
+    line = next(line for line in summary.splitlines() if line.startswith("| `int8`"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:3] == ["0.50×", "1.10× (1.08–1.12)"]
+    assert cells[3].startswith("dequantization: ")
+    assert "none kept" in full
 
 
 def test_what_a_technique_showed_is_told_and_no_promise_is_no_promise():

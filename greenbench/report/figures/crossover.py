@@ -48,7 +48,7 @@ def crossover_curves(groups: Sequence[Group]) -> list[Sketch]:
 
 def crossover_figure(found: Sequence[Crossing]) -> Figure:
     """One panel per axis and place; a curve per technique, a bar per interval."""
-    grid = Grid([PANEL_IN] * len(found), left_in=0.85, right_in=RIGHT_IN, foot_in=0.8)
+    grid = Grid([PANEL_IN] * len(found), left_in=1.0, right_in=RIGHT_IN, foot_in=0.8)
     for index, crossing in enumerate(found):
         _draw(grid.panel(index), crossing)
     return grid.figure

@@ -56,12 +56,15 @@ def energy_by_phase(groups: Sequence[Group]) -> list[Sketch]:
         for panel in panels
     )
     said = f"Joules by phase, per request. {told}"
-    return [Sketch(NAME, said, lambda: svg(lambda: phases_figure(groups), "Joules by phase"))]
+    return [Sketch(NAME, said, lambda: svg(lambda: _drawn(panels), "Joules by phase"))]
 
 
 def phases_figure(groups: Sequence[Group]) -> Figure:
     """Per group: stacked bars of a request, and what was spent once on a logarithmic axis."""
-    panels = _panels(groups)
+    return _drawn(_panels(groups))
+
+
+def _drawn(panels: Sequence[Panel]) -> Figure:
     heights = [LINE_IN * (min(len(panel.runs), RUNS) + 0.6) for panel in panels]
     grid = Grid(heights, left_in=LEFT_IN, head_in=0.9, foot_in=0.8)
     for index, panel in enumerate(panels):
