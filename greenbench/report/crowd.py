@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.records import Record
-from greenbench.report import scores
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.rows import Beside, Setting, is_invalid, rank, setting, technique
 from greenbench.report.text import TIMES, Column, code, fixed, number, prose, signed, table, titled
@@ -120,7 +119,7 @@ def _brief(path: Path, record: Record) -> Brief:
         setting=setting(record),
         label=technique(record),
         energy=energy.value if energy else None,
-        change=scores.mean_change(record.quality),
+        change=_change(record),
         tests=tuple(
             (verdict.metric, verdict.p_difference)
             for verdict in record.verdicts.values()
@@ -129,25 +128,37 @@ def _brief(path: Path, record: Record) -> Brief:
     )
 
 
+def _change(record: Record) -> float | None:
+    """Mean change of the tasks of which more is better, in points: enough to choose by."""
+    parts = [
+        (len(score.items), score.change.value)
+        for score in record.quality
+        if score.higher_is_better and score.change.value is not None
+    ]
+    items = sum(count for count, _ in parts)
+    return 100 * sum(count * value for count, value in parts) / items if items else None
+
+
 def _place(brief: Brief) -> tuple[str, ...]:
     return (*brief.setting, *brief.identity)
 
 
 def _best(briefs: Sequence[Brief]) -> list[Brief]:
-    """The A/A run, then the frontier's, then by energy."""
-    points = [
-        Point(brief.change, brief.energy)
-        if brief.change is not None and brief.energy is not None
-        else Point(float("-inf"), float("inf"))
-        for brief in briefs
-    ]
-    keys = [
-        (brief.label != "none", not member, point.energy, _place(brief), index)
-        for index, (brief, point, member) in enumerate(
-            zip(briefs, points, on_frontier(points), strict=True)
-        )
-    ]
-    return [briefs[index] for *_, index in sorted(keys)[:ROWS]]
+    """An A/A run, then the frontier's, then by energy."""
+    first = next((brief for brief in briefs if brief.label == "none"), None)
+    points = [_point(brief) for brief in briefs]
+    members = on_frontier(points)
+    order = sorted(
+        range(len(briefs)),
+        key=lambda i: (briefs[i] is not first, not members[i], points[i].energy, i),
+    )
+    return [briefs[i] for i in order[:ROWS]]
+
+
+def _point(brief: Brief) -> Point:
+    if brief.change is None or brief.energy is None:
+        return Point(float("-inf"), float("inf"))
+    return Point(brief.change, brief.energy)
 
 
 def _first(briefs: Sequence[Brief], kind: str) -> list[Brief]:

@@ -43,14 +43,6 @@ def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
     return _hundredfold(paired.change(before, after, [1.0] * len(items)), "points")
 
 
-def mean_change(scores: Sequence[TaskScore]) -> float | None:
-    """The value of `accuracy_change`, without its interval."""
-    items = _answers(scores)
-    if not items:
-        return None
-    return 100 * sum(item.candidate - item.baseline for item in items) / len(items)
-
-
 def changed_items(score: TaskScore) -> int:
     """How many items the candidate answers otherwise than the baseline."""
     return sum(item.baseline != item.candidate for item in score.items)
