@@ -14,11 +14,11 @@ NO_ACCURACY = "no accuracy task was scored"
 
 def is_accuracy(score: TaskScore) -> bool:
     """Whether the task's items are answers, each right (1), wrong (0) or partly right."""
-    answers = (value for item in score.items for value in (item.baseline, item.candidate))
-    plain = all(item.weight == 1 for item in score.items)
-    return (
-        score.higher_is_better and bool(score.items) and plain and all(0 <= a <= 1 for a in answers)
+    answers = all(
+        item.weight == 1 and 0 <= item.baseline <= 1 and 0 <= item.candidate <= 1
+        for item in score.items
     )
+    return score.higher_is_better and bool(score.items) and answers
 
 
 def accuracy(scores: Sequence[TaskScore]) -> Quantity:
