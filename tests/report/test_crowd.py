@@ -102,3 +102,16 @@ def test_few_runs_are_all_shown(results):
     found = crowd.gather([results])
     assert found.crowd is None
     assert found.records == load([results]).records
+
+
+def test_a_chosen_record_with_broken_readings_is_listed_not_counted(small, results):
+    file = next(
+        path
+        for path in sorted((results / "records").glob("??.json"))
+        if b'"name": "a"' in path.read_bytes()
+    )
+    file.write_text(file.read_text().replace('"iterations": 10', '"iterations": "many"'))
+    found = crowd.gather([results])
+    assert found.crowd.counts["completed"] == 17
+    assert found.crowd.shown == len(found.records) == 2 * 3
+    assert "windows" in next(r.reason for r in found.rejected if r.name == file.name)
