@@ -11,9 +11,9 @@ of one process on one core: 100 records in 2 s, 10,000 in 15 s and 1 GiB.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
+import re
 import resource
 import sys
 import tempfile
@@ -34,11 +34,14 @@ from greenbench.store import canonical  # noqa: E402
 
 GOALS = {100: (2.0, None), 10_000: (15.0, 1024.0)}
 """By number of records: seconds and MiB."""
-MODELS, DEVICES, BATCHES = 4, 4, (1, 4, 8, 16, 32)
+MODELS, DEVICES, BATCHES = 2, 4, (1, 8, 32)
 TECHNIQUES = 20
 ITEMS = (25, 50, 100)
 METERS = campaign.NVML | campaign.NVML_POWER
 ESTIMATE = {"estimate": ("cpu_package", "estimated:model", 1.0)}
+
+
+KEY = re.compile(r'"key": "[0-9a-f]{16}"')
 
 
 class Cost(NamedTuple):
@@ -86,8 +89,9 @@ def _record(draw: random.Random, model: int, device: int, batch: int, technique:
         "device": {"kind": "cuda" if device else "cpu", "name": f"Imaginary device {device}"},
         "workload": base["workload"] | {"batch_size": batch},
     }
+    spec = examples.spec(name, **changes)
     if technique == TECHNIQUES - 1:
-        return examples.failed(name, **changes)
+        return examples.failed(name, spec=spec)
     items = ITEMS[(model + technique) % len(ITEMS)]
     record = campaign.run(
         name,
@@ -100,7 +104,7 @@ def _record(draw: random.Random, model: int, device: int, batch: int, technique:
             examples.score(task, draw.randint(0, 3), draw.randint(0, 6), n=items, right=items // 2)
             for task in ("arc_easy", "sciq", "piqa", "sst2", "hellaswag")
         ],
-        **changes,
+        spec=spec,
     )
     windows = [_longer(window, draw, traced=device > 1) for window in record.windows]
     return record.model_copy(update={"windows": windows})
@@ -129,12 +133,10 @@ def _fill(results: Path, templates: list[str], count: int) -> int:
     folder = results / "records"
     folder.mkdir()
     for index in range(count):
-        text = templates[index * 61 % len(templates)]  # 61: every group, whatever the count
-        document = json.loads(text) if index < 3 else {}
-        key = document.get("key") or text[text.index('"key": "') + 8 :][:16]
-        fresh = run_key({"seed": index})
-        text = text.replace(f'"key": "{key}"', f'"key": "{fresh}"')
-        (folder / f"{fresh}.json").write_text(_spoiled(text, index))
+        text = templates[index % len(templates)]
+        key = run_key({"seed": index})
+        text = KEY.sub(f'"key": "{key}"', text, count=1)
+        (folder / f"{key}.json").write_text(_spoiled(text, index))
     return sum(file.stat().st_size for file in folder.iterdir())
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none
@@ -44,8 +44,8 @@ class Ratio(NamedTuple):
 
 @cache
 def t_quantile(n: int) -> float:
-    """Student's t at the upper end of the interval of `n` observations; scipy takes its time."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    """Student's t at the upper end of the interval of `n` observations."""
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -88,6 +88,8 @@ def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
     For blocks of two runs, which no common moment pairs. Welch, Biometrika 34 (1947) 28. Raises
     ValueError where a value is not above 0.
     """
+    from scipy import stats  # as slow to import as a report on a sweep
+
     if min(*first, *second) <= 0:
         raise ValueError("a ratio needs values above 0")
     logs = np.log(second), np.log(first)
@@ -134,6 +136,8 @@ def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:
 
 def _bca(logs: Logs) -> tuple[float, float] | None:
     """The widened 95 % BCa interval of the mean; None where it does not exist."""
+    from scipy import stats  # as slow to import as a report on a sweep
+
     if np.ptp(logs) <= SAME:
         return None
     found = stats.bootstrap(
@@ -155,7 +159,7 @@ def widened_tail(n: int) -> float:
     A bootstrap's spread is sqrt((n - 1) / n) of the standard error, and it uses z where t belongs;
     Hesterberg's expanded percentiles, arXiv 1411.5279.
     """
-    return float(stats.norm.cdf(-sqrt(n / (n - 1)) * t_quantile(n)))
+    return float(ndtr(-sqrt(n / (n - 1)) * t_quantile(n)))
 
 
 def p_difference(baseline: Sequence[float], candidate: Sequence[float]) -> float | None:
@@ -164,6 +168,8 @@ def p_difference(baseline: Sequence[float], candidate: Sequence[float]) -> float
     Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. Raises ValueError
     as `paired_ratio` does.
     """
+    from scipy import stats  # as slow to import as a report on a sweep
+
     logs = _log_ratios(baseline, candidate)
     if logs.size < 2:
         return None
@@ -183,6 +189,8 @@ def p_equivalence(
     Pharmacokinet. Biopharm. 15 (1987) 657. Blocks that all agree give the test's limit, 0 or 1.
     Raises ValueError as `paired_ratio` does.
     """
+    from scipy import stats  # as slow to import as a report on a sweep
+
     logs, edge = _log_ratios(baseline, candidate), log1p(margin)
     if logs.size < 2:
         return None

@@ -5,10 +5,8 @@ from __future__ import annotations
 from math import sqrt
 from typing import Final
 
-from scipy import stats
-
 from greenbench.quantities import Boundary, Part, Provenance, Quantity
-from greenbench.stats import CONFIDENCE
+from greenbench.stats import t_quantile
 
 GAIN: Final[dict[Provenance, float]] = {
     "measured:counter:nvml": 0.05,
@@ -87,8 +85,7 @@ def uncertainty(
 def _repeats(energy: Quantity) -> float | None:
     if not energy.value or energy.low is None or energy.high is None or energy.n < 2:
         return None
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, energy.n - 1))
-    return (energy.high - energy.low) / (2 * t * abs(energy.value))
+    return (energy.high - energy.low) / (2 * t_quantile(energy.n) * abs(energy.value))
 
 
 def _no_total(energy: Quantity, repeats: float | None, *, known_gain: bool) -> str | None:

@@ -8,13 +8,12 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.special import ndtr, ndtri, stdtr
 
 from greenbench.stats import CONFIDENCE, Interval, ratio_of_sums, widened_tail
 
-Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+Z = float(ndtri((1 + CONFIDENCE) / 2))
 RESAMPLES, SEED = 4000, 0
 Array = npt.NDArray[np.float64]
 
@@ -37,9 +36,11 @@ def level(
 
 @cache
 def _wilson(right: int, n: int) -> Interval:
-    test = binomtest(right, n)
-    bounds = test.proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(test.statistic, float(bounds.low), float(bounds.high), n)
+    share = right / n
+    middle = (2 * right + Z * Z) / (2 * (n + Z * Z))
+    half = Z * sqrt(4 * right * (1 - share) + Z * Z) / (2 * (n + Z * Z))
+    low = middle - half if right else 0.0
+    return Interval(share, low, middle + half if right < n else 1.0, n)
 
 
 def change(
@@ -111,6 +112,8 @@ def p_difference(
     if _right_or_wrong([*baseline, *candidate], weights):
         gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
         flips = gained + lost
+        from scipy.stats import binomtest  # slow to import, and reports need it not
+
         return float(binomtest(gained, flips).pvalue) if flips else 1.0
     return _t_test(differences, np.asarray(weights), 0.0, "two-sided")
 
@@ -155,7 +158,7 @@ def p_noninferiority(
     gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
     n = len(differences)
     z = (gained - lost + n * margin) / sqrt(_variance(gained, lost, n, -margin))
-    return float(norm.sf(z))
+    return float(ndtr(-z))
 
 
 def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:
@@ -166,9 +169,9 @@ def _t_test(differences: Array, weights: Array, against: float, side: str) -> fl
     n = len(shifted)
     t = shifted.mean() / (residual.std(ddof=1) / sqrt(n))
     tails = {
-        "greater": stats.t.sf(t, n - 1),
-        "less": stats.t.cdf(t, n - 1),
-        "two-sided": 2 * stats.t.sf(abs(t), n - 1),
+        "greater": stdtr(n - 1, -t),
+        "less": stdtr(n - 1, t),
+        "two-sided": 2 * stdtr(n - 1, -abs(t)),
     }
     return float(tails[side])
 

@@ -1,7 +1,7 @@
-"""Very many runs: all are read, checked and counted, and the best of each group are shown.
+"""Very many runs: all are read and counted, and the best of each group are shown.
 
 A record with its raw readings takes most of a megabyte of memory, and a table of a thousand lines
-has no readers. So a first pass keeps of each record what choosing takes, and a second reads again
+has no readers. So a first pass takes of each record what choosing needs, and a second reads in whole
 those that were chosen.
 """
 
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.records import Record
-from greenbench.report import scores
+from greenbench.report.brief import Brief, shortened
 from greenbench.report.frontier import Point, on_frontier
-from greenbench.report.rows import Beside, Setting, is_invalid, rank, setting, technique
+from greenbench.report.rows import Beside, Setting, rank
 from greenbench.report.text import TIMES, Column, code, fixed, number, prose, signed, table, titled
-from greenbench.store import COPY, Rejected, files, identity, load, parse
-from greenbench.verdicts import tested
+from greenbench.store import COPY, Rejected, files, load, parse
 
 FULL = 500
 """Up to so many files, every run is shown."""
@@ -27,23 +26,6 @@ GROUPS, ROWS = 12, 25
 WITHOUT_RESULT = 50
 """Invalid and failed runs, of each kind."""
 LISTED = 200  # groups in the table of what is not shown
-
-
-class Brief(NamedTuple):
-    """What choosing takes of a record."""
-
-    path: Path
-    identity: tuple[str, str, str]
-    kind: str
-    """Its status, or ``invalid``."""
-    setting: Setting
-    label: str
-    energy: float | None
-    """Candidate over baseline."""
-    change: float | None
-    """Points of accuracy."""
-    tests: tuple[tuple[str, float], ...]
-    """p-values of its verdicts by metric."""
 
 
 class Left(NamedTuple):
@@ -90,8 +72,11 @@ def gather(paths: Sequence[Path]) -> Gathered:
               for brief in _first(briefs, kind)]  # fmt: skip
     left = [_left(key, by_group[key], chosen.get(key, [])) for key in sorted(by_group, key=rank)]
     beside = {key: _p_values(by_group[key], some) for key, some in chosen.items()}
-    crowd = Crowd(Counter(brief.kind for brief in briefs), len(shown), left, beside)
-    return Gathered(load([brief.path for brief in shown]).records, rejected, crowd)
+    records, broken = load([brief.path for brief in shown])
+    gone = {file.name for file in broken}
+    counts = Counter(brief.kind for brief in briefs if brief.path.name not in gone)
+    crowd = Crowd(counts, len(records), left, beside)
+    return Gathered(records, sorted([*rejected, *broken]), crowd)
 
 
 def _scan(found: Iterable[Path]) -> tuple[list[Brief], list[Rejected]]:
@@ -100,33 +85,17 @@ def _scan(found: Iterable[Path]) -> tuple[list[Brief], list[Rejected]]:
     briefs: list[Brief] = []
     rejected: list[Rejected] = []
     for file in found:
-        record = parse(file)
-        if isinstance(record, Rejected):
-            rejected.append(record)
-        elif any(parse(other) == record for other in seen[identity(record)]):
+        short = shortened(file)
+        if isinstance(short, Rejected):
+            rejected.append(short)
+            continue
+        alike = seen[short.identity]
+        if alike and parse(file) in map(parse, alike):
             rejected.append(Rejected(file.name, COPY))
         else:
-            seen[identity(record)].append(file)
-            briefs.append(_brief(file, record))
-    return briefs, sorted(rejected)
-
-
-def _brief(path: Path, record: Record) -> Brief:
-    energy = record.ratios.get("energy_per_token")
-    return Brief(
-        path=path,
-        identity=identity(record),
-        kind="invalid" if is_invalid(record) else record.status,
-        setting=setting(record),
-        label=technique(record),
-        energy=energy.value if energy else None,
-        change=scores.mean_change(record.quality),
-        tests=tuple(
-            (verdict.metric, verdict.p_difference)
-            for verdict in record.verdicts.values()
-            if tested(verdict) and verdict.p_difference is not None
-        ),
-    )
+            alike.append(file)
+            briefs.append(short)
+    return briefs, rejected
 
 
 def _place(brief: Brief) -> tuple[str, ...]:
@@ -134,20 +103,21 @@ def _place(brief: Brief) -> tuple[str, ...]:
 
 
 def _best(briefs: Sequence[Brief]) -> list[Brief]:
-    """The A/A run, then the frontier's, then by energy."""
-    points = [
-        Point(brief.change, brief.energy)
-        if brief.change is not None and brief.energy is not None
-        else Point(float("-inf"), float("inf"))
-        for brief in briefs
-    ]
-    keys = [
-        (brief.label != "none", not member, point.energy, _place(brief), index)
-        for index, (brief, point, member) in enumerate(
-            zip(briefs, points, on_frontier(points), strict=True)
-        )
-    ]
-    return [briefs[index] for *_, index in sorted(keys)[:ROWS]]
+    """An A/A run, then the frontier's, then by energy."""
+    first = next((brief for brief in briefs if brief.label == "none"), None)
+    points = [_point(brief) for brief in briefs]
+    members = on_frontier(points)
+    order = sorted(
+        range(len(briefs)),
+        key=lambda i: (briefs[i] is not first, not members[i], points[i].energy, i),
+    )
+    return [briefs[i] for i in order[:ROWS]]
+
+
+def _point(brief: Brief) -> Point:
+    if brief.change is None or brief.energy is None:
+        return Point(float("-inf"), float("inf"))
+    return Point(brief.change, brief.energy)
 
 
 def _first(briefs: Sequence[Brief], kind: str) -> list[Brief]:
@@ -180,6 +150,7 @@ def notice(crowd: Crowd) -> list[str]:
     return [
         f"**{total:,} runs were read ({kinds}), {crowd.shown:,} are shown**: of the {GROUPS} most "
         f"trustworthy groups the A/A run and the best in quality and energy, up to {ROWS} runs each. "
+        "Of the others, only what this takes is read and checked. "
         "Verdicts are adjusted (Holm) over all runs of a group; all else on this page, frontiers "
         "and counts too, is about the runs shown. `greenbench export` has every number of every "
         "run, and a report on fewer directories shows more of each.",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import moocore
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtri
 
 from greenbench.measure.summary import block_ratios
 from greenbench.records import Record
@@ -22,7 +22,7 @@ DRAWS, SEED = 2000, 0
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, energy=1.0)
 """What the hypervolume is counted from: 10 points below the baseline, at the baseline's energy."""
-Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+Z = float(ndtri((1 + CONFIDENCE) / 2))
 APART = (1 - CONFIDENCE) / 2  # two runs are told apart where all but this share of draws agree
 
 Array = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from math import ceil, isfinite
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from greenbench.errors import UserError
 from greenbench.quality import paired
@@ -134,7 +134,7 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     n, change = len(differences), min(float(differences.mean()), 0.0)
     spread = max(float((differences**2).mean()), 1 / n) - change**2
     distance = margin / 100 + change
-    reach = norm.ppf(1 - ALPHA) + norm.ppf(POWER)
+    reach = ndtri(1 - ALPHA) + ndtri(POWER)
     needed = reach**2 * spread / distance**2 if distance else float("inf")
     tasks = sum(scores.is_accuracy(score) for score in row.record.quality)
     each = 100 * ceil(max(needed, n) / tasks / 100) if isfinite(needed) else MOST_ITEMS + 1

@@ -15,11 +15,11 @@ NO_ACCURACY = "no accuracy task was scored"
 
 def is_accuracy(score: TaskScore) -> bool:
     """Whether the task's items are answers, each right (1), wrong (0) or partly right."""
-    answers = (value for item in score.items for value in (item.baseline, item.candidate))
-    plain = all(item.weight == 1 for item in score.items)
-    return (
-        score.higher_is_better and bool(score.items) and plain and all(0 <= a <= 1 for a in answers)
+    answers = all(
+        item.weight == 1 and 0 <= item.baseline <= 1 and 0 <= item.candidate <= 1
+        for item in score.items
     )
+    return score.higher_is_better and bool(score.items) and answers
 
 
 def accuracy(scores: Sequence[TaskScore]) -> Quantity:
@@ -43,14 +43,6 @@ def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
     if not items.baseline:
         return missing("points", NO_ACCURACY)
     return _hundredfold(paired.change(*items), "points")
-
-
-def mean_change(scores: Sequence[TaskScore]) -> float | None:
-    """The value of `accuracy_change`, without its interval."""
-    items = paired_items(scores, accuracy=True)
-    if not items.baseline:
-        return None
-    return 100 * (sum(items.candidate) - sum(items.baseline)) / len(items.baseline)
 
 
 def changed_items(score: TaskScore) -> int:
