@@ -458,15 +458,33 @@ def test_a_third_choice_replaces_the_first(opened):
     assert tab.locator("input.choose:checked").count() == 0
 
 
+def point_at(tab, label):
+    """Move the pointer to the middle of a run's point."""
+    point = tab.locator(f'.targets > [aria-label^="{label};"]')
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    place = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.move(*place)
+    return place
+
+
+def test_in_a_crowd_every_point_can_be_pointed_at(opened):
+    names = [f"r{index}" for index in range(12)]
+    crowd = [examples.completed(n, energy=0.7 + i / 200) for i, n in enumerate(names)]
+    tab = opened(written(crowd), width=400)
+    for name in names:
+        point_at(tab, name)
+        assert tab.locator(".tip strong").inner_text() == name
+
+
 def test_the_figure_tells_shows_and_opens_a_run_by_pointer(opened):
     tab = opened()
-    point = tab.locator(".targets > *").first
-    point.hover()
+    place = point_at(tab, "saver")
     tip = tab.inner_text(".tip")
     assert "saver" in tip
     assert "0.700× (0.698–0.702)" in tip
     assert "greenbench bench technique=saver" in tip
-    point.click()
+    tab.mouse.click(*place)
     assert tab.inner_text("#dialog-title") == "saver †"
 
 
@@ -543,7 +561,7 @@ def test_hostile_strings_are_shown_not_obeyed(opened):
         tab.locator("input.choose").nth(index).check()
     tab.get_by_role("button", name="Compare", exact=True).click()
     tab.keyboard.press("Escape")
-    tab.locator(".targets > *").first.hover()
+    tab.locator(".targets > *").first.focus()
     assert "onerror" in tab.inner_text(".tip")
     assert tab.evaluate("window.hacked") is None
     assert tab.locator("img").count() == 0

@@ -2,6 +2,7 @@
 // Quality against a ratio: one group's runs as points with their intervals, by Observable Plot.
 
 const DRAWN = 300; // points; more could be neither told apart nor drawn quickly
+const REACH = 28; // pixels from a point within which the pointer means it
 const LOG_FROM = 8; // ratios further apart than this need a logarithmic axis
 const MARGIN_LEFT = 44;
 const KINDS = {
@@ -190,16 +191,38 @@ class Figure {
     placeLabels(svg.querySelectorAll(".labels > text"), targets, inner(svg.getBoundingClientRect()));
     this.targets = targets.sort((a, b) => points[a.__data__].x - points[b.__data__].x);
     this.targets.forEach((target, index) => this.armOne(target, index, points[target.__data__]));
+    this.follow(svg, points);
+  }
+
+  /** The pointer means the nearest point: in a crowd no point hides under another. */
+  follow(svg, points) {
+    const nearest = (event) => {
+      const box = svg.getBoundingClientRect();
+      const away = (target) => Math.hypot(target.getAttribute("cx") - event.clientX + box.left, target.getAttribute("cy") - event.clientY + box.top);
+      const found = this.targets.reduce((best, target) => (away(target) < away(best) ? target : best));
+      return away(found) <= REACH ? found : null;
+    };
+    svg.addEventListener("pointermove", (event) => {
+      const target = nearest(event);
+      svg.classList.toggle("near", Boolean(target));
+      if (target) this.tell(target, points[target.__data__]);
+      else this.leave();
+    });
+    svg.addEventListener("pointerleave", () => this.leave());
+    svg.addEventListener("click", (event) => {
+      const target = nearest(event);
+      if (!target) return;
+      target.focus();
+      openRun(points[target.__data__].run);
+    });
   }
 
   armOne(target, index, point) {
     const said = [point.run.label, ...pointLines(this.axis, point)].join("; ");
     for (const [name, value] of Object.entries({ role: "button", tabindex: index ? "-1" : "0", "aria-label": said })) target.setAttribute(name, value);
-    target.addEventListener("mouseenter", () => this.tell(target, point));
-    target.addEventListener("mouseleave", () => (this.leaving = setTimeout(() => this.hide(), 200)));
     target.addEventListener("focus", () => this.tell(target, point));
     target.addEventListener("blur", () => this.hide());
-    target.addEventListener("click", () => (target.focus(), openRun(point.run)));
+    target.addEventListener("click", (event) => (event.stopPropagation(), openRun(point.run))); // a screen reader's
     target.addEventListener("keydown", (event) => this.key(event, index, point));
   }
 
@@ -221,6 +244,10 @@ class Figure {
 
   tell(target, point) {
     clearTimeout(this.leaving);
+    if (this.told === target) return;
+    this.told?.classList.remove("told");
+    this.told = target;
+    target.classList.add("told");
     const lines = pointLines(this.axis, point).map((line) => make("p", {}, line));
     this.tip.replaceChildren(make("strong", {}, point.run.label), ...lines, make("code", {}, point.run.command));
     this.tip.hidden = false;
@@ -231,8 +258,16 @@ class Figure {
     this.tip.style.top = `${over > 0 ? over : under}px`;
   }
 
+  /** Hide in a moment, so that the pointer can reach what is told. */
+  leave() {
+    clearTimeout(this.leaving);
+    this.leaving = setTimeout(() => this.hide(), 200);
+  }
+
   hide() {
     clearTimeout(this.leaving);
+    this.told?.classList.remove("told");
+    this.told = null;
     this.tip.hidden = true;
   }
 }
