@@ -42,7 +42,13 @@ function limits(values, log) {
   return [low - room, high + room];
 }
 
-function plot(group, axis, points, width) {
+/** 1, 2 and 5 times the powers of ten within limits, for a logarithmic axis. */
+function logTicks([low, high]) {
+  const powers = [-4, -3, -2, -1, 0, 1, 2, 3, 4];
+  return powers.flatMap((power) => [1, 2, 5].map((part) => part * 10 ** power)).filter((tick) => tick >= low && tick <= high);
+}
+
+function plot(axis, points, width) {
   const xs = points.flatMap((point) => [...point.xs, point.x]);
   const log = Math.min(...xs) > 0 && Math.max(...xs) > LOG_FROM * Math.min(...xs);
   const xLimits = limits(xs, log);
@@ -52,7 +58,7 @@ function plot(group, axis, points, width) {
     width, height: Math.max(300, Math.min(520, width * 0.55)), marginLeft: MARGIN_LEFT, marginBottom: 44, marginTop: 28, marginRight: 16,
     style: { background: "transparent", fontSize: "13px", overflow: "visible" },
     ariaLabel: null,
-    x: { domain: xLimits, type: log ? "log" : "linear", label: `← ${title(axis.ratio)}, ratio to the baseline; less is better`, labelArrow: "none", labelAnchor: "left", tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: Math.max(3, Math.round(width / 110)), grid: true },
+    x: { domain: xLimits, type: log ? "log" : "linear", label: `← ${title(axis.ratio)}, ratio to the baseline; less is better`, labelArrow: "none", labelAnchor: "left", tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: log ? logTicks(xLimits) : Math.max(3, Math.round(width / 110)), grid: true },
     y: { domain: yLimits, label: "↑ quality: items answered right, %", grid: true, ticks: 6 },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor", strokeOpacity: 0.45 }),
@@ -142,14 +148,14 @@ class Figure {
   draw() {
     if (!this.width || !this.group) return;
     this.hide();
-    const { group, axis } = this;
+    const { axis } = this;
     const points = axis ? pointsOf(axis, this.visible) : [];
     if (!points.length) {
       const said = axis ? "No run that the filters let through can be drawn." : "No run of this group has both an accuracy and a ratio.";
       this.place.replaceChildren(make("p", { class: "notice" }, said));
       return;
     }
-    this.stage.replaceChildren(plot(group, axis, points, this.width), this.tip);
+    this.stage.replaceChildren(plot(axis, points, this.width), this.tip);
     this.place.replaceChildren(this.legend(), this.stage, this.caption(points.length), this.table(points));
     this.arm(points);
   }
