@@ -269,6 +269,9 @@ def _why(record: Record) -> str | None:
 
 
 def _codes(record: Record) -> Json:
-    """The run's codes, or its windows' where it has none: each with how many windows have it."""
+    """The run's codes, or its windows' where it has none: each with how many of how many windows have it."""
     counts = Counter(found for window in record.windows for found in window.codes)
-    return [[shown(found), counts[found]] for found in record.codes or sorted(counts)]
+    return [
+        [shown(found), counts[found], len(record.windows)]
+        for found in record.codes or sorted(counts)
+    ]

@@ -2,6 +2,7 @@
 // Quality against a ratio: one group's runs as points with their intervals, by Observable Plot.
 
 const DRAWN = 300; // points; more could be neither told apart nor drawn quickly
+const REACH = 28; // pixels from a point within which the pointer means it
 const LOG_FROM = 8; // ratios further apart than this need a logarithmic axis
 const MARGIN_LEFT = 44;
 const KINDS = {
@@ -41,7 +42,13 @@ function limits(values, log) {
   return [low - room, high + room];
 }
 
-function plot(group, axis, points, width) {
+/** 1, 2 and 5 times the powers of ten within limits, for a logarithmic axis. */
+function logTicks([low, high]) {
+  const powers = [-4, -3, -2, -1, 0, 1, 2, 3, 4];
+  return powers.flatMap((power) => [1, 2, 5].map((part) => part * 10 ** power)).filter((tick) => tick >= low && tick <= high);
+}
+
+function plot(axis, points, width) {
   const xs = points.flatMap((point) => [...point.xs, point.x]);
   const log = Math.min(...xs) > 0 && Math.max(...xs) > LOG_FROM * Math.min(...xs);
   const xLimits = limits(xs, log);
@@ -51,7 +58,7 @@ function plot(group, axis, points, width) {
     width, height: Math.max(300, Math.min(520, width * 0.55)), marginLeft: MARGIN_LEFT, marginBottom: 44, marginTop: 28, marginRight: 16,
     style: { background: "transparent", fontSize: "13px", overflow: "visible" },
     ariaLabel: null,
-    x: { domain: xLimits, type: log ? "log" : "linear", label: `← ${title(axis.ratio)}, ratio to the baseline; less is better`, labelArrow: "none", labelAnchor: "left", tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: Math.max(3, Math.round(width / 110)), grid: true },
+    x: { domain: xLimits, type: log ? "log" : "linear", label: `← ${title(axis.ratio)}, ratio to the baseline; less is better`, labelArrow: "none", labelAnchor: "left", tickFormat: (tick) => `${+tick.toPrecision(4)}${TIMES}`, ticks: log ? logTicks(xLimits) : Math.max(3, Math.round(width / 110)), grid: true },
     y: { domain: yLimits, label: "↑ quality: items answered right, %", grid: true, ticks: 6 },
     marks: [
       Plot.ruleX([1], { stroke: "currentColor", strokeOpacity: 0.45 }),
@@ -141,14 +148,14 @@ class Figure {
   draw() {
     if (!this.width || !this.group) return;
     this.hide();
-    const { group, axis } = this;
+    const { axis } = this;
     const points = axis ? pointsOf(axis, this.visible) : [];
     if (!points.length) {
       const said = axis ? "No run that the filters let through can be drawn." : "No run of this group has both an accuracy and a ratio.";
       this.place.replaceChildren(make("p", { class: "notice" }, said));
       return;
     }
-    this.stage.replaceChildren(plot(group, axis, points, this.width), this.tip);
+    this.stage.replaceChildren(plot(axis, points, this.width), this.tip);
     this.place.replaceChildren(this.legend(), this.stage, this.caption(points.length), this.table(points));
     this.arm(points);
   }
@@ -190,16 +197,38 @@ class Figure {
     placeLabels(svg.querySelectorAll(".labels > text"), targets, inner(svg.getBoundingClientRect()));
     this.targets = targets.sort((a, b) => points[a.__data__].x - points[b.__data__].x);
     this.targets.forEach((target, index) => this.armOne(target, index, points[target.__data__]));
+    this.follow(svg, points);
+  }
+
+  /** The pointer means the nearest point: in a crowd no point hides under another. */
+  follow(svg, points) {
+    const nearest = (event) => {
+      const box = svg.getBoundingClientRect();
+      const away = (target) => Math.hypot(target.getAttribute("cx") - event.clientX + box.left, target.getAttribute("cy") - event.clientY + box.top);
+      const found = this.targets.reduce((best, target) => (away(target) < away(best) ? target : best));
+      return away(found) <= REACH ? found : null;
+    };
+    svg.addEventListener("pointermove", (event) => {
+      const target = nearest(event);
+      svg.classList.toggle("near", Boolean(target));
+      if (target) this.tell(target, points[target.__data__]);
+      else this.leave();
+    });
+    svg.addEventListener("pointerleave", () => this.leave());
+    svg.addEventListener("click", (event) => {
+      const target = nearest(event);
+      if (!target) return;
+      target.focus();
+      openRun(points[target.__data__].run);
+    });
   }
 
   armOne(target, index, point) {
     const said = [point.run.label, ...pointLines(this.axis, point)].join("; ");
     for (const [name, value] of Object.entries({ role: "button", tabindex: index ? "-1" : "0", "aria-label": said })) target.setAttribute(name, value);
-    target.addEventListener("mouseenter", () => this.tell(target, point));
-    target.addEventListener("mouseleave", () => (this.leaving = setTimeout(() => this.hide(), 200)));
     target.addEventListener("focus", () => this.tell(target, point));
     target.addEventListener("blur", () => this.hide());
-    target.addEventListener("click", () => (target.focus(), openRun(point.run)));
+    target.addEventListener("click", (event) => (event.stopPropagation(), openRun(point.run))); // a screen reader's
     target.addEventListener("keydown", (event) => this.key(event, index, point));
   }
 
@@ -221,6 +250,10 @@ class Figure {
 
   tell(target, point) {
     clearTimeout(this.leaving);
+    if (this.told === target) return;
+    this.told?.classList.remove("told");
+    this.told = target;
+    target.classList.add("told");
     const lines = pointLines(this.axis, point).map((line) => make("p", {}, line));
     this.tip.replaceChildren(make("strong", {}, point.run.label), ...lines, make("code", {}, point.run.command));
     this.tip.hidden = false;
@@ -231,8 +264,16 @@ class Figure {
     this.tip.style.top = `${over > 0 ? over : under}px`;
   }
 
+  /** Hide in a moment, so that the pointer can reach what is told. */
+  leave() {
+    clearTimeout(this.leaving);
+    this.leaving = setTimeout(() => this.hide(), 200);
+  }
+
   hide() {
     clearTimeout(this.leaving);
+    this.told?.classList.remove("told");
+    this.told = null;
     this.tip.hidden = true;
   }
 }

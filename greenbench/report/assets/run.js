@@ -116,11 +116,14 @@ function failureView(run) {
   return [make("h3", {}, "Why it has no result"), make("p", {}, run.why), tail];
 }
 
+/** What a code says, and in how many windows it was found. */
+function meaning(code, windows, of) {
+  return `${DATA.meanings[code] ?? DATA.unknown}${windows ? ` (${windows} of ${of} windows)` : ""}`;
+}
+
 function codesView(run) {
   if (!run.codes.length) return [];
-  const lines = run.codes.map(([code, windows]) =>
-    make("li", {}, make("code", {}, code), windows ? ` in ${windows} windows: ` : ": ", DATA.meanings[code] ?? DATA.unknown),
-  );
+  const lines = run.codes.map(([code, ...windows]) => make("li", {}, make("code", {}, code), `: ${meaning(code, ...windows)}`));
   return [make("h3", {}, run.outcome === "invalid" ? "Why it is invalid" : "What disturbed it"), make("ul", {}, lines)];
 }
 

@@ -95,7 +95,7 @@ const WITHOUT_RESULT = [
 
 /** The codes of a run in words. */
 function reasons(run) {
-  return run.codes.map(([code, windows]) => `${code}${windows ? ` in ${windows} windows` : ""}: ${DATA.meanings[code] ?? DATA.unknown}`).join("; ") || "no code was recorded";
+  return run.codes.map(([code, ...windows]) => `${code}: ${meaning(code, ...windows)}`).join("; ") || "no code was recorded";
 }
 
 /** A table of runs that sorts itself. Without a choice of a column, in the order given. */
