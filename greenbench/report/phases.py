@@ -10,10 +10,11 @@ from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Phase, Record, Who, Window
 from greenbench.report.promised import prepare_energy
 from greenbench.report.rows import Group, Row, dig
-from greenbench.report.text import Column, folded, only, prose, show, table
+from greenbench.report.text import Column, folded, only, prose, scaled, show, table
 from greenbench.stats import mean_interval
 
 WHO: tuple[Who, Who] = ("baseline", "candidate")
+NO_ITEMS = "no item was scored"
 NO_WINDOWS = "no valid block has joules of this phase"
 HOW = (
     "Prefill and decode: joules of one request, means over valid blocks; decode is generate less "
@@ -107,6 +108,12 @@ def _score(row: Row) -> Quantity:
     return found[0].model_copy(update=once)
 
 
+def _by_item(each: Phases) -> Quantity:
+    """Of a task's item, which several requests may make up."""
+    items = sum(len(score.items) for score in each.row.record.quality)
+    return scaled(each.score, 1 / items, "J/item") if items else missing("J/item", NO_ITEMS)
+
+
 def phase_table(groups: Sequence[Group]) -> list[str]:
     """A folded table for each group with joules; nothing without."""
     lines: list[str] = []
@@ -124,5 +131,6 @@ COLUMNS: list[Column[Phases]] = [
     Column("baseline, both, J/request", lambda each, notes: show(each.baseline, notes)),
     Column("idle meanwhile, J/request", lambda each, notes: show(each.idle, notes)),
     Column("scoring, J", lambda each, notes: only(each.score, notes)),
+    Column("scoring, J/item", lambda each, notes: only(_by_item(each), notes)),
     Column("preparation, J", lambda each, notes: only(each.prepare, notes)),
 ]
