@@ -31,7 +31,7 @@ from greenbench.verdicts import ALPHA
 
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
-METER = "a wall meter (or, without the words for it, a machine with an energy counter)"
+METER = "a wall meter, or a machine with an energy counter (then without `meter=`)"
 Outcome = Literal["kept", "broken", "unsure"]
 
 

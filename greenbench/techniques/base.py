@@ -71,6 +71,10 @@ class Technique(ABC):
     """It changes what the blocks do so that a token may leave them; a stack has room for one."""
     chooses_cache: ClassVar[bool] = False
     """It chooses the key-value cache; a stack has room for one, and drafts need the usual one."""
+    traces: ClassVar[bool] = False
+    """It traces the model's forward pass ..."""
+    traceable: ClassVar[bool] = True
+    """... which what this one leaves allows."""
     dynamic: ClassVar[bool] = False
     """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
     to what it has `observed` are counts, which only grow."""
@@ -137,6 +141,12 @@ def check_order(stack: Sequence[Technique]) -> None:
             raise UserError(
                 f"technique={technique.name} cannot come after {holding[0]}, which keeps to the "
                 f"blocks and weights that it found: put {technique.name} first."
+            )
+        hidden = [earlier.name for earlier in stack[:position] if not earlier.traceable]
+        if hidden and technique.traces:
+            raise UserError(
+                f"technique={technique.name} cannot come after {hidden[0]}, whose forward pass it "
+                "cannot trace: leave one of them out."
             )
     drafting = _one(
         [t.name for t in stack if t.drafts_tokens], "draft tokens for one pass to check"

@@ -31,6 +31,7 @@ class Compile(Technique):
     name: ClassVar[str] = "compile"
     summary: ClassVar[str] = "decode steps compiled into fused kernels"
     holds_blocks: ClassVar[bool] = True
+    traces: ClassVar[bool] = True
 
     mode: str = "default"
     """As torch names them: reduce-overhead and max-autotune use CUDA graphs, which want a static

@@ -31,6 +31,7 @@ class EarlyExit(Technique):
     summary: ClassVar[str] = "tokens leave the blocks as soon as an exit head is sure of them"
     holds_blocks: ClassVar[bool] = True
     adds_exits: ClassVar[bool] = True
+    traceable: ClassVar[bool] = False
     dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2207.07061"
 

@@ -155,6 +155,7 @@ class Int4Quanto(_Quanto):
 
     name: ClassVar[str] = "int4_quanto"
     summary: ClassVar[str] = "4-bit weights in groups, each with a scale and a zero"
+    traceable: ClassVar[bool] = False
 
     group_size: int | None = None
     """Inputs that share a scale; null: for each layer the largest of 128, 96, 64 and 32 that

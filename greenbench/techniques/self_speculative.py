@@ -29,6 +29,7 @@ class SelfSpeculative(Technique):
     summary: ClassVar[str] = "the early blocks draft tokens, the later ones verify them"
     holds_blocks: ClassVar[bool] = True
     adds_exits: ClassVar[bool] = True
+    traceable: ClassVar[bool] = False
     drafts_tokens: ClassVar[bool] = True
     dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2404.16710"

@@ -1,9 +1,11 @@
 """Compiled decode steps: compiled while preparing and never later, for decode steps only, same answers."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from test_techniques import SMALLER, Letters
 from tiny import tiny_llama
 
 from greenbench.config import plan
@@ -11,7 +13,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine import Machine
 from greenbench.measure.workloads import generate
 from greenbench.specs import WorkloadSpec
-from greenbench.techniques import Preparation, compile_decode
+from greenbench.techniques import Preparation, check_order, compile_decode
 from greenbench.techniques.compile_decode import Compile
 from greenbench.techniques.runtime import StaticCache, Threads
 
@@ -46,6 +48,30 @@ def traced(monkeypatch):
     monkeypatch.setattr(
         torch, "compile", lambda function, mode: REAL_COMPILE(function, backend="eager")
     )
+
+
+@pytest.mark.parametrize("option", ["gptq", "int8_torchao", "int8_quanto", "int4_bnb", "kv_quanto"])
+def test_what_packs_numbers_is_compiled_and_says_the_same(traced, option):
+    """torchao and quanto hold weights in tensor classes of their own, bitsandbytes beside them."""
+    work = Preparation(
+        torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 8, "hgfedcba" * 8],
+        workload=WorkloadSpec("w", batch_size=1, prompt_tokens=16, output_tokens=8),
+    )  # fmt: skip
+    (technique,) = plan([f"technique={option}"], multirun=False)[0].spec.technique.values()
+    technique = replace(technique, **SMALLER.get(option, {}))
+    check_order([technique, Compile()])
+    model = technique.apply(tiny_llama().to(torch.bfloat16), work)
+    expected = tokens(model, ids(1))
+    model = Compile().apply(model, work)
+    assert work.details["graphs"] > 0
+    assert torch.equal(tokens(model, ids(1)), expected)
+
+
+@pytest.mark.parametrize("option", ["early_exit", "self_speculative", "int4_quanto"])
+def test_what_cannot_be_traced_is_refused(option):
+    (technique,) = plan([f"technique={option}"], multirun=False)[0].spec.technique.values()
+    with pytest.raises(UserError, match=f"cannot come after {option}, whose forward pass"):
+        check_order([technique, Compile()])
 
 
 @pytest.mark.parametrize(("static", "batch"), [(True, 1), (True, 2), (False, 1), (False, 2)])
