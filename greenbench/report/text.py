@@ -26,7 +26,10 @@ _LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 def visible(text: object) -> str:
     """`text` in one line, without control, invisible or direction-changing characters."""
-    line = _ANSI.sub("", str(text)).translate(_BREAKS)
+    line = str(text)
+    if line.isascii() and line.isprintable():  # nearly every text, and many times faster
+        return line
+    line = _ANSI.sub("", line).translate(_BREAKS)
     return "".join(char for char in line if unicodedata.category(char) not in _INVISIBLE)
 
 
