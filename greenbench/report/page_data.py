@@ -38,7 +38,7 @@ def page_data(
         run = summary(pool, row, index)
         if len(runs) < DETAILED:
             run["more"] = details(pool, row)
-        facts = json.dumps(cleaned(row.record.environment), sort_keys=True)
+        facts = json.dumps(row.record.environment, sort_keys=True)
         run["environment"] = environments.setdefault(facts, len(environments))
         place = groups[index].setting if index >= 0 else setting(row.record)
         run["where"] = pool.place(f"{place.title}, tier {place.tier}")
@@ -48,7 +48,7 @@ def page_data(
         "groups": [_group(group, [next(numbers) for _ in group.rows]) for group in groups],
         "runs": runs,
         "rejected": sorted([shown(name), shown(reason)] for name, reason in rejected),
-        "environments": [json.loads(facts) for facts in environments],
+        "environments": [cleaned(json.loads(facts)) for facts in environments],
         "strings": pool.values,
         "derived": list(DERIVED),
         "meanings": MEANINGS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from greenbench.applied import AppliedTechnique
@@ -80,7 +81,7 @@ def cleaned(tree: Json) -> Json:
     if isinstance(tree, list | tuple):
         return [cleaned(value) for value in tree]
     if isinstance(tree, float):
-        return rounded(tree)
+        return rounded(tree) if isfinite(tree) else str(tree)
     return tree if tree is None or isinstance(tree, bool | int) else shown(tree)
 
 

@@ -112,7 +112,7 @@ def poisoned():
     full = examples.completed(
         **evil,
         spec=spec,
-        environment={HOSTILE: {HOSTILE: [HOSTILE]}},
+        environment={HOSTILE: {HOSTILE: [HOSTILE, float("nan"), float("inf")]}},
         model=factory.record().model.model_copy(update={"note": HOSTILE, "license": HOSTILE}),
         techniques=[part],
         meter=MeterChoice(used=[HOSTILE], refused={HOSTILE: HOSTILE}),
