@@ -34,7 +34,7 @@ bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUD
 smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/
 	$(BIN)/greenbench bench --multirun +experiments=smoke results=$(RESULTS)/smoke $(ARGS)
 
-report: setup ## Rebuild the leaderboard and the figure from the records
+report: setup ## Rebuild the leaderboard, the page and the figures from the records
 	$(BIN)/greenbench report $(RESULTS)
 
 doctor: setup ## Say what this machine can measure and run
