@@ -113,13 +113,20 @@ class Technique(ABC):
         return {}
 
     def label(self) -> str:
-        """Its name with the knobs that differ from their defaults, as tables show it."""
-        changed = [
-            str(getattr(value, "value", value))
+        """Its name with the knobs that differ from their defaults, as tables show it.
+
+        The first knob, where it alone differs, needs no name: ``prune_depth(0.2)``.
+        """
+        changed = {
+            knob.name: str(getattr(value, "value", value))
             for knob in fields(self)  # type: ignore[arg-type]
             if (value := getattr(self, knob.name)) != _default(knob)
-        ]
-        return f"{self.name}({', '.join(changed)})" if changed else self.name
+        }
+        if not changed:
+            return self.name
+        if [*changed] == [fields(self)[0].name]:  # type: ignore[arg-type]
+            return f"{self.name}({', '.join(changed.values())})"
+        return f"{self.name}({', '.join(f'{knob}={value}' for knob, value in changed.items())})"
 
 
 def _default(knob: Field[Any]) -> Any:
