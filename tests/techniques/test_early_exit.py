@@ -433,6 +433,7 @@ def test_candidates_come_from_cautious_to_bold_within_the_risk():
     found = exit_threshold.candidates(sure, right, risk=0.2)
     assert found == sorted(found, reverse=True)
     losses = [exit_threshold.predicted_loss(sure, right, threshold) for threshold in found]
+    assert losses[0] == 0  # all of the risk is left to what exits do to later tokens
     assert 0.18 <= max(losses) <= 0.2  # thresholds down to 0.2 are wrong on those from 20 to 39
     assert exit_threshold.candidates(sure, {1: right[1] & False}, risk=0.005) == []
 
