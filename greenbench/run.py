@@ -88,8 +88,7 @@ def _tell(
     with stages("idle"):
         recorder.idle("empty", protocol.idle_s)
     with stages("load"):
-        path = models.directory(spec.model)
-        refuse_model(stack, models.config(spec.model, path), workload)
+        path = _suited(spec, stack)
         model, tokenizer = models.load(spec.model, path, machine.device_map)
     requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
     apart = _apart(spec, machine, model)
@@ -173,6 +172,13 @@ def _in_turn(baseline: Any, candidate: Candidate, once: Callable[[Any], object])
         return model
 
     return InTurn({"baseline": plain, "candidate": prepared}, baseline, candidate.around)
+
+
+def _suited(spec: RunSpec, stack: list[Technique]) -> Path:
+    """The model's directory, once its configuration suits the stack."""
+    path = models.directory(spec.model)
+    refuse_model(stack, models.config(spec.model, path), spec.workload)
+    return path
 
 
 def refuse_model(stack: list[Technique], config: Any, workload: WorkloadSpec) -> None:
