@@ -255,7 +255,7 @@ def test_a_dense_device_has_no_sparse_kernel():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_sparse_kernel_computes_the_pruned_layer():
     torch.manual_seed(0)
-    layer = nn.Linear(128, 96, dtype=torch.bfloat16, device="cuda")
+    layer = nn.Linear(128, 96, bias=False, dtype=torch.bfloat16, device="cuda")
     mask = lowest_in_rows(layer.weight.detach().abs().float(), 0.5, Pattern(2, 4))
     layer.weight.data.masked_fill_(mask, 0)
     if not has_sparse_kernel(layer.weight):

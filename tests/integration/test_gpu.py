@@ -1,0 +1,148 @@
+"""What only a GPU can show: NVML's real counters, and every technique on CUDA's own kernels."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from greenbench.config import options
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+QUICK = [
+    "model=smollm2-135m", "device=cuda", "task=smoke", "workload=short", "protocol=smoke",
+]  # fmt: skip
+# One run at a time has the device, so that these do not gain from several processes.
+ELSEWHERE = {"threads": "say device=cpu", "flash_attention": "needs the package flash-attn"}
+SETTINGS = {"power_limit", "clock_lock"}  # they change the card for whoever else is on it
+BRIEF = {
+    "prune_depth_heal": ["technique.prune_depth.heal.minutes=0.1"],
+    "prune_width_heal": ["technique.prune_width.heal.minutes=0.1"],
+    "distill": ["technique.distill.training.minutes=0.1"],
+}
+
+
+def bench(directory, *overrides):
+    """Exit status, output and records of one bench in its own process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "greenbench", "bench", *QUICK, *overrides],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    records = [json.loads(p.read_text()) for p in directory.glob("results/records/*.json")]
+    return done.returncode, done.stdout + done.stderr, records
+
+
+@pytest.fixture(scope="session")
+def shallow_draft(tmp_path_factory, smollm2):
+    """The embedded model's first 10 blocks: a bad drafter of the same vocabulary."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = tmp_path_factory.mktemp("draft") / "shallow"
+    model = AutoModelForCausalLM.from_pretrained(smollm2[1], dtype=torch.bfloat16)
+    model.model.layers = model.model.layers[:10]
+    model.config.num_hidden_layers = 10
+    model.save_pretrained(path)
+    AutoTokenizer.from_pretrained(smollm2[1]).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("technique", [n for n in options("technique") if n not in SETTINGS])
+def test_every_technique_runs_on_cuda_or_says_why_not(technique, tmp_path, smollm2, request):
+    knobs = BRIEF.get(technique, [])
+    if technique == "speculative":
+        knobs = [f"technique.speculative.draft={request.getfixturevalue('shallow_draft')}"]
+    status, output, records = bench(tmp_path, f"technique={technique}", *knobs)
+    if technique in ELSEWHERE:
+        assert status == 1
+        assert ELSEWHERE[technique] in output
+        assert "Traceback" not in output
+        return
+    assert status == 0, output[-3000:]
+    (record,) = records
+    assert record["status"] == "completed"
+    assert record["environment"]["gpus"]
+    energy = record["candidate"]["metrics"]["energy_per_token_j"]
+    assert energy["provenance"] == "measured:counter:nvml"
+    assert energy["value"] > 0
+
+
+STACKS = ["[prune_depth,gptq]", "[prune_depth,int8_torchao,prompt_lookup]", "[int4_bnb,kv_quanto]"]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_stacks_run_on_cuda(stack, tmp_path, smollm2):
+    status, output, _ = bench(tmp_path, f"technique={stack}")
+    assert status == 0, output[-3000:]
+
+
+def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):
+    status, output, records = bench(
+        tmp_path, "technique=prune_wanda", "technique.prune_wanda.pattern='2:4'"
+    )
+    assert status == 0, output[-3000:]
+    assert records[0]["techniques"][0]["promise"]["kernel"] == "sparse_semi_structured"
+
+
+@pytest.mark.parametrize("option", ["prompt_lookup", "self_speculative"])
+def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
+    from greenbench import models, texts
+    from greenbench.specs import Dtype
+    from greenbench.techniques import Preparation
+    from greenbench.techniques.decoding import PromptLookup
+    from greenbench.techniques.self_speculative import SelfSpeculative
+
+    spec, path = smollm2
+    loaded = models.load(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
+    prompts = [
+        loaded.tokenizer(text, return_tensors="pt").input_ids[:, :48].to("cuda")
+        for text in texts.passages("prompt")[:20]
+    ]
+
+    def outputs(model):
+        knobs = {"max_new_tokens": 32, "min_new_tokens": 32, "do_sample": False}
+        return [model.generate(p, pad_token_id=0, **knobs)[0].tolist() for p in prompts]
+
+    expected = outputs(loaded.model)
+    technique = PromptLookup() if option == "prompt_lookup" else SelfSpeculative()
+    calibrate = partial(texts.passages, "calibrate")
+    work = Preparation(torch.device("cuda"), loaded.tokenizer, calibrate)
+    assert outputs(technique.apply(loaded.model, work)) == expected
+    assert work.observed["drafted"] > 0
+
+
+def test_the_energy_counter_agrees_with_the_sampled_power_under_load():
+    from greenbench.meters.nvml import NvmlCounter, visible_uuids
+    from greenbench.meters.power import NvmlPower
+
+    uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    assert uuid in visible_uuids()
+    counter, power = NvmlCounter([uuid]), NvmlPower([uuid]).start()
+    try:
+        assert 0 < counter.tick_s < 0.5
+        weights = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
+        before = counter.read(), power.read()
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            for _ in range(20):
+                weights @ weights
+            torch.cuda.synchronize()
+        after = counter.read(), power.read()
+    finally:
+        counter.close()
+        power.close()
+    counted, integrated = (b.energy_j - a.energy_j for a, b in zip(before, after, strict=True))
+    assert counted > 0
+    assert integrated == pytest.approx(counted, rel=0.1)
