@@ -13,12 +13,15 @@ from itertools import groupby
 from typing import NamedTuple, Self
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 ROW = 128
 """Tokens of a row that holds several questions: attention costs rows times length squared, and
 shorter rows leave more of them padded."""
 PREFIX = 64
 """Tokens that questions must share before their beginning is computed ahead of them."""
+GRAIN = 16
+"""Keys that attention takes at once on a CPU; what is left over is rounded otherwise."""
 
 
 class Query(NamedTuple):
@@ -41,6 +44,8 @@ class Batch(NamedTuple):
     """(rows, length): tokens from the prefix's end to this one, which is its position."""
     exits: torch.Tensor
     """(rows, length): the place after each token's subtree; a padding token has no children."""
+    paths: torch.Tensor
+    """(paths, longest): row * length + place of each token from a root to a leaf; -1 after the leaf."""
     places: torch.Tensor
     """(S,) row * length + place of what is scored, row by row."""
     targets: torch.Tensor
@@ -53,17 +58,21 @@ class Batch(NamedTuple):
         middle = len(self.tokens) // 2
         size = self.tokens.shape[1]
         cut = int((self.places < middle * size).sum())
+        fork = int((self.paths[:, 0] < middle * size).sum())
         first, second = (
             self._replace(
                 **{name: getattr(self, name)[rows] for name in ("tokens", "depths", "exits")},
                 **{name: getattr(self, name)[asked] for name in ("places", "targets", "owners")},
+                paths=self.paths[leaves],
             )
-            for rows, asked in (
-                (slice(0, middle), slice(0, cut)),
-                (slice(middle, None), slice(cut, None)),
+            for rows, asked, leaves in (
+                (slice(0, middle), slice(0, cut), slice(0, fork)),
+                (slice(middle, None), slice(cut, None), slice(fork, None)),
             )
         )
-        return first, second._replace(places=second.places - middle * size)
+        shift = middle * size
+        moved = torch.where(second.paths < 0, second.paths, second.paths - shift)
+        return first, second._replace(places=second.places - shift, paths=moved)
 
 
 class Row:
@@ -75,6 +84,8 @@ class Row:
         self.exits: list[int] = []
         self.asked: list[tuple[int, int, int]] = []
         """Place, target and owner."""
+        self.paths: list[list[int]] = []
+        """Places from a root to a leaf."""
         self._last: Sequence[int] = ()
         self._path: list[int] = []
         """Places of the last sequence's tokens."""
@@ -82,11 +93,13 @@ class Row:
     def new_tokens(self, sequences: Sequence[Sequence[int]]) -> int:
         """How many tokens adding `sequences` would add."""
         before = [self._last, *sequences[:-1]]
-        return sum(len(b) - shared(a, b) for a, b in zip(before, sequences, strict=True))
+        return sum(len(b) - computed_alike(a, b) for a, b in zip(before, sequences, strict=True))
 
     def add(self, owner: int, tokens: Sequence[int], targets: Sequence[int]) -> None:
         """Add one sequence of which the last ``len(targets)`` positions are scored."""
-        kept = shared(self._last, tokens)
+        kept = computed_alike(self._last, tokens)
+        if self.paths and kept == len(self._last):
+            self.paths.pop()  # the last leaf is one no more
         self._leave(kept)
         self._last = tokens
         start = len(self.tokens)
@@ -94,6 +107,7 @@ class Row:
         self.depths += range(kept, len(tokens))
         self._path += range(start, len(self.tokens))
         self.exits += [-1] * (len(tokens) - kept)
+        self.paths.append(list(self._path))
         places = self._path[len(tokens) - len(targets) :]
         self.asked += [(p, t, owner) for p, t in zip(places, targets, strict=True)]
 
@@ -116,6 +130,18 @@ def shared(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
+def computed_alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning that is computed alike in both, to the last bit of 16.
+
+    Its last grain may be full in one sequence and left over in the other, which then computes that
+    grain's tokens itself.
+    """
+    common = shared(one, other)
+    start = (common - 1) // GRAIN * GRAIN
+    full = start + GRAIN
+    return common if (len(one) >= full) == (len(other) >= full) else max(start, 0)
+
+
 def plan(
     queries: Sequence[Query], budget: int, *, trees: bool = True, least: int | None = None
 ) -> list[Batch]:
@@ -124,7 +150,7 @@ def plan(
     Without `trees` every row is one sequence, for models that know no other. A beginning that
     questions share is computed ahead where that saves `least` tokens (default: the budget).
     """
-    order = sorted(range(len(queries)), key=lambda i: queries[i].tokens)
+    order = sorted(range(len(queries)), key=lambda i: _place_in_order(queries[i], trees))
     units = [list(same) for _, same in groupby(order, key=lambda i: _context(queries[i], trees))]
     batches: list[Batch] = []
     if least is None:
@@ -134,6 +160,13 @@ def plan(
         rows.sort(key=lambda row: -len(row.tokens))
         batches += [_batch(prefix, part) for part in _parts(rows, budget, len(prefix))]
     return batches
+
+
+def _place_in_order(query: Query, trees: bool) -> tuple[tuple[int, ...], bool, tuple[int, ...]]:
+    """Endings of one question side by side, first those that share its whole last grain."""
+    context = _context(query, trees)
+    full = -(-len(context) // GRAIN) * GRAIN
+    return context, len(query.tokens) < full, query.tokens
 
 
 def _context(query: Query, trees: bool) -> tuple[int, ...]:
@@ -148,7 +181,7 @@ def _by_prefix(
     rest: list[list[int]] = []
     for run, common in _runs(queries, units):
         if (len(run) - 1) * common >= least:
-            yield queries[run[0][0]].tokens[:common], run
+            yield queries[run[0][0]].tokens[: common // GRAIN * GRAIN], run
         else:
             rest += run
     if rest:
@@ -224,11 +257,17 @@ def _batch(prefix: tuple[int, ...], rows: list[Row]) -> Batch:
             for place, target, owner in row.asked
         ]
     )
+    paths = [
+        torch.tensor([number * size + place for place in path])
+        for number, row in enumerate(rows)
+        for path in row.paths
+    ]
     return Batch(
         prefix=prefix,
         tokens=torch.tensor([row.tokens + padding(row) for row in rows]),
         depths=torch.tensor([row.depths + padding(row) for row in rows]),
         exits=torch.tensor([row.exits + list(range(len(row.exits) + 1, size + 1)) for row in rows]),
+        paths=pad_sequence(paths, batch_first=True, padding_value=-1),
         places=asked[:, 0],
         targets=asked[:, 1],
         owners=asked[:, 2],

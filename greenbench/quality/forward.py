@@ -15,6 +15,7 @@ from transformers import DynamicCache
 from greenbench.models import SCORED_WHOLE
 from greenbench.quality.fidelity import Listener
 from greenbench.quality.forest import PREFIX, Batch, Query, plan
+from greenbench.quality.paths import SDPA, along
 
 PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU it is slower, as it leaves the caches."""
@@ -80,10 +81,16 @@ class Forward:
             inputs["use_cache"] = False
         if self.trees:
             inputs |= self._as_trees(batch)
-        if not self._picks:
-            return self._model(**inputs).logits.flatten(0, 1)[unique], where
-        with _only(self._model, unique):
-            return self._model(**inputs).logits[0], where
+        with along(batch, self._device) if self._follows else nullcontext():
+            if not self._picks:
+                return self._model(**inputs).logits.flatten(0, 1)[unique], where
+            with _only(self._model, unique):
+                return self._model(**inputs).logits[0], where
+
+    @property
+    def _follows(self) -> bool:
+        """Whether attention goes along paths. A model with attention of its own ignores that."""
+        return self.trees and self._model.config._attn_implementation == SDPA
 
     def _as_trees(self, batch: Batch) -> dict[str, Any]:
         start = len(batch.prefix)
@@ -128,7 +135,7 @@ class Forward:
 
     def _mask(self, seen: torch.Tensor) -> torch.Tensor:
         """As the model's attention takes it: SDPA takes booleans, others add to the scores."""
-        if self._model.config._attn_implementation == "sdpa":
+        if self._model.config._attn_implementation == SDPA:
             return seen[:, None]
         dtype = self._model.dtype
         mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)

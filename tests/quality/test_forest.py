@@ -1,11 +1,10 @@
 """Forests hold every query once, whole, within the budget; beginnings are not repeated."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbench.quality.forest import PREFIX, Query, plan
+from greenbench.quality.forest import GRAIN, PREFIX, Query, plan
 
 token = st.integers(0, 3)
 stem = st.lists(token, max_size=12)
@@ -60,16 +59,47 @@ def test_every_query_sees_its_own_tokens_and_no_others(asked, budget, least, tre
         assert seen == expected
 
 
+def computed(batches):
+    """How many tokens are computed that are no padding."""
+    return sum(len(batch.paths[batch.paths >= 0].unique()) for batch in batches)
+
+
 @given(queries())
-def test_with_room_no_token_is_computed_twice(asked):
+def test_with_room_the_endings_of_a_question_share_what_they_compute_alike(asked):
     batches = plan(asked, 10**6, least=10**9)
-    distinct = {query.tokens[: k + 1] for query in asked for k in range(len(query.tokens))}
-    used = sum(int((batch.exits > 0).sum()) for batch in batches)
-    padding = sum(int((b.exits == torch.arange(1, b.exits.shape[1] + 1)).sum()) for b in batches)
-    leaves = sum(1 for path in distinct if not any(p[:-1] == path for p in distinct))
-    if sum(len(batch.tokens) for batch in batches) == 1:
-        assert used == len(distinct)
-        assert padding == leaves
+    starts = [(q.tokens, q.tokens[: len(q.tokens) - len(q.targets) + 1]) for q in asked]
+    distinct = {tokens[: k + 1] for tokens, _ in starts for k in range(len(tokens))}
+    apart = {
+        (context, len(tokens) < -(-len(context) // GRAIN) * GRAIN, tokens[: k + 1])
+        for tokens, context in starts
+        for k in range(len(tokens))
+    }
+    assert len(distinct) <= computed(batches) <= len(apart)
+
+
+def test_an_ending_too_short_to_fill_the_last_grain_computes_that_grain_itself():
+    question = tuple(range(2 * GRAIN + 4))
+    long, longer, short = (
+        Query((*question, *range(100, 100 + n)), (7,) * (n + 1)) for n in (20, 27, 5)
+    )
+    (together,) = plan([long, longer], 1000)
+    assert computed([together]) == len(question) + 27  # whose first 20 are the other's
+    (three,) = plan([long, longer, short], 1000)
+    assert computed([three]) == len(question) + 27 + 4 + 5
+    assert sorted((three.paths >= 0).sum(1).tolist()) == [len(question) + n for n in (5, 27)]
+
+
+@given(queries(), st.sampled_from([8, 40, 1000]))
+def test_paths_lead_to_every_token_through_what_it_may_see(asked, budget):
+    for batch in plan(asked, budget):
+        size = batch.tokens.shape[1]
+        for path in batch.paths:
+            places = path[path >= 0]
+            row, steps = int(places[0]) // size, (places % size).tolist()
+            for k, here in enumerate(steps):
+                seen = [j for j in range(here + 1) if batch.exits[row, j] > here]
+                assert seen == steps[: k + 1]
+        assert set(batch.places.tolist()) <= set(batch.paths.flatten().tolist())
 
 
 @given(queries(), st.sampled_from([8, 40]))
@@ -79,14 +109,16 @@ def test_halves_of_a_batch_are_the_batch(asked, budget):
             first, second = batch.halves()
             assert len(first.tokens) + len(second.tokens) == len(batch.tokens)
             assert paths(first) | paths(second) == paths(batch)
+            assert len(first.paths) + len(second.paths) == len(batch.paths)
+            assert int(second.paths.max()) < second.tokens.numel()
 
 
 def test_a_long_common_beginning_is_computed_once_where_that_pays():
     start = tuple(range(100))
     asked = [Query((*start, 200 + n, 7), (8,)) for n in range(30)]
     (shared,) = plan(asked, 512, least=2000)
-    assert shared.prefix == start
-    assert shared.tokens.numel() == 60
+    assert shared.prefix == start[:96]  # whole grains of it
+    assert computed([shared]) == 4 + 60
     assert all(batch.prefix == () for batch in plan(asked, 512, least=3000))
 
 
