@@ -39,9 +39,8 @@ class _Paths:
     def __init__(self, batch: Batch, device: torch.device) -> None:
         self._prefix, self._shape = len(batch.prefix), batch.tokens.shape
         lengths = (batch.paths >= 0).sum(1)
-        self._groups = [
-            batch.paths[lengths == length, :length].to(device) for length in lengths.unique()
-        ]
+        alike = sorted(set(lengths.tolist()))
+        self._groups = [batch.paths[lengths == size, :size].to(device) for size in alike]
         self._home = _first(self._groups, batch.tokens.numel())
         self._masks: dict[int, list[torch.Tensor | None]] = {}
 
