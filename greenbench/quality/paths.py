@@ -18,6 +18,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from greenbench.quality.forest import Batch
 
 SDPA = "sdpa"
+BY_LENGTH = {"cpu"}
+"""Devices whose attention rounds what is left over of a grain otherwise, so that padding matters."""
 
 
 @contextmanager
@@ -31,16 +33,11 @@ def along(batch: Batch, device: torch.device) -> Iterator[None]:
 
 
 class _Paths:
-    """Stands in for SDPA: gathers each path's queries, keys and values, and puts the outputs back.
-
-    Paths of one length go together, as padding would round what is left over of a grain otherwise.
-    """
+    """Stands in for SDPA: gathers each path's queries, keys and values, and puts the outputs back."""
 
     def __init__(self, batch: Batch, device: torch.device) -> None:
         self._prefix, self._shape = len(batch.prefix), batch.tokens.shape
-        lengths = (batch.paths >= 0).sum(1)
-        alike = sorted(set(lengths.tolist()))
-        self._groups = [batch.paths[lengths == size, :size].to(device) for size in alike]
+        self._groups = [group.to(device) for group in _groups(batch.paths, device.type)]
         self._home = _first(self._groups, batch.tokens.numel())
         self._masks: dict[int, list[torch.Tensor | None]] = {}
 
@@ -80,10 +77,20 @@ class _Paths:
         """(paths, 1, length, prefix + length), or None for what is plainly causal."""
         queries = seen.flatten(0, 1)[places]
         own = (self._prefix + places % self._shape[1])[:, None].expand(-1, places.shape[1], -1)
-        visible = queries.gather(2, own)
-        if not self._prefix and bool((visible == torch.ones_like(visible).tril()).all()):
+        causal = torch.ones_like(own, dtype=torch.bool).tril()
+        visible = queries.gather(2, own) & causal  # a leaf sees itself, not the padding with it
+        if not self._prefix and bool((visible == causal).all()):
             return None
         return torch.cat([queries[:, :, : self._prefix], visible], dim=2)[:, None]
+
+
+def _groups(paths: torch.Tensor, device: str) -> list[torch.Tensor]:
+    """Paths that are computed together: those of one length, or all, padded with their leaves."""
+    lengths = (paths >= 0).sum(1)
+    if device in BY_LENGTH:
+        return [paths[lengths == size, :size] for size in sorted(set(lengths.tolist()))]
+    leaves = paths.gather(1, lengths[:, None] - 1)
+    return [torch.where(paths < 0, leaves, paths)]
 
 
 def _gather(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

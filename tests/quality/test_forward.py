@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from greenbench import models, texts
-from greenbench.quality import forward
+from greenbench.quality import forward, paths
 from greenbench.quality.forest import PREFIX, Query, plan
 from greenbench.quality.forward import Forward
 
@@ -118,8 +118,11 @@ def family(start=PREFIX + 6):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_architectures_with_their_own_masks_get_their_own_scores(name, attention):
+@pytest.mark.parametrize("attention", ["sdpa", "sdpa, padded as on a GPU", "eager"])
+def test_architectures_with_their_own_masks_get_their_own_scores(name, attention, monkeypatch):
+    if attention.endswith("GPU"):
+        monkeypatch.setattr(paths, "BY_LENGTH", set())
+    attention, *_ = attention.split(",")
     model = AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation=attention)
     model = lively(model)
     runner = Forward(model)
