@@ -15,11 +15,11 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from greenbench.quality.forest import Batch
+from greenbench.quality.forest import GRAIN, Batch
 
 SDPA = "sdpa"
-BY_LENGTH = {"cpu"}
-"""Devices whose attention rounds what is left over of a grain otherwise, so that padding matters."""
+BY_GRAIN = {"cpu"}
+"""Devices whose attention rounds what is left over of a grain otherwise, which padding would fill."""
 
 
 @contextmanager
@@ -85,12 +85,15 @@ class _Paths:
 
 
 def _groups(paths: torch.Tensor, device: str) -> list[torch.Tensor]:
-    """Paths that are computed together: those of one length, or all, padded with their leaves."""
+    """Paths that are computed together, padded with their leaves: all, or those of as many grains."""
     lengths = (paths >= 0).sum(1)
-    if device in BY_LENGTH:
-        return [paths[lengths == size, :size] for size in sorted(set(lengths.tolist()))]
     leaves = paths.gather(1, lengths[:, None] - 1)
-    return [torch.where(paths < 0, leaves, paths)]
+    padded = torch.where(paths < 0, leaves, paths)
+    if device not in BY_GRAIN:
+        return [padded]
+    grains = lengths // GRAIN
+    alike = [grains == count for count in sorted(set(grains.tolist()))]
+    return [padded[some, : lengths[some].max()] for some in alike]
 
 
 def _gather(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -121,7 +121,7 @@ def family(start=PREFIX + 6):
 @pytest.mark.parametrize("attention", ["sdpa", "sdpa, padded as on a GPU", "eager"])
 def test_architectures_with_their_own_masks_get_their_own_scores(name, attention, monkeypatch):
     if attention.endswith("GPU"):
-        monkeypatch.setattr(paths, "BY_LENGTH", set())
+        monkeypatch.setattr(paths, "BY_GRAIN", set())
     attention, *_ = attention.split(",")
     model = AutoModelForCausalLM.from_config(CONFIGS[name], attn_implementation=attention)
     model = lively(model)
