@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from greenbench.measure.summary import block_ratios
 from greenbench.quantities import Quantity, missing
 from greenbench.records import Record
 from greenbench.report import scores
-from greenbench.report.doubt import memberships
+from greenbench.report.doubt import item_weights, memberships, widening
 from greenbench.report.phases import request_joules
 from greenbench.report.rows import Row
 from greenbench.report.text import Column, folded, show, table
@@ -66,15 +64,10 @@ class Resampler:
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(SEED)
-        self._weights: dict[int, Array] = {}
 
     def shares(self, right: Array) -> Array:
         """The share of items right, in each draw."""
-        n = len(right)
-        if n not in self._weights:
-            rng = np.random.default_rng([SEED, n])
-            self._weights[n] = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
-        return self._weights[n] @ right
+        return item_weights(len(right))[:DRAWS] @ right
 
     def blocks(self, n: int) -> npt.NDArray[np.intp]:
         """Places of `n` resampled blocks, in each draw."""
@@ -82,11 +75,10 @@ class Resampler:
 
     def mean(self, values: Array, places: npt.NDArray[np.intp]) -> Array:
         """Resampled means as wide as the t interval (Hesterberg, arXiv 1411.5279)."""
-        n, tail = len(values), (1 + CONFIDENCE) / 2
-        if n < 2:
+        if len(values) < 2:
             return np.full(DRAWS, values.mean())
-        widen = sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)
-        return np.asarray(values.mean() + widen * (values[places].mean(axis=1) - values.mean()))
+        spread = values[places].mean(axis=1) - values.mean()
+        return np.asarray(values.mean() + widening(len(values)) * spread)
 
 
 def drawn(row: Row, resampler: Resampler) -> Drawn | None:

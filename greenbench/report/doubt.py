@@ -67,8 +67,7 @@ def draw(records: Mapping[str, Record]) -> Draws:
     items = {label: _changes(record) for label, record in records.items()}
     blocks = {label: block_ratios(r.windows, "energy_per_token") for label, r in records.items()}
     labels = [label for label in records if items[label] and blocks[label]]
-    weights = {n: _item_weights(n) for n in {len(items[label]) for label in labels}}
-    quality = [weights[len(items[label])] @ np.asarray(items[label]) for label in labels]
+    quality = [item_weights(len(items[label])) @ np.asarray(items[label]) for label in labels]
     logs = {label: np.log(blocks[label]) for label in labels}
     energy = [np.exp(_means(logs[label], rng)) for label in labels]
     points = [
@@ -84,7 +83,7 @@ def draw(records: Mapping[str, Record]) -> Draws:
 
 
 @lru_cache(maxsize=8)
-def _item_weights(n: int) -> Array:
+def item_weights(n: int) -> Array:
     """Per draw and item, its share of a resample of `n` items; (DRAWS, n)."""
     return np.random.default_rng([SEED, n]).multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
 
@@ -102,8 +101,12 @@ def _means(logs: Array, rng: np.random.Generator) -> Array:
     if n < 2:
         return np.full(DRAWS, logs.mean())
     picked = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ logs / n
-    widen = sqrt(n / (n - 1)) * t_quantile(n) / Z
-    return np.asarray(logs.mean() + widen * (picked - logs.mean()))
+    return np.asarray(logs.mean() + widening(n) * (picked - logs.mean()))
+
+
+def widening(n: int) -> float:
+    """By how much resampled means of `n` values must spread more, to be as wide as their t interval."""
+    return sqrt(n / (n - 1)) * t_quantile(n) / Z
 
 
 def standings(found: Draws) -> dict[str, Standing]:
