@@ -21,6 +21,7 @@ from greenbench.report.figures.style import (
     Sketch,
     heading,
     log_ticks,
+    row_texts,
     source,
     svg,
 )
@@ -103,22 +104,18 @@ def _told(lines: Sequence[Line]) -> str:
 
 
 def _draw(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> None:
-    for place, line in enumerate(lines):
-        style = KINDS[line.kind]
-        if line.interval:
-            axes.plot(line.interval, (place, place), color=style["color"], linewidth=1.4)
-        axes.plot(line.ratio, place, linestyle="none", markersize=7, **style)
-        axes.annotate(
-            line.shown, (1, place), (6, 0), xycoords=("axes fraction", "data"),
-            textcoords="offset points", va="center", fontsize="small", parse_math=False,
-            annotation_clip=False,
-        )  # fmt: skip
-    axes.set_yticks(range(len(lines)), [line.label for line in lines], parse_math=False,
-                    fontsize="small")  # fmt: skip
+    for kind, style in KINDS.items():
+        mine = [(place, line) for place, line in enumerate(lines) if line.kind == kind]
+        bars = [(place, *line.interval) for place, line in mine if line.interval]
+        if bars:
+            axes.hlines(*zip(*bars, strict=True), color=style["color"], linewidth=1.4)
+        if mine:
+            ratios, places = [line.ratio for _, line in mine], [place for place, _ in mine]
+            axes.plot(ratios, places, linestyle="none", markersize=7, label=kind, **style)
+    row_texts(axes, [line.label for line in lines], "right")
+    row_texts(axes, [line.shown for line in lines], "left")
     axes.set_ylim(len(lines) - 0.5, -0.8)
     _scale(axes, lines)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize="small")
     _words(axes, group, lines, left_out)
 
@@ -139,8 +136,8 @@ def _words(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> No
     mark = (
         ESTIMATE if group.rows and any(estimated(row.ratio(ENERGY)) for row in group.rows) else ""
     )
-    axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), fontsize="medium",
-                   parse_math=False)  # fmt: skip
+    axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), y=1,
+                   fontsize="medium", parse_math=False)  # fmt: skip
     axes.set_xlabel(
         f"{mark}J/token over the baseline's, less is better; grey: within 2 %{more}\n"
         f"({source(group.setting)})",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from greenbench.report.figures.style import (
     SKY,
     VERMILLION,
     WIDTH_IN,
+    Grid,
     Sketch,
     heading,
     log_ticks,
@@ -37,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
 NAME, TITLE = "frontier.svg", "Quality against energy per token"
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
-PANEL_IN = 4.9
+PANEL_IN, LINE_IN = 3.5, 0.175  # a panel's axes, a line of its title
 NAMED = 40  # the first runs of a panel; more names would hide the points
 LOG_FROM = 8  # energies further apart than this ratio need a logarithmic axis
 MARKER_PX = 8  # half the room a marker takes
@@ -93,21 +95,23 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
     drawn = drawable[:PANELS]
     if not drawn:
         return _nothing()
-    figure = Figure(figsize=(WIDTH_IN, PANEL_IN * len(drawn)), layout="constrained")
-    places: list[Axes] = list(figure.subplots(len(drawn), 1, squeeze=False)[:, 0])
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    for axes, panel in zip(places, drawn, strict=True):
+    lines = max(_title(panel).count("\n") + 1 for panel in drawn)
+    grid = Grid(
+        [PANEL_IN] * len(drawn), left_in=0.65, head_in=0.3 + LINE_IN * lines, foot_in=0.75,
+        top_in=0.5,
+    )  # fmt: skip
+    renderer = FigureCanvasAgg(grid.figure).get_renderer()  # type: ignore[no-untyped-call]
+    for index, panel in enumerate(drawn):
+        axes = grid.panel(index)
         _draw_panel(axes, panel)
-    _legend(figure, places)
-    if len(drawable) > PANELS:
-        figure.supxlabel(f"{len(drawable) - PANELS} more groups have no panel; see the tables")
-    figure.draw_without_rendering()  # settles the layout, which the labels must not change again
-    figure.set_layout_engine("none")
-    for axes, panel in zip(places, drawn, strict=True):
         named = panel.marks[:NAMED]
         labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in named]
-        place_labels(figure, renderer, axes, labels, _obstacles(axes, panel.marks))
-    return figure
+        place_labels(grid.figure, renderer, axes, labels, _obstacles(axes, panel.marks))
+    _legend(grid.figure)
+    if len(drawable) > PANELS:
+        note = f"{len(drawable) - PANELS} more groups have no panel; see the tables"
+        grid.figure.text(0.5, 0.05 / grid.height_in, note, ha="center")
+    return grid.figure
 
 
 def _nothing() -> Figure:
@@ -143,11 +147,11 @@ def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    for mark in panel.marks:
-        _draw(axes, mark)
+    for kind, style in KINDS.items():
+        _draw(axes, [mark for mark in panel.marks if mark.kind == kind], kind, style)
     _frame(axes, panel.marks)
     _draw_staircase(axes, panel.marks)
-    axes.set_title(_title(panel), loc="left", fontsize="medium", parse_math=False)
+    axes.set_title(_title(panel), loc="left", y=1, pad=19, fontsize="medium", parse_math=False)
     axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
     _ratio_axis(axes, panel.baseline_j)
@@ -175,16 +179,16 @@ def _title(panel: Panel) -> str:
     return f"{heading(panel.group)}{named}"
 
 
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+def _legend(figure: Figure) -> None:
     """One legend for all panels: what each shape, and each bar, says."""
     shown = {
         label: handle
-        for axes in panels
+        for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     labels = [label for label in (*KINDS, FRONTIER) if label in shown]
     figure.legend(
-        [shown[label] for label in labels], labels, loc="outside upper center", ncols=len(labels),
+        [shown[label] for label in labels], labels, loc="upper center", ncols=len(labels),
         frameon=False, title=BARS, columnspacing=1.2, handletextpad=0.4,
     )  # fmt: skip
 
@@ -199,14 +203,15 @@ def _energy_axis(group: Group) -> str:
     return f"J/token at the mean baseline (top: ratio to it), less is better\n({source})"
 
 
-def _draw(axes: Axes, mark: Mark) -> None:
-    style = KINDS[mark.kind]
-    x, y = mark.energy_j, mark.quality
+def _draw(axes: Axes, marks: Sequence[Mark], kind: str, style: Mapping[str, Any]) -> None:
+    """All runs of a kind, as one artist of each sort: each takes as long to draw as many points."""
+    if not marks:
+        return
+    x, y = [mark.energy_j for mark in marks], [mark.quality for mark in marks]
     bar = {"color": style["color"], "linewidth": 1.1, "alpha": 0.7}
-    axes.plot(mark.energy_bar, (y, y), **bar)
-    axes.plot((x, x), mark.quality_bar, **bar)
-    known = axes.get_legend_handles_labels()[1]
-    axes.plot(x, y, linestyle="none", label=None if mark.kind in known else mark.kind, **style)
+    axes.hlines(y, *zip(*(mark.energy_bar for mark in marks), strict=True), **bar)
+    axes.vlines(x, *zip(*(mark.quality_bar for mark in marks), strict=True), **bar)
+    axes.plot(x, y, linestyle="none", label=kind, **style)
 
 
 def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
@@ -225,20 +230,30 @@ def _draw_staircase(axes: Axes, marks: Sequence[Mark]) -> None:
 
     What lies in its shade is beaten by a member.
     """
-    steps = staircase([Point(mark.quality, mark.energy_j) for mark in marks if mark.on_frontier])
-    bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
-    x = [steps[0].energy, *(step.energy for step in steps), right]
-    y = [bottom, *(step.quality for step in steps), steps[-1].quality]
+    x, y = _steps(axes, marks)
+    bottom = axes.get_ylim()[0]
     axes.fill_between(x, y, bottom, color=SKY, alpha=0.13, linewidth=0, zorder=0.5)
     axes.plot(x, y, color=BLUE, linewidth=1.4, linestyle=(0, (4, 2)), zorder=1.5, label=FRONTIER)
 
 
+def _steps(axes: Axes, marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
+    steps = staircase([Point(mark.quality, mark.energy_j) for mark in marks if mark.on_frontier])
+    bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
+    x = [steps[0].energy, *(step.energy for step in steps), right]
+    return x, [bottom, *(step.quality for step in steps), steps[-1].quality]
+
+
 def _obstacles(axes: Axes, marks: Sequence[Mark]) -> Obstacles:
     """Markers, and the segments of interval bars and staircase, as boxes in display coordinates."""
-    segments = []
-    for line in axes.get_lines():
-        path = axes.transData.transform(line.get_xydata())
-        ends = np.minimum(path[:-1], path[1:]) - 2, np.maximum(path[:-1], path[1:]) + 2
-        segments.append(np.hstack(ends))
+    steps = list(zip(*_steps(axes, marks), strict=True))
+    bars = [((low, mark.quality), (high, mark.quality)) for mark in marks
+            for low, high in [mark.energy_bar]]  # fmt: skip
+    bars += [((mark.energy_j, low), (mark.energy_j, high)) for mark in marks
+             for low, high in [mark.quality_bar]]  # fmt: skip
+    ends = np.array([*bars, *pairwise(steps)])
+    ends = axes.transData.transform(ends.reshape(-1, 2)).reshape(-1, 2, 2)
     points = axes.transData.transform([(mark.energy_j, mark.quality) for mark in marks])
-    return Obstacles(np.hstack([points - MARKER_PX, points + MARKER_PX]), np.vstack(segments))
+    return Obstacles(
+        np.hstack([points - MARKER_PX, points + MARKER_PX]),
+        np.hstack([ends.min(axis=1) - 2, ends.max(axis=1) + 2]),
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,6 +24,7 @@ from greenbench.report.figures.style import (
     Grid,
     Sketch,
     heading,
+    row_texts,
     source,
     svg,
 )
@@ -95,23 +97,13 @@ def _brief(quantity: Quantity) -> str:
 def _request(axes: Axes, panel: Panel) -> None:
     """Prefill and decode stacked; a stroke where the baseline is, a diamond at the idle draw."""
     runs = panel.runs[:RUNS]
-    for place, each in enumerate(runs):
-        prefill, decode = each.prefill.value or 0.0, each.decode.value or 0.0
-        faint = 0.45 if estimated(each.decode) else 1.0
-        axes.barh(place, prefill, 0.62, color=BLUE, alpha=faint, hatch="///", edgecolor="white")
-        axes.barh(place, decode, 0.62, left=prefill, color=ORANGE, alpha=faint, edgecolor="white")
-        interval = bounds(each.decode)
-        if interval:
-            axes.plot([prefill + end for end in interval], [place] * 2, color=GREY, linewidth=1.1)
-        _mark(axes, each.baseline, place, "|", markersize=15, markeredgewidth=2)
-        _mark(axes, each.idle, place, "d", markersize=5, fillstyle="none")
-    labels = [plain(each.row.label, 26) for each in runs]
-    axes.set_yticks(range(len(runs)), labels, parse_math=False, fontsize="small")
+    _bars(axes, runs)
+    _marks(axes, [each.baseline for each in runs], "|", BLACK, markersize=15, markeredgewidth=2)
+    _marks(axes, [each.idle for each in runs], "d", BLACK, markersize=5)
+    row_texts(axes, [plain(each.row.label, 26) for each in runs], "right")
     axes.set_ylim(len(runs) - 0.5, -0.7)
     axes.set_xlim(left=0)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.set_title(heading(panel.group, 96), loc="left", x=-0.5, pad=24, fontsize="medium",
+    axes.set_title(heading(panel.group, 96), loc="left", x=-0.5, y=1, pad=24, fontsize="medium",
                    parse_math=False)  # fmt: skip
     more = len(panel.runs) - RUNS
     note = f"; {more} more runs are in the table" if more > 0 else ""
@@ -119,9 +111,34 @@ def _request(axes: Axes, panel: Panel) -> None:
     _legend(axes, panel)
 
 
-def _mark(axes: Axes, quantity: Quantity, place: int, marker: str, **style: Any) -> None:
-    if quantity.value is not None:
-        axes.plot(quantity.value, place, marker, color=BLACK, **style)
+def _bars(axes: Axes, runs: Sequence[Phases]) -> None:
+    """Prefill, decode beside it, and the interval of decode at its end."""
+    places = range(len(runs))
+    prefill = [each.prefill.value or 0.0 for each in runs]
+    end = [start + (each.decode.value or 0.0) for start, each in zip(prefill, runs, strict=True)]
+    faint = [0.45 if estimated(each.decode) else 1.0 for each in runs]
+    for starts, ends, color, hatch in (([0.0] * len(runs), prefill, BLUE, "///"),
+                                       (prefill, end, ORANGE, None)):  # fmt: skip
+        boxes = [[(low, place - 0.31), (high, place - 0.31), (high, place + 0.31), (low, place + 0.31)]
+                 for place, low, high in zip(places, starts, ends, strict=True)]  # fmt: skip
+        axes.add_collection(PolyCollection(
+            boxes, facecolors=[(color, alpha) for alpha in faint], hatch=hatch,
+            edgecolors=[("white", alpha) for alpha in faint], zorder=1))
+    axes.autoscale_view()
+    ends = [(place, prefill[place] + ends[0], prefill[place] + ends[1])
+            for place, each in enumerate(runs) if (ends := bounds(each.decode))]  # fmt: skip
+    if ends:
+        axes.hlines(*zip(*ends, strict=True), color=GREY, linewidth=1.1)
+
+
+def _marks(
+    axes: Axes, values: Sequence[Quantity], marker: str, color: str, **style: Any
+) -> None:
+    """A marker in the row of each quantity that is known."""
+    known = [(q.value, place) for place, q in enumerate(values) if q.value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), linestyle="none", marker=marker, color=color,
+                  fillstyle="none", **style)  # fmt: skip
 
 
 def _legend(axes: Axes, panel: Panel) -> None:
@@ -147,15 +164,11 @@ def _key(label: str, marker: str, color: str) -> Line2D:
 
 def _once(axes: Axes, panel: Panel) -> None:
     """Scoring and preparation, each once in the run, on a logarithmic axis."""
-    for place, each in enumerate(panel.runs[:RUNS]):
-        for quantity, marker, color in ((each.score, "o", GREEN), (each.prepare, "s", PURPLE)):
-            if quantity.value and quantity.value > 0:
-                axes.plot(quantity.value, place, marker, color=color, fillstyle="none",
-                          markeredgewidth=1.5)  # fmt: skip
-    axes.set_xscale("log")
+    runs = panel.runs[:RUNS]
+    axes.set_xscale("log")  # which leaves out what is not above 0
+    _marks(axes, [each.score for each in runs], "o", GREEN, markeredgewidth=1.5)
+    _marks(axes, [each.prepare for each in runs], "s", PURPLE, markeredgewidth=1.5)
     axes.xaxis.set_major_locator(LogLocator(numticks=5))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.tick_params(axis="y", length=0, labelleft=False)
-    axes.grid(visible=False, axis="y")
     axes.set_xlabel("J once, in the run")
