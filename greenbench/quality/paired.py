@@ -8,13 +8,13 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import bdtr, ndtr, ndtri, stdtr
 
 from greenbench.stats import CONFIDENCE, Interval, ratio_of_sums, widened_tail
 
 Z = float(ndtri((1 + CONFIDENCE) / 2))
 RESAMPLES, SEED = 4000, 0
+HALVINGS = 48  # of an interval within -1 to 1: exact to 1e-14
 Array = npt.NDArray[np.float64]
 
 
@@ -80,8 +80,15 @@ def paired_proportions(gained: int, lost: int, n: int) -> Interval:
         return (gained - lost - n * delta) ** 2 - Z * Z * _variance(gained, lost, n, delta)
 
     def bound(side: float) -> float:
-        """Just beside the estimate, because without flips the variance at the estimate is 0."""
-        return side if estimate == side else float(brentq(beyond, estimate + side * 1e-9, side))
+        """Where `beyond` changes its sign towards `side`, by halving.
+
+        Importing scipy.optimize for it would take a report longer than reading its records.
+        """
+        near, far = estimate, side
+        for _ in range(HALVINGS):
+            middle = (near + far) / 2
+            near, far = (near, middle) if beyond(middle) > 0 else (middle, far)
+        return far
 
     return Interval(estimate, bound(-1.0), bound(1.0), n)
 

@@ -54,13 +54,14 @@ def write(
     file or the new one, never a part. Raises UserError where they cannot be written.
     """
     found = groups(records, crowd.beside if crowd else {})
+    figures = sketches(found, records)
     contents = {
         "leaderboard.md": leaderboard(
-            found, records, rejected, given or assumptions(), crowd, margin
+            found, records, rejected, given or assumptions(), figures, crowd, margin
         ).encode(),
         "index.html": page(found, records, rejected),
     }
-    contents |= {sketch.name: sketch.draw() for sketch in sketches(found, records)}
+    contents |= {sketch.name: sketch.draw() for sketch in figures}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
     contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
     try:

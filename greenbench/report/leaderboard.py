@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from greenbench.impact import Assumptions
 from greenbench.records import Record
-from greenbench.report import appendix, gallery, judged, scores, tables
+from greenbench.report import appendix, gallery, judged, tables
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.axes import other_frontiers
 from greenbench.report.budget import budgets
 from greenbench.report.codes import counted, meaning
 from greenbench.report.crowd import Crowd, left_out, notice
 from greenbench.report.difficulty import by_difficulty
-from greenbench.report.figures import sketches
+from greenbench.report.figures import Sketch
 from greenbench.report.impacts import impacts
 from greenbench.report.joules import by_boundary
 from greenbench.report.pertask import MARGIN, per_task
@@ -73,6 +73,7 @@ def leaderboard(
     records: Sequence[Record],
     rejected: Sequence[Rejected],
     given: Assumptions,
+    figures: Sequence[Sketch],
     crowd: Crowd | None = None,
     margin: float = MARGIN,
 ) -> str:
@@ -80,7 +81,6 @@ def leaderboard(
 
     Quality is equivalent within `margin` points.
     """
-    found = sketches(groups, records)
     lines = [
         "# GreenBench leaderboard",
         "",
@@ -90,10 +90,10 @@ def leaderboard(
         "",
     ]
     if groups:
-        lines += [*HOW_TO_READ, *gallery.first(found)]
+        lines += [*HOW_TO_READ, *gallery.first(figures)]
     for index, group in enumerate(groups, start=1):
         lines += _section(index, group, margin)
-    lines += gallery.sections(groups, found)
+    lines += gallery.sections(groups, figures)
     lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
@@ -164,7 +164,7 @@ def _baseline(rows: Sequence[Row]) -> list[str]:
     energies = [row.baseline.get("energy_per_token_j") for row in rows]
     values = [energy.value for energy in energies if energy and energy.value]
     mark = ESTIMATE if any(estimated(row.energy) for row in rows) else ""
-    qualities = [scores.baseline_accuracy(row.record.quality).value for row in rows]
+    qualities = [row.baseline_quality.value for row in rows]
     parts = [
         f"quality {_range(qualities)} %",
         f"{mark}{_range(values)} J/token",

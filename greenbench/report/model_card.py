@@ -123,7 +123,7 @@ def _numbers(row: Row) -> list[_Line]:
         metric("time to the first token (median)", "ttft_p50_s", "ttft", 1e3, "ms"),
         metric("weights", "model_bytes", "model_bytes", 1e-6, "MB"),
         _peak(*(scaled(memory(side), 1e-6, "MB") for side in sides)),
-        _Line("items answered right, %", scores.baseline_accuracy(row.record.quality), row.quality,
+        _Line("items answered right, %", row.baseline_quality, row.quality,
               row.change, False),
         *map(_task, row.record.quality),
     ]  # fmt: skip

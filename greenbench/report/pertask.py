@@ -40,6 +40,7 @@ class Line(NamedTuple):
     score: TaskScore | None
     """Null for all together."""
     items: scores.Paired
+    accuracy: bool
 
 
 def per_task(rows: Sequence[Row], margin: float = MARGIN) -> list[str]:
@@ -69,23 +70,25 @@ def _how(margin: float) -> str:
 
 def _lines(row: Row) -> list[Line]:
     tasks = [
-        Line(row, f"{code(score.task)} {prose(score.metric)}", score, scores.paired_items([score]))
+        Line(
+            row,
+            f"{code(score.task)} {prose(score.metric)}",
+            score,
+            scores.paired_items([score]),
+            scores.is_accuracy(score),
+        )
         for score in row.record.quality
     ]
     together = scores.paired_items(row.record.quality, accuracy=True)
-    return [Line(row, "all tasks", None, together), *tasks] if together.baseline else tasks
-
-
-def _accuracy(line: Line) -> bool:
-    return line.score is None or scores.is_accuracy(line.score)
+    return [Line(row, "all tasks", None, together, True), *tasks] if together.baseline else tasks
 
 
 def _level(line: Line, which: str, notes: Notes) -> str:
     if line.score is None:
-        pooled = scores.baseline_accuracy if which == "baseline" else scores.accuracy
-        return show(pooled(line.row.record.quality), notes, decimals=1)
+        pooled = line.row.baseline_quality if which == "baseline" else line.row.quality
+        return show(pooled, notes, decimals=1)
     found: Quantity = getattr(line.score, which)
-    if _accuracy(line):
+    if line.accuracy:
         return show(scaled(found, 100, "%"), notes, decimals=1)
     return show(found, notes)
 
@@ -93,14 +96,14 @@ def _level(line: Line, which: str, notes: Notes) -> str:
 def _change(line: Line, notes: Notes) -> str:
     if line.score is None:
         return show(line.row.change, notes, change=True, decimals=1)
-    if _accuracy(line):
+    if line.accuracy:
         return show(scaled(line.score.change, 100, "points"), notes, change=True, decimals=1)
     return show(line.score.change, notes, change=True)
 
 
 def _flips(line: Line, lost: float, gained: float) -> str:
     pairs = zip(line.items.baseline, line.items.candidate, strict=True)
-    return str(sum(pair == (lost, gained) for pair in pairs)) if _accuracy(line) else ""
+    return str(sum(pair == (lost, gained) for pair in pairs)) if line.accuracy else ""
 
 
 def _p(line: Line, notes: Notes) -> str:
@@ -111,7 +114,7 @@ def _p(line: Line, notes: Notes) -> str:
 
 
 def _equivalent(margin: float, line: Line, notes: Notes) -> str:
-    if not _accuracy(line):
+    if not line.accuracy:
         return ""
     items = line.items
     found = paired.p_equivalence(

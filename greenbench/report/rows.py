@@ -117,6 +117,11 @@ class Row:
         return scores.accuracy(self.record.quality)
 
     @cached_property
+    def baseline_quality(self) -> Quantity:
+        """The baseline's accuracy over all items, in %."""
+        return scores.baseline_accuracy(self.record.quality)
+
+    @cached_property
     def change(self) -> Quantity:
         """Change of accuracy in points, paired by item."""
         return scores.accuracy_change(self.record.quality)
