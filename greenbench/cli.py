@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -215,6 +216,7 @@ def _report(arguments: argparse.Namespace) -> int:
     given = assumptions(arguments.impact)
     for path in report.rebuild(arguments.results, output, given, arguments.margin):
         print(path)
+    gc.freeze()  # else the interpreter's last act is to look for cycles among all records
     return 0
 
 
