@@ -60,9 +60,9 @@ def test_labels_cover_neither_each_other_nor_a_point():
     for one, other in combinations(boxes.values(), 2):
         assert not one.overlaps(other)
     markers = [line for line in axes.get_lines() if line.get_marker() != "None"]
-    assert len(markers) == len(NAMES)
-    for line in markers:
-        point = axes.transData.transform(line.get_xydata()[0])
+    points = [place for line in markers for place in axes.transData.transform(line.get_xydata())]
+    assert len(points) == len(NAMES)
+    for point in points:
         assert not any(box.contains(*point) for box in boxes.values())
 
 
@@ -92,7 +92,7 @@ def test_drift_between_runs_does_not_move_the_points():
     )
     for found in (steady, drifted):
         (axes,) = frontier_figure(found).axes
-        places = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "*"]
+        (places,) = [line.get_xdata() for line in axes.get_lines() if line.get_marker() == "*"]
         assert len(places) == 2
         assert places[0] == pytest.approx(places[1])
 

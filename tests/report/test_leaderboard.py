@@ -17,6 +17,7 @@ from greenbench.cli import main
 from greenbench.errors import UserError
 from greenbench.impact import assumptions
 from greenbench.records import MeterChoice
+from greenbench.report.figures import sketches
 from greenbench.report.leaderboard import leaderboard
 from greenbench.report.rows import groups
 from greenbench.store import Rejected, Store
@@ -36,7 +37,8 @@ RECORDS = [
 
 def write(records=RECORDS, rejected=()):
     """The leaderboard's text."""
-    return leaderboard(groups(records), records, rejected, assumptions())
+    found = groups(records)
+    return leaderboard(found, records, rejected, assumptions(), sketches(found, records))
 
 
 def section(text, title):

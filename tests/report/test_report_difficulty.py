@@ -52,9 +52,9 @@ def test_easy_questions_that_cost_more_or_the_same_are_said_to():
 
 def test_the_leaderboard_has_it_in_the_section_of_its_runs():
     records = [record(), examples.completed("int8")]
-    text = leaderboard(groups(records), records, (), assumptions())
+    text = leaderboard(groups(records), records, (), assumptions(), ())
     assert write(*records) in text
-    assert text == leaderboard(groups(records[::-1]), records[::-1], (), assumptions())
+    assert text == leaderboard(groups(records[::-1]), records[::-1], (), assumptions(), ())
 
 
 def test_each_run_has_a_row_for_each_third():

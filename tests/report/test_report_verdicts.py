@@ -37,7 +37,7 @@ WORDS = {
 
 def write(records):
     """The leaderboard's text."""
-    return leaderboard(groups(records), records, (), assumptions())
+    return leaderboard(groups(records), records, (), assumptions(), ())
 
 
 def table(text, after):

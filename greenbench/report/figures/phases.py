@@ -35,6 +35,7 @@ from greenbench.report.text import ESTIMATE, bounds, estimated, number, plain
 NAME = "figures/phases.svg"
 RUNS = 60  # in one panel
 LINE_IN, LEFT_IN = 0.27, 2.1
+BAR = 0.62  # of a row
 SPLIT = 0.6  # of the width, for what a request takes
 PREFILL, DECODE = "prefill", "decode"
 BASELINE, IDLE = "baseline, both together", "idle meanwhile"
@@ -113,29 +114,47 @@ def _request(axes: Axes, panel: Panel) -> None:
 
 def _bars(axes: Axes, runs: Sequence[Phases]) -> None:
     """Prefill, decode beside it, and the interval of decode at its end."""
-    places = range(len(runs))
     prefill = [each.prefill.value or 0.0 for each in runs]
-    end = [start + (each.decode.value or 0.0) for start, each in zip(prefill, runs, strict=True)]
+    both = [start + (each.decode.value or 0.0) for start, each in zip(prefill, runs, strict=True)]
     faint = [0.45 if estimated(each.decode) else 1.0 for each in runs]
-    for starts, ends, color, hatch in (([0.0] * len(runs), prefill, BLUE, "///"),
-                                       (prefill, end, ORANGE, None)):  # fmt: skip
-        boxes = [[(low, place - 0.31), (high, place - 0.31), (high, place + 0.31), (low, place + 0.31)]
-                 for place, low, high in zip(places, starts, ends, strict=True)]  # fmt: skip
-        axes.add_collection(PolyCollection(
-            boxes, facecolors=[(color, alpha) for alpha in faint], hatch=hatch,
-            edgecolors=[("white", alpha) for alpha in faint], zorder=1))
+    _boxes(axes, [0.0] * len(runs), prefill, BLUE, faint, hatch="///")
+    _boxes(axes, prefill, both, ORANGE, faint)
     axes.autoscale_view()
-    ends = [(place, prefill[place] + ends[0], prefill[place] + ends[1])
-            for place, each in enumerate(runs) if (ends := bounds(each.decode))]  # fmt: skip
-    if ends:
-        axes.hlines(*zip(*ends, strict=True), color=GREY, linewidth=1.1)
+    known = [(place, bounds(each.decode)) for place, each in enumerate(runs)]
+    bars = [(place, *(prefill[place] + end for end in ends)) for place, ends in known if ends]
+    if bars:
+        axes.hlines(*zip(*bars, strict=True), color=GREY, linewidth=1.1)
 
 
-def _marks(
-    axes: Axes, values: Sequence[Quantity], marker: str, color: str, **style: Any
+def _boxes(
+    axes: Axes,
+    starts: Sequence[float],
+    ends: Sequence[float],
+    color: str,
+    faint: Sequence[float],
+    hatch: str | None = None,
 ) -> None:
-    """A marker in the row of each quantity that is known."""
-    known = [(q.value, place) for place, q in enumerate(values) if q.value is not None]
+    """A box in each row, all as one artist: a bar each would take longer than all else here."""
+    low, high = -BAR / 2, BAR / 2
+    corners = [
+        [(start, place + low), (end, place + low), (end, place + high), (start, place + high)]
+        for place, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
+    axes.add_collection(
+        PolyCollection(
+            corners,
+            facecolors=[(color, alpha) for alpha in faint],
+            edgecolors=[("white", alpha) for alpha in faint],
+            hatch=hatch,
+        )
+    )
+
+
+def _marks(axes: Axes, values: Sequence[Quantity], marker: str, color: str, **style: Any) -> None:
+    """A marker in the row of each quantity that is known, and that the axis can show."""
+    least = float("-inf") if axes.get_xscale() == "linear" else 0.0
+    known = [(q.value, place) for place, q in enumerate(values)
+             if q.value is not None and q.value > least]  # fmt: skip
     if known:
         axes.plot(*zip(*known, strict=True), linestyle="none", marker=marker, color=color,
                   fillstyle="none", **style)  # fmt: skip
@@ -165,7 +184,7 @@ def _key(label: str, marker: str, color: str) -> Line2D:
 def _once(axes: Axes, panel: Panel) -> None:
     """Scoring and preparation, each once in the run, on a logarithmic axis."""
     runs = panel.runs[:RUNS]
-    axes.set_xscale("log")  # which leaves out what is not above 0
+    axes.set_xscale("log")
     _marks(axes, [each.score for each in runs], "o", GREEN, markeredgewidth=1.5)
     _marks(axes, [each.prepare for each in runs], "s", PURPLE, markeredgewidth=1.5)
     axes.xaxis.set_major_locator(LogLocator(numticks=5))
