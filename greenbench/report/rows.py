@@ -196,9 +196,8 @@ def is_invalid(record: Record) -> bool:
 def setting(record: Record) -> Setting:
     """What `record` shares with the runs that it may be compared with."""
     spec = record.spec
-    energy = named(
-        record.candidate.metrics if record.candidate else {}, "energy_per_token_j", "J/token"
-    )
+    metrics = record.candidate.metrics if record.candidate else {}
+    energy = named(metrics, "energy_per_token_j", "J/token")
     source: Provenance = "unavailable" if energy.value is None else energy.provenance
     return Setting(
         tier=str(dig(spec, "protocol", "tier")),
@@ -249,19 +248,17 @@ def _model(spec: Mapping[str, Any]) -> str:
 
 
 def _workload(spec: Mapping[str, Any]) -> str:
-    name, batch, given, made = (
-        dig(spec, "workload", key)
-        for key in ("name", "batch_size", "prompt_tokens", "output_tokens")
-    )
-    limit = "up to " if dig(spec, "workload", "stop") == "natural" else ""
-    chat = ", chat template" if dig(spec, "workload", "chat_template") is True else ""
+    load = dig(spec, "workload")
+    sizes = ("name", "batch_size", "prompt_tokens", "output_tokens")
+    name, batch, given, made = (dig(load, key) for key in sizes)
+    limit = "up to " if dig(load, "stop") == "natural" else ""
+    chat = ", chat template" if dig(load, "chat_template") is True else ""
     return f"{name} (batch {batch}, {given} tokens in, {limit}{made} out{chat})"
 
 
 def _tasks(spec: Mapping[str, Any]) -> str:
-    names, items, seed, shots = (
-        dig(spec, "task", key) for key in ("names", "items", "seed", "fewshot")
-    )
+    task = dig(spec, "task")
+    names, items, seed, shots = (dig(task, key) for key in ("names", "items", "seed", "fewshot"))
     count = "all items" if items == 0 else f"{items} items each"
     return f"{', '.join(map(str, names or []))} ({count}, seed {seed}, {shots}-shot)"
 
