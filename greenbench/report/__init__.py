@@ -59,7 +59,7 @@ def write(
         "leaderboard.md": leaderboard(
             found, records, rejected, given or assumptions(), figures, crowd, margin
         ).encode(),
-        "index.html": page(found, records, rejected),
+        "index.html": page(found, records, rejected, crowd),
     }
     contents |= {sketch.name: sketch.draw() for sketch in figures}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]

@@ -12,6 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greenbench.records import Record
+from greenbench.report.crowd import Crowd
 from greenbench.report.page_data import page_data
 from greenbench.report.rows import Group
 
@@ -34,10 +35,16 @@ class Frame(NamedTuple):
     after: str
 
 
-def page(groups: Sequence[Group], records: Sequence[Record], rejected: Sequence[Rejected]) -> bytes:
+def page(
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    crowd: Crowd | None = None,
+) -> bytes:
     """The whole page; the same bytes for the same records, whatever their order."""
     frame = _frame()
-    return f"{frame.before}{embedded(page_data(groups, records, rejected))}{frame.after}".encode()
+    data = embedded(page_data(groups, records, rejected, crowd))
+    return f"{frame.before}{data}{frame.after}".encode()
 
 
 def embedded(data: Any) -> str:

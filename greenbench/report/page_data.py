@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from greenbench.records import Record
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.codes import MEANINGS, UNKNOWN
+from greenbench.report.crowd import Crowd, notice
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.page_run import DERIVED, Json, Pool, cleaned, details, shown, summary
 from greenbench.report.rows import SOURCES, Group, Row, is_invalid, setting, technique
@@ -27,7 +28,10 @@ _MARKDOWN: Final = MarkdownIt("commonmark")
 
 
 def page_data(
-    groups: Sequence[Group], records: Sequence[Record], rejected: Sequence[Rejected]
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    crowd: Crowd | None = None,
 ) -> dict[str, Any]:
     """The whole page's content: the same, whatever the order of `records` and `rejected`."""
     pool, environments = Pool(), dict[str, int]()
@@ -55,6 +59,7 @@ def page_data(
         "unknown": UNKNOWN,
         "sources": SOURCES,
         "detailed": DETAILED,
+        "notice": [segments(line) for line in notice(crowd) if line] if crowd else [],
     }
 
 

@@ -149,7 +149,7 @@ function theme() {
 
 function start() {
   theme();
-  byId("answers").replaceChildren(answers());
+  byId("answers").replaceChildren(...DATA.notice.map((line) => make("p", { class: "notice" }, sentence(line))), answers());
   const all = (values, word) => [["", word], ...[...new Set(values)].sort().map((value) => [value, value])];
   fill("family", all(DATA.runs.flatMap((run) => run.families), "all families"));
   fill("outcome", all(DATA.runs.map((run) => run.outcome), "all outcomes"));
