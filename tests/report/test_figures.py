@@ -8,6 +8,7 @@ from math import isfinite
 
 import examples
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -64,6 +65,23 @@ def test_labels_cover_neither_each_other_nor_a_point():
     assert len(points) == len(NAMES)
     for point in points:
         assert not any(box.contains(*point) for box in boxes.values())
+
+
+def test_a_label_without_a_line_to_its_point_is_nearest_to_that_point():
+    found = groups(
+        examples.completed(name, energy=0.7 - 0.004 * index, gained=index, lost=0)
+        for index, name in enumerate(NAMES)
+    )
+    figure = frontier_figure(found)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = figure.axes
+    points = axes.transData.transform([note.xy for note in axes.texts])
+    for own, note in enumerate(axes.texts):
+        note.update_positions(renderer)
+        box = matplotlib.text.Text.get_window_extent(note, renderer)
+        near = np.clip(points, box.min, box.max)
+        away = np.hypot(*(points - near).T)
+        assert note.arrow_patch or away[own] < away.min() + 2
 
 
 def test_one_panel_for_each_group_with_both_numbers():

@@ -23,8 +23,9 @@ INK, LINE = "#1a1a1a", "#5a5a5a"
 PLATE = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6}
 LEADER_FROM_PT = 20
 GAP = 2.0
-# What a place costs: per square pixel over a point or label, over a line, outside; per pt away.
-COVER, CROSS, LEAVE, FAR = 8.0, 1.0, 50.0, 12.0
+# What a place costs: per square pixel over a point or label, over a line, outside; per pt away; as a
+# whole without a line to its point and nearer to another.
+COVER, CROSS, LEAVE, FAR, STRAY = 8.0, 1.0, 50.0, 12.0, 400.0
 
 
 class Label(NamedTuple):
@@ -69,6 +70,7 @@ def _place(radius: float, angle: float) -> Place:
 PLACES = [_place(radius, angle) for radius in RADII_PT for angle in ANGLES]
 OFFSETS = np.array([(place.x, place.y) for place in PLACES])
 DISTANCES = np.array([place.distance for place in PLACES])
+LED = DISTANCES > LEADER_FROM_PT
 # The share of a label's width and height that lies left of and under its anchor.
 SHARES = np.array(
     [
@@ -85,21 +87,24 @@ def place_labels(
     labels: Sequence[Label],
     obstacles: Obstacles,
 ) -> None:
-    """Annotate each label at the cheapest of `PLACES`.
+    """Annotate each label at the cheapest of `PLACES`; the solid obstacles are the points.
 
     Greedy, so earlier labels get the better places; the same input gives the same picture.
     """
     frame, solid = np.array([axes.bbox.extents]), obstacles.solid
+    points = (solid[:, :2] + solid[:, 2:]) / 2
     for label in labels:
         text = Text(0, 0, label.text, figure=figure, parse_math=False)
         size = np.array(text.get_window_extent(renderer).size)
-        anchor = axes.transData.transform((label.x, label.y)) + OFFSETS * figure.dpi / 72
+        point = axes.transData.transform((label.x, label.y))
+        anchor = point + OFFSETS * figure.dpi / 72
         boxes = np.hstack([anchor - SHARES * size, anchor + (1 - SHARES) * size])
         costs = (
             COVER * _shared(boxes, solid)
             + CROSS * _shared(boxes, obstacles.lines)
             + LEAVE * (size.prod() - _shared(boxes, frame))
             + FAR * DISTANCES
+            + STRAY * (~LED & (_away(boxes, points) < _away(boxes, point[None]) - 1))
         )
         best = int(costs.round(3).argmin())  # a tie falls alike on every machine
         _annotate(axes, label, PLACES[best])
@@ -111,6 +116,12 @@ def _shared(boxes: Boxes, others: Boxes) -> npt.NDArray[np.float64]:
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return np.asarray(np.clip(high - low, 0, None).prod(axis=2).sum(axis=1))
+
+
+def _away(boxes: Boxes, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Per box, how far it is from the nearest of `points`."""
+    short = np.maximum(boxes[:, None, :2] - points, points - boxes[:, None, 2:])
+    return np.asarray(np.hypot(*np.moveaxis(np.clip(short, 0, None), 2, 0)).min(axis=1))
 
 
 def _annotate(axes: Axes, label: Label, place: Place) -> None:
