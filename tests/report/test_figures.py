@@ -13,6 +13,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from greenbench.report.figures import frontier_figure, frontier_svg
+from greenbench.report.figures.forest import forest_figure
+from greenbench.report.figures.phases import phases_figure
 from greenbench.report.rows import groups
 
 HOSTILE = 'a --> ]]> <script>alert(1)</script> & " $\\frac{1$ \x00\x1b[31m\u202e漢字'
@@ -156,10 +158,15 @@ def test_one_run_and_runs_far_apart_can_be_drawn(half):
             assert low < high
 
 
-def test_hundreds_of_groups_can_be_drawn():
+@pytest.mark.parametrize(
+    ("draw", "axes"), [(frontier_figure, 24), (forest_figure, 24), (phases_figure, 48)]
+)
+def test_of_very_many_groups_the_first_are_drawn_and_the_rest_counted(draw, axes):
     many = groups(
         examples.completed(device={"kind": "cpu", "name": f"CPU {index}"}) for index in range(26)
     )
-    figure = frontier_figure(many)
-    assert len(figure.axes) == 24
-    assert "2 more groups have no panel; see the tables" in texts(figure)
+    figure = draw(many)
+    assert len(figure.axes) == axes
+    assert "2 more groups have no panel; see the tables" in [
+        text.get_text() for text in figure.texts
+    ]

@@ -69,11 +69,13 @@ def forest(groups: Sequence[Group]) -> list[Sketch]:
 
 def forest_figure(groups: Sequence[Group]) -> Figure:
     """One panel for each of the first groups with an energy ratio."""
-    panels = [(group, lines) for group in groups if (lines := _lines(group))][:PANELS]
+    found = [(group, lines) for group in groups if (lines := _lines(group))]
+    panels = found[:PANELS]
     heights = [LINE_IN * (min(len(lines), RUNS) + 0.6) for _, lines in panels]
     grid = Grid(heights, left_in=LEFT_IN, right_in=RIGHT_IN, foot_in=0.78)
     for index, (group, lines) in enumerate(panels):
         _draw(grid.panel(index), group, lines[:RUNS], len(lines) - RUNS)
+    grid.leave_out(len(found) - PANELS)
     return grid.figure
 
 

@@ -108,9 +108,7 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
         labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in named]
         place_labels(grid.figure, renderer, axes, labels, _obstacles(axes, panel.marks))
     _legend(grid.figure)
-    if len(drawable) > PANELS:
-        note = f"{len(drawable) - PANELS} more groups have no panel; see the tables"
-        grid.figure.text(0.5, 0.05 / grid.height_in, note, ha="center")
+    grid.leave_out(len(drawable) - PANELS)
     return grid.figure
 
 

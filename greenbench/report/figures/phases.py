@@ -56,7 +56,7 @@ def energy_by_phase(groups: Sequence[Group]) -> list[Sketch]:
         return []
     told = " ".join(
         f"{plain(panel.group.setting.title, 150)}: {'; '.join(map(_told, panel.runs[:RUNS]))}."
-        for panel in panels
+        for panel in panels[:PANELS]
     )
     said = f"Joules by phase, per request. {told}"
     return [Sketch(NAME, said, lambda: svg(lambda: _drawn(panels), "Joules by phase"))]
@@ -67,13 +67,15 @@ def phases_figure(groups: Sequence[Group]) -> Figure:
     return _drawn(_panels(groups))
 
 
-def _drawn(panels: Sequence[Panel]) -> Figure:
+def _drawn(found: Sequence[Panel]) -> Figure:
+    panels = found[:PANELS]
     heights = [LINE_IN * (min(len(panel.runs), RUNS) + 0.6) for panel in panels]
     grid = Grid(heights, left_in=LEFT_IN, head_in=0.9, foot_in=0.8)
     for index, panel in enumerate(panels):
         request = grid.panel(index, end=SPLIT)
         _request(request, panel)
         _once(grid.panel(index, start=SPLIT + 0.05, sharey=request), panel)
+    grid.leave_out(len(found) - PANELS)
     return grid.figure
 
 
@@ -81,7 +83,7 @@ def _panels(groups: Sequence[Group]) -> list[Panel]:
     found = (
         Panel(group, [each for row in group.rows if (each := phases(row))]) for group in groups
     )
-    return [panel for panel in found if panel.runs][:PANELS]
+    return [panel for panel in found if panel.runs]
 
 
 def _told(each: Phases) -> str:

@@ -35,7 +35,7 @@ LINES = (
 """Colour, dashes and marker of a curve: any one of the three tells two curves apart."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "greenbench",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "legend.title_fontsize": "small",
@@ -152,3 +152,9 @@ class Grid:
             height / self.height_in,
         )
         return self.figure.add_axes(box, **options)
+
+    def leave_out(self, groups: int) -> None:
+        """Say at the foot that so many groups have no panel, if any."""
+        if groups > 0:
+            note = f"{groups} more groups have no panel; see the tables"
+            self.figure.text(0.5, 0.05 / self.height_in, note, ha="center")
