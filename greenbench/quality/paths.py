@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from greenbench.quality.forest import GRAIN, Batch
 
@@ -25,6 +23,8 @@ BY_GRAIN = {"cpu"}
 @contextmanager
 def along(batch: Batch, device: torch.device) -> Iterator[None]:
     """Let every model whose attention is transformers' SDPA attend along the paths of `batch`."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS  # brings in all quantizers
+
     ALL_ATTENTION_FUNCTIONS[SDPA] = _Paths(batch, device)
     try:
         yield
@@ -51,6 +51,8 @@ class _Paths:
         **options: Any,
     ) -> tuple[torch.Tensor, None]:
         """As transformers' attention functions: (rows, heads, length, size) to (rows, length, ...)."""
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
         outputs = []
         for places, mask in zip(self._groups, self._masks_of(attention_mask), strict=True):
             states = (_gather(query, places), self._all(key, places), self._all(value, places))

@@ -162,9 +162,9 @@ def test_healing_trains_what_is_left(tiny):
 
 def test_heal_composes():
     (found,) = plan(["technique=prune_width_heal"], multirun=False)[0].spec.technique.values()
-    assert found.heal.minutes == 10
+    assert found.heal.minutes == 5
     assert found.label() == (
-        "prune_width(mlp_fraction=0.33, heal=distilled 10 min embeddings=False)"
+        "prune_width(mlp_fraction=0.33, heal=distilled 5 min embeddings=False)"
     )
 
 
