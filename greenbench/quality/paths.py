@@ -39,7 +39,7 @@ class _Paths:
         self._prefix, self._shape = len(batch.prefix), batch.tokens.shape
         self._groups = [group.to(device) for group in _groups(batch.paths, device.type)]
         self._home = _first(self._groups, batch.tokens.numel())
-        self._masks: dict[int, list[torch.Tensor | None]] = {}
+        self._masks: dict[int, tuple[torch.Tensor, list[torch.Tensor | None]]] = {}
 
     def __call__(
         self,
@@ -70,10 +70,14 @@ class _Paths:
         return torch.cat([before, own], dim=2)
 
     def _masks_of(self, whole: torch.Tensor) -> list[torch.Tensor | None]:
-        """What `whole` says of each group of paths; gathered once, as the layers share it."""
+        """What `whole` says of each group of paths; gathered once, as the layers share it.
+
+        `whole` is held too, as its id would else be free for another mask.
+        """
         if id(whole) not in self._masks:
-            self._masks[id(whole)] = [self._mask(whole[:, 0], places) for places in self._groups]
-        return self._masks[id(whole)]
+            found = [self._mask(whole[:, 0], places) for places in self._groups]
+            self._masks[id(whole)] = whole, found
+        return self._masks[id(whole)][1]
 
     def _mask(self, seen: torch.Tensor, places: torch.Tensor) -> torch.Tensor | None:
         """(paths, 1, length, prefix + length), or None for what is plainly causal."""

@@ -1,4 +1,7 @@
-"""What only a GPU can show: NVML's real counters, and every technique on CUDA's own kernels."""
+"""What only a GPU can show: NVML's real counters, and every technique on CUDA's own kernels.
+
+One run at a time has the device: these tests gain nothing from several processes.
+"""
 
 import json
 import os
@@ -21,7 +24,6 @@ pytestmark = [
 QUICK = [
     "model=smollm2-135m", "device=cuda", "task=smoke", "workload=short", "protocol=smoke",
 ]  # fmt: skip
-# One run at a time has the device, so that these do not gain from several processes.
 ELSEWHERE = {"threads": "say device=cpu", "flash_attention": "needs the package flash-attn"}
 SETTINGS = {"power_limit", "clock_lock"}  # they change the card for whoever else is on it
 BRIEF = {
