@@ -195,6 +195,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for small matrices others only wait
+    gc.disable()  # records hold no cycles, and looking for some takes a tenth of a report's time
     from greenbench import report
     from greenbench.impact import assumptions
     from greenbench.records import json_schema

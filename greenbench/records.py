@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -150,6 +151,15 @@ class TaskScore(Part):
     items: list[Item]
     fidelity: Fidelity | None = None
     """Null where neither choices nor whole texts were scored."""
+
+    @cached_property
+    def is_accuracy(self) -> bool:
+        """Whether the items are answers, each right (1), wrong (0) or partly right."""
+        answers = all(
+            item.weight == 1 and 0 <= item.baseline <= 1 and 0 <= item.candidate <= 1
+            for item in self.items
+        )
+        return self.higher_is_better and bool(self.items) and answers
 
 
 class Subject(Part):

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from greenbench.measure.summary import block_ratios
 from greenbench.quantities import Quantity, missing
 from greenbench.records import Record
-from greenbench.report import scores
-from greenbench.report.doubt import item_weights, memberships, widening
+from greenbench.report.doubt import item_weights, means, memberships, resampled
 from greenbench.report.phases import request_joules
 from greenbench.report.rows import Row
 from greenbench.report.text import Column, folded, show, table
@@ -51,7 +50,7 @@ class Answers(NamedTuple):
 
 def answers(record: Record) -> Answers:
     """All accuracy items of a run, by task."""
-    kept = sorted((s for s in record.quality if scores.is_accuracy(s)), key=lambda s: s.task)
+    kept = sorted((s for s in record.quality if s.is_accuracy), key=lambda s: s.task)
     items = [item for score in kept for item in score.items]
     return Answers(
         np.array([item.baseline for item in items], dtype=float),
@@ -69,16 +68,9 @@ class Resampler:
         """The share of items right, in each draw."""
         return item_weights(len(right))[:DRAWS] @ right
 
-    def blocks(self, n: int) -> npt.NDArray[np.intp]:
+    def blocks(self, n: int) -> npt.NDArray[np.int32]:
         """Places of `n` resampled blocks, in each draw."""
-        return self._rng.integers(0, n, size=(DRAWS, n))
-
-    def mean(self, values: Array, places: npt.NDArray[np.intp]) -> Array:
-        """Resampled means as wide as the t interval (Hesterberg, arXiv 1411.5279)."""
-        if len(values) < 2:
-            return np.full(DRAWS, values.mean())
-        spread = values[places].mean(axis=1) - values.mean()
-        return np.asarray(values.mean() + widening(len(values)) * spread)
+        return resampled(n, self._rng, DRAWS)
 
 
 def drawn(row: Row, resampler: Resampler) -> Drawn | None:
@@ -93,14 +85,14 @@ def drawn(row: Row, resampler: Resampler) -> Drawn | None:
         costs["model_bytes"] = np.full(DRAWS, size)
     ratios = np.log(block_ratios(row.record.windows, "tpot"))
     if len(ratios):
-        costs["tpot"] = np.exp(resampler.mean(ratios, resampler.blocks(len(ratios))))
+        costs["tpot"] = np.exp(means(ratios, resampler.blocks(len(ratios))))
     joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
     correct = missing("J", row.energy.reason or NO_JOULES)
     if _usable(*joules, after):
         logs = np.log(joules[1]) - np.log(joules[0])
         places = resampler.blocks(len(logs))
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.exp(resampler.mean(logs, places)) * before / after
+            ratio = np.exp(means(logs, places)) * before / after
             costs["correct"] = np.where(after > 0, ratio, np.inf)
         correct = _correct(row, np.array(joules[1]), found.candidate, places, resampler)
     thin = {name: cost.astype(np.float32) for name, cost in costs.items()}
@@ -116,7 +108,7 @@ def _correct(
     row: Row,
     joules: Array,
     right: Array,
-    places: npt.NDArray[np.intp],
+    places: npt.NDArray[np.int32],
     resampler: Resampler,
 ) -> Quantity:
     """Joules of a request over the share of items right, with the percentiles of both resampled."""
@@ -126,7 +118,7 @@ def _correct(
     shares = resampler.shares(right)
     value = float(np.exp(logs.mean()) / right.mean())
     with np.errstate(divide="ignore"):
-        drawn = np.exp(resampler.mean(logs, places)) / shares
+        drawn = np.exp(means(logs, places)) / shares
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     known = len(joules) > 1 and bool(np.isfinite(high))
     return Quantity(

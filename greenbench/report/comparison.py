@@ -11,7 +11,6 @@ from greenbench.errors import UserError
 from greenbench.measure.summary import block_ratios
 from greenbench.quality import paired
 from greenbench.records import Record
-from greenbench.report import scores
 from greenbench.report.rows import is_invalid, setting, technique
 from greenbench.report.text import TIMES, Column, code, fixed, prose, signed, table
 from greenbench.stats import MARGIN, Interval, unpaired_ratio
@@ -141,7 +140,7 @@ def _quality(a: Record, b: Record) -> Change:
         {
             (score.task, score.split, item.index): item.candidate
             for score in record.quality
-            if scores.is_accuracy(score)
+            if score.is_accuracy
             for item in score.items
         }
         for record in (a, b)

@@ -14,7 +14,6 @@ from scipy.special import ndtri
 
 from greenbench.measure.summary import block_ratios
 from greenbench.records import Record
-from greenbench.report import scores
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.stats import CONFIDENCE, Interval, t_quantile
 
@@ -60,8 +59,7 @@ class Draws(NamedTuple):
 def draw(records: Mapping[str, Record]) -> Draws:
     """Resample every run that has both numbers: its blocks, and the items that all runs share.
 
-    The runs of a group answered the same items, so that one resample of items serves all; a mean
-    over few blocks is widened to its t interval (Hesterberg, arXiv 1411.5279).
+    The runs of a group answered the same items, so that one resample of items serves all.
     """
     rng = np.random.default_rng(SEED)
     items = {label: _changes(record) for label, record in records.items()}
@@ -69,7 +67,7 @@ def draw(records: Mapping[str, Record]) -> Draws:
     labels = [label for label in records if items[label] and blocks[label]]
     quality = [item_weights(len(items[label])) @ np.asarray(items[label]) for label in labels]
     logs = {label: np.log(blocks[label]) for label in labels}
-    energy = [np.exp(_means(logs[label], rng)) for label in labels]
+    energy = [np.exp(means(logs[label], resampled(len(logs[label]), rng))) for label in labels]
     points = [
         Point(float(np.mean(items[label])), float(np.exp(logs[label].mean()))) for label in labels
     ]
@@ -85,28 +83,32 @@ def draw(records: Mapping[str, Record]) -> Draws:
 @lru_cache(maxsize=8)
 def item_weights(n: int) -> Array:
     """Per draw and item, its share of a resample of `n` items; (DRAWS, n)."""
-    return np.random.default_rng([SEED, n]).multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
+    picked = resampled(n, np.random.default_rng([SEED, n]))
+    return np.stack([np.bincount(places, minlength=n) for places in picked]) / n
 
 
 def _changes(record: Record) -> list[float]:
     """Change per accuracy item in points, in the items' own order."""
-    answers = [score for score in record.quality if scores.is_accuracy(score)]
+    answers = [score for score in record.quality if score.is_accuracy]
     ordered = sorted(answers, key=lambda score: score.task)
     return [100 * (item.candidate - item.baseline) for score in ordered for item in score.items]
 
 
-def _means(logs: Array, rng: np.random.Generator) -> Array:
-    """Resampled means of `logs`, as wide as their t interval; one block knows no spread."""
-    n = len(logs)
+def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
+    """Places of `n` values drawn with replacement; (draws, n)."""
+    return rng.integers(0, n, size=(draws, n), dtype=np.int32)
+
+
+def means(values: Array, places: npt.NDArray[np.int32]) -> Array:
+    """Means of `values` at `places`, spread as wide as their t interval (Hesterberg, arXiv 1411.5279).
+
+    One value knows no spread.
+    """
+    n = len(values)
     if n < 2:
-        return np.full(DRAWS, logs.mean())
-    picked = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) @ logs / n
-    return np.asarray(logs.mean() + widening(n) * (picked - logs.mean()))
-
-
-def widening(n: int) -> float:
-    """By how much resampled means of `n` values must spread more, to be as wide as their t interval."""
-    return sqrt(n / (n - 1)) * t_quantile(n) / Z
+        return np.full(len(places), values.mean())
+    wider = sqrt(n / (n - 1)) * t_quantile(n) / Z
+    return np.asarray(values.mean() + wider * (values[places].mean(axis=1) - values.mean()))
 
 
 def standings(found: Draws) -> dict[str, Standing]:

@@ -140,7 +140,7 @@ def _section(index: int, group: Group, margin: float) -> list[str]:
         *_flags(group.rows),
         *_noise(group.rows),
         "",
-        *standing(group.rows),
+        *standing(group),
         "",
         *other_frontiers(group.rows),
         "**Quality and energy**",

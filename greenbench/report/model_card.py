@@ -15,7 +15,6 @@ import yaml
 from greenbench.impact import Assumptions, impact
 from greenbench.quantities import Quantity, missing
 from greenbench.records import Record, TaskScore
-from greenbench.report import scores
 from greenbench.report.codes import explained
 from greenbench.report.needs import memory
 from greenbench.report.promised import prepare_energy
@@ -134,7 +133,7 @@ def _peak(before: Quantity, after: Quantity) -> _Line:
 
 
 def _task(score: TaskScore) -> _Line:
-    accuracy = scores.is_accuracy(score)
+    accuracy = score.is_accuracy
     before, after, change = (
         scaled(level, 100, "%") if accuracy else level
         for level in (score.baseline, score.candidate, score.change)

@@ -12,7 +12,6 @@ from scipy.special import ndtri
 from greenbench.errors import UserError
 from greenbench.quality import paired
 from greenbench.quantities import Quantity, missing
-from greenbench.report import scores
 from greenbench.report.answer import ENERGY, helps
 from greenbench.report.rows import Row, dig
 from greenbench.report.savings import request_ratio
@@ -103,9 +102,7 @@ def _longer(tier: str) -> tuple[Mapping[str, str], str]:
 
 def quality(row: Row, margin: float) -> Check:
     """Non-inferiority, paired by item: Tango's score test, or a t-test (see `paired`)."""
-    items = [
-        item for score in row.record.quality if scores.is_accuracy(score) for item in score.items
-    ]
+    items = [item for score in row.record.quality if score.is_accuracy for item in score.items]
     if not items:
         return Check("quality", "unsure", "quality: no accuracy task was scored", False,
                      {"task": "core"}, "accuracy tasks")  # fmt: skip
@@ -136,7 +133,7 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     distance = margin / 100 + change
     reach = ndtri(1 - ALPHA) + ndtri(POWER)
     needed = reach**2 * spread / distance**2 if distance else float("inf")
-    tasks = sum(scores.is_accuracy(score) for score in row.record.quality)
+    tasks = sum(score.is_accuracy for score in row.record.quality)
     each = 100 * ceil(max(needed, n) / tasks / 100) if isfinite(needed) else MOST_ITEMS + 1
     if each > MOST_ITEMS:
         return "every item of its tasks", {"task.items": "0"}

@@ -232,7 +232,7 @@ def details(pool: Pool, row: Row) -> Json:
 
 def _task(pool: Pool, score: TaskScore) -> Json:
     """A task in %, where its items are answers, and how many items changed."""
-    percent = scores.is_accuracy(score)
+    percent = score.is_accuracy
     levels = (score.baseline, score.candidate, score.change)
     return {
         "task": shown(score.task),

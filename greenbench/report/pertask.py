@@ -75,7 +75,7 @@ def _lines(row: Row) -> list[Line]:
             f"{code(score.task)} {prose(score.metric)}",
             score,
             scores.paired_items([score]),
-            scores.is_accuracy(score),
+            score.is_accuracy,
         )
         for score in row.record.quality
     ]

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeAlias
 from greenbench.quantities import Provenance, Quantity
 from greenbench.records import Record, TaskScore
 from greenbench.report import scores
-from greenbench.report.doubt import Standing, draw, standings
+from greenbench.report.doubt import Standing, draw, hypervolume, standings
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.text import code, named, natural
+from greenbench.stats import Interval
 from greenbench.verdicts import Verdict, judge_sweep
 
 FLAGGED = "⚑"
@@ -161,6 +162,8 @@ class Group(NamedTuple):
 
     setting: Setting
     rows: list[Row]
+    volume: Interval | None
+    """Hypervolume of the frontier, in points of quality times share of the baseline's energy."""
 
     @property
     def baseline_j(self) -> float | None:
@@ -183,8 +186,7 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     )
     together = groupby(ranked, key=lambda pair: pair[0])
     return [
-        Group(key, _rows([record for _, record in pairs], beside.get(key, {})))
-        for key, pairs in together
+        _group(key, [record for _, record in pairs], beside.get(key, {})) for key, pairs in together
     ]
 
 
@@ -263,15 +265,21 @@ def _tasks(spec: Mapping[str, Any]) -> str:
     return f"{', '.join(map(str, names or []))} ({count}, seed {seed}, {shots}-shot)"
 
 
-def _rows(records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> list[Row]:
-    """Rows in table order. Runs that share a label are numbered, by key."""
+def _group(key: Setting, records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> Group:
+    rows = _judged(_labelled(records), beside)
+    found = draw({row.label: row.record for row in rows})
+    return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
+
+
+def _labelled(records: Sequence[Record]) -> list[Row]:
+    """Runs that share a label are numbered, by key."""
     uses, seen = Counter(map(technique, records)), Counter[str]()
     rows = []
     for record in records:
         label = technique(record)
         seen[label] += 1
         rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
-    return sorted(_with_frontier(_judged(rows, beside)), key=_order)
+    return rows
 
 
 def _judged(rows: Sequence[Row], beside: Mapping[str, Sequence[float]]) -> list[Row]:
@@ -282,8 +290,7 @@ def _judged(rows: Sequence[Row], beside: Mapping[str, Sequence[float]]) -> list[
     ]
 
 
-def _with_frontier(rows: Sequence[Row]) -> list[Row]:
-    found = standings(draw({row.label: row.record for row in rows}))
+def _placed(rows: Sequence[Row], found: Mapping[str, Standing]) -> list[Row]:
     placed = [(index, row.point) for index, row in enumerate(rows) if row.point]
     members = on_frontier([point for _, point in placed if point])
     marked = {index: member for (index, _), member in zip(placed, members, strict=True)}

@@ -13,15 +13,6 @@ from greenbench.stats import Interval
 NO_ACCURACY = "no accuracy task was scored"
 
 
-def is_accuracy(score: TaskScore) -> bool:
-    """Whether the task's items are answers, each right (1), wrong (0) or partly right."""
-    answers = all(
-        item.weight == 1 and 0 <= item.baseline <= 1 and 0 <= item.candidate <= 1
-        for item in score.items
-    )
-    return score.higher_is_better and bool(score.items) and answers
-
-
 def accuracy(scores: Sequence[TaskScore]) -> Quantity:
     """The candidate's accuracy in %, pooled over the items of all accuracy tasks.
 
@@ -65,7 +56,7 @@ def paired_items(scores: Sequence[TaskScore], *, accuracy: bool = False) -> Pair
     found = [
         (item, f"{score.task} {item.document or f'item {item.index}'}")
         for score in scores
-        if not accuracy or is_accuracy(score)
+        if not accuracy or score.is_accuracy
         for item in score.items
     ]
     return Paired(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from greenbench.report.axes import Resampler, answers
-from greenbench.report.doubt import memberships
+from greenbench.report.doubt import means, memberships
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.phases import request_joules
 from greenbench.report.rows import Group, Row, Setting
@@ -86,7 +86,7 @@ def _shares(rows: Sequence[Row]) -> list[float]:
     for row in rows:
         logs = np.log(_tokens(row))
         level = np.log(row.energy.value or 1.0)
-        drawn = resampler.mean(logs, resampler.blocks(len(logs)))
+        drawn = means(logs, resampler.blocks(len(logs)))
         energy.append(np.exp(level + drawn - logs.mean()).astype(np.float32))
         quality.append(resampler.shares(answers(row.record).candidate).astype(np.float32))
     found = memberships(np.column_stack(quality), np.column_stack(energy)).mean(axis=0)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from greenbench.report.doubt import REFERENCE, draw, hypervolume
-from greenbench.report.rows import Row
+from greenbench.report.doubt import REFERENCE
+from greenbench.report.rows import Group, Row
 from greenbench.report.text import TIMES, Column, code, fixed, number, signed, table
+from greenbench.stats import Interval
 
 
-def standing(rows: Sequence[Row]) -> list[str]:
+def standing(group: Group) -> list[str]:
     """A table of standings and the frontier's hypervolume; nothing for fewer than two runs."""
-    placed = [row for row in rows if row.standing]
+    placed = [row for row in group.rows if row.standing]
     if len(placed) < 2:
         return []
-    return ["**The frontier, and how sure it is**", "", *table(placed, STANDING), "", _volume(rows)]
+    return [
+        "**The frontier, and how sure it is**",
+        "",
+        *table(placed, STANDING),
+        "",
+        _volume(group.volume),
+    ]
 
 
 def _equals(row: Row) -> str:
@@ -42,8 +47,7 @@ STANDING: list[Column[Row]] = [
 ]
 
 
-def _volume(rows: Sequence[Row]) -> str:
-    found = hypervolume(draw({row.label: row.record for row in rows}))
+def _volume(found: Interval | None) -> str:
     if found is None or found.low is None or found.high is None:
         return ""
     return (

@@ -115,7 +115,7 @@ class Technique(ABC):
     def label(self) -> str:
         """Its name with the knobs that differ from their defaults, as tables show it.
 
-        The first knob, where it alone differs, needs no name: ``prune_depth(0.2)``.
+        The first knob needs no name: ``prune_depth(0.2)``.
         """
         changed = {
             knob.name: str(getattr(value, "value", value))
@@ -124,9 +124,9 @@ class Technique(ABC):
         }
         if not changed:
             return self.name
-        if [*changed] == [fields(self)[0].name]:  # type: ignore[arg-type]
-            return f"{self.name}({', '.join(changed.values())})"
-        return f"{self.name}({', '.join(f'{knob}={value}' for knob, value in changed.items())})"
+        first = fields(self)[0].name  # type: ignore[arg-type]
+        shown = (value if name == first else f"{name}={value}" for name, value in changed.items())
+        return f"{self.name}({', '.join(shown)})"
 
 
 def _default(knob: Field[Any]) -> Any:

@@ -124,7 +124,7 @@ class Training:
             for knob in fields(self)
             if knob.name not in units and (value := getattr(self, knob.name)) != knob.default
         ]
-        return "distilled " + " ".join([" or ".join(budget), *rest])
+        return " ".join([" or ".join(budget), *rest])
 
 
 NONE = Training()

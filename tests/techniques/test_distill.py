@@ -418,13 +418,13 @@ def test_heal_composes_from_the_command_line():
         "technique.prune_depth.heal.minutes=2",
     )
     assert healed == PruneDepth(fraction=0.2, heal=Training(minutes=2.0))
-    assert healed.label() == "prune_depth(fraction=0.2, heal=distilled 2 min)"
+    assert healed.label() == "prune_depth(0.2, heal=2 min)"
     assert knobs(healed)["heal"]["minutes"] == 2.0
     assert technique("technique=prune_depth_heal").heal.minutes == 5
     assert technique("technique=prune_depth").heal == Training()
     assert PruneDepth().label() == "prune_depth"
     turned = Training(tokens=10**6, learning_rate=1e-3)
-    assert str(turned) == "distilled 1e+06 tokens learning_rate=0.001"
+    assert str(turned) == "1e+06 tokens learning_rate=0.001"
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,7 @@ def test_healing_trains_what_is_left(tiny):
 def test_heal_composes():
     (found,) = plan(["technique=prune_width_heal"], multirun=False)[0].spec.technique.values()
     assert found.heal.minutes == 5
-    assert found.label() == (
-        "prune_width(mlp_fraction=0.33, heal=distilled 5 min embeddings=False)"
-    )
+    assert found.label() == "prune_width(0.33, heal=5 min embeddings=False)"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_labels_show_the_knobs_that_were_turned():
     assert stack("fp32")[0].label() == "dtype(float32)"
     assert stack("early_exit")[0].label() == "early_exit"
     assert PruneDepth(fraction=0.3).label() == "prune_depth(0.3)"
-    assert stack("gptq_int8")[0].label() == "gptq(bits=8, group_size=0)"
+    assert stack("gptq_int8")[0].label() == "gptq(8, group_size=0)"
 
 
 @pytest.mark.parametrize("option", ["int8_bnb", "int4_bnb"])
