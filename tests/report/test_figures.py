@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
 
 from greenbench.report.figures import frontier_figure, frontier_svg
 from greenbench.report.figures.forest import forest_figure
@@ -28,6 +29,11 @@ def crowd():
         examples.completed(name, energy=1 - 0.01 * index, gained=index % 3, lost=index % 2)
         for index, name in enumerate(NAMES)
     )
+
+
+def labels(axes):
+    """The runs' names, which point at their points."""
+    return [text for text in axes.texts if isinstance(text, Annotation)]
 
 
 def texts(figure):
@@ -56,7 +62,7 @@ def test_labels_cover_neither_each_other_nor_a_point():
     renderer = FigureCanvasAgg(figure).get_renderer()
     (axes,) = figure.axes
     boxes = {}
-    for note in axes.texts:
+    for note in labels(axes):
         note.update_positions(renderer)
         boxes[note.get_text()] = matplotlib.text.Text.get_window_extent(note, renderer)
     assert sorted(boxes) == sorted(NAMES)
@@ -77,8 +83,8 @@ def test_a_label_without_a_line_to_its_point_is_nearest_to_that_point():
     figure = frontier_figure(found)
     renderer = FigureCanvasAgg(figure).get_renderer()
     (axes,) = figure.axes
-    points = axes.transData.transform([note.xy for note in axes.texts])
-    for own, note in enumerate(axes.texts):
+    points = axes.transData.transform([note.xy for note in labels(axes)])
+    for own, note in enumerate(labels(axes)):
         note.update_positions(renderer)
         box = matplotlib.text.Text.get_window_extent(note, renderer)
         near = np.clip(points, box.min, box.max)

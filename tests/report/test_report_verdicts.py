@@ -11,6 +11,7 @@ import examples
 import factory
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.text import Annotation
 
 from greenbench.impact import assumptions
 from greenbench.meters.counter import SEVERITY
@@ -194,7 +195,7 @@ def test_an_invalid_run_is_listed_and_is_nowhere_else():
     assert "7 completed (1 invalid)" in text
     assert "greenbench bench technique=broken" in text
     (axes,) = frontier_figure(groups(RUNS)).axes
-    labels = {note.get_text() for note in axes.texts}
+    labels = {note.get_text() for note in axes.texts if isinstance(note, Annotation)}
     assert labels == {"none", "saver", "coster", "same", "unsure", "capped (flagged)"}
 
 
