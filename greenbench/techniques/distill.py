@@ -18,7 +18,7 @@ from greenbench.techniques.trainer import distill
 from greenbench.techniques.training import Training, uniform
 
 KEY = "technique.distill"
-TEN_MINUTES = Training(minutes=10.0)
+FIVE_MINUTES = Training(minutes=5.0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Distill(Technique):
     """The student's attention heads, MLP neurons and hidden size, as a share of the teacher's."""
     init: str = "copy"
     """The student starts with the teacher's weights, of evenly spread blocks, or with random ones."""
-    training: Training = TEN_MINUTES
+    training: Training = FIVE_MINUTES
 
     def __post_init__(self) -> None:
         for name in ("layers", "width"):
