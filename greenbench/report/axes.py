@@ -117,17 +117,16 @@ def _correct(
     logs = np.log(joules)
     shares = resampler.shares(right)
     value = float(np.exp(logs.mean()) / right.mean())
-    with np.errstate(divide="ignore"):
-        drawn = np.exp(means(logs, places)) / shares
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    known = len(joules) > 1 and bool(np.isfinite(high))
+    rates = shares / np.exp(means(logs, places))  # 0, and no infinity, where none is right
+    few, many = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    known = len(joules) > 1 and few > 0
     return Quantity(
         value=value,
         unit="J",
         provenance=row.energy.provenance,
         n=len(joules),
-        low=min(float(low), value) if known else None,
-        high=max(float(high), value) if known else None,
+        low=min(float(1 / many), value) if known else None,
+        high=max(float(1 / few), value) if known else None,
         reason=None if known else "one block, or draws without a right item, have no interval",
     )
 

@@ -86,6 +86,18 @@ def test_no_right_item_has_no_joules_per_correct_answer():
     assert found.correct_j.reason
 
 
+@pytest.mark.filterwarnings("error")
+def test_draws_without_a_right_item_leave_no_interval_and_no_warning():
+    record = campaign.run("x", 1.0, gained=0, lost=0)
+    score = record.quality[0]
+    items = sorted(score.items, key=lambda item: item.candidate)[:41]  # 40 of 100 are wrong
+    few = record.model_copy(update={"quality": [score.model_copy(update={"items": items})]})
+    (found,) = lines(only(few))
+    assert found.correct_j.value == pytest.approx(300 * 41, rel=0.01)
+    assert found.correct_j.low is None
+    assert "draws without a right item" in found.correct_j.reason
+
+
 def test_the_table_has_a_line_for_each_run():
     text = "\n".join(other_frontiers(only(*campaign.group())))
     assert text.startswith("<details><summary>Frontiers by other axes</summary>")
