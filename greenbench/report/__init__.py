@@ -54,12 +54,13 @@ def write(
     file or the new one, never a part. Raises UserError where they cannot be written.
     """
     found = groups(records, crowd.beside if crowd else {})
+    given = given or assumptions()
     figures = sketches(found, records)
     contents = {
         "leaderboard.md": leaderboard(
-            found, records, rejected, given or assumptions(), figures, crowd, margin
+            found, records, rejected, given, figures, crowd, margin
         ).encode(),
-        "index.html": page(found, records, rejected, crowd),
+        "index.html": page(found, records, rejected, given, crowd),
     }
     contents |= {sketch.name: sketch.draw() for sketch in figures}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]

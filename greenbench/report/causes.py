@@ -11,7 +11,7 @@ from greenbench.measure.summary import joules, valid_blocks
 from greenbench.quantities import Quantity
 from greenbench.records import Who
 from greenbench.report.rows import Row
-from greenbench.report.text import bounds, fixed
+from greenbench.report.text import bounds, code, fixed
 
 KEPT = 0.8  # of the promised saving: more than this asks for no cause
 EFFECT = 0.02  # a smaller difference is none, as for verdicts
@@ -104,6 +104,14 @@ def _dequantized(row: Row) -> str | None:
     if time <= min(held, 1.0) + EFFECT:
         return None
     return f"weights or cache are expanded before each use (time {_of(time)}, bytes {_of(held)})"
+
+
+def _slow(row: Row) -> str | None:
+    time, held = seconds_per_token(row).value, row.ratio("model_bytes").value
+    own = sorted(_kernels(row) - {"", "dense", "dequantize"})
+    if not own or time is None or held is None or held > 1 - EFFECT or time < 1 - EFFECT:
+        return None
+    return f"{', '.join(map(code, own))} took {_of(time)} the time for {_of(held)} the bytes"
 
 
 def _drafted(row: Row) -> str | None:
@@ -223,6 +231,12 @@ CAUSES: Final = (
         "dequantization",
         "the kernel is `dequantize`, and time per token fell by less than the bytes",
         _dequantized,
+    ),
+    Cause(
+        "slow kernel",
+        "the kernel is neither `dense` nor `dequantize`, the bytes fell, and time per token did not "
+        "by 2 %",
+        _slow,
     ),
     Cause("drafting", "drafts were counted, and time per token did not fall by 2 %", _drafted),
     Cause("no exits", "the mean exit depth is within 2 % of all blocks", _no_exits),

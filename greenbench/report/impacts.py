@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from greenbench.impact import Assumptions, Impact, grids, impact
 from greenbench.quantities import Quantity
@@ -28,6 +29,13 @@ QUERIES = 1000
 REGIONS = ("FRA", "USA", "IND")
 PUES = (1.1, 1.56)
 Pick = Callable[[Impact], float]
+PER_QUERIES: Final[dict[str, tuple[str, Pick]]] = {
+    "queries_energy": ("Wh", lambda i: 1000 * i.energy_kwh),
+    "queries_carbon": ("g CO₂e", lambda i: i.carbon_g),
+    "queries_cost": ("", lambda i: i.cost),
+    "queries_water": ("l", lambda i: i.water_l),
+}
+"""Impacts of `QUERIES` queries with their units; that of the cost is the currency."""
 
 
 def impacts(groups: Sequence[Group], given: Assumptions) -> list[str]:
@@ -39,16 +47,17 @@ def impacts(groups: Sequence[Group], given: Assumptions) -> list[str]:
     ]
     if not known:
         return []
-    lines = [*_assumed(given), ""]
+    lines = [assumed(given), ""]
     for index, group in known:
         lines += [f"{index}. {prose(group.setting.title)}", "", *table(group.rows, _columns(given))]
         lines += ["", *table(group.rows, _what_if(given)), ""]
     return lines
 
 
-def _assumed(given: Assumptions) -> list[str]:
+def assumed(given: Assumptions) -> str:
+    """One line of markdown: what stands behind all impacts but the joules."""
     grid = given.grid
-    return [
+    return (
         "Joules are those of the tables above; all else here is **assumed** (`conf/impact`, "
         "`greenbench report --impact KEY=VALUE`): electricity of "
         f"{prose(grid.country)} in {grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY "
@@ -56,8 +65,17 @@ def _assumed(given: Assumptions) -> list[str]:
         f"{given.water_l_per_kwh:g} l of water per kWh on site; {given.embodied_kg:g} kg CO₂e to "
         f"make the device, spread over {given.lifetime_years:g} years of use; "
         f"{given.tokens_per_query} generated tokens a query. Carbon is (E × I) + M per unit "
-        "(ISO/IEC 21031). Intervals are the joules' alone.",
-    ]
+        "(ISO/IEC 21031). Intervals are the joules' alone."
+    )
+
+
+def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
+    """The impacts `PER_QUERIES` of `row`, each with its unit."""
+    tokens = QUERIES * given.tokens_per_query
+    return {
+        name: _of(row, tokens, pick, given).model_copy(update={"unit": unit or given.currency})
+        for name, (unit, pick) in PER_QUERIES.items()
+    }
 
 
 def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
@@ -84,17 +102,18 @@ def _cell(tokens: float, pick: Pick, given: Assumptions, row: Row, notes: Notes)
 
 def _columns(given: Assumptions) -> list[Column[Row]]:
     query = QUERIES * given.tokens_per_query
+    energy, carbon, cost, water = (pick for _, pick in PER_QUERIES.values())
 
     def column(title: str, tokens: float, pick: Pick) -> Column[Row]:
         return Column(title, partial(_cell, tokens, pick, given))
 
     return [
         Column("technique", lambda row, _: row.name),
-        column(f"Wh per {QUERIES:,} queries", query, lambda i: 1000 * i.energy_kwh),
-        column("g CO₂e", query, lambda i: i.carbon_g),
+        column(f"Wh per {QUERIES:,} queries", query, energy),
+        column("g CO₂e", query, carbon),
         Column("of it embodied", lambda row, _: _embodied(row, query, given)),
-        column(f"{prose(given.currency)}", query, lambda i: i.cost),
-        column("l water", query, lambda i: i.water_l),
+        column(f"{prose(given.currency)}", query, cost),
+        column("l water", query, water),
         column("kWh per million tokens", MILLION, lambda i: i.energy_kwh),
         column("kg CO₂e per million tokens", MILLION, lambda i: i.carbon_g / 1000),
     ]

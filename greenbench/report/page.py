@@ -11,6 +11,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from greenbench.impact import Assumptions
 from greenbench.records import Record
 from greenbench.report.crowd import Crowd
 from greenbench.report.page_data import page_data
@@ -39,11 +40,12 @@ def page(
     groups: Sequence[Group],
     records: Sequence[Record],
     rejected: Sequence[Rejected],
+    given: Assumptions,
     crowd: Crowd | None = None,
 ) -> bytes:
     """The whole page; the same bytes for the same records, whatever their order."""
     frame = _frame()
-    data = embedded(page_data(groups, records, rejected, crowd))
+    data = embedded(page_data(groups, records, rejected, given, crowd))
     return f"{frame.before}{data}{frame.after}".encode()
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markdown_it import MarkdownIt
 
+from greenbench.impact import Assumptions
 from greenbench.records import Record
 from greenbench.report.answer import answer, noise_floor
 from greenbench.report.codes import MEANINGS, UNKNOWN
 from greenbench.report.crowd import Crowd, notice
 from greenbench.report.frontier import Point, on_frontier
+from greenbench.report.impacts import PER_QUERIES, assumed, per_queries
 from greenbench.report.page_run import DERIVED, Json, Pool, cleaned, details, shown, summary
 from greenbench.report.rows import SOURCES, Group, Row, is_invalid, setting, technique
 
@@ -31,6 +33,7 @@ def page_data(
     groups: Sequence[Group],
     records: Sequence[Record],
     rejected: Sequence[Rejected],
+    given: Assumptions,
     crowd: Crowd | None = None,
 ) -> dict[str, Any]:
     """The whole page's content: the same, whatever the order of `records` and `rejected`."""
@@ -39,7 +42,7 @@ def page_data(
     rows += [(-1, row) for row in _left_out(records)]
     runs: list[Json] = []
     for index, row in rows:
-        run = summary(pool, row, index)
+        run = summary(pool, row, index, per_queries(row, given))
         if len(runs) < DETAILED:
             run["more"] = details(pool, row)
         facts = json.dumps(row.record.environment, sort_keys=True)
@@ -54,7 +57,9 @@ def page_data(
         "rejected": sorted([shown(name), shown(reason)] for name, reason in rejected),
         "environments": [cleaned(json.loads(facts)) for facts in environments],
         "strings": pool.values,
-        "derived": list(DERIVED),
+        "derived": [*DERIVED, *PER_QUERIES],
+        "assumed": segments(assumed(given)),
+        "currency": shown(given.currency),
         "meanings": MEANINGS,
         "unknown": UNKNOWN,
         "sources": SOURCES,

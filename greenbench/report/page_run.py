@@ -144,8 +144,8 @@ TABLED: Final = {
 """The candidate's levels that stand in tables; all others are a run's own."""
 
 
-def summary(pool: Pool, row: Row, group: int) -> Json:
-    """What the tables and the figure need of a run."""
+def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -> Json:
+    """What the tables and the figure need of a run; its `impacts` follow what is derived."""
     record = row.record
     standing = row.standing
     rival = standing.rival if standing else None
@@ -163,7 +163,10 @@ def summary(pool: Pool, row: Row, group: int) -> Json:
         "rival": cleaned(list(rival)) if rival else None,
         "noted": bool(record.model and record.model.note and not row.is_baseline),
         "energyLabel": [*map(shown, label(row))],
-        "derived": [quantity(pool, read(row)) for read in DERIVED.values()],
+        "derived": [
+            quantity(pool, found)
+            for found in (*(read(row) for read in DERIVED.values()), *impacts.values())
+        ],
         "candidate": _numbers(pool, {name: q for name, q in row.metrics.items() if name in TABLED}),
         "ratios": _numbers(pool, record.ratios),
         "verdicts": {

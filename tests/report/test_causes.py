@@ -48,6 +48,7 @@ def _busy(window, percent):
     [
         ("dense kernel", row(1.0, sparsity=0.5, flops_ratio=1.0, kernel="dense")),
         ("dequantization", row(1.2, held=0.6, bytes_ratio=0.6, kernel="dequantize")),
+        ("slow kernel", row(1.2, held=0.6, bytes_ratio=0.6, kernel="int8")),
         (
             "drafting",
             row(1.2, drafts=4, observed={"drafted": 100, "accepted": 15}),

@@ -102,7 +102,9 @@ def test_the_order_of_the_files_changes_nothing(small, results, tmp_path):
 def test_the_page_says_how_many_runs_of_how_many_it_shows(small, results):
     found = crowd.gather([results])
     shown = groups(found.records, found.crowd.beside)
-    (notice,) = page_data(shown, found.records, found.rejected, found.crowd)["notice"]
+    (notice,) = page_data(shown, found.records, found.rejected, assumptions(), found.crowd)[
+        "notice"
+    ]
     text = "".join(piece for _, piece in notice)
     assert text.startswith("20 runs were read (18 completed, 2 failed), 7 are shown: ")
     assert ["code", "greenbench export"] in notice
@@ -111,7 +113,7 @@ def test_the_page_says_how_many_runs_of_how_many_it_shows(small, results):
 def test_few_runs_are_all_shown(results):
     found = crowd.gather([results])
     assert found.crowd is None
-    assert page_data(groups(found.records), found.records, ())["notice"] == []
+    assert page_data(groups(found.records), found.records, (), assumptions())["notice"] == []
     assert found.records == load([results]).records
 
 

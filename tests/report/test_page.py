@@ -18,7 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenbench.impact import assumptions
 from greenbench.records import MeterChoice
+from greenbench.report.impacts import per_queries
 from greenbench.report.page import embedded, page
 from greenbench.report.rows import groups
 from greenbench.report.text import TIMES, Notes, show
@@ -41,13 +43,13 @@ REJECTED = [Rejected("b.json", "It is not JSON, or was cut short.")]
 
 
 def written(records=RECORDS, rejected=()):
-    return page(groups(records), records, rejected).decode()
+    return page(groups(records), records, rejected, assumptions()).decode()
 
 
 @cache
 def example():
     """The page of `RECORDS` and `REJECTED`, made once."""
-    return page(example_groups(), RECORDS, REJECTED).decode()
+    return page(example_groups(), RECORDS, REJECTED, assumptions()).decode()
 
 
 @cache
@@ -397,6 +399,21 @@ def test_tables_read_as_in_leaderboard_md(opened):
         assert change == show(row.change, change=True, decimals=1)
         assert energy == show(row.ratio("energy_per_token"), suffix=TIMES)
         assert speed == show(row.ratio("tokens_per_s"), suffix=TIMES)
+
+
+def test_impact_stands_beside_the_joules_with_what_it_assumes(opened):
+    given = assumptions(["country=FRA", "currency=CHF", "pue=2"])
+    tab = opened(page(example_groups(), RECORDS, REJECTED, given).decode())
+    assert not tab.is_visible("#assumed")
+    tab.select_option("#columns", "Impact, assumed")
+    said = tab.inner_text("#assumed")
+    assert "France" in said
+    assert "PUE 2" in said
+    assert "CHF/kWh" in said
+    for row in example_groups()[0].rows:
+        energy, *impacts = cells(tab, row.label)
+        assert energy == show(row.energy)
+        assert impacts == [show(found) for found in per_queries(row, given).values()]
 
 
 def test_a_run_is_shown_with_all_it_has(opened):

@@ -63,7 +63,7 @@ function comparisonView(runs) {
     make("p", { class: "notice" }, comparability(runs)),
     plainTable("The runs", titles("fact"), facts),
     plainTable("Ratios to each run's own baseline", titles("ratio"), union("ratios").map((name) => line("ratios", name))),
-    plainTable("Quality, idle, preparation", titles("number"), DATA.derived.map((name) => line("derived", name))),
+    plainTable("Quality, idle, preparation, impact", titles("number"), DATA.derived.map((name) => line("derived", name))),
     tasksBeside(runs, titles("task")),
     plainTable("Levels of the candidates", titles("metric"), union("candidate").map((name) => line("candidate", name))),
     make("p", {}, "For verdicts on the difference, where both runs answered the same items:"),

@@ -105,6 +105,7 @@ function update() {
   for (const section of sections) section.element.hidden = true;
   for (const section of some.slice(0, sectionLimit)) section.update(visible, byId("columns").value);
   byId("groups").replaceChildren(...some.slice(0, sectionLimit).map((section) => section.element), ...moreSections(some.length));
+  byId("assumed").hidden = ![IMPACT, "All"].includes(byId("columns").value);
   leftOut(visible);
   drawFigure(visible);
 }
@@ -151,6 +152,7 @@ function start() {
   theme();
   byId("answers").replaceChildren(...DATA.notice.map((line) => make("p", { class: "notice" }, sentence(line))), answers());
   const all = (values, word) => [["", word], ...[...new Set(values)].sort().map((value) => [value, value])];
+  byId("assumed").replaceChildren(...sentence(DATA.assumed));
   fill("family", all(DATA.runs.flatMap((run) => run.families), "all families"));
   fill("outcome", all(DATA.runs.map((run) => run.outcome), "all outcomes"));
   fill("joules", all(DATA.runs.map(sourceOf), "all"));

@@ -14,6 +14,8 @@ const TITLES = {
   quality: "quality", quality_change: "quality change", bits_per_byte: "bits per byte",
   bits_per_byte_change: "bits per byte, change", energy_above_idle: "J/token above idle", idle_power: "idle power",
   peak_memory: "peak memory", prepare_energy: "energy of the preparation, once", break_even: "pays back after",
+  queries_energy: "energy of 1,000 queries, assumed", queries_carbon: "carbon of 1,000 queries, assumed",
+  queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
 };
 const OUTCOMES = { valid: "valid", flagged: "flagged ⚑", invalid: "invalid", failed: "failed", unsupported: "unsupported" };
 
@@ -165,7 +167,7 @@ function derivedTable(run) {
     const found = read(run, "derived", name);
     return [title(name), full(found), String(found.n), found.provenance, whyNoInterval(found)];
   });
-  return plainTable("Quality, idle, preparation", ["number", "value", "n", "provenance", "why no interval"], rows);
+  return plainTable("Quality, idle, preparation, impact", ["number", "value", "n", "provenance", "why no interval"], rows);
 }
 
 function tasksView(run) {

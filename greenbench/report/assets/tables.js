@@ -40,6 +40,7 @@ const FRONTIER = {
   value: (run) => run.probability,
   cell: (run) => `${run.frontier ? "★ " : ""}${run.probability === null ? "" : `${Math.round(100 * run.probability)} %`}`,
 };
+const ENERGY = numeric("J/token", candidate("energy_per_token_j"));
 const PROVENANCE = {
   head: "provenance",
   value: (run) => candidate("energy_per_token_j")(run).provenance,
@@ -60,7 +61,7 @@ const COLUMNS = {
     numeric("quality, %", derived("quality"), percent),
     numeric("bits per byte", derived("bits_per_byte"), only),
     numeric("bits per byte, change", derived("bits_per_byte_change"), changed),
-    numeric("J/token", candidate("energy_per_token_j")),
+    ENERGY,
     PROVENANCE,
     numeric("J/token above idle", derived("energy_above_idle")),
     numeric("idle power, W", derived("idle_power")),
@@ -76,7 +77,15 @@ const COLUMNS = {
     numeric("peak memory, MB", derived("peak_memory"), megabytes),
   ],
 };
-COLUMNS["All"] = Object.values(COLUMNS).flat();
+const IMPACT = "Impact, assumed";
+COLUMNS[IMPACT] = [
+  ENERGY,
+  numeric("Wh per 1,000 queries", derived("queries_energy")),
+  numeric("g CO\u2082e per 1,000 queries", derived("queries_carbon")),
+  numeric(`${DATA.currency} per 1,000 queries`, derived("queries_cost")),
+  numeric("l of water per 1,000 queries", derived("queries_water")),
+];
+COLUMNS["All"] = [...new Set(Object.values(COLUMNS).flat())];
 
 const WHERE = { head: "model, device, workload", value: (run) => kept(run.where), cell: (run) => kept(run.where) };
 const INVALID = [
