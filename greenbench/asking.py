@@ -15,8 +15,9 @@ from greenbench.quality.comparison import compare
 from greenbench.quality.fidelity import Seen
 from greenbench.quality.prompts import prompts
 from greenbench.quality.scorer import Answers
-from greenbench.records import TaskScore, Who
+from greenbench.records import Who
 from greenbench.specs import RunSpec
+from greenbench.task_scores import TaskScore
 
 
 class Scored(NamedTuple):

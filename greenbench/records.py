@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,6 +15,7 @@ from pydantic import Field, model_validator
 from greenbench.applied import AppliedTechnique
 from greenbench.difficulty import Bin, Difficulty
 from greenbench.quantities import Boundary, Part, Provenance, Quantity
+from greenbench.task_scores import TaskScore
 from greenbench.uncertainty import Uncertainty
 from greenbench.verdicts import Validity, Verdict
 
@@ -110,56 +110,6 @@ class Window(Part):
     validity: Validity = "valid"
     codes: list[str] = Field(default_factory=list)
     """Machine-readable reasons for a validity other than valid."""
-
-
-class Item(Part):
-    """One item's answers. `index` counts in the task's own evaluation split."""
-
-    index: int
-    baseline: float
-    """Value of the task's main metric on this item (for bits per byte: the bits)."""
-    candidate: float
-    weight: float = 1.0
-    """What the values are divided by when summed (for bits per byte: the bytes)."""
-    margin: float | None = None
-    """How sure the baseline is: the log-likelihood of its best choice less that of the second best, in
-    nats, or nats per character where the main metric is acc_norm. Null where there are no choices."""
-    document: str | None = None
-    """Hash of what the item may share with others, such as a passage; null: nothing."""
-
-
-class Fidelity(Part):
-    """How near the candidate's predictions are to the baseline's, whatever is right."""
-
-    divergence: Quantity
-    """Mean KL(baseline || candidate) over a question's choices or, on text, over the vocabulary."""
-    agreement: Quantity
-    """Share of the questions with the same answer or, on text, of tokens with the same likeliest."""
-
-
-class TaskScore(Part):
-    """One task's main metric for baseline and candidate, with every item."""
-
-    task: str
-    metric: str
-    higher_is_better: bool
-    split: str
-    baseline: Quantity
-    candidate: Quantity
-    change: Quantity
-    """Candidate minus baseline, paired by item."""
-    items: list[Item]
-    fidelity: Fidelity | None = None
-    """Null where neither choices nor whole texts were scored."""
-
-    @cached_property
-    def is_accuracy(self) -> bool:
-        """Whether the items are answers, each right (1), wrong (0) or partly right."""
-        answers = all(
-            item.weight == 1 and 0 <= item.baseline <= 1 and 0 <= item.candidate <= 1
-            for item in self.items
-        )
-        return self.higher_is_better and bool(self.items) and answers
 
 
 class Subject(Part):

@@ -14,13 +14,7 @@ from greenbench.measure.pair import WHO
 from greenbench.measure.windows import TICKS, Recorder
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import validity
-from greenbench.records import (
-    Findings,
-    MeterChoice,
-    Settling,
-    Subject,
-    Who,
-)
+from greenbench.records import Findings, MeterChoice, Settling, Subject, Who
 from greenbench.specs import ProtocolSpec, RunSpec
 from greenbench.verdicts import judge_exact
 

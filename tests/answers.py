@@ -10,7 +10,8 @@ from greenbench.difficulty import Bin, Difficulty
 from greenbench.measure.difficulty import BINS, Asked, thirds
 from greenbench.measure.difficulty_summary import summarise
 from greenbench.quantities import Provenance
-from greenbench.records import Item, Span, TaskScore, Who, Window
+from greenbench.records import Span, Who, Window
+from greenbench.task_scores import Item, TaskScore
 
 FACTORS: dict[Bin, float] = {"easy": 0.6, "medium": 0.7, "hard": 0.75}
 """The candidate's joules and seconds over the baseline's."""

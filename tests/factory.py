@@ -9,7 +9,6 @@ from greenbench.measure import sizes, summary
 from greenbench.quantities import Quantity
 from greenbench.records import (
     Failure,
-    Item,
     MeterChoice,
     ModelFacts,
     Percentiles,
@@ -19,12 +18,12 @@ from greenbench.records import (
     Span,
     Stopping,
     Subject,
-    TaskScore,
     Who,
     Window,
     run_key,
 )
 from greenbench.stats import mean_interval, ratio_of_sums
+from greenbench.task_scores import Item, TaskScore
 from greenbench.verdicts import judge_exact
 
 BYTES: dict[Who, int] = {"baseline": 269_000_000, "candidate": 151_000_000}

@@ -20,6 +20,7 @@ LEVELS = [
         "difficulty",
         "impact",
         "records",
+        "task_scores",
         "upgrades",
         "quantities",
         "stats",

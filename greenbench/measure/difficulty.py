@@ -19,8 +19,9 @@ from greenbench.difficulty import Bin
 from greenbench.measure.pair import WHO, Pair
 from greenbench.measure.windows import Recorder
 from greenbench.measure.workloads import Iteration, generate
-from greenbench.records import Item, TaskScore, Who
+from greenbench.records import Who
 from greenbench.specs import ProtocolSpec
+from greenbench.task_scores import Item, TaskScore
 
 BINS: Final[tuple[Bin, ...]] = get_args(Bin)
 NEW_TOKENS: Final = 16

@@ -9,8 +9,8 @@ from greenbench.quality import paired
 from greenbench.quality.fidelity import Nearness
 from greenbench.quality.scorer import Answers, Choice, TaskAnswers
 from greenbench.quantities import Quantity
-from greenbench.records import Fidelity, Item, TaskScore
 from greenbench.stats import Interval, ratio_of_sums
+from greenbench.task_scores import Fidelity, Item, TaskScore
 
 UNITS = {"bits_per_byte": "bit/byte"}
 """Units of main metrics other than a fraction of items."""

@@ -12,7 +12,7 @@ from greenbench.quantities import Quantity
 from greenbench.records import Record
 from greenbench.report.codes import meaning
 from greenbench.report.needs import Check, Needs, checks, limits
-from greenbench.report.rows import Group, Row, dig, groups, is_invalid, setting, technique
+from greenbench.report.rows import Group, Row, groups, is_invalid, technique
 from greenbench.report.savings import (
     DAYS_PER_YEAR,
     Savings,
@@ -20,6 +20,7 @@ from greenbench.report.savings import (
     request_ratio,
     saved,
 )
+from greenbench.report.setting import dig, setting
 from greenbench.report.text import bounds
 
 STEPS = 3  # commands that a reader will run

@@ -10,7 +10,8 @@ from greenbench.records import Record
 from greenbench.report.codes import explained
 from greenbench.report.method import how_measured
 from greenbench.report.promised import preparation, promised
-from greenbench.report.rows import Group, hardware, is_invalid, setting, technique
+from greenbench.report.rows import Group, is_invalid, technique
+from greenbench.report.setting import hardware, setting
 from greenbench.report.text import Column, code, fenced, folded, plain, prose, table, titled
 from greenbench.upgrades import NOTE
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from greenbench.quantities import Quantity
 from greenbench.records import SCHEMA_VERSION, ModelFacts, Record, Status
-from greenbench.report.rows import Setting, is_invalid, setting, technique
+from greenbench.report.rows import is_invalid, technique
+from greenbench.report.setting import Setting, setting
 from greenbench.store import Rejected, identity, parse
 from greenbench.verdicts import Validity
 

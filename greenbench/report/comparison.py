@@ -11,7 +11,8 @@ from greenbench.errors import UserError
 from greenbench.measure.summary import block_ratios
 from greenbench.quality import paired
 from greenbench.records import Record
-from greenbench.report.rows import is_invalid, setting, technique
+from greenbench.report.rows import is_invalid, technique
+from greenbench.report.setting import setting
 from greenbench.report.text import TIMES, Column, code, fixed, prose, signed, table
 from greenbench.stats import MARGIN, Interval, unpaired_ratio
 from greenbench.verdicts import Word

@@ -10,7 +10,8 @@ from typing import Final, Literal, NamedTuple
 
 from greenbench.quantities import Quantity
 from greenbench.report.answer import EFFECT, ENERGY, SPEED, Yardstick
-from greenbench.report.rows import Group, Row, Setting, dig
+from greenbench.report.rows import Group, Row
+from greenbench.report.setting import Setting, dig
 from greenbench.report.text import TIMES, Column, Notes, bounds, code, prose, show, table
 
 State = Literal["pays", "costs", "changes nothing", "not known"]

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from greenbench.records import Record
 from greenbench.report.brief import Brief, shortened
 from greenbench.report.frontier import Point, on_frontier
-from greenbench.report.rows import Beside, Setting, rank
+from greenbench.report.rows import Beside
+from greenbench.report.setting import Setting, rank
 from greenbench.report.text import TIMES, Column, code, fixed, number, prose, signed, table, titled
 from greenbench.store import COPY, Rejected, files, load, parse
 

@@ -18,7 +18,8 @@ from greenbench.quantities import Quantity, missing
 from greenbench.records import Record
 from greenbench.report import scores
 from greenbench.report.promised import break_even, prepare_energy
-from greenbench.report.rows import Row, groups, setting, technique
+from greenbench.report.rows import Row, groups, technique
+from greenbench.report.setting import setting
 from greenbench.report.text import visible
 from greenbench.verdicts import Verdict
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenbench.records import Record, Settling, Stopping, Who
-from greenbench.report.rows import Group, Row, Setting, dig
+from greenbench.report.rows import Group, Row
+from greenbench.report.setting import Setting, dig
 from greenbench.report.text import code, number, prose
 
 

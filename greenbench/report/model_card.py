@@ -14,11 +14,12 @@ import yaml
 
 from greenbench.impact import Assumptions, impact
 from greenbench.quantities import Quantity, missing
-from greenbench.records import Record, TaskScore
+from greenbench.records import Record
 from greenbench.report.codes import explained
 from greenbench.report.needs import memory
 from greenbench.report.promised import prepare_energy
-from greenbench.report.rows import Row, setting, technique
+from greenbench.report.rows import Row, technique
+from greenbench.report.setting import setting
 from greenbench.report.text import (
     ESTIMATE,
     TIMES,
@@ -36,6 +37,7 @@ from greenbench.report.text import (
     show,
     table,
 )
+from greenbench.task_scores import TaskScore
 
 WORLD = "WORLD"
 

@@ -13,8 +13,9 @@ from greenbench.errors import UserError
 from greenbench.quality import paired
 from greenbench.quantities import Quantity, missing
 from greenbench.report.answer import ENERGY, helps
-from greenbench.report.rows import Row, dig
+from greenbench.report.rows import Row
 from greenbench.report.savings import request_ratio
+from greenbench.report.setting import dig
 from greenbench.report.text import (
     ESTIMATE,
     TIMES,

@@ -17,7 +17,8 @@ from greenbench.report.crowd import Crowd, notice
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.impacts import PER_QUERIES, assumed, per_queries
 from greenbench.report.page_run import DERIVED, Json, Pool, cleaned, details, shown, summary
-from greenbench.report.rows import SOURCES, Group, Row, is_invalid, setting, technique
+from greenbench.report.rows import Group, Row, is_invalid, technique
+from greenbench.report.setting import SOURCES, setting
 
 if TYPE_CHECKING:
     from greenbench.store import Rejected

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from greenbench.applied import AppliedTechnique
 from greenbench.quantities import Quantity, missing
-from greenbench.records import Record, TaskScore
+from greenbench.records import Record
 from greenbench.report import scores
 from greenbench.report.energy_label import label
 from greenbench.report.joules import NO_IDLE, above_idle
 from greenbench.report.promised import break_even, prepare_energy
-from greenbench.report.rows import Row, dig
+from greenbench.report.rows import Row
+from greenbench.report.setting import dig
 from greenbench.report.text import scaled, visible
+from greenbench.task_scores import TaskScore
 from greenbench.verdicts import Verdict
 
 Json = Any

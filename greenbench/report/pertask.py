@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from greenbench.quality import paired
 from greenbench.quantities import Quantity, missing
-from greenbench.records import TaskScore
 from greenbench.report import scores
 from greenbench.report.rows import Row
 from greenbench.report.text import (
@@ -23,6 +22,7 @@ from greenbench.report.text import (
     show,
     table,
 )
+from greenbench.task_scores import TaskScore
 
 MARGIN = 1.0
 """Points of accuracy within which two models are called equivalent."""

@@ -9,7 +9,8 @@ from greenbench.measure.summary import as_quantity, energy_of, joules, valid_blo
 from greenbench.quantities import Provenance, Quantity, missing
 from greenbench.records import Phase, Record, Who, Window
 from greenbench.report.promised import prepare_energy
-from greenbench.report.rows import Group, Row, dig
+from greenbench.report.rows import Group, Row
+from greenbench.report.setting import dig
 from greenbench.report.text import Column, folded, only, prose, scaled, show, table
 from greenbench.stats import mean_interval
 

@@ -10,7 +10,8 @@ from greenbench.measure.summary import as_quantity, joules, valid_blocks
 from greenbench.quantities import Quantity, missing
 from greenbench.records import Record, Who, Window
 from greenbench.report.promised import break_even
-from greenbench.report.rows import Row, dig
+from greenbench.report.rows import Row
+from greenbench.report.setting import dig
 from greenbench.report.text import scaled
 from greenbench.stats import mean_interval, paired_ratio
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from greenbench.quality import paired
 from greenbench.quantities import Quantity, missing
-from greenbench.records import TaskScore
 from greenbench.stats import Interval
+from greenbench.task_scores import TaskScore
 
 NO_ACCURACY = "no accuracy task was scored"
 

@@ -12,7 +12,8 @@ from greenbench.report.axes import Resampler, answers
 from greenbench.report.doubt import means, memberships
 from greenbench.report.frontier import Point, on_frontier
 from greenbench.report.phases import request_joules
-from greenbench.report.rows import Group, Row, Setting
+from greenbench.report.rows import Group, Row
+from greenbench.report.setting import Setting
 from greenbench.report.text import Column, Notes, code, prose, show, table
 
 HOW = (

@@ -25,7 +25,7 @@ from greenbench.measure.workloads import Iteration
 from greenbench.meters import OpenMeters
 from greenbench.meters.counter import Reading
 from greenbench.models import decoder_blocks
-from greenbench.records import Item
+from greenbench.task_scores import Item
 from greenbench.techniques import discover
 from greenbench.techniques.exit_forward import Exiting, Rule
 from greenbench.techniques.exit_heads import ExitHead

@@ -11,7 +11,8 @@ from greenbench.applied import AppliedTechnique
 from greenbench.measure.summary import joules
 from greenbench.quality import paired
 from greenbench.quantities import Provenance, Quantity, missing
-from greenbench.records import Item, Record, Subject, TaskScore, Window
+from greenbench.records import Record, Subject, Window
+from greenbench.task_scores import Item, TaskScore
 
 NVML: Provenance = "measured:counter:nvml"
 ESTIMATE: Provenance = "estimated:model"

@@ -24,8 +24,9 @@ from greenbench.measure.workloads import Iteration
 from greenbench.meters import OpenMeters, telemetry
 from greenbench.meters.nvml import NvmlCounter
 from greenbench.meters.power import NvmlPower
-from greenbench.records import ModelFacts, Record, TaskScore, run_key
+from greenbench.records import ModelFacts, Record, run_key
 from greenbench.specs import Design, ProtocolSpec, Tier
+from greenbench.task_scores import TaskScore
 
 GPU = "GPU-51515151-0000-1111-2222-333333333333"
 DRIVER = (

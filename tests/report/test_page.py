@@ -414,6 +414,9 @@ def test_impact_stands_beside_the_joules_with_what_it_assumes(opened):
         energy, *impacts = cells(tab, row.label)
         assert energy == show(row.energy)
         assert impacts == [show(found) for found in per_queries(row, given).values()]
+    tab.locator("button.open").first.click()
+    line = tab.locator("dialog tr", has_text="carbon of 1,000 queries")
+    assert "assumed, from joules measured:" in line.inner_text()
 
 
 def test_a_run_is_shown_with_all_it_has(opened):

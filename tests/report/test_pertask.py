@@ -3,9 +3,9 @@
 import examples
 
 from greenbench.quantities import Quantity
-from greenbench.records import Fidelity
 from greenbench.report.pertask import per_task
 from greenbench.report.rows import groups
+from greenbench.task_scores import Fidelity
 
 
 def cells(records, **options):

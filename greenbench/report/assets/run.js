@@ -165,7 +165,8 @@ function levelsTable(run) {
 function derivedTable(run) {
   const rows = DATA.derived.map((name) => {
     const found = read(run, "derived", name);
-    return [title(name), full(found), String(found.n), found.provenance, whyNoInterval(found)];
+    const from = name.startsWith("queries_") ? "assumed, from joules " : "";
+    return [title(name), full(found), String(found.n), from + found.provenance, whyNoInterval(found)];
   });
   return plainTable("Quality, idle, preparation, impact", ["number", "value", "n", "provenance", "why no interval"], rows);
 }

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from greenbench.report.rows import Group, Setting
+from greenbench.report.rows import Group
+from greenbench.report.setting import Setting
 from greenbench.report.text import plain
 
 # Okabe and Ito's palette: told apart with every common colour blindness, in print too.

@@ -17,7 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from greenbench.records import Record, Trace, Window
 from greenbench.report.figures.style import BLACK, BLUE, GREY, PAPER, VERMILLION, Sketch
-from greenbench.report.rows import setting, technique
+from greenbench.report.rows import technique
+from greenbench.report.setting import setting
 from greenbench.report.text import file_stem, fixed, plain
 
 FOLDER = "traces"
