@@ -9,10 +9,10 @@ each task's items. The two take turns on slices of the items, so that a busy mac
 `ratio` compares wall seconds, `CPU` the seconds this process computed (it is what remains
 comparable where other processes compete). The score is the task's main metric: accuracy, or bits
 per byte. Two models agree on an item where both choose the same answer by log-likelihood and by
-log-likelihood per character. In bfloat16 stock's default log-softmax rounds sums to 3 digits, which
-moves choices by itself: `--softmax float32` compares with a stock that does not. Few-shot
-examples are the task's own, the same before every question; `--shots drawn` draws them anew for
-each question from items that are not asked, so that no two questions share a beginning.
+log-likelihood per character. `--softmax` is the dtype of log-probabilities in both: lm-eval's
+default is the model's, a sweep's float32. Few-shot examples are the task's own, the same before
+every question; `--shots drawn` draws them anew for each question from items that are not asked, so
+that no two questions share a beginning.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ def main() -> int:
     )
     print(
         f"{options.model}, {options.dtype}, {options.fewshot}-shot ({options.shots}), {device.type}, "
-        f"{torch.get_num_threads()} threads; stock's log-softmax: {options.softmax}\n{HEADER}",
+        f"{torch.get_num_threads()} threads; log-softmax: {options.softmax}\n{HEADER}",
         flush=True,
     )
     softmax = None if options.softmax == "default" else options.softmax
     with quiet():
         stock = HFLM(model, tokenizer=loaded.tokenizer, batch_size=1, softmax_dtype=softmax)
-        ours = LoadedModel(model, loaded.tokenizer)
+        ours = LoadedModel(model, loaded.tokenizer, softmax_dtype=softmax)
         rows = [
             measure(task, spec, stock, ours, options.batch_sizes, drawn)
             for task in load_tasks(spec).values()

@@ -22,14 +22,14 @@ PAYS = {"cpu": 1024, "cuda": 16384}
 TEXTS = 32
 """Texts generated side by side beyond which all wait for the one that stops last."""
 SLICES = {"cpu": 32, "cuda": 1024}
-"""Positions whose float32 logits are held at once."""
+"""Positions whose log-probabilities are held at once."""
 
 
 class Scores(NamedTuple):
     """What a model says at the S scored positions of a batch; on the CPU."""
 
     log_likelihoods: torch.Tensor
-    """(S,) float32, nats, of the targets."""
+    """(S,) nats, of the targets."""
     greedy: torch.Tensor
     """(S,) whether the target is the likeliest token."""
 
@@ -43,8 +43,10 @@ class Forward:
     where the model says itself that it must be scored whole.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
+        """Log-softmax is computed and rounded in `dtype`; null: in that of the logits."""
         self._model: Any = model
+        self._dtype = dtype
         self._device: torch.device = self._model.device  # type: ignore[assignment]
         self._takes = set(inspect.signature(model.forward).parameters)
         self._whole = getattr(model, SCORED_WHOLE, False)
@@ -63,7 +65,7 @@ class Forward:
             logits, where = self.logits(batch)
             if self.listener is not None:
                 self.listener(batch, logits, where)
-            return _scores(logits, where, batch.targets.to(self._device))
+            return _scores(logits, where, batch.targets.to(self._device), self._dtype)
         except torch.OutOfMemoryError:
             if len(batch.tokens) == 1:
                 raise
@@ -203,18 +205,22 @@ def _seen(
     return seen
 
 
-def _scores(logits: torch.Tensor, where: torch.Tensor, targets: torch.Tensor) -> Scores:
-    """Float32 whatever the logits' dtype: rounded to bfloat16, a sum is off by 1 part in 256."""
+def _scores(
+    logits: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, dtype: torch.dtype | None
+) -> Scores:
+    """Of the first of the likeliest tokens, as lm-eval does, the target is the greedy one."""
+    chosen = logits.new_empty(len(where), dtype=dtype or logits.dtype)
+    greedy = torch.zeros(len(where), dtype=torch.bool, device=logits.device)
     size = _of(SLICES, logits.device)
-    buffer = torch.empty(size, logits.shape[-1], dtype=torch.float32, device=logits.device)
-    totals, likeliest = [], []
-    for some in torch.split(logits, size):  # in place: fresh memory costs more than arithmetic
-        logs = buffer[: len(some)].copy_(some)
-        top, token = logs.max(-1)
-        totals.append(top + logs.sub_(top[:, None]).exp_().sum(-1).log_())
-        likeliest.append(token)
-    chosen = logits[where, targets].float() - torch.cat(totals)[where]
-    return Scores(chosen.cpu(), (torch.cat(likeliest)[where] == targets).cpu())
+    for start in range(0, len(logits), size):
+        logs = logits[start : start + size].log_softmax(-1, dtype=dtype)
+        asked = ((where >= start) & (where < start + size)).nonzero()[:, 0]
+        rows, wanted = where[asked] - start, targets[asked]
+        chosen[asked] = logs[rows, wanted]
+        likeliest = chosen[asked] == logs.amax(-1)[rows]
+        rows, wanted, asked = rows[likeliest], wanted[likeliest], asked[likeliest]
+        greedy[asked] = logs[rows].float().argmax(-1) == wanted  # in 16 bits it is slow on a CPU
+    return Scores(chosen.cpu(), greedy.cpu())
 
 
 def texts_that_fit(model: Any, length: int) -> int:

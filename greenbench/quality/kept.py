@@ -23,7 +23,7 @@ from greenbench.paths import cache_dir
 from greenbench.quality.fidelity import Seen
 from greenbench.quality.scorer import Answers, Choice, TaskAnswers
 
-SCORER = 2
+SCORER = 3
 """Counts changes of our code that change answers."""
 LIBRARIES = ("torch", "transformers", "lm_eval")
 TUPLES = ("indices", "values", "weights", "documents")

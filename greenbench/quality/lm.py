@@ -31,7 +31,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     Texts become tokens, and are cut to the model's length, exactly as in stock; what differs is
     the work: beginnings that requests share are computed once, the head runs where a continuation
     is scored and nowhere else, the next requests are tokenized meanwhile, and batches have as many
-    tokens as pay. Log-softmax is float32 whatever the model's dtype.
+    tokens as pay.
     """
 
     def __init__(
@@ -40,13 +40,23 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         tokenizer: Any,
         done: Callable[[], None] = lambda: None,
         watch: Watch | None = None,
+        softmax_dtype: str | None = None,
     ) -> None:
-        """`done` is called after each request; `watch` sees what is predicted on whole texts."""
+        """`done` is called after each request; `watch` sees what is predicted on whole texts.
+
+        `softmax_dtype` is lm-eval's: the dtype of log-probabilities and their sums, by default
+        the model's.
+        """
         with _ties_kept(model):
-            super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal")
+            super().__init__(
+                pretrained=model,
+                tokenizer=tokenizer,
+                backend="causal",
+                softmax_dtype=softmax_dtype,
+            )
         self.set_cache_hook(_AfterEach(done))
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
-        self.forward = Forward(model)
+        self.forward = Forward(model, self.softmax_dtype)
         self._watch = watch
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
@@ -103,7 +113,8 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         missed = torch.zeros(requests)
         for batch in batches:
             scores, asking = self.forward(batch), owners[batch.owners]
-            nats.index_add_(0, asking, scores.log_likelihoods.double())
+            queries, sums = _sums(batch.owners, scores.log_likelihoods)
+            nats.index_add_(0, owners[queries], sums)
             missed.index_add_(0, asking, (~scores.greedy).float())
             left -= asking.bincount(minlength=requests)
             for place in set(asking.tolist()):
@@ -140,6 +151,13 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             context_len=1,
         )
         return [self._query(*make_disjoint_window(window)) for window in windows]
+
+
+def _sums(owners: torch.Tensor, nats: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries with the sum of each, rounded to the dtype of `nats` as lm-eval's; in float64."""
+    queries, which = owners.unique(return_inverse=True)
+    sums = torch.zeros(len(queries), dtype=torch.float64).index_add_(0, which, nats.double())
+    return queries, sums.to(nats.dtype).double()
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

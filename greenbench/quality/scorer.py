@@ -21,6 +21,10 @@ from greenbench.specs import TaskSpec
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
 
+SOFTMAX_DTYPE = "float32"
+"""lm-eval's default, the model's dtype, rounds log-likelihoods of 16 bits to 3 digits: enough to turn
+1 choice in 75, with which flips against the baseline would be taken for the technique's."""
+
 
 class Choice(NamedTuple):
     """What a model makes of one choice of a question."""
@@ -91,7 +95,7 @@ def answers(
 
     watch = Watch(reference)
     with quiet():
-        lm = LoadedModel(model, tokenizer, one_done, watch)
+        lm = LoadedModel(model, tokenizer, one_done, watch, SOFTMAX_DTYPE)
         found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
     given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
     return Answers(given, watch.seen(), watch.nearness())

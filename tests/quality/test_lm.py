@@ -29,7 +29,7 @@ def both(model, tokenizer, **options):
     with quiet():
         return (
             HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, **options),
-            LoadedModel(model, tokenizer),
+            LoadedModel(model, tokenizer, **options),
         )
 
 
@@ -85,6 +85,20 @@ def test_the_real_model_answers_as_with_stock(smollm2):
     requests = questions(["arc_easy", "sst2"], 6)
     assert compare(stock, ours, requests["arc_easy"]) == 6
     assert compare(stock, ours, requests["sst2"]) == 6
+
+
+@pytest.mark.parametrize("softmax_dtype", [None, "float32"])
+def test_in_16_bits_answers_are_rounded_as_by_stock(smollm2, softmax_dtype):
+    spec, path = smollm2
+    stock, ours = both(*models.load(spec, path, torch.device("cpu")), softmax_dtype=softmax_dtype)
+    stock.batch_size_per_gpu = 1  # padding moves the last bits of 16
+    requests = questions(["arc_easy"], 12)["arc_easy"]
+    theirs = stock.loglikelihood(requests, disable_tqdm=True)
+    mine = ours.loglikelihood(requests)
+    rounded = [torch.tensor(nats).bfloat16().item() == nats for nats, _ in mine]
+    assert all(rounded) is (softmax_dtype is None)
+    same = [a == pytest.approx(b, rel=1e-6) for a, b in zip(mine, theirs, strict=True)]
+    assert sum(same) / len(same) > 0.9
 
 
 @pytest.fixture(scope="module")
