@@ -155,7 +155,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
 def _sums(owners: torch.Tensor, nats: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Queries with the sum of each, rounded to the dtype of `nats` as lm-eval's; in float64."""
-    queries, which = owners.unique(return_inverse=True)
+    queries, which = torch.unique(owners, return_inverse=True)
     sums = torch.zeros(len(queries), dtype=torch.float64).index_add_(0, which, nats.double())
     return queries, sums.to(nats.dtype).double()
 

@@ -121,7 +121,7 @@ def _groups(paths: torch.Tensor, device: str) -> list[_Group]:
     known = torch.cat([lengths[:1] * 0, alike.long().cumprod(1).sum(1)])
     kinds = torch.stack([lengths // GRAIN, known.sign()], dim=1)
     groups = []
-    for kind in kinds.unique(dim=0):
+    for kind in torch.unique(kinds, dim=0):
         some = (kinds == kind).all(1) & (known < lengths)
         if some.any():
             groups.append(_group(padded[some], lengths[some], known[some]))
