@@ -16,7 +16,7 @@ from greenbench.models import SCORED_WHOLE, storage_bytes
 from greenbench.specs import WorkloadSpec, require
 from greenbench.techniques.base import Preparation, Technique
 from greenbench.techniques.linears import require_package
-from greenbench.techniques.quanto_kernels import load_kernels
+from greenbench.techniques.quanto_kernels import load_kernels, require_compilers
 
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
@@ -48,8 +48,9 @@ class KvQuanto(Technique):
         require(size >= 1, f"{key}.q_group_size", size, "1 or more")
 
     def check(self, machine: Machine) -> None:
-        """The package must be there; it runs on any device."""
+        """The package must be there, and what compiles it; it runs on any device."""
         require_package(self.name, "optimum-quanto", "optimum.quanto")
+        require_compilers(self.name, machine)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must divide a head; layers with a sliding window have no such cache."""
@@ -79,7 +80,7 @@ class KvQuanto(Technique):
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Give every request such a cache, and every scored text the rounding it brings."""
-        load_kernels()
+        load_kernels(preparation.device)
         setattr(model, SCORED_WHOLE, True)
         generate = partial(_generate, model.generate, partial(self._cache, model.config))
         model.generate = partial(generate, preparation.observed)

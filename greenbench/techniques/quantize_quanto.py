@@ -20,7 +20,7 @@ from greenbench.techniques.linears import (
     require_multiple,
     require_package,
 )
-from greenbench.techniques.quanto_kernels import load_kernels
+from greenbench.techniques.quanto_kernels import load_kernels, require_compilers
 
 GROUPS = (128, 96, 64, 32)  # quanto's own preference
 
@@ -76,7 +76,6 @@ class _Quanto(Technique):
         def convert(layer: nn.Linear) -> nn.Module:
             return QuantoLinear(self._pack(layer), layer.bias, fused=self._fused(layer))
 
-        load_kernels()
         # Tensors made in inference mode cannot be packed.
         with torch.inference_mode(False), torch.no_grad():
             preparation.details["linear_layers"] = replace_linears(model, convert)
@@ -165,12 +164,18 @@ class Int4Quanto(_Quanto):
         key = "technique.int4_quanto.group_size"
         require(self.group_size is None or self.group_size >= 1, key, self.group_size, "1 or more")
 
+    def check(self, machine: Machine) -> None:
+        """Unlike 8 bits, 4 are unpacked by code that quanto compiles."""
+        super().check(machine)
+        require_compilers(self.name, machine)
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must divide each layer's inputs."""
         self._fit(blueprint(config))
 
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Replace the linear layers but the head, and keep the group sizes."""
+        load_kernels(preparation.device)
         self._fit(model)  # techniques before this one may have changed its shape
         layers = linears(model).values()
         preparation.details["group_sizes"] = sorted({self._group(layer) for layer in layers})

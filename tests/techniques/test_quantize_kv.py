@@ -5,15 +5,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from optimum.quanto.library import extensions
+from torch.utils import cpp_extension
 from transformers.cache_utils import QuantizedCache
 
 from greenbench.config import plan
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
+from greenbench.machine import Machine
 from greenbench.measure.workloads import generate
 from greenbench.specs import WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.prune_depth import keep_blocks
 from greenbench.techniques.quantize_kv import KvQuanto, cache_bytes
+from greenbench.techniques.quantize_quanto import Int4Quanto, Int8Quanto
+from greenbench.techniques.quanto_kernels import load_kernels
 
 IDS = torch.randint(2, 256, (2, 24), generator=torch.Generator().manual_seed(0))
 
@@ -114,3 +119,38 @@ def test_bad_knobs_are_one_sentence(knob):
 def test_it_promises_no_weight(tiny):
     promise = replace(KvQuanto(), q_group_size=16).promise(tiny)
     assert (promise.bytes_ratio, promise.kernel) == (1.0, "dequantize")
+
+
+@pytest.mark.parametrize("technique", [KvQuanto(), Int4Quanto()])
+def test_what_quanto_cannot_compile_is_one_sentence_before_a_model_is_loaded(
+    technique, monkeypatch
+):
+    gpu = Machine("cuda", "a GPU", 1, (9, 0))
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
+    technique.check(Machine("cpu", "a CPU", 1))
+    with pytest.raises(Unsupported, match="needs CUDA's compiler nvcc, as quanto compiles"):
+        technique.check(gpu)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(Unsupported, match=r"needs a C\+\+ compiler and CUDA's compiler nvcc"):
+        technique.check(gpu)
+    Int8Quanto().check(gpu)
+
+
+def test_the_ninja_of_an_environment_that_is_not_active_is_found(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CXX", "/bin/true")
+    KvQuanto().check(Machine("cpu", "a CPU", 1))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_build_that_was_killed_does_not_stop_the_next_one(device, monkeypatch, tmp_path):
+    monkeypatch.setattr(extensions, "__file__", str(tmp_path / "__init__.py"))
+    left = tmp_path / {"cpu": "cpp", "cuda": "cuda"}[device] / "build" / "lock"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    if device == "cuda" and not torch.cuda.is_available():
+        with pytest.raises((AssertionError, RuntimeError), match="CUDA"):
+            load_kernels(torch.device(device))
+    else:
+        load_kernels(torch.device(device))
+    assert not left.exists()
