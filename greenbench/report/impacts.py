@@ -58,7 +58,7 @@ def assumed(given: Assumptions) -> str:
     """One line of markdown: what stands behind all impacts but the joules."""
     grid = given.grid
     return (
-        "Joules are those of the tables above; all else here is **assumed** (`conf/impact`, "
+        "Joules are those of each run; all else here is **assumed** (`conf/impact`, "
         "`greenbench report --impact KEY=VALUE`): electricity of "
         f"{prose(grid.country)} in {grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY "
         f"4.0); PUE {given.pue:g}; {given.price_per_kwh:g} {prose(given.currency)}/kWh; "
