@@ -18,7 +18,8 @@ from greenbench.quality.forest import PREFIX, Batch, Query, plan
 from greenbench.quality.paths import SDPA, along
 
 PAYS = {"cpu": 1024, "cuda": 16384}
-"""Tokens beyond which a larger batch is no faster; on a CPU it is slower, as it leaves the caches."""
+"""Tokens beyond which a larger batch is no faster; on a CPU those of each thread, which leave its
+caches then."""
 TEXTS = 32
 """Texts generated side by side beyond which all wait for the one that stops last."""
 SLICES = {"cpu": 32, "cuda": 1024}
@@ -242,7 +243,8 @@ def _tokens_that_fit(model: Any) -> int:
     config = model.config.get_text_config()
     held: int = 8 * config.vocab_size + 64 * config.hidden_size
     fit = _free_bytes(model.device) // 2 // held
-    return min(_of(PAYS, model.device), 1 << max(fit, 1).bit_length() - 1)
+    pays = _of(PAYS, model.device) * (torch.get_num_threads() if model.device.type == "cpu" else 1)
+    return min(pays, 1 << max(fit, 1).bit_length() - 1)
 
 
 def _of(sizes: dict[str, int], device: torch.device) -> int:
