@@ -124,6 +124,7 @@ class Candidate:
 
     def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
         promise = technique.promise(model)
+        technique.install(work.device)
         with self._recorder.whole("prepare", "candidate"):
             model = technique.apply(model, work)
             gc.collect()  # what a technique replaced must not count as the candidate's memory

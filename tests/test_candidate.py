@@ -1,5 +1,6 @@
 """Preparation of a stack: each technique amid what those before it need while the model runs."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from greenbench.meters import OpenMeters
 from greenbench.specs import WorkloadSpec
 from greenbench.techniques.base import Technique
 from greenbench.techniques.runtime import Threads
+
+INSTALL_S = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Looks(Technique):
 
     def promise(self, model):
         return Promise(note="nothing")
+
+    def install(self, device):
+        time.sleep(INSTALL_S)
 
     def apply(self, model, preparation):
         preparation.details.update(
@@ -89,4 +95,5 @@ def test_surroundings_of_one_technique_hold_while_the_next_prepares(tiny_directo
     )
     candidate.prepare(candidate.load())
     assert candidate.applied()[1].details == {"threads": before + 1, "batch": 3}
+    assert candidate.applied()[1].prepare_s < INSTALL_S  # once per machine, so not this run's
     assert torch.get_num_threads() == before

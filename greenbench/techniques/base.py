@@ -94,6 +94,9 @@ class Technique(ABC):
     def promise(self, model: Any) -> Promise:
         """What it will save on `model` (not yet changed)."""
 
+    def install(self, device: torch.device) -> None:  # noqa: B027  # most need nothing
+        """Bring about what the machine lacks, once for all runs, as compiled code: not metered."""
+
     @abstractmethod
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Change `model`, in place or not, and return it. Metered as preparation.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import nn
 
 from greenbench.applied import Promise
@@ -78,9 +79,13 @@ class KvQuanto(Technique):
             "is expanded at each step; scored as if all of the context were packed",
         )
 
+    def install(self, device: torch.device) -> None:
+        """quanto's code, which unpacks."""
+        load_kernels(device)
+
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Give every request such a cache, and every scored text the rounding it brings."""
-        load_kernels(preparation.device)
+        self.install(preparation.device)
         setattr(model, SCORED_WHOLE, True)
         generate = partial(_generate, model.generate, partial(self._cache, model.config))
         model.generate = partial(generate, preparation.observed)

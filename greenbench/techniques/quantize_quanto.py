@@ -173,9 +173,13 @@ class Int4Quanto(_Quanto):
         """Groups must divide each layer's inputs."""
         self._fit(blueprint(config))
 
+    def install(self, device: torch.device) -> None:
+        """quanto's code, which unpacks."""
+        load_kernels(device)
+
     def apply(self, model: Any, preparation: Preparation) -> Any:
         """Replace the linear layers but the head, and keep the group sizes."""
-        load_kernels(preparation.device)
+        self.install(preparation.device)
         self._fit(model)  # techniques before this one may have changed its shape
         layers = linears(model).values()
         preparation.details["group_sizes"] = sorted({self._group(layer) for layer in layers})
