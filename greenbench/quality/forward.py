@@ -56,6 +56,8 @@ class Forward:
         self._prefix: tuple[tuple[int, ...], Any] = ((), None)
         self.trees, self._picks = False, False
         self.budget = _tokens_that_fit(self._model)
+        self.least = min(self.budget, _of(PAYS, self._device))
+        """Tokens that computing a shared beginning ahead must save, however many threads there are."""
         self._try()
         self.listener: Listener | None = None
         """Told of the logits of every batch that is scored."""

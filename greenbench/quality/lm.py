@@ -99,7 +99,8 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """Batches for the queries of each request, and the request of each query."""
         owners = torch.tensor([place for place, queries in enumerate(asked) for _ in queries])
         queries = [query for queries in asked for query in queries]
-        return owners, plan(queries, self.forward.budget, trees=self.forward.trees)
+        asks = self.forward
+        return owners, plan(queries, asks.budget, trees=asks.trees, least=asks.least)
 
     def _finished(
         self, owners: torch.Tensor, batches: list[Batch], requests: int

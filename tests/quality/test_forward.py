@@ -221,6 +221,7 @@ def test_scoring_leaves_no_hook_and_no_gradient(llama):
 def test_the_batch_follows_the_free_memory(llama, monkeypatch):
     model, runner = llama
     assert runner.budget == forward.PAYS["cpu"] * torch.get_num_threads()
+    assert runner.least == forward.PAYS["cpu"]
     held = 8 * 256 + 64 * 64
     monkeypatch.setattr(forward, "_free_bytes", lambda _: 2 * 100 * held)
     assert Forward(model).budget == 64
