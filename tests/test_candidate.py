@@ -1,6 +1,5 @@
 """Preparation of a stack: each technique amid what those before it need while the model runs."""
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from greenbench.meters import OpenMeters
 from greenbench.specs import WorkloadSpec
 from greenbench.techniques.base import Technique
 from greenbench.techniques.runtime import Threads
-
-INSTALL_S = 2
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,6 @@ class Looks(Technique):
 
     def promise(self, model):
         return Promise(note="nothing")
-
-    def install(self, device):
-        time.sleep(INSTALL_S)
 
     def apply(self, model, preparation):
         preparation.details.update(
@@ -95,5 +89,39 @@ def test_surroundings_of_one_technique_hold_while_the_next_prepares(tiny_directo
     )
     candidate.prepare(candidate.load())
     assert candidate.applied()[1].details == {"threads": before + 1, "batch": 3}
-    assert candidate.applied()[1].prepare_s < INSTALL_S  # once per machine, so not this run's
     assert torch.get_num_threads() == before
+
+
+EVENTS: list[str] = []
+
+
+@dataclass(frozen=True)
+class Installs(Looks):
+    """Tells what is metered when it installs and when it prepares."""
+
+    def install(self, device):
+        EVENTS.append("installs")
+
+    def apply(self, model, preparation):
+        EVENTS.append("prepares")
+        return model
+
+
+def test_what_is_made_once_per_machine_is_not_metered_as_preparation(tiny_directory: Path):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    recorder = Recorder(OpenMeters(), cpu.torch_device)
+    metered = recorder.whole
+
+    def whole(*args):
+        EVENTS.append(args[0])
+        return metered(*args)
+
+    recorder.whole = whole
+    installs = Installs()
+    object.__setattr__(installs, "name", "installs")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
+    place = Place(cpu, tiny_directory, tokenizer, again=False)
+    candidate = Candidate(spec, [installs], place, recorder, lambda stage, done, total: None)
+    candidate.prepare(candidate.load())
+    assert EVENTS == ["installs", "prepare", "prepares"]

@@ -1,7 +1,10 @@
 """The packed key-value cache: packed during generation, rounded while scoring, refused where it cannot be."""
 
 import copy
+import shutil
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -139,7 +142,9 @@ def test_what_quanto_cannot_compile_is_one_sentence_before_a_model_is_loaded(
 def test_the_ninja_of_an_environment_that_is_not_active_is_found(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CXX", "/bin/true")
+    assert shutil.which("ninja") is None
     KvQuanto().check(Machine("cpu", "a CPU", 1))
+    assert Path(shutil.which("ninja")).parent == Path(sys.executable).parent
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
