@@ -25,19 +25,22 @@ from typing import Any, Literal, NamedTuple
 
 import transformers
 
-from greenbench import models, texts
-from greenbench.config import plan
-from greenbench.machine import Machine, detect
-from greenbench.measure.windows import Recorder
-from greenbench.measure.workloads import Iteration, Requests, generate
+from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Iteration
+from greenbench.engines.transformers import load
+from greenbench.engines.transformers.generate import generate
+from greenbench.machine.detect import Machine, detect
+from greenbench.measure.recorder import Recorder
+from greenbench.measure.requests import Requests
 from greenbench.meters import OpenMeters
-from greenbench.meters.nvml import NvmlCounter
-from greenbench.meters.power import NvmlPower
-from greenbench.specs import BenchSpec, Device
-from greenbench.stats import paired_ratio
+from greenbench.meters.nvml_counter import NvmlCounter
+from greenbench.meters.nvml_power import NvmlPower
+from greenbench.models import files, texts
+from greenbench.schema.spec import BenchSpec, Device
+from greenbench.stats.intervals import paired_ratio
 
 GOAL = 0.995
-FAKE = Path(__file__).resolve().parent.parent / "tests" / "fakes" / "nvml.c"
+FAKE = Path(__file__).resolve().parent.parent / "tests" / "helpers" / "fakes" / "nvml.c"
 UUID = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 SCRIPT = f"device {UUID}\nname fake H100\npower 300\n"
 Side = Literal["on", "off"]
@@ -106,7 +109,7 @@ def reading_s(sampler: NvmlPower, readings: int = 400) -> float:
 def request(spec: BenchSpec, machine: Machine) -> Any:
     """A function that runs request `index` of the embedded model."""
     transformers.utils.logging.disable_progress_bar()
-    loaded = models.load(spec.model, models.directory(spec.model), machine.torch_device)
+    loaded = load.load(spec.model, files.directory(spec.model), machine.torch_device)
     requests = Requests(loaded.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
 
     def run(index: int) -> Iteration:

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "report")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-import campaign  # noqa: E402
-import examples  # noqa: E402
+from helpers import campaign, examples  # noqa: E402
 
-from greenbench.records import Record, Trace, Window, run_key  # noqa: E402
-from greenbench.report.energy_label import BANDS  # noqa: E402
-from greenbench.store import canonical  # noqa: E402
+from greenbench.analysis.energy.energy_label import BANDS  # noqa: E402
+from greenbench.campaign.identity import run_key  # noqa: E402
+from greenbench.records.store import canonical  # noqa: E402
+from greenbench.schema.record import Record, Trace, Window  # noqa: E402
 
 GOALS = {100: (2.0, None), 10_000: (15.0, 1024.0)}
 """By number of records: seconds and MiB."""

@@ -30,12 +30,13 @@ import transformers
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.models.huggingface import HFLM
 
-from greenbench import models
-from greenbench.config import plan
-from greenbench.quality.lm import LoadedModel
-from greenbench.quality.quiet import quiet
+from greenbench.campaign.compose import plan
+from greenbench.engines.transformers import load
+from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.models import files
+from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.tasks import load_tasks, main_metric, pick_items
-from greenbench.specs import TaskSpec
+from greenbench.schema.spec import TaskSpec
 
 SLICES = 3
 HEADER = (
@@ -95,7 +96,7 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
     (job,) = plan([f"model={options.model}"], multirun=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = models.load(job.spec.model, models.directory(job.spec.model), device)
+    loaded = load.load(job.spec.model, files.directory(job.spec.model), device)
     model = loaded.model.to(getattr(torch, options.dtype))
     drawn = options.fewshot if options.shots == "drawn" else 0
     spec = TaskSpec(

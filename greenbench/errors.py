@@ -7,3 +7,13 @@ class UserError(Exception):
 
 class Unsupported(UserError):
     """This machine cannot run what was asked for. Raised before any model is loaded."""
+
+
+class Unavailable(Exception):
+    """A meter that cannot answer here. Its text is one sentence: the reason and the remedy."""
+
+
+class Lost(Exception):
+    """A meter that answered and then went away: one sentence for people, `code` for machines."""
+
+    code = "device_lost"

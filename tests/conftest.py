@@ -1,5 +1,6 @@
 """What all tests share: a cache of converted models, and the small real model itself."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -8,9 +9,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tiny import tiny_llama
+from helpers.tiny import tiny_llama
+from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+settings.register_profile("here", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("here")
 # A shell's background job ignores SIGINT, and every process the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 CACHE = Path(
@@ -29,11 +33,11 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def smollm2():
     """Spec and directory of the embedded model, converted once."""
-    from greenbench import models
-    from greenbench.config import plan
+    from greenbench.campaign.compose import plan
+    from greenbench.models import files
 
     spec = plan(["model=smollm2-135m"], multirun=False)[0].spec.model
-    return spec, models.directory(spec)
+    return spec, files.directory(spec)
 
 
 @pytest.fixture
@@ -74,8 +78,8 @@ def tiny_directory(tmp_path, smollm2):
 
 @pytest.fixture(scope="session")
 def nvml_library(tmp_path_factory):
-    """The fake NVML, compiled and named as the loader looks for it; tests/fakes/nvml.c says more."""
-    source = Path(__file__).parent / "fakes" / "nvml.c"
+    """The fake NVML, compiled and named as the loader looks for it; tests/helpers/fakes/nvml.c says more."""
+    source = Path(__file__).parent / "helpers" / "fakes" / "nvml.c"
     library = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["cc", *flags, "-o", library, source, "-lm"], check=True)
@@ -88,7 +92,7 @@ def fake_nvml(nvml_library, tmp_path, monkeypatch):
     import ctypes
 
     import pynvml
-    from moved_clock import MovedClock
+    from helpers.moved_clock import MovedClock
 
     library = ctypes.CDLL(str(nvml_library))
     library.fake_nvml_time.argtypes = [ctypes.c_double]
@@ -135,3 +139,45 @@ def with_gpu(gpu_environment):
         ).stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tokenizer(smollm2):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smollm2[1])
+
+
+@pytest.fixture(scope="session")
+def config(tokenizer):
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=len(tokenizer),
+        initializer_range=0.2,  # so that its answers differ from each other
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_model(config):
+    """Makes fresh models in float32, all the same."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    def make():
+        torch.manual_seed(0)
+        return LlamaForCausalLM(copy.deepcopy(config)).eval()
+
+    return make
+
+
+@pytest.fixture
+def small_model(make_model):
+    return make_model()

@@ -7,47 +7,27 @@ technique, so the cost of a question is that of an answer generated after its pr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil
 from sys import maxsize
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 
-from greenbench.difficulty import Bin
-from greenbench.measure.pair import WHO, Pair
-from greenbench.measure.windows import Recorder
-from greenbench.measure.workloads import Iteration, generate
-from greenbench.records import Who
-from greenbench.specs import ProtocolSpec
-from greenbench.task_scores import Item, TaskScore
+from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Asked, Counts, added, thirds
+from greenbench.engines.engine import Iteration
+from greenbench.engines.transformers.generate import generate
+from greenbench.measure.pair import Pair
+from greenbench.measure.recorder import Recorder
+from greenbench.schema.difficulty import Bin
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.record import WHO, Who
+from greenbench.schema.spec import ProtocolSpec
 
-BINS: Final[tuple[Bin, ...]] = get_args(Bin)
-NEW_TOKENS: Final = 16
 SPARE = 1.1  # windows are planned so much longer than they must be, as questions differ
 LONGEST = 4.0  # ... and never longer than so many windows, for the slower model
 Prompt = Sequence[int]
-Counts = dict[str, Any]
-"""What one technique counted: whole numbers, and mappings of them."""
-
-
-class Question(NamedTuple):
-    """An item with choices, and the baseline's margin between the best two."""
-
-    score: TaskScore
-    item: Item
-    margin: float
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Task, and place in its split."""
-        return self.score.task, self.item.index
-
-    @property
-    def unit(self) -> str:
-        """Of its margin."""
-        return "nat/character" if self.score.metric == "acc_norm" else "nat"
 
 
 class Cell(NamedTuple):
@@ -57,36 +37,6 @@ class Cell(NamedTuple):
     position: int
     bin: Bin
     who: Who
-
-
-class Asked(NamedTuple):
-    """What was asked, and what the techniques counted meanwhile."""
-
-    reason: str | None = None
-    """Why nothing was."""
-    questions: Mapping[Bin, Sequence[Question]] = {}
-    prompt_tokens: Mapping[Bin, float] = {}
-    """Mean over the questions."""
-    answers: Mapping[Bin, int] = {}
-    """In each window."""
-    observed: Mapping[Bin, Sequence[Mapping[str, Counts]]] = {}
-    """By technique, for each answer of the candidate: the questions in order, again and again."""
-
-
-def thirds(quality: Sequence[TaskScore]) -> dict[Bin, list[Question]]:
-    """Items with a margin, in thirds by its rank within their task: the widest are the easy ones.
-
-    Ties are ranked by index. Where a task's items do not divide by 3, the outer thirds stay equal.
-    """
-    found: dict[Bin, list[Question]] = {name: [] for name in BINS}
-    for score in sorted(quality, key=lambda score: score.task):
-        known = [
-            Question(score, item, item.margin) for item in score.items if item.margin is not None
-        ]
-        known.sort(key=lambda question: (-question.margin, question.item.index))
-        for rank, question in enumerate(known):
-            found[BINS[(6 * rank + 3) // (2 * len(known))]].append(question)
-    return found
 
 
 def ask(
@@ -155,29 +105,6 @@ def _watched(
     done = work(index)
     shown.append(added(before, observed()))
     return done
-
-
-def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> Counts:
-    """What the counts in `after` have more than in `before`; all that is no whole number is left out."""
-    found: Counts = {}
-    for name, value in after.items():
-        if isinstance(value, dict):
-            found[name] = added(before.get(name, {}), value)
-        elif isinstance(value, int):
-            found[name] = value - before.get(name, 0)
-    return found
-
-
-def total(counts: Iterable[Mapping[str, Any]]) -> Counts:
-    """The sum of what several windows added."""
-    found: Counts = {}
-    for each in counts:
-        for name, value in each.items():
-            if isinstance(value, dict):
-                found[name] = total([found.get(name, {}), value])
-            else:
-                found[name] = found.get(name, 0) + value
-    return found
 
 
 def _answers(models: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec) -> int:

@@ -11,10 +11,9 @@ from typing import Any
 import psutil
 import torch
 
-from greenbench.records import Who
-from greenbench.specs import Design
+from greenbench.schema.record import Who
+from greenbench.schema.spec import Design
 
-WHO: tuple[Who, ...] = ("baseline", "candidate")
 ROOM = 1.3  # a second model needs its weights again, and this much more for what it computes
 Around = Callable[[Any], AbstractContextManager[object]]
 """Takes the candidate and gives what must hold while it runs, such as a GPU's power limit."""

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from greenbench.measure.pair import WHO, Pair
-from greenbench.measure.workloads import Requests, generate
-from greenbench.meters.power import NvmlPower
-from greenbench.records import Settling, Who
-from greenbench.specs import ProtocolSpec, WorkloadSpec
+from greenbench.engines.transformers.generate import generate
+from greenbench.measure.pair import Pair
+from greenbench.measure.requests import Requests
+from greenbench.meters.nvml_power import NvmlPower
+from greenbench.schema.record import WHO, Settling, Who
+from greenbench.schema.spec import ProtocolSpec, WorkloadSpec
 
 SPAN_S = 30.0  # slopes are given over this long
 TEMPERATURE_C = 1.0  # settled: under 1 degree in SPAN_S

@@ -7,24 +7,16 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from greenbench.meters.counter import (
-    Clock,
-    Lost,
-    Meter,
-    Reading,
-    Unavailable,
-    at_edge,
-    codes,
-    residual,
-    span,
-    validity,
-)
+from greenbench.errors import Lost, Unavailable
+from greenbench.machine.clock import Clock
 from greenbench.meters.estimate import CpuEstimate, DramEstimate
-from greenbench.meters.nvml import NvmlCounter
-from greenbench.meters.power import NvmlPower
+from greenbench.meters.meter import Meter, Reading, at_edge, codes, residual, span
+from greenbench.meters.nvml_counter import NvmlCounter
+from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
 from greenbench.meters.zeus import ZeusMeter
-from greenbench.specs import MeterName, MeterSpec
+from greenbench.schema.codes import validity
+from greenbench.schema.spec import MeterName, MeterSpec
 
 __all__ = [
     "Clock",

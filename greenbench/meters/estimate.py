@@ -37,8 +37,9 @@ from typing import NamedTuple, Protocol
 
 import psutil
 
-from greenbench.meters.counter import Clock, Reading
-from greenbench.quantities import Boundary, Provenance
+from greenbench.machine.clock import Clock
+from greenbench.meters.meter import Reading
+from greenbench.schema.quantity import Boundary, Provenance
 
 
 class Bounds(NamedTuple):

@@ -14,18 +14,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.meters.counter import (
-    IMPLAUSIBLE_W,
-    POLL_S,
-    Clock,
-    Lost,
-    Reading,
-    Tallies,
-    Tally,
-    Unavailable,
-    probe,
-)
-from greenbench.quantities import Boundary, Provenance
+from greenbench.errors import Lost, Unavailable
+from greenbench.machine.clock import Clock
+from greenbench.meters.meter import IMPLAUSIBLE_W, POLL_S, Reading, Tallies, Tally, probe
+from greenbench.schema.quantity import Boundary, Provenance
 
 ROOT = Path("/sys/class/powercap")
 UJ = 1e-6  # joules per microjoule

@@ -23,9 +23,12 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any, NamedTuple
 
-from greenbench.meters.counter import Clock, Lost, Reading, Tallies, Tally, Unavailable, probe
-from greenbench.meters.nvml import common_boundary, open_gpus
-from greenbench.quantities import Boundary, Provenance
+from greenbench.errors import Lost, Unavailable
+from greenbench.machine.clock import Clock
+from greenbench.machine.gpus import open_gpus
+from greenbench.meters.meter import Reading, Tallies, Tally, probe
+from greenbench.meters.nvml_counter import common_boundary
+from greenbench.schema.quantity import Boundary, Provenance
 
 UJ = 1e-6  # joules per microjoule: Zeus' millijoules may be fractions, our counts are whole
 JETSON_TICK_S = 0.1  # an isolated reading is up to this old, which a probe's own reads hide

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from greenbench.quality.quiet import quiet
+from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.tasks import load_tasks, pick_items
-from greenbench.specs import TaskSpec
+from greenbench.schema.spec import TaskSpec
 
 
 def prompts(tokenizer: Any, spec: TaskSpec) -> dict[tuple[str, int], list[int]]:

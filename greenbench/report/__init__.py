@@ -6,17 +6,18 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from greenbench.analysis.energy import energy_label
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.groups.selection import Crowd, gather
+from greenbench.analysis.impact import Assumptions, assumptions
 from greenbench.errors import UserError
-from greenbench.impact import Assumptions, assumptions
-from greenbench.records import Record
-from greenbench.report import energy_label
-from greenbench.report.crowd import Crowd, gather
+from greenbench.records.store import Rejected, collector_paused
 from greenbench.report.figures import sketches
-from greenbench.report.leaderboard import leaderboard
-from greenbench.report.page import page
-from greenbench.report.pertask import MARGIN
-from greenbench.report.rows import groups
-from greenbench.store import Rejected, collector_paused
+from greenbench.report.figures.energy_label import file_name, svg
+from greenbench.report.markdown.leaderboard import leaderboard
+from greenbench.report.markdown.sections.quality import MARGIN
+from greenbench.report.page.page import page
+from greenbench.schema.record import Record
 
 __all__ = ["rebuild", "write"]
 
@@ -64,7 +65,7 @@ def write(
     }
     contents |= {sketch.name: sketch.draw() for sketch in figures}
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
-    contents |= {energy_label.file_name(row): energy_label.svg(row).encode() for row in labelled}
+    contents |= {file_name(row): svg(row).encode() for row in labelled}
     try:
         for name in contents:
             (results / name).parent.mkdir(parents=True, exist_ok=True)

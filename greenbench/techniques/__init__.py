@@ -1,4 +1,4 @@
-"""Techniques, found by discovery: every module in this folder, and every installed plug-in.
+"""Techniques, found by discovery: every module in these folders, and every installed plug-in.
 
 A plug-in is a package with an entry point in the group ``greenbench.techniques`` that names a module
 with a technique; the YAML lies in the ``conf/technique/`` folder of that package.
@@ -11,7 +11,8 @@ import pkgutil
 from importlib.metadata import entry_points
 
 from greenbench.errors import UserError
-from greenbench.techniques.base import Preparation, Technique, check_order, knobs
+from greenbench.techniques.stack import check_order
+from greenbench.techniques.technique import Preparation, Technique, knobs
 
 __all__ = ["Preparation", "Technique", "check_order", "discover", "knobs", "plugin_packages"]
 
@@ -20,8 +21,8 @@ GROUP = "greenbench.techniques"
 
 def discover() -> dict[str, type[Technique]]:
     """Every technique by name."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
     for plugin in entry_points(group=GROUP):
         _load(plugin.name, plugin.value)
     return {cls.name: cls for cls in _subclasses(Technique)}  # type: ignore[type-abstract]

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import torch
 
-from greenbench.applied import Promise
+from greenbench.schema.technique import Promise
 from greenbench.techniques import Technique
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from greenbench import run as story
-from greenbench.config import plan
-from greenbench.measure import summary
-from greenbench.measure.difficulty import BINS, NEW_TOKENS
+from greenbench.analysis import blocks
+from greenbench.analysis.difficulty import BINS, NEW_TOKENS
+from greenbench.campaign.compose import plan
+from greenbench.run import story
 
 QUICK = [
     "model=local", "task=smoke", "task.items=4", "workload=short", "workload.prompt_tokens=8",
@@ -47,7 +47,7 @@ def test_a_technique_that_depends_on_the_input_is_measured_by_difficulty(run):
 
     # The headline numbers, and what the technique showed, are those of the other windows.
     main = [w for w in found.windows if w.phase != "answer"]
-    again = summary.ratios(summary.valid_blocks(main), "")
+    again = blocks.ratios(blocks.valid_blocks(main), "")
     assert found.ratios | again == found.ratios
     assert len(found.block_order) == 2
     generated = [w for w in main if (w.phase, w.who) == ("generate", "candidate")]

@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from greenbench.records import Findings
-from greenbench.stats import paired_ratio
+from greenbench.schema.record import Findings
+from greenbench.stats.intervals import paired_ratio
 
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 
 RUN = """
 import sys
-import greenbench.run as story
-from greenbench.config import plan
+import greenbench.run.story as story
+from greenbench.campaign.compose import plan
 from greenbench.machine import Machine
 story.detect = lambda device: Machine("cpu", "fake GPU", 1 << 34, uuids=("{uuid}",))
 job, = plan(sys.argv[1:], multirun=False)

@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import torch
 
-from greenbench.config import options
+from greenbench.campaign.compose import options
 
 pytestmark = [
     pytest.mark.gpu,
@@ -100,14 +100,15 @@ def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):
 
 @pytest.mark.parametrize("option", ["prompt_lookup", "self_speculative"])
 def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
-    from greenbench import models, texts
-    from greenbench.specs import Dtype
+    from greenbench.engines.transformers import load
+    from greenbench.models import texts
+    from greenbench.schema.spec import Dtype
     from greenbench.techniques import Preparation
-    from greenbench.techniques.decoding import PromptLookup
-    from greenbench.techniques.self_speculative import SelfSpeculative
+    from greenbench.techniques.decoding.assisted import PromptLookup
+    from greenbench.techniques.early_exit.self_speculative import SelfSpeculative
 
     spec, path = smollm2
-    loaded = models.load(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
+    loaded = load.load(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
     prompts = [
         loaded.tokenizer(text, return_tensors="pt").input_ids[:, :48].to("cuda")
         for text in texts.passages("prompt")[:20]
@@ -126,8 +127,9 @@ def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
 
 
 def test_the_energy_counter_agrees_with_the_sampled_power_under_load():
-    from greenbench.meters.nvml import NvmlCounter, visible_uuids
-    from greenbench.meters.power import NvmlPower
+    from greenbench.machine.gpus import visible_uuids
+    from greenbench.meters.nvml_counter import NvmlCounter
+    from greenbench.meters.nvml_power import NvmlPower
 
     uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
     assert uuid in visible_uuids()

@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from greenbench.applied import Promise
+from greenbench.schema.technique import Promise
 from greenbench.machine import Machine
 from greenbench.techniques import Technique
 
-if story := sys.modules.get("greenbench.run"):
+if story := sys.modules.get("greenbench.run.story"):
     story.detect = lambda device: Machine("cpu", "fake GPU", 1 << 34, uuids=({UUID!r},))
 
 

@@ -10,9 +10,9 @@ import jsonschema
 import psutil
 import pytest
 
-from greenbench.records import json_schema
+from greenbench.records.store import load
 from greenbench.report import write as write_report
-from greenbench.store import load
+from greenbench.schema.record import json_schema
 
 
 def by_name(records):

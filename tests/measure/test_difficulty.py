@@ -7,29 +7,32 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 
-import factory
 import pytest
 import torch
-from answers import FACTORS, answer, campaign, score
-from answers import difficulty as difficulty_of
+from helpers import factory
+from helpers.answers import FACTORS, answer, campaign, score
+from helpers.answers import difficulty as difficulty_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbench.config import plan
-from greenbench.measure import blocks, difficulty, faults, summary
-from greenbench.measure.difficulty import BINS, NEW_TOKENS, Question
-from greenbench.measure.difficulty_summary import summarise
-from greenbench.measure.pair import WHO, Together
-from greenbench.measure.windows import Recorder
-from greenbench.measure.workloads import Iteration
+from greenbench.analysis import difficulty as difficulty_
+from greenbench.analysis import disturbances
+from greenbench.analysis.blocks import block_ratios, idle_power, valid_blocks
+from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Question, summarise
+from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Iteration
+from greenbench.measure import difficulty, schedule
+from greenbench.measure.pair import Together
+from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
-from greenbench.meters.counter import Reading
-from greenbench.models import decoder_blocks
-from greenbench.task_scores import Item
+from greenbench.meters.meter import Reading
+from greenbench.models.weights import decoder_blocks
+from greenbench.schema.quality import Item
+from greenbench.schema.record import WHO
 from greenbench.techniques import discover
-from greenbench.techniques.exit_forward import Exiting, Rule
-from greenbench.techniques.exit_heads import ExitHead
-from greenbench.techniques.exit_tally import Tally, costs
+from greenbench.techniques.early_exit.depth_tally import Tally, costs
+from greenbench.techniques.early_exit.forward import Exiting, Rule
+from greenbench.techniques.early_exit.heads import ExitHead
 
 margins = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.5, 7.0])), max_size=25)
 
@@ -37,7 +40,7 @@ margins = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.5, 7.0])), 
 @given(st.lists(margins, max_size=3), st.randoms(use_true_random=False))
 def test_thirds_rank_margins_within_their_task_whatever_the_order(tasks, dice):
     quality = [score(f"task{n}", each) for n, each in enumerate(tasks)]
-    found = difficulty.thirds(quality)
+    found = difficulty_.thirds(quality)
     for n, each in enumerate(tasks):
         third = {name: [q.item for q in found[name] if q.score.task == f"task{n}"] for name in BINS}
         known = [margin for margin in each if margin is not None]
@@ -49,14 +52,14 @@ def test_thirds_rank_margins_within_their_task_whatever_the_order(tasks, dice):
         assert ranked == sorted(ranked)
         assert len(ranked) == len(set(ranked)) == len(known)
     shuffled = [s.model_copy(update={"items": dice.sample(s.items, len(s.items))}) for s in quality]
-    again = difficulty.thirds(dice.sample(shuffled, len(shuffled)))
+    again = difficulty_.thirds(dice.sample(shuffled, len(shuffled)))
     assert {name: [q.key for q in found[name]] for name in BINS} == {
         name: [q.key for q in again[name]] for name in BINS
     }
 
 
 def test_the_widest_margins_are_the_easy_questions():
-    found = difficulty.thirds([score("a", [0.1, 3.0, 1.0]), score("b", [9.0, None, 8.0, 7.0])])
+    found = difficulty_.thirds([score("a", [0.1, 3.0, 1.0]), score("b", [9.0, None, 8.0, 7.0])])
     keys = {name: [question.key for question in found[name]] for name in BINS}
     assert keys == {
         "easy": [("a", 1), ("b", 0)], "medium": [("a", 2), ("b", 2)], "hard": [("a", 0), ("b", 3)],
@@ -76,8 +79,8 @@ def test_what_was_added_step_by_step_sums_to_the_whole(steps):
         for name, more in step["by"].items():
             before["x"]["by"][name] = before["x"]["by"].get(name, 0) + more
         so_far.append(before)
-    parts = [difficulty.added(a, b) for a, b in pairwise(so_far)]
-    assert difficulty.total(parts) == difficulty.added(so_far[0], so_far[-1])
+    parts = [difficulty_.added(a, b) for a, b in pairwise(so_far)]
+    assert difficulty_.total(parts) == difficulty_.added(so_far[0], so_far[-1])
     assert set(parts[0]["x"]) == {"tokens", "by"}
 
 
@@ -150,7 +153,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage():
-    from tiny import tiny_llama
+    from helpers.tiny import tiny_llama
 
     return Stage(tiny_llama().requires_grad_(False), tiny_llama().requires_grad_(False))
 
@@ -181,8 +184,8 @@ def test_a_window_of_so_many_answers_is_neither_filled_up_nor_cut():
 def test_exit_depths_of_the_thirds_sum_to_the_tally(stage):
     found = summarise(stage.asked, stage.windows, "smoke", "valid", "")
     parts = [third.observed["early_exit"] for third in found.bins]
-    whole = difficulty.added(stage.snapshots[0], stage.snapshots[-1])["early_exit"]
-    assert difficulty.total(parts) == whole
+    whole = difficulty_.added(stage.snapshots[0], stage.snapshots[-1])["early_exit"]
+    assert difficulty_.total(parts) == whole
     assert len(whole["tokens_by_depth"]) > 1  # else this shows little
     for third, part in zip(found.bins, parts, strict=True):
         # the first token of an answer comes with the prompt, which takes all blocks
@@ -299,21 +302,19 @@ def test_nothing_of_it_is_in_the_headline_numbers():
     spoiled = [w.model_copy(update={"validity": "invalid", "codes": ["x"]}) for w in campaign()]
     for extra in (campaign(), spoiled):
         both = [*main[:5], *extra, *main[5:]]
-        kept = summary.valid_blocks(both)
-        assert kept == summary.valid_blocks(main)
-        assert summary.idle_power(both, "") == summary.idle_power(main, "")
-        assert summary.block_ratios(both, "energy_per_token") == summary.block_ratios(
-            main, "energy_per_token"
-        )
-        assert faults.run_codes(both, "smoke", True, False) == faults.run_codes(
+        kept = valid_blocks(both)
+        assert kept == valid_blocks(main)
+        assert idle_power(both, "") == idle_power(main, "")
+        assert block_ratios(both, "energy_per_token") == block_ratios(main, "energy_per_token")
+        assert disturbances.run_codes(both, "smoke", True, False) == disturbances.run_codes(
             main, "smoke", True, False
         )
-        assert faults.drift_codes(kept) == faults.drift_codes(summary.valid_blocks(main))
-        assert [w for w in faults.with_clock_codes(both) if w.phase != "answer"] == (
-            faults.with_clock_codes(main)
+        assert disturbances.drift_codes(kept) == disturbances.drift_codes(valid_blocks(main))
+        assert [w for w in disturbances.with_clock_codes(both) if w.phase != "answer"] == (
+            disturbances.with_clock_codes(main)
         )
         protocol = plan(["model=local", "model.path=."], multirun=False)[0].spec.protocol
-        assert blocks.stopping(both, protocol) == blocks.stopping(main, protocol)
+        assert schedule.stopping(both, protocol) == schedule.stopping(main, protocol)
 
 
 def test_a_question_knows_the_unit_of_its_margin():

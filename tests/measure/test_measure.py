@@ -13,17 +13,23 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from greenbench.analysis import blocks as summary
+from greenbench.analysis import disturbances
+from greenbench.engines.engine import Iteration
+from greenbench.engines.transformers import generate as generate_module
+from greenbench.engines.transformers.generate import _Clock, generate
 from greenbench.errors import UserError
-from greenbench.measure import blocks, faults, load, memory, pair, summary, warmup, workloads
-from greenbench.measure.windows import Recorder, percentiles
-from greenbench.measure.workloads import Iteration, Requests, generate
+from greenbench.machine import cpu_load, memory
+from greenbench.measure import pair, schedule, warmup
+from greenbench.measure.recorder import Recorder, percentiles
+from greenbench.measure.requests import Requests
 from greenbench.meters import OpenMeters
-from greenbench.meters.counter import Reading
-from greenbench.meters.wall import WallLog
-from greenbench.records import Percentiles, Settling, Span, Trace, Window
-from greenbench.specs import Design, ProtocolSpec, Stop, Tier, WorkloadSpec
-from greenbench.stats import paired_ratio
-from greenbench.steps import require_ticks
+from greenbench.meters.meter import Reading
+from greenbench.meters.wall_log import WallLog
+from greenbench.run.preflight import require_ticks
+from greenbench.schema.record import Percentiles, Settling, Span, Trace, Window
+from greenbench.schema.spec import Design, ProtocolSpec, Stop, Tier, WorkloadSpec
+from greenbench.stats.intervals import paired_ratio
 
 CPU = torch.device("cpu")
 
@@ -49,9 +55,9 @@ def iteration(tokens=4, seconds=0.01):
 
 
 def test_each_block_measures_every_cell_once_in_a_seeded_random_order():
-    order = blocks.schedule(200, seed=1)
-    assert order == blocks.schedule(200, seed=1) != blocks.schedule(200, seed=2)
-    cells = [(who, phase) for who in blocks.WHO for phase in blocks.PHASES]
+    order = schedule.schedule(200, seed=1)
+    assert order == schedule.schedule(200, seed=1) != schedule.schedule(200, seed=2)
+    cells = [(who, phase) for who in schedule.WHO for phase in schedule.PHASES]
     assert all(sorted(block) == sorted(cells) for block in order)
     firsts = Counter(block[0] for block in order)
     assert set(firsts) == set(cells)
@@ -259,14 +265,14 @@ def noisy(blocks_done, spread):
 
 
 def test_blocks_are_added_until_the_interval_is_narrow_enough():
-    assert blocks.stopping(noisy(4, 0.001), protocol()).reached
-    wide = blocks.stopping(noisy(4, 0.2), protocol())
+    assert schedule.stopping(noisy(4, 0.001), protocol()).reached
+    wide = schedule.stopping(noisy(4, 0.2), protocol())
     assert not wide.reached
     assert wide.metric == "energy_per_token"
     logs = [0.7 * 1.2, 0.7 * 0.8] * 2
     expected = paired_ratio([1.0] * 4, logs)
     assert wide.half_width == pytest.approx((expected.high - expected.low) / 2 / expected.value)
-    assert not blocks.stopping(noisy(1, 0.0), protocol()).reached
+    assert not schedule.stopping(noisy(1, 0.0), protocol()).reached
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
@@ -279,11 +285,13 @@ def test_measuring_stops_at_the_target_and_at_the_limit(in_turn, tiny, monkeypat
         recorder = Recorder(OpenMeters(), CPU)
         calls = iter(range(10_000))
         monkeypatch.setattr(
-            blocks, "generate", lambda *_: iteration(seconds=seconds_of(next(calls)))
+            schedule, "generate", lambda *_: iteration(seconds=seconds_of(next(calls)))
         )
-        order = blocks.rounds(protocol(), 0, in_turn=in_turn)
+        order = schedule.rounds(protocol(), 0, in_turn=in_turn)
         spec = WorkloadSpec("w", prompt_tokens=4)
-        return blocks.measure(recorder, models, requests, spec, protocol(), order, lambda *_: None)
+        return schedule.measure(
+            recorder, models, requests, spec, protocol(), order, lambda *_: None
+        )
 
     steady = measured(lambda call: 0.01)
     assert (steady.blocks, steady.reached, steady.metric) == (
@@ -358,22 +366,24 @@ def test_warm_up_ends_at_its_limit_and_says_that_it_did_not_settle(monkeypatch):
 
 
 def test_a_neighbour_on_the_cpu_is_seen_and_the_run_itself_is_not():
-    start = load.Usage(0.0, 100.0, 50.0, 2000.0)
+    start = cpu_load.Usage(0.0, 100.0, 50.0, 2000.0)
     cores = psutil.cpu_count()
-    assert load.codes(start, load.Usage(10.0, 110.0, 60.0, 2000.0)) == []
-    assert load.codes(start, load.Usage(10.0, 100.0 + 5.0 * cores, 50.0, 2000.0)) == ["other_load"]
-    slow = load.Usage(10.0, 100.0, 50.0, 1800.0)
-    assert load.codes(start, slow) == ["cpu_frequency_change"]
+    assert cpu_load.codes(start, cpu_load.Usage(10.0, 110.0, 60.0, 2000.0)) == []
+    assert cpu_load.codes(start, cpu_load.Usage(10.0, 100.0 + 5.0 * cores, 50.0, 2000.0)) == [
+        "other_load"
+    ]
+    slow = cpu_load.Usage(10.0, 100.0, 50.0, 1800.0)
+    assert cpu_load.codes(start, slow) == ["cpu_frequency_change"]
 
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
     good = campaign(0.7)
-    assert faults.run_codes(good, "smoke", settled=True, on_battery=False) == []
-    assert faults.run_codes(good, "dev", settled=False, on_battery=True) == [
+    assert disturbances.run_codes(good, "smoke", settled=True, on_battery=False) == []
+    assert disturbances.run_codes(good, "dev", settled=False, on_battery=True) == [
         "on_battery", "too_few_blocks", "unsettled",
     ]  # fmt: skip
     flagged = [w.model_copy(update={"validity": "flagged", "codes": ["residual"]}) for w in good]
-    assert faults.run_codes(flagged, "smoke", settled=True, on_battery=False) == ["residual"]
+    assert disturbances.run_codes(flagged, "smoke", settled=True, on_battery=False) == ["residual"]
 
 
 def test_idle_power_is_joules_over_seconds():
@@ -396,12 +406,12 @@ def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_
         return window.model_copy(update={"trace": trace})
 
     locked = [clocked(w, 1000 if w.who == "candidate" else 1980) for w in campaign(0.7)]
-    assert faults.with_clock_codes(locked) == locked
+    assert disturbances.with_clock_codes(locked) == locked
     slower = [clocked(locked[0], 1600), *locked[1:]]
-    first, *others = faults.with_clock_codes(slower)
+    first, *others = disturbances.with_clock_codes(slower)
     assert (first.codes, first.validity) == (["clock_change"], "flagged")
     assert others == locked[1:]
-    assert faults.with_clock_codes(campaign(0.7)) == campaign(0.7)
+    assert disturbances.with_clock_codes(campaign(0.7)) == campaign(0.7)
 
 
 def wall_log(path, start, seconds, watts):
@@ -442,7 +452,7 @@ def test_windows_shorter_than_ten_ticks_are_refused():
 
 
 def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole():
-    cells = blocks.schedule_in_turn(6, seed=0)  # rounded up to 8
+    cells = schedule.schedule_in_turn(6, seed=0)  # rounded up to 8
     turns = [who for who, _ in groupby(cell.who for cell in cells)]
     assert turns == ["baseline", "candidate", "baseline", "candidate", "baseline"]
     whole = Counter((cell.block, cell.who, cell.phase) for cell in cells)
@@ -459,9 +469,9 @@ def test_a_drift_of_the_baseline_is_coded():
     def series(factor):
         return [window("baseline", "generate", b, 64.0 * factor**b) for b in range(8)]
 
-    assert faults.drift_codes(series(1.0)) == []
-    assert faults.drift_codes(series(1.01)) == ["drift"]
-    assert faults.drift_codes(series(1.03)) == ["drift_high"]
+    assert disturbances.drift_codes(series(1.0)) == []
+    assert disturbances.drift_codes(series(1.01)) == ["drift"]
+    assert disturbances.drift_codes(series(1.03)) == ["drift_high"]
 
 
 def test_models_that_do_not_fit_together_are_measured_in_turn():
@@ -506,8 +516,8 @@ def test_the_candidate_runs_in_its_surroundings_and_the_baseline_outside_of_them
 def test_tokens_that_arrive_together_share_their_time(monkeypatch):
     """Drafts that are accepted at once: three tokens 0.3 s after the last one waited 0.1 s each."""
     times = iter([0.0, 1.0, 1.3])
-    monkeypatch.setattr(workloads.time, "perf_counter", lambda: next(times))
-    clock = workloads._Clock()
+    monkeypatch.setattr(generate_module.time, "perf_counter", lambda: next(times))
+    clock = _Clock()
     for value in (torch.ones(1, 5), torch.ones(1), torch.ones(1, 3)):
         clock.put(value)
     assert clock.times == pytest.approx([0.0, 1.0, 1.1, 1.2, 1.3])

@@ -4,11 +4,11 @@ import time
 from itertools import pairwise
 
 import pytest
-from moved_clock import MovedClock
+from helpers.moved_clock import MovedClock
 
 from greenbench.meters import estimate
-from greenbench.meters.counter import codes, span
 from greenbench.meters.estimate import DRAM_W_PER_GIB, Cpu, CpuEstimate, DramEstimate
+from greenbench.meters.meter import codes, span
 
 EPYC = "AMD EPYC 7763 64-Core Processor"  # 280 W, 64 cores, 128 threads
 

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
-from greenbench.meters import nvml
-from greenbench.meters.counter import Lost, Unavailable, at_edge, codes, span
+from greenbench.errors import Lost, Unavailable
+from greenbench.machine import gpus
+from greenbench.meters import nvml_counter
+from greenbench.meters.meter import at_edge, codes, span
 
 A = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 B = "GPU-bbbbbbbb-0000-1111-2222-333333333333"
@@ -22,7 +24,7 @@ def joules(meter, clock, seconds):
 
 def test_300_watts_for_10_seconds_read_3000_joules(fake_nvml):
     clock = fake_nvml(H100)
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     start = at_edge(meter, clock)
     clock.sleep(10)
     spanned = span(meter, start, meter.read(), origin_s=0.0)
@@ -36,12 +38,12 @@ def test_300_watts_for_10_seconds_read_3000_joules(fake_nvml):
 @pytest.mark.parametrize("tick_s", [0.02, 0.1])
 def test_the_tick_is_found(fake_nvml, tick_s):
     clock = fake_nvml(H100 + f"tick {tick_s}\n")
-    assert nvml.NvmlCounter([A], clock).tick_s == pytest.approx(tick_s, rel=0.1)
+    assert nvml_counter.NvmlCounter([A], clock).tick_s == pytest.approx(tick_s, rel=0.1)
 
 
 def test_a_reading_at_an_edge_loses_no_part_of_a_tick(fake_nvml):
     clock = fake_nvml(f"device {A}\npower 100 5 400\ntick 0.1\n")
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     edge = at_edge(meter, clock)
     assert edge.time_s % 0.1 < 0.1 / 20
     assert at_edge(meter, clock).time_s - edge.time_s == pytest.approx(0.1, abs=0.005)
@@ -49,7 +51,7 @@ def test_a_reading_at_an_edge_loses_no_part_of_a_tick(fake_nvml):
 
 def test_a_square_wave_is_counted_whole(fake_nvml):
     clock = fake_nvml(f"device {A}\nsquare 0.1 0.25 600 100\ntick 0.02\n")
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     start = at_edge(meter, clock)
     clock.sleep(10)
     mean_w = 0.25 * 600 + 0.75 * 100
@@ -58,14 +60,14 @@ def test_a_square_wave_is_counted_whole(fake_nvml):
 
 def test_gpus_are_summed_and_one_named_twice_counts_once(fake_nvml):
     clock = fake_nvml(H100 + f"device {B}\npower 200\nstart_mj 123456789\n")
-    meter = nvml.NvmlCounter([A, B, A], clock)
+    meter = nvml_counter.NvmlCounter([A, B, A], clock)
     assert joules(meter, clock, 10) == (pytest.approx(5000, rel=0.02), [])
 
 
 @pytest.mark.parametrize("uuid", [A, A.removeprefix("GPU-"), "GPU-aaaa", A.upper()])
 def test_uuids_are_understood_as_torch_and_cuda_write_them(fake_nvml, uuid):
     clock = fake_nvml(f"device {B}\npower 50\n" + H100)
-    meter = nvml.NvmlCounter([uuid], clock)
+    meter = nvml_counter.NvmlCounter([uuid], clock)
     assert [gpu.uuid for gpu in meter.gpus] == [A]
     assert joules(meter, clock, 10)[0] == pytest.approx(3000, rel=0.02)
 
@@ -88,14 +90,14 @@ def test_uuids_are_understood_as_torch_and_cuda_write_them(fake_nvml, uuid):
 def test_a_gpu_that_cannot_be_counted_is_refused_in_one_sentence(fake_nvml, script, sentence):
     clock = fake_nvml(script)
     with pytest.raises(Unavailable, match=sentence) as refusal:
-        nvml.NvmlCounter([A[4:-1] if "fits" in sentence else A[4:]], clock)
+        nvml_counter.NvmlCounter([A[4:-1] if "fits" in sentence else A[4:]], clock)
     assert str(refusal.value).endswith(".")
     assert str(refusal.value).count(". ") == 0
 
 
 def test_a_counter_that_stops_is_said_to_have_stopped(fake_nvml):
     clock = fake_nvml(H100 + "stall_at 20\n")
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     assert joules(meter, clock, 10)[1] == []
     clock.sleep(20)
     assert joules(meter, clock, 10) == (0, ["counter_stalled"])
@@ -103,14 +105,14 @@ def test_a_counter_that_stops_is_said_to_have_stopped(fake_nvml):
 
 def test_one_stopped_counter_does_not_hide_behind_another(fake_nvml):
     clock = fake_nvml(H100 + f"device {B}\npower 200\nstall_at 20\n")
-    meter = nvml.NvmlCounter([A, B], clock)
+    meter = nvml_counter.NvmlCounter([A, B], clock)
     clock.sleep(30)
     assert joules(meter, clock, 10)[1] == ["counter_stalled"]
 
 
 def test_a_reset_is_reported_and_the_total_never_decreases(fake_nvml):
     clock = fake_nvml(H100 + "start_mj 900000000\nreset_at 20\n")
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     clock.sleep(15)
     energy_j, faults = joules(meter, clock, 10)
     assert energy_j >= 0
@@ -120,7 +122,7 @@ def test_a_reset_is_reported_and_the_total_never_decreases(fake_nvml):
 
 def test_a_gpu_lost_mid_run_is_named(fake_nvml):
     clock = fake_nvml(H100 + "lost_at 20\n")
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     clock.sleep(30)
     with pytest.raises(Lost, match=f"NVML lost {A}.*GPU is lost") as loss:
         meter.read()
@@ -130,7 +132,7 @@ def test_a_gpu_lost_mid_run_is_named(fake_nvml):
 def test_grace_hopper_counts_its_module_and_says_so(fake_nvml):
     script = H100 + "name NVIDIA GH200 480GB\ncounter module\nmodule_extra 100\n"
     clock = fake_nvml(script)
-    meter = nvml.NvmlCounter([A], clock)
+    meter = nvml_counter.NvmlCounter([A], clock)
     assert meter.boundary == "module"
     assert "Grace CPU" in meter.note
     assert joules(meter, clock, 10)[0] == pytest.approx(4000, rel=0.02)
@@ -139,7 +141,7 @@ def test_grace_hopper_counts_its_module_and_says_so(fake_nvml):
 def test_unlike_boundaries_are_not_summed(fake_nvml):
     clock = fake_nvml(H100 + f"device {B}\nname NVIDIA GH200 480GB\npower 200\n")
     with pytest.raises(Unavailable, match="sum means nothing"):
-        nvml.NvmlCounter([A, B], clock)
+        nvml_counter.NvmlCounter([A, B], clock)
 
 
 @pytest.mark.parametrize(
@@ -157,29 +159,29 @@ def test_unlike_boundaries_are_not_summed(fake_nvml):
 )
 def test_cuda_visible_devices_is_read_as_cuda_reads_it(fake_nvml, visible, uuids):
     fake_nvml(H100 + f"device {B}\npower 200\n")
-    assert nvml.visible_uuids(visible) == uuids
+    assert gpus.visible_uuids(visible) == uuids
 
 
 def test_all_gpus_are_visible_where_the_variable_is_unset(fake_nvml, monkeypatch):
     fake_nvml(H100 + f"device {B}\npower 200\n")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert nvml.visible_uuids() == [A, B]
+    assert gpus.visible_uuids() == [A, B]
 
 
 def test_mig_slices_and_indices_of_unlike_gpus_are_refused(fake_nvml, monkeypatch):
     fake_nvml(H100 + f"device {B}\nname NVIDIA L4\n")
     with pytest.raises(Unavailable, match="MIG mode"):
-        nvml.visible_uuids(f"MIG-{A}/1/0")
+        gpus.visible_uuids(f"MIG-{A}/1/0")
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     with pytest.raises(Unavailable, match="PCI_BUS_ID"):
-        nvml.visible_uuids("0")
+        gpus.visible_uuids("0")
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    assert nvml.visible_uuids("1") == [B]
+    assert gpus.visible_uuids("1") == [B]
 
 
 def test_without_a_driver_the_sentence_says_so():
     code = (
-        "from greenbench.meters import nvml\n"
+        "from greenbench.machine import gpus as nvml\n"
         "try: nvml.start()\n"
         "except Exception as e: print(type(e).__name__, e)"
     )
@@ -192,7 +194,7 @@ def test_without_a_driver_the_sentence_says_so():
 REAL = """
 import time
 from greenbench.meters import open_meters, span
-from greenbench.specs import MeterName, MeterSpec
+from greenbench.schema.spec import MeterName, MeterSpec
 with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
     meter = meters.primary
     start = meter.read()

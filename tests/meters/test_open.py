@@ -1,14 +1,14 @@
 """Which meters a run gets, and why not the others."""
 
 import pytest
-from moved_clock import MovedClock
+from helpers.moved_clock import MovedClock
 
 from greenbench import meters
 from greenbench.meters import open_meters
-from greenbench.meters.nvml import NvmlCounter
-from greenbench.meters.power import NvmlPower
+from greenbench.meters.nvml_counter import NvmlCounter
+from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
-from greenbench.specs import MeterName, MeterSpec
+from greenbench.schema.spec import MeterName, MeterSpec
 
 GPU = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 ALL = MeterSpec(order=[MeterName.nvml, MeterName.rapl, MeterName.estimate])

@@ -3,9 +3,11 @@
 import pynvml
 import pytest
 
-from greenbench.meters.counter import Lost, Unavailable, codes, residual, span, validity
-from greenbench.meters.nvml import NvmlCounter
-from greenbench.meters.power import NvmlPower
+from greenbench.errors import Lost, Unavailable
+from greenbench.meters.meter import codes, residual, span
+from greenbench.meters.nvml_counter import NvmlCounter
+from greenbench.meters.nvml_power import NvmlPower
+from greenbench.schema.codes import validity
 
 A = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 B = "GPU-bbbbbbbb-0000-1111-2222-333333333333"
@@ -217,7 +219,7 @@ def test_a_gpu_lost_mid_run_is_named(fake_nvml):
 REAL = """
 import time
 from greenbench.meters import open_meters, residual, span
-from greenbench.specs import MeterName, MeterSpec
+from greenbench.schema.spec import MeterName, MeterSpec
 with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
     start = [meter.read() for meter in meters.meters]
     time.sleep(2)

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from moved_clock import MovedClock
+from helpers.moved_clock import MovedClock
 
+from greenbench.errors import Lost, Unavailable
 from greenbench.meters import rapl
-from greenbench.meters.counter import Lost, Unavailable, codes, span
+from greenbench.meters.meter import codes, span
 
 RANGE_UJ = 262_143_328_850
 

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from greenbench.errors import UserError
-from greenbench.meters.counter import Unavailable
-from greenbench.meters.wall import WallLog
+from greenbench.errors import Unavailable, UserError
+from greenbench.meters.wall_log import WallLog
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 ORIGIN_S = START.timestamp()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from moved_clock import MovedClock
+from helpers.moved_clock import MovedClock
 
 from greenbench.meters import Unavailable, codes
 from greenbench.meters import zeus as adapter
@@ -206,7 +206,7 @@ print(meter.boundary, (end.energy_j - start.energy_j) / (end.time_s - start.time
 def test_zeus_itself_reads_300_watts_off_a_fake_gpu(tmp_path):
     source, library = tmp_path / "more.c", tmp_path / "libnvidia-ml.so.1"
     source.write_text(MORE)
-    fakes = Path(__file__).parents[1] / "fakes"
+    fakes = Path(__file__).parents[1] / "helpers" / "fakes"
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-I", fakes, "-o", library, source, "-lm"], check=True
     )

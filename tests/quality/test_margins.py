@@ -5,11 +5,11 @@ import torch
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
-from greenbench.quality import scorer
-from greenbench.quality.comparison import compare
+from greenbench.quality import score
+from greenbench.quality.compare import compare
 from greenbench.quality.prompts import prompts
 from greenbench.quality.tasks import load_tasks, pick_items
-from greenbench.specs import TaskSpec
+from greenbench.schema.spec import TaskSpec
 
 
 def likelihood(model, tokenizer, context, answer):
@@ -24,7 +24,7 @@ def likelihood(model, tokenizer, context, answer):
 @pytest.fixture(scope="module")
 def compared(make_model, tokenizer):
     spec = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=4)
-    found = scorer.answers(make_model(), tokenizer, spec, lambda *_: None)
+    found = score.answers(make_model(), tokenizer, spec, lambda *_: None)
     return spec, compare(found, found)
 
 

@@ -7,11 +7,11 @@ import pytest
 from lm_eval.tasks._yaml_loader import load_yaml
 from lm_eval.tasks.hellaswag.utils import process_docs
 
-from greenbench import texts
 from greenbench.errors import UserError
+from greenbench.models import texts
 from greenbench.quality import tasks
 from greenbench.quality.tasks import data
-from greenbench.specs import TaskSpec
+from greenbench.schema.spec import TaskSpec
 
 THEIRS = {
     "arc_challenge": "arc/arc_challenge.yaml",
@@ -363,7 +363,7 @@ def test_a_metric_that_has_no_value_for_an_item_is_refused():
 
 @pytest.mark.parametrize("option", ["core", "smoke"])
 def test_task_options_ask_for_tasks_that_exist(option):
-    from greenbench.config import plan
+    from greenbench.campaign.compose import plan
 
     chosen = plan([f"task={option}"], multirun=False)[0].spec.task
     tasks.check_tasks(chosen)

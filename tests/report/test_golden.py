@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import simulated
+from helpers import simulated
 
 from greenbench import report
-from greenbench.store import load
+from greenbench.records.store import load
 
 GOLDEN = Path(__file__).parent / "golden"
 CPU_RUNS, CPU_BYTES = 4, 300_000

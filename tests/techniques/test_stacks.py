@@ -9,11 +9,11 @@ import pytest
 import torch
 from test_techniques import CPU, OPTIONS, SMALLER, preparation, stack
 
-from greenbench import models
-from greenbench.config import plan
+from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
-from greenbench.run import refuse_model
-from greenbench.specs import WorkloadSpec
+from greenbench.models import files
+from greenbench.run.preflight import refuse_model
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import check_order
 
 WORKLOAD = WorkloadSpec("w")
@@ -99,7 +99,7 @@ def test_a_technique_is_checked_on_what_those_before_it_leave(smollm2):
         "technique.early_exit.exits=[20]",
     ]
     techniques = list(plan(overrides, multirun=False)[0].spec.technique.values())
-    config = models.config(*smollm2)
+    config = files.config(*smollm2)
     techniques[1].check_model(config, WORKLOAD)
     with pytest.raises(UserError, match="16"):
         refuse_model(techniques, config, WORKLOAD)
@@ -108,6 +108,6 @@ def test_a_technique_is_checked_on_what_those_before_it_leave(smollm2):
 def test_a_narrower_model_can_be_quantized_in_groups(smollm2):
     """1536 neurons less a fifth, to the next multiple of 64."""
     techniques = [*stack("prune_width"), *stack("gptq")]
-    config = models.config(*smollm2)
+    config = files.config(*smollm2)
     refuse_model(techniques, config, WORKLOAD)
     assert techniques[0].after(config).intermediate_size == 1216

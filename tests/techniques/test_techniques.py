@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from greenbench import models
-from greenbench.config import options, plan
+from greenbench.campaign.compose import options, plan
 from greenbench.errors import Unsupported, UserError
-from greenbench.machine import Machine
-from greenbench.specs import WorkloadSpec
+from greenbench.machine.detect import Machine
+from greenbench.models import weights
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, Technique, check_order, discover
-from greenbench.techniques.prune_depth import PruneDepth, block_influence, keep_blocks
-from greenbench.techniques.training import Training
+from greenbench.techniques.distillation.budget import Training
+from greenbench.techniques.pruning.depth import PruneDepth, block_influence, keep_blocks
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 OPTIONS = [option for option in options("technique") if option != "none"]
@@ -58,7 +58,7 @@ def suits(technique, model, workload):
 
 
 def total(model):
-    return sum(models.storage_bytes(model).values())
+    return sum(weights.storage_bytes(model).values())
 
 
 def slow_where_it_is(option):

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from greenbench import texts
 from greenbench.errors import UserError
-from greenbench.specs import TaskSpec
+from greenbench.models import texts
+from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
@@ -142,7 +142,7 @@ def _hub() -> TaskManager:
 
 
 def _load(name: str) -> dict[str, Task]:
-    from greenbench.quality.quiet import quiet
+    from greenbench.quality.lm_eval_quiet import quiet
 
     with quiet():
         if name in local_tasks():

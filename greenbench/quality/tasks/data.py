@@ -19,7 +19,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets, load_from_disk
 from lm_eval.api.task import ConfigurableTask
 
-from greenbench import texts
+from greenbench.models import texts
 
 SPLIT = "validation"
 EXAMPLES = "examples"

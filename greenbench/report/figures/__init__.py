@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenbench.records import Record
+from greenbench.analysis.groups.rows import Group
 from greenbench.report.figures.crossover import crossover_curves
-from greenbench.report.figures.exits import exit_depths
-from greenbench.report.figures.forest import forest
+from greenbench.report.figures.energy_by_phase import energy_by_phase
+from greenbench.report.figures.energy_ratios import forest
+from greenbench.report.figures.exit_depths import exit_depths
 from greenbench.report.figures.frontier import frontier, frontier_figure, frontier_svg
-from greenbench.report.figures.losses import training_losses
-from greenbench.report.figures.phases import energy_by_phase
 from greenbench.report.figures.style import Sketch
 from greenbench.report.figures.traces import power_traces
-from greenbench.report.rows import Group
+from greenbench.report.figures.training_losses import training_losses
+from greenbench.schema.record import Record
 
 __all__ = ["FIGURES", "Sketch", "frontier_figure", "frontier_svg", "sketches"]
 

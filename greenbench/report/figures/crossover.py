@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from greenbench.report.answer import ENERGY
-from greenbench.report.crossover import Crossing, crossings, told
+from greenbench.analysis.energy.crossover import Crossing, crossings, told
+from greenbench.analysis.groups.rows import Group
+from greenbench.analysis.yardstick import ENERGY
 from greenbench.report.figures.style import (
     BLACK,
     COARSE,
@@ -24,9 +25,9 @@ from greenbench.report.figures.style import (
     source,
     svg,
 )
-from greenbench.report.rows import Group
-from greenbench.report.text import TIMES, bounds, plain
-from greenbench.stats import MARGIN
+from greenbench.schema.quantity import bounds
+from greenbench.stats.intervals import MARGIN
+from greenbench.wording import TIMES, plain
 
 NAME = "figures/crossover.svg"
 PANEL_IN, RIGHT_IN = 2.9, 1.9

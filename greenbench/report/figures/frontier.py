@@ -12,7 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from greenbench.report.figures.labels import Label, Obstacles, place_labels
+from greenbench.analysis.frontiers.frontier import Point, staircase
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.report.figures.label_placement import Label, Obstacles, place_labels
 from greenbench.report.figures.style import (
     BLACK,
     BLUE,
@@ -28,9 +30,8 @@ from greenbench.report.figures.style import (
     log_ticks,
     svg,
 )
-from greenbench.report.frontier import Point, staircase
-from greenbench.report.rows import Group, Row
-from greenbench.report.text import TIMES, bounds, plain
+from greenbench.schema.quantity import bounds
+from greenbench.wording import TIMES, plain
 
 KINDS: dict[str, dict[str, Any]] = {
     "on the frontier": {"marker": "*", "color": BLUE, "markersize": 13},

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from greenbench.report.rows import Group
-from greenbench.report.setting import Setting
-from greenbench.report.text import plain
+from greenbench.analysis.groups.comparable import Setting
+from greenbench.analysis.groups.rows import Group
+from greenbench.wording import plain
 
 # Okabe and Ito's palette: told apart with every common colour blindness, in print too.
 BLUE, SKY, VERMILLION, BLACK = "#0072B2", "#56B4E9", "#D55E00", "#000000"

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from greenbench.records import Record, Trace, Window
+from greenbench.analysis.groups.comparable import setting
+from greenbench.analysis.groups.rows import technique
 from greenbench.report.figures.style import BLACK, BLUE, GREY, PAPER, VERMILLION, Sketch
-from greenbench.report.rows import technique
-from greenbench.report.setting import setting
-from greenbench.report.text import file_stem, fixed, plain
+from greenbench.schema.record import Record, Trace, Window
+from greenbench.wording import file_stem, fixed, plain
 
 FOLDER = "traces"
 WIDTH, PANEL, LEFT, RIGHT, HEAD, GAP, FOOT = 640, 110, 58, 14, 50, 16, 40

@@ -1,0 +1,1 @@
+"""Numbers and reasons, made of records. No word of markdown, no picture."""

@@ -1,0 +1,91 @@
+"""Quality of a run in one number: the share of items answered right, paired with the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.quantity import Quantity, missing
+from greenbench.stats.intervals import Interval
+from greenbench.stats.items import change, level
+
+NO_ACCURACY = "no accuracy task was scored"
+
+
+def accuracy(scores: Sequence[TaskScore]) -> Quantity:
+    """The candidate's accuracy in %, pooled over the items of all accuracy tasks.
+
+    Where every task has as many items, this is the mean over the tasks.
+    """
+    items = paired_items(scores, accuracy=True)
+    return _percent(items.candidate, items.documents)
+
+
+def baseline_accuracy(scores: Sequence[TaskScore]) -> Quantity:
+    """The baseline's accuracy in %, pooled over the items of all accuracy tasks."""
+    items = paired_items(scores, accuracy=True)
+    return _percent(items.baseline, items.documents)
+
+
+def accuracy_change(scores: Sequence[TaskScore]) -> Quantity:
+    """Candidate minus baseline in points of accuracy, paired by item and pooled over all tasks."""
+    items = paired_items(scores, accuracy=True)
+    if not items.baseline:
+        return missing("points", NO_ACCURACY)
+    return _hundredfold(change(*items), "points")
+
+
+def changed_items(score: TaskScore) -> int:
+    """How many items the candidate answers otherwise than the baseline."""
+    return sum(item.baseline != item.candidate for item in score.items)
+
+
+class Paired(NamedTuple):
+    """Both models' values on the same items, as the functions of `quality.paired` take them."""
+
+    baseline: list[float]
+    candidate: list[float]
+    weights: list[float]
+    documents: list[str]
+    """What each is about; items of one task may share it."""
+
+
+def paired_items(scores: Sequence[TaskScore], *, accuracy: bool = False) -> Paired:
+    """The items of `scores`, or of those among them that have an accuracy."""
+    found = [
+        (item, f"{score.task} {item.document or f'item {item.index}'}")
+        for score in scores
+        if not accuracy or score.is_accuracy
+        for item in score.items
+    ]
+    return Paired(
+        baseline=[item.baseline for item, _ in found],
+        candidate=[item.candidate for item, _ in found],
+        weights=[item.weight for item, _ in found],
+        documents=[document for _, document in found],
+    )
+
+
+def bits_per_byte(scores: Sequence[TaskScore]) -> TaskScore | None:
+    """The score in bits per byte, if one was taken."""
+    return next((score for score in scores if score.metric == "bits_per_byte"), None)
+
+
+def _percent(answers: Sequence[float], documents: Sequence[str]) -> Quantity:
+    if not answers:
+        return missing("%", NO_ACCURACY)
+    return _hundredfold(level(answers, [1.0] * len(answers), documents), "%")
+
+
+def _hundredfold(found: Interval, unit: str) -> Quantity:
+    value, low, high, n, reason = found
+    return Quantity(
+        value=100 * value,
+        unit=unit,
+        provenance="measured:score",
+        n=n,
+        low=None if low is None else 100 * low,
+        high=None if high is None else 100 * high,
+        reason=reason,
+    )

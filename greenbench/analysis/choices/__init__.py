@@ -1,0 +1,1 @@
+"""From what a user wants to what to run: limits, advice, comparison."""

@@ -1,0 +1,208 @@
+"""Which run to choose under the user's needs, what it would save, and what is not shown yet."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from greenbench.analysis.choices.limits import Check, Needs, checks, limits
+from greenbench.analysis.energy.savings import (
+    DAYS_PER_YEAR,
+    Savings,
+    payback_days,
+    request_ratio,
+    saved,
+)
+from greenbench.analysis.groups.comparable import dig, setting
+from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, technique
+from greenbench.analysis.impact import Assumptions
+from greenbench.errors import UserError
+from greenbench.schema.codes import meaning
+from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.record import Record
+
+STEPS = 3  # commands that a reader will run
+MILLION = 1_000_000.0
+Answer = Literal["recommended", "keep the baseline", "nothing fits", "not enough evidence"]
+
+
+class Option(NamedTuple):
+    """One run against the needs."""
+
+    row: Row
+    checks: list[Check]
+    ratio: Quantity
+    """Joules per request over the baseline's."""
+    saved: Savings | None = None
+    """Where a saving is shown."""
+    payback_days: Quantity | None = None
+    """Where requests per day are given."""
+
+    @property
+    def unsure(self) -> list[Check]:
+        """Needs that it neither keeps nor breaks for sure."""
+        return [check for check in self.checks if check.outcome == "unsure"]
+
+    @property
+    def broken(self) -> list[Check]:
+        """Needs that it is shown to break."""
+        return [check for check in self.checks if check.outcome == "broken"]
+
+
+class Step(NamedTuple):
+    """A run that would settle what is open."""
+
+    why: str
+    command: str
+
+
+class Advice(NamedTuple):
+    """The answer for one group of runs that may be compared."""
+
+    group: Group
+    answer: Answer
+    best: Option | None
+    runners_up: list[Option]
+    undecided: list[Option]
+    """The most promising first."""
+    left_out: list[Option]
+    baseline: list[Check]
+    """The baseline's own latency and memory."""
+    steps: list[Step]
+
+
+def advise(
+    records: Sequence[Record],
+    wanted: Needs,
+    given: Assumptions,
+    *,
+    model: str = "",
+    device: str = "",
+) -> list[Advice]:
+    """Advice for each group, the most trustworthy first; none without a completed, valid run.
+
+    `model` and `device` keep groups whose name holds them. Raises UserError where none does.
+    """
+    found = groups(records)
+    kept = [
+        group
+        for group in found
+        if model.lower() in group.setting.model.lower()
+        and device.lower() in group.setting.device.lower()
+    ]
+    if found and not kept:
+        places = sorted({f"{g.setting.model} on {g.setting.device}" for g in found})
+        raise UserError(f"No run is of that model and device: there are {'; '.join(places)}.")
+    spoiled = [record for record in records if is_invalid(record)]
+    return [_advice(group, wanted, given, spoiled) for group in kept]
+
+
+def _advice(group: Group, wanted: Needs, given: Assumptions, spoiled: Sequence[Record]) -> Advice:
+    options = [
+        Option(row, checks(row, wanted), request_ratio(row))
+        for row in group.rows
+        if not row.is_baseline
+    ]
+    fitting = sorted((o for o in options if not o.unsure and not o.broken), key=_saving_first)
+    undecided = sorted((o for o in options if o.unsure and not o.broken), key=_promising_first)
+    fitting = [_priced(option, wanted, given) for option in fitting]
+    baseline = limits(group.rows[0].baseline, wanted, group.setting.tier)
+    again = _again(group, spoiled)
+    doubtful = [option for option in undecided if _could_beat(option, fitting)]
+    steps = [*map(_settle, doubtful[:STEPS]), *again[:STEPS]]
+    return Advice(
+        group=group,
+        answer=_answer(fitting, bool(undecided or again or not options), baseline),
+        best=fitting[0] if fitting else None,
+        runners_up=fitting[1:],
+        undecided=undecided,
+        left_out=[option for option in options if option.broken],
+        baseline=baseline,
+        steps=steps or ([] if options else [_sweep(group)]),
+    )
+
+
+def _answer(fitting: Sequence[Option], is_open: bool, baseline: Sequence[Check]) -> Answer:
+    if fitting:
+        return "recommended"
+    if is_open:
+        return "not enough evidence"
+    misfits = any(check.outcome == "broken" for check in baseline)
+    return "nothing fits" if misfits else "keep the baseline"
+
+
+def _saving_first(option: Option) -> tuple[float, str]:
+    return option.ratio.value or 0.0, option.row.label
+
+
+def _promising_first(option: Option) -> tuple[int, float, str]:
+    """Those whose best guess keeps every need first, then by joules; by speed if those are no guide."""
+    doubts = sum(not check.likely for check in option.unsure)
+    speed = option.row.ratio("tokens_per_s").value or 1.0
+    measured = option.row.energy.provenance.startswith("measured")
+    ratio = option.ratio.value if measured and option.ratio.value else 1 / speed
+    return doubts, ratio, option.row.label
+
+
+def _could_beat(option: Option, fitting: Sequence[Option]) -> bool:
+    """Whether settling it could change the answer."""
+    if not fitting:
+        return True
+    low = bounds(option.ratio)
+    return all(check.likely for check in option.unsure) and (
+        low is None or low[0] < (fitting[0].ratio.value or 0.0)
+    )
+
+
+def _priced(option: Option, wanted: Needs, given: Assumptions) -> Option:
+    daily = wanted.requests_per_day
+    return option._replace(
+        saved=saved(option.row, given, daily * DAYS_PER_YEAR if daily else MILLION),
+        payback_days=payback_days(option.row, daily) if daily else None,
+    )
+
+
+def _settle(option: Option) -> Step:
+    changes: dict[str, str] = {}
+    for check in option.unsure:
+        changes |= check.settle
+    takes = dict.fromkeys(check.takes or f"a record of its {check.what}" for check in option.unsure)
+    why = f"{option.row.label}: {' and '.join(takes)}"
+    return Step(why, with_changes(option.row.record.command, changes))
+
+
+def _again(group: Group, spoiled: Iterable[Record]) -> list[Step]:
+    """Runs of this place that something spoiled."""
+    mine = [record for record in spoiled if _place(record) == _place(group.rows[0].record)]
+    return [
+        Step(
+            f"{technique(record)}: its run is invalid ({'; '.join(map(meaning, record.codes))}): "
+            "run it again undisturbed",
+            with_changes(record.command, {"force": "true"}),
+        )
+        for record in sorted(mine, key=lambda record: (technique(record), record.key))
+    ]
+
+
+def _place(record: Record) -> tuple[str, ...]:
+    here = setting(record)
+    return here.model, here.device, here.workload, here.tasks, here.fingerprint
+
+
+def _sweep(group: Group) -> Step:
+    kind = dig(group.rows[0].record.spec, "device", "kind")
+    return Step(
+        "only the A/A run is here: measure techniques beside it",
+        f"greenbench bench --multirun +experiments=frontier-{'cpu' if kind == 'cpu' else 'gpu'}",
+    )
+
+
+def with_changes(command: str, changes: Mapping[str, str]) -> str:
+    """`command` with overrides replaced or added, in words that a shell takes."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not one that GreenBench wrote
+        words = [command]
+    kept = [word for word in words if word.partition("=")[0] not in changes]
+    return shlex.join([*kept, *(f"{key}={value}" for key, value in changes.items())])

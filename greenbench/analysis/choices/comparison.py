@@ -1,0 +1,219 @@
+"""Two runs, or two results directories: what changed from one to the other, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from greenbench.analysis.blocks import block_ratios
+from greenbench.analysis.groups.comparable import setting
+from greenbench.analysis.groups.rows import is_invalid, technique
+from greenbench.errors import UserError
+from greenbench.schema.record import Record
+from greenbench.schema.verdict import Word
+from greenbench.stats import items
+from greenbench.stats.intervals import MARGIN, Interval, unpaired_ratio
+from greenbench.wording import TIMES, fixed, signed
+
+LIMIT = re.compile(r"(energy|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
+POINT = 0.01
+NOTHING = "not in both"
+
+
+class Metric(NamedTuple):
+    """What is compared: its name, the ratio in the records, and whether more of it is worse."""
+
+    name: str
+    ratio: str
+
+
+METRICS = (Metric("energy", "energy_per_token"), Metric("time", "tpot"))
+
+
+class Change(NamedTuple):
+    """One metric from A to B: a ratio below 1 is a saving; quality is a difference in points."""
+
+    metric: str
+    found: Interval | None
+    verdict: Word
+    why: str
+
+
+class Pairing(NamedTuple):
+    """The same technique in the same setting, in A and in B."""
+
+    name: str
+    changes: list[Change]
+
+
+class Limit(NamedTuple):
+    """A change that must not be shown: ``energy>+3%``, ``quality<-1``."""
+
+    metric: str
+    sign: int
+    size: float
+    text: str
+
+
+def parse_limit(text: str) -> Limit:
+    """Raises UserError for what is no limit."""
+    match = LIMIT.fullmatch(text.replace(" ", ""))
+    if match is None or (match[1] == "quality") == bool(match[4]):
+        raise UserError(
+            f"--fail-on {text} is no limit: write energy>+3%, time>+5%, bytes>+1% or, in points, "
+            "quality<-1."
+        )
+    size = float(match[3])
+    if match[1] != "quality":
+        size = 1 + size / 100
+    return Limit(match[1], 1 if match[2] == ">" else -1, size, text)
+
+
+def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]:
+    """Runs that A and B share. One run on each side is a pair whatever its technique is.
+
+    Raises UserError where there is nothing to compare.
+    """
+    sides = [[r for r in side if r.status == "completed"] for side in (first, second)]
+    if len(sides[0]) == len(sides[1]) == 1:
+        (a,), (b,) = sides
+        names = dict.fromkeys([technique(a), technique(b)])
+        return [Pairing(" -> ".join(names), list(_changes(a, b)))]
+    known = {_place(record): record for record in sides[0]}
+    shared = [(known[_place(b)], b) for b in sides[1] if _place(b) in known]
+    if not shared:
+        raise UserError(
+            "A and B share no completed run of one technique, model, workload and tasks: compare "
+            "two records, or two results directories of the same sweep."
+        )
+    return [Pairing(technique(b), list(_changes(a, b))) for a, b in shared]
+
+
+def _place(record: Record) -> tuple[str, ...]:
+    here = setting(record)
+    return technique(record), here.model, here.workload, here.tasks, here.tier
+
+
+def _changes(a: Record, b: Record) -> Iterator[Change]:
+    for metric in METRICS:
+        sides = [block_ratios(record.windows, metric.ratio) for record in (a, b)]
+        found = unpaired_ratio(*sides) if all(sides) else None
+        yield _judged(metric.name, found, _barred(metric.name, a, b))
+    sizes = [record.ratios["model_bytes"].value for record in (a, b)]
+    if sizes[0] and sizes[1]:
+        ratio = sizes[1] / sizes[0]
+        yield _judged("bytes", Interval(ratio, ratio, ratio, 1), None)
+    yield _quality(a, b)
+
+
+def _barred(metric: str, a: Record, b: Record) -> str | None:
+    for record in (a, b):
+        if is_invalid(record):
+            return "a run is invalid"
+        if metric == "energy" and not record.ratios["energy_per_token"].provenance.startswith(
+            "measured"
+        ):
+            return "joules are not measured"
+        if setting(record).tier == "smoke":
+            return "tier smoke makes no claims"
+    return None
+
+
+def _judged(metric: str, found: Interval | None, barred: str | None) -> Change:
+    if found is None or found.low is None or found.high is None:
+        return Change(metric, found, "inconclusive", NOTHING if found is None else "one block")
+    if barred:
+        return Change(metric, found, "inconclusive", barred)
+    apart = found.high < 1 or found.low > 1
+    if apart and abs(found.value - 1) > MARGIN:
+        word: Word = "saves" if found.value < 1 else "costs"
+        return Change(metric, found, word, "the interval is clear of 1")
+    if found.low >= 1 / (1 + MARGIN) and found.high <= 1 + MARGIN:
+        return Change(metric, found, "equivalent", f"within {100 * MARGIN:g} %")
+    return Change(metric, found, "inconclusive", "too uncertain")
+
+
+def _quality(a: Record, b: Record) -> Change:
+    """B's candidate against A's on the items that both answered, in points of accuracy."""
+    answers = [
+        {
+            (score.task, score.split, item.index): item.candidate
+            for score in record.quality
+            if score.is_accuracy
+            for item in score.items
+        }
+        for record in (a, b)
+    ]
+    shared = sorted(answers[0].keys() & answers[1].keys())
+    if not shared:
+        return Change("quality", None, "inconclusive", "no item was answered by both")
+    before, after = ([side[key] for key in shared] for side in answers)
+    ones = [1.0] * len(shared)
+    found = items.change(before, after, ones)
+    low, high = (None if x is None else 100 * x for x in (found.low, found.high))
+    points = Interval(100 * found.value, low, high, found.n, found.reason)
+    p_value = items.p_difference(before, after, ones)
+    alike = items.p_equivalence(before, after, ones, POINT)
+    if p_value is not None and p_value < 0.05:
+        return Change(
+            "quality", points, "saves" if found.value > 0 else "costs", f"p = {p_value:.2g}"
+        )
+    if alike is not None and alike < 0.05:
+        return Change("quality", points, "equivalent", "within 1 point")
+    return Change("quality", points, "inconclusive", "too few items to tell")
+
+
+def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
+    """One sentence for each limit that a run is shown to break, or that cannot be judged."""
+    return [
+        f"{pairing.name}: {limit.text} {said}"
+        for pairing in found
+        for limit in limits
+        for change in pairing.changes
+        if change.metric == limit.metric and (said := _breaks(change, limit))
+    ]
+
+
+def _breaks(change: Change, limit: Limit) -> str | None:
+    known = change.found
+    if known is None or known.low is None or known.high is None:
+        return f"cannot be judged: {change.why}"
+    if change.metric == "energy" and change.why == "joules are not measured":
+        return "cannot be judged: joules are not measured"
+    beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
+    return f"is broken: {_shown(change)}" if beyond else None
+
+
+def _shown(change: Change) -> str:
+    known = change.found
+    if known is None:
+        return "n/a"
+    points = change.metric == "quality"
+    places, suffix = (1, " points") if points else (3, TIMES)
+    sign: Callable[[str], str] = signed if points else str
+    value = f"{sign(fixed(known.value, places))}{suffix}"
+    if known.low is None or known.high is None:
+        return value
+    return f"{value} ({sign(fixed(known.low, places))} to {sign(fixed(known.high, places))})"
+
+
+def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+    """The same for machines."""
+    runs = [
+        {
+            "name": pairing.name,
+            "changes": [
+                {
+                    "metric": change.metric,
+                    "change": change.found._asdict() if change.found else None,
+                    "verdict": change.verdict,
+                    "why": change.why,
+                }
+                for change in pairing.changes
+            ],
+        }
+        for pairing in found
+    ]
+    return json.dumps({"runs": runs, "broken": list(complaints)}, indent=1)

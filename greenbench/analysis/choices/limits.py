@@ -1,0 +1,206 @@
+"""What the user needs, and whether a run is shown to keep it, to break it, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, isfinite
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from greenbench.analysis.energy.savings import request_ratio
+from greenbench.analysis.groups.comparable import dig
+from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.verdicts import ALPHA
+from greenbench.analysis.yardstick import ENERGY, helps
+from greenbench.errors import UserError
+from greenbench.schema.quantity import Quantity, bounds, estimated, missing, named, said, scaled
+from greenbench.stats.items import p_noninferiority
+from greenbench.wording import ESTIMATE, TIMES, number, plain
+
+POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
+MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
+METER = "a wall meter, or a machine with an energy counter (then without `meter=`)"
+Outcome = Literal["kept", "broken", "unsure"]
+
+
+class Needs(NamedTuple):
+    """Limits a run must keep; null where there is none."""
+
+    quality_loss: float = 1.0
+    """Points of accuracy that may be lost."""
+    token_ms: float | None = None
+    """Median milliseconds per output token."""
+    first_token_ms: float | None = None
+    """Median milliseconds to the first token."""
+    memory_gb: float | None = None
+    """Peak, in 10^9 bytes."""
+    requests_per_day: float | None = None
+
+
+class Check(NamedTuple):
+    """One need against one run."""
+
+    what: str
+    outcome: Outcome
+    why: str
+    likely: bool = True
+    """Whether the best guess keeps the need."""
+    settle: Mapping[str, str] = {}
+    """Overrides of the run that would settle it."""
+    takes: str = ""
+    """What those add, in words."""
+
+
+def needs(given: Mapping[str, str | None]) -> Needs:
+    """Needs from the command's words. Raises UserError, one sentence, for what is no limit."""
+    values = {name: _positive(name, text) for name, text in given.items() if text is not None}
+    return Needs(**values)
+
+
+def _positive(name: str, text: str) -> float:
+    option = f"--max-{name}" if name != "requests_per_day" else f"--{name}"
+    option = option.replace("_", "-")
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise UserError(f"{option} {text} is not a number: give one above 0.") from error
+    if not isfinite(value) or value <= 0:
+        raise UserError(f"{option} {text} is out of range: give a number above 0.")
+    return value
+
+
+def checks(row: Row, wanted: Needs) -> list[Check]:
+    """Every need, of quality, energy, latency and memory, against one run."""
+    return [
+        quality(row, wanted.quality_loss),
+        energy(row),
+        *limits(row.metrics, wanted, _tier(row)),
+    ]
+
+
+def _tier(row: Row) -> str:
+    return str(dig(row.record.spec, "protocol", "tier"))
+
+
+def _longer(tier: str) -> tuple[Mapping[str, str], str]:
+    """More blocks, and longer windows, than those of `tier`."""
+    if tier == "publish":
+        return {"protocol.max_blocks": "60"}, "up to 60 blocks"
+    return {"protocol": "publish"}, "longer windows and more blocks"
+
+
+def quality(row: Row, margin: float) -> Check:
+    """Non-inferiority, paired by item: Tango's score test, or a t-test (see `paired`)."""
+    items = [item for score in row.record.quality if score.is_accuracy for item in score.items]
+    if not items:
+        return Check("quality", "unsure", "quality: no accuracy task was scored", False,
+                     {"task": "core"}, "accuracy tasks")  # fmt: skip
+    before, after = [item.baseline for item in items], [item.candidate for item in items]
+    p_value = p_noninferiority(before, after, [1.0] * len(items), margin / 100)
+    seen = f"{_shown(row.change, ' points', change=True)} on {len(items)} items"
+    interval = bounds(row.change)
+    if p_value is not None and p_value < ALPHA:
+        return Check("quality", "kept",
+                     f"quality: {seen}; a loss of {_points(margin)} or more is excluded "
+                     f"(p = {p_value:.2g})")  # fmt: skip
+    if interval and interval[1] < -margin:
+        return Check("quality", "broken", f"quality: {seen}; more than {margin:g} is lost", False)
+    likely = row.change.value is not None and row.change.value > -margin
+    why = f"quality: {seen}; a loss of {_points(margin)} or more is not excluded"
+    more, settle = _more_items(row, np.subtract(after, before), margin)
+    return Check("quality", "unsure", why, likely, settle, more)
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
+
+
+def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, Mapping[str, str]]:
+    """How many items would tell, if the change is what was seen, but no gain; one flip is assumed."""
+    n, change = len(differences), min(float(differences.mean()), 0.0)
+    spread = max(float((differences**2).mean()), 1 / n) - change**2
+    distance = margin / 100 + change
+    reach = ndtri(1 - ALPHA) + ndtri(POWER)
+    needed = reach**2 * spread / distance**2 if distance else float("inf")
+    tasks = sum(score.is_accuracy for score in row.record.quality)
+    each = 100 * ceil(max(needed, n) / tasks / 100) if isfinite(needed) else MOST_ITEMS + 1
+    if each > MOST_ITEMS:
+        return "every item of its tasks", {"task.items": "0"}
+    return f"about {each} items of each task", {"task.items": str(each)}
+
+
+def energy(row: Row) -> Check:
+    """Whether measured joules per token and per request are shown to be saved."""
+    request = request_ratio(row)
+    seen = f"energy per request: {_shown(request, TIMES)} the baseline's"
+    tier = _tier(row)
+    longer = {} if tier in {"dev", "publish"} else {"protocol": "dev"}
+    likely = request.value is not None and request.value < 1
+    if not row.energy.provenance.startswith("measured"):
+        said = "estimated, not measured" if estimated(row.energy) else "not known"
+        wall = {"meter": "wall", "meter.wall_log": "FILE.csv"}
+        fast = (row.ratio("tokens_per_s").value or 0.0) >= 1  # the best guess about joules
+        return Check(
+            "energy", "unsure", f"energy: the joules are {said}", fast, longer | wall, METER
+        )
+    if longer:
+        return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
+                     longer, "longer windows")  # fmt: skip
+    verdict = row.verdicts.get(ENERGY.metric)
+    saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
+    interval = bounds(request)
+    if saves and interval and interval[1] < 1:
+        return Check("energy", "kept", seen)
+    if verdict and verdict.verdict in {"costs", "equivalent"}:
+        return Check("energy", "broken", f"{seen}: no saving", False)
+    return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+
+
+def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:
+    """Latency and memory, where they were asked for."""
+    rows = (
+        ("time per output token", "tpot_p50_s", wanted.token_ms),
+        ("time to the first token", "ttft_p50_s", wanted.first_token_ms),
+    )
+    found = [
+        _limit(what, scaled(named(metrics, name, "s"), 1e3, "ms"), most, tier)
+        for what, name, most in rows
+        if most is not None
+    ]
+    if wanted.memory_gb is not None:
+        peak = scaled(memory(metrics), 1e-9, "GB")
+        found.append(_limit("peak memory", peak, wanted.memory_gb, tier))
+    return found
+
+
+def memory(metrics: Mapping[str, Quantity]) -> Quantity:
+    """Peak bytes of the device, or of the host where the device has none of its own."""
+    peaks = [metrics.get(f"{side}_peak_bytes") for side in ("device", "host")]
+    known = [peak for peak in peaks if peak and peak.value is not None]
+    return known[0] if known else missing("B", "no peak was recorded")
+
+
+def _limit(what: str, found: Quantity, most: float, tier: str) -> Check:
+    seen = f"{what}: {_shown(found, f' {found.unit}')}, allowed {most:g} {found.unit}"
+    if found.value is None:
+        return Check(what, "unsure", seen, False)
+    exact = found.provenance == "measured:memory"  # a maximum has no interval
+    low, high = bounds(found) or ((found.value,) * 2 if exact else (-np.inf, np.inf))
+    if high <= most:
+        return Check(what, "kept", seen)
+    if low > most:
+        return Check(what, "broken", seen, False)
+    why = f"{seen}: its interval holds the limit"
+    return Check(what, "unsure", why, found.value <= most, *_longer(tier))
+
+
+def _shown(quantity: Quantity, suffix: str, *, change: bool = False) -> str:
+    """A number with its interval, in plain text."""
+    if quantity.value is None:
+        return f"unknown ({plain(quantity.reason)})"
+    if bounds(quantity) is None:
+        mark = ESTIMATE if estimated(quantity) else ""
+        return f"{mark}{number(quantity.value)}{suffix}"
+    return said(quantity, suffix=suffix, change=change, decimals=1 if change else None)

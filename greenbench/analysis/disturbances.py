@@ -1,0 +1,74 @@
+"""What disturbed a run: codes that only several windows together show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from greenbench.analysis.blocks import joules, valid_blocks
+from greenbench.schema.codes import validity
+from greenbench.schema.record import Window
+from greenbench.schema.spec import TIERS
+from greenbench.stats.intervals import paired_ratio
+
+CLOCK_CHANGE = 1.05
+
+
+def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
+    """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's.
+
+    Like are the windows of one model in one phase: a technique may change the clock, a run may not.
+    """
+    usual: dict[tuple[str, str], float] = {}
+    for who, phase in {(w.who, w.phase) for w in windows if (w.block, w.round) != (None, None)}:
+        clocks = [c for w in windows if (w.who, w.phase) == (who, phase) and (c := _clock(w))]
+        usual[who, phase] = median(clocks) if clocks else 0.0
+    return [
+        _coded(w, "clock_change") if _is_off(_clock(w), usual.get((w.who, w.phase))) else w
+        for w in windows
+    ]
+
+
+def _clock(window: Window) -> float | None:
+    clocks = [mhz for mhz in window.trace.sm_mhz if mhz] if window.trace else []
+    return median(clocks) if clocks else None
+
+
+def _is_off(clock: float | None, usual: float | None) -> bool:
+    if not clock or not usual:
+        return False
+    return max(clock, usual) > CLOCK_CHANGE * min(clock, usual)
+
+
+def _coded(window: Window, code: str) -> Window:
+    codes = sorted({*window.codes, code})
+    return window.model_copy(update={"codes": codes, "validity": validity(codes)})
+
+
+DRIFT, DRIFT_HIGH = 0.02, 0.10
+
+
+def drift_codes(windows: Sequence[Window]) -> list[str]:
+    """``drift`` or ``drift_high``: the baseline's last windows against its first, where in turn."""
+    mine = [w for w in windows if w.who == "baseline" and w.phase == "generate" and w.tokens]
+    quarter = len(mine) // 4
+    if not quarter:
+        return []
+    per_token = [(joules(w) or w.end_s - w.start_s) / w.tokens for w in mine]
+    change = abs(paired_ratio(per_token[:quarter], per_token[-quarter:]).value - 1)
+    return ["drift_high"] if change > DRIFT_HIGH else ["drift"] if change > DRIFT else []
+
+
+def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: bool) -> list[str]:
+    """Codes of a whole run: those of its block windows, and what only the whole shows."""
+    mine = [w for w in windows if w.block is not None]
+    found = {code for w in mine if w.validity == "flagged" for code in w.codes}
+    kept = len({w.block for w in valid_blocks(windows)})
+    if kept < max(TIERS[tier][1], 1):
+        found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}
+    found |= {"unsettled"} if not settled else set()
+    found |= {"on_battery"} if on_battery else set()
+    return sorted(found)
+
+
+TICKS = 10  # a window of fewer ticks is wrong by over 10 %

@@ -1,0 +1,1 @@
+"""Where joules went, what they saved, and what was promised."""

@@ -1,0 +1,1 @@
+"""Which runs compare with which, and which of them a report shows."""

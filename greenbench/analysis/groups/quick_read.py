@@ -1,0 +1,119 @@
+"""What choosing among very many runs takes of a record: read fast, its raw readings passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from greenbench.analysis.groups.comparable import Setting, setting
+from greenbench.analysis.groups.rows import is_invalid, technique
+from greenbench.records.store import Rejected, identity, parse
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.record import SCHEMA_VERSION, ModelFacts, Record, Status
+from greenbench.schema.verdict import Validity
+
+
+class Brief(NamedTuple):
+    """A record in short."""
+
+    path: Path
+    identity: tuple[str, str, str]
+    kind: str
+    """Its status, or ``invalid``."""
+    setting: Setting
+    label: str
+    energy: float | None
+    """Candidate over baseline."""
+    change: float | None
+    """Points of accuracy."""
+    tests: tuple[tuple[str, float], ...]
+    """p-values of its verdicts by metric."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Span(_Part):
+    boundary: str
+    provenance: str
+
+
+class _Window(_Part):
+    energy: list[_Span]
+
+
+class _Score(_Part):
+    higher_is_better: bool
+    change: Quantity
+
+
+class _Subject(_Part):
+    metrics: dict[str, Quantity]
+
+
+class _Verdict(_Part):
+    metric: str
+    p_difference: float | None
+    barred: str | None
+
+
+class _Light(_Part):
+    """The fields of a `Record` that a brief is made of, by the same names."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    name: str
+    status: Status
+    started_at: str
+    spec: dict[str, Any]
+    command: str
+    environment: dict[str, Any]
+    validity: Validity = "valid"
+    model: ModelFacts | None = None
+    candidate: _Subject | None = None
+    windows: list[_Window] = []
+    ratios: dict[str, Quantity] = {}
+    verdicts: dict[str, _Verdict] = {}
+    quality: list[_Score] = []
+
+
+def shortened(path: Path) -> Brief | Rejected:
+    """The record in `path` in short, or why there is none."""
+    try:
+        found = _Light.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        whole = parse(path)  # knows the reason, or how to upgrade it
+        return whole if isinstance(whole, Rejected) else _brief(path, whole)
+    return _brief(path, cast("Record", found))
+
+
+def _brief(path: Path, record: Record) -> Brief:
+    energy = record.ratios.get("energy_per_token")
+    return Brief(
+        path=path,
+        identity=identity(record),
+        kind="invalid" if is_invalid(record) else record.status,
+        setting=setting(record),
+        label=technique(record),
+        energy=energy.value if energy else None,
+        change=_change(record),
+        tests=tuple(
+            (verdict.metric, verdict.p_difference)
+            for verdict in record.verdicts.values()
+            if verdict.p_difference is not None and not verdict.barred
+        ),
+    )
+
+
+def _change(record: Record) -> float | None:
+    """Mean change of the tasks of which more is better, in points: enough to choose by."""
+    parts = [
+        (score.change.n, score.change.value)
+        for score in record.quality
+        if score.higher_is_better and score.change.value is not None
+    ]
+    items = sum(count for count, _ in parts)
+    return 100 * sum(count * value for count, value in parts) / items if items else None

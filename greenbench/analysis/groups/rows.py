@@ -1,0 +1,191 @@
+"""What the tables and figures show: completed runs as rows, in groups that may be compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from statistics import geometric_mean
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+from greenbench.analysis import accuracy
+from greenbench.analysis.frontiers.frontier import Point, on_frontier
+from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
+from greenbench.analysis.groups.comparable import Setting, dig, rank, setting
+from greenbench.analysis.verdicts import judge_sweep
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.quantity import Quantity, named
+from greenbench.schema.record import Record
+from greenbench.schema.verdict import Verdict
+from greenbench.stats.intervals import Interval
+
+FLAGGED = "⚑"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A completed run, as its line in a table shows it."""
+
+    record: Record
+    label: str
+    frontier: bool = False
+    standing: Standing | None = None
+    """How sure that is; null without joules or accuracy."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By the name of their ratio, judged over all runs of the group that have one, A/A included."""
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the A/A run."""
+        return not self.record.spec.get("technique", "unknown")
+
+    @property
+    def flagged(self) -> bool:
+        """Whether something disturbed the run, though not enough to leave it out."""
+        return self.record.validity == "flagged"
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Quantity]:
+        """The candidate's numbers by name."""
+        return self.record.candidate.metrics if self.record.candidate else {}
+
+    @cached_property
+    def baseline(self) -> Mapping[str, Quantity]:
+        """The baseline's numbers by name."""
+        return self.record.baseline.metrics if self.record.baseline else {}
+
+    @cached_property
+    def energy(self) -> Quantity:
+        """Joules per generated token, idle included."""
+        return named(self.metrics, "energy_per_token_j", "J/token")
+
+    @cached_property
+    def quality(self) -> Quantity:
+        """Accuracy over all items, in %."""
+        return accuracy.accuracy(self.record.quality)
+
+    @cached_property
+    def baseline_quality(self) -> Quantity:
+        """The baseline's accuracy over all items, in %."""
+        return accuracy.baseline_accuracy(self.record.quality)
+
+    @cached_property
+    def change(self) -> Quantity:
+        """Change of accuracy in points, paired by item."""
+        return accuracy.accuracy_change(self.record.quality)
+
+    @cached_property
+    def bits_per_byte(self) -> TaskScore | None:
+        """Bits per byte on text, if scored."""
+        return accuracy.bits_per_byte(self.record.quality)
+
+    @property
+    def point(self) -> Point | None:
+        """Quality in % and energy as a ratio to the baseline, where both exist.
+
+        The ratio is paired within the run; J/token of two runs also differ by what the machine
+        did in between.
+        """
+        ratio = self.ratio("energy_per_token").value
+        if self.quality.value is None or ratio is None:
+            return None
+        return Point(self.quality.value, ratio)
+
+    def metric(self, name: str, unit: str) -> Quantity:
+        """One of the candidate's numbers."""
+        return named(self.metrics, name, unit)
+
+    def ratio(self, name: str) -> Quantity:
+        """Candidate over baseline."""
+        return named(self.record.ratios, name, "ratio")
+
+
+Beside: TypeAlias = Mapping[Setting, Mapping[str, Sequence[float]]]
+"""By group and metric, p-values of runs that are not shown."""
+
+
+class Group(NamedTuple):
+    """Rows that may be compared, the surest frontier members first, then by energy ratio."""
+
+    setting: Setting
+    rows: list[Row]
+    volume: Interval | None
+    """Hypervolume of the frontier, in points of quality times share of the baseline's energy."""
+
+    @property
+    def baseline_j(self) -> float | None:
+        """Geometric mean of the baseline's J/token over the runs."""
+        known = [row.baseline.get("energy_per_token_j") for row in self.rows]
+        values = [energy.value for energy in known if energy and energy.value and energy.value > 0]
+        return geometric_mean(values) if values else None
+
+
+def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> list[Group]:
+    """Completed and not invalid `records` in groups, the most trustworthy first.
+
+    Whatever their order was. `beside` holds p-values of runs of these groups that are not among
+    `records`, so that verdicts hold over all.
+    """
+    usable = (record for record in records if record.status == "completed")
+    ranked = sorted(
+        ((setting(record), record) for record in usable if not is_invalid(record)),
+        key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),
+    )
+    together = groupby(ranked, key=lambda pair: pair[0])
+    return [
+        _group(key, [record for _, record in pairs], beside.get(key, {})) for key, pairs in together
+    ]
+
+
+def is_invalid(record: Record) -> bool:
+    """Whether a run has numbers that nothing may rest on."""
+    return record.status == "completed" and record.validity == "invalid"
+
+
+def technique(record: Record) -> str:
+    """The technique's label, without the model's name that may stand before it."""
+    return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-") or "none"
+
+
+def _group(key: Setting, records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> Group:
+    rows = _judged(_labelled(records), beside)
+    found = draw({row.label: row.record for row in rows})
+    return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
+
+
+def _labelled(records: Sequence[Record]) -> list[Row]:
+    """Runs that share a label are numbered, by key."""
+    uses, seen = Counter(map(technique, records)), Counter[str]()
+    rows = []
+    for record in records:
+        label = technique(record)
+        seen[label] += 1
+        rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
+    return rows
+
+
+def _judged(rows: Sequence[Row], beside: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Rows with their stored verdicts judged anew: Holm, over the group, for each metric."""
+    found = iter(judge_sweep([v for row in rows for v in row.record.verdicts.values()], beside))
+    return [
+        replace(row, verdicts={name: next(found) for name in row.record.verdicts}) for row in rows
+    ]
+
+
+def _placed(rows: Sequence[Row], found: Mapping[str, Standing]) -> list[Row]:
+    placed = [(index, row.point) for index, row in enumerate(rows) if row.point]
+    members = on_frontier([point for _, point in placed if point])
+    marked = {index: member for (index, _), member in zip(placed, members, strict=True)}
+    return [
+        replace(row, frontier=marked.get(index, False), standing=found.get(row.label))
+        for index, row in enumerate(rows)
+    ]
+
+
+def _order(row: Row) -> tuple[float, bool, bool, float, str]:
+    ratio = row.ratio("energy_per_token").value
+    sure = row.standing.probability if row.standing else 0.0
+    return -sure, not row.frontier, ratio is None, ratio or 0.0, row.label

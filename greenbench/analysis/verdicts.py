@@ -1,0 +1,153 @@
+"""Verdicts: what the ratios of a run, and of a sweep of runs, show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from greenbench.schema.quantity import Provenance
+from greenbench.schema.verdict import Comparison, Validity, Verdict, Word
+from greenbench.stats.intervals import (
+    CONFIDENCE,
+    MARGIN,
+    holm,
+    p_difference,
+    p_equivalence,
+    ratio_and_method,
+)
+
+ALPHA: Final = 1 - CONFIDENCE
+RECIPROCALS: Final = {"tokens_per_s": "seconds_per_token"}
+"""Metrics of which more is better, and what is judged in their place: less of it is better."""
+
+
+def judge(
+    metric: str,
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    *,
+    provenance: Provenance,
+    tier: str,
+    validity: Validity,
+) -> Verdict:
+    """One run's verdict on one metric from its values per block, as a family of one.
+
+    Design rules 4 to 7: `saves` needs a 95 % interval below 1, a ratio below 1 - 2 % and a
+    p-value below 0.05; `costs` is the mirror; `equivalent` needs TOST below 0.05. Estimates,
+    tier smoke and invalid runs are barred. Raises ValueError where the lengths differ.
+    """
+    barred = _barred(provenance, tier, validity)
+    name = RECIPROCALS.get(metric, metric)
+    lacking = _lacking(list(zip(baseline, candidate, strict=True)))
+    if lacking:
+        return _decided(Comparison(metric=name, provenance=provenance, barred=barred or lacking))
+    if metric in RECIPROCALS:
+        baseline, candidate = ([1 / value for value in side] for side in (baseline, candidate))
+    (value, low, high, n, why), method = ratio_and_method(baseline, candidate)
+    p_value = p_difference(baseline, candidate)
+    return _decided(
+        Comparison(
+            metric=name,
+            provenance=provenance,
+            ratio=value,
+            low=low,
+            high=high,
+            n=n,
+            method=method,
+            p_difference=p_value,
+            p_adjusted=p_value,
+            p_equivalence=p_equivalence(baseline, candidate),
+            barred=barred or (why if p_value is None else None),
+        )
+    )
+
+
+def judge_exact(metric: str, baseline: int, candidate: int) -> Verdict:
+    """Verdict on two exact counts above 0, such as bytes: only the size of the effect decides."""
+    ratio = candidate / baseline
+    word: Word = "saves" if ratio < 1 - MARGIN else "costs" if ratio > 1 + MARGIN else "equivalent"
+    return Verdict(
+        metric=metric,
+        provenance="measured:memory",
+        ratio=ratio,
+        low=ratio,
+        high=ratio,
+        n=1,
+        method="exact",
+        verdict=word,
+        reason=f"{ratio:.4f} of the baseline's {metric}: an exact count.",
+    )
+
+
+def judge_sweep(
+    verdicts: Sequence[Verdict], beside: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> list[Verdict]:
+    """The verdicts of a sweep's runs, in the order given, judged anew after Holm.
+
+    `beside` holds the p-values, by metric, of runs of the sweep that are not in `verdicts`. Each
+    metric is a family: one test for each run. Barred runs and exact counts are not tests.
+    Equivalence is not adjusted: TOST guards another claim, made of one run at a time.
+    """
+    found = list(verdicts)
+    for metric in {verdict.metric for verdict in found}:
+        family = {
+            index: verdict.p_difference
+            for index, verdict in enumerate(found)
+            if verdict.metric == metric and tested(verdict) and verdict.p_difference is not None
+        }
+        adjusted = holm([*family.values(), *(others := beside.get(metric, ()))])
+        for index, p_adjusted in zip(family, adjusted, strict=False):
+            changes = {"p_adjusted": p_adjusted, "family": len(family) + len(others)}
+            found[index] = _decided(found[index].model_copy(update=changes))
+    return found
+
+
+def tested(verdict: Verdict) -> bool:
+    """Whether it is one of the tests of its sweep."""
+    return not verdict.barred and verdict.p_difference is not None
+
+
+def _barred(provenance: Provenance, tier: str, validity: Validity) -> str | None:
+    if provenance in {"estimated:model", "assumed"}:
+        return "an estimate is never graded: it cannot show a saving that latency does not show"
+    if validity == "invalid":
+        return "the run is invalid: its codes say what disturbed it"
+    if tier == "smoke":
+        return "tier smoke makes no claims: it measures too briefly"
+    return None
+
+
+def _lacking(pairs: list[tuple[float, float]]) -> str | None:
+    if not pairs:
+        return "no block has values of both"
+    if min(map(min, pairs)) <= 0:
+        return "a block's value is not above 0: windows are too short to tell"
+    return None
+
+
+def _decided(numbers: Comparison) -> Verdict:
+    """The verdict that `numbers` give."""
+    word, reason = _word(numbers)
+    known = {name: getattr(numbers, name) for name in Comparison.model_fields}
+    return Verdict(**known, verdict=word, reason=reason)
+
+
+def _word(found: Comparison) -> tuple[Word, str]:
+    """The verdict in one word and one sentence."""
+    ratio, low, high, p_value = found.ratio, found.low, found.high, found.p_adjusted
+    if found.barred or ratio is None or low is None or high is None or p_value is None:
+        return "inconclusive", f"No claim: {found.barred}."
+    what = f"{ratio:.4f} [{low:.4f}, {high:.4f}] of the baseline's {found.metric}"
+    shown = f"p = {p_value:.2g}{f' after Holm over {found.family}' if found.family > 1 else ''}"
+    percent, tost = f"{100 * found.margin:g} %", found.p_equivalence
+    apart, large = high < 1 or low > 1, abs(ratio - 1) > found.margin
+    if apart and large and p_value < ALPHA:
+        return "saves" if ratio < 1 else "costs", f"{what}: over {percent} from 1 ({shown})."
+    if tost is not None and tost < ALPHA:
+        return "equivalent", f"{what}: within {percent} of 1 (TOST p = {tost:.2g})."
+    if not apart:
+        return "inconclusive", f"{what}: too uncertain to tell a difference from none."
+    if not large:
+        return "inconclusive", f"{what}: apart from 1, but not by over {percent}."
+    return "inconclusive", f"{what}: over {percent} from 1, but chance could do it ({shown})."

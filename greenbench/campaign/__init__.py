@@ -1,0 +1,1 @@
+"""Many runs: from overrides to jobs, from jobs to records."""

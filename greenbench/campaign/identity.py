@@ -1,0 +1,54 @@
+"""Which run a spec is: its key, its label and the command that repeats it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from greenbench.campaign.compose import plain
+from greenbench.machine.detect import Machine
+from greenbench.models import files
+from greenbench.schema.record import SCHEMA_VERSION
+from greenbench.schema.spec import RunSpec, Source
+from greenbench.scrub import scrub
+
+
+def run_key(spec: dict[str, Any]) -> str:
+    """Hash of what determines a result: the resolved spec and the schema version (16 hex digits)."""
+    text = json.dumps([SCHEMA_VERSION, spec], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def label(spec: RunSpec) -> str:
+    """The technique stack as tables show it."""
+    return " + ".join(technique.label() for technique in spec.technique.values()) or "none"
+
+
+def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
+    """The resolved spec as plain values: what determines the result, and nothing private.
+
+    A local path, a model's or a technique's, gives way to its content's hash, the device to the
+    hardware's name.
+    """
+    values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
+    # A list, because the order of a stack matters and a JSON object has none.
+    values["technique"] = [
+        {"name": name, **knobs, **spec.technique[name].disclosed()}
+        for name, knobs in values["technique"].items()
+    ]
+    values["device"] = {"kind": machine.device, "name": machine.device_name}
+    values["meter"]["wall_log"] = spec.meter.wall_log is not None
+    if spec.model.source is Source.local:
+        values["model"]["path"] = files.fingerprint(Path(str(spec.model.path)).expanduser())
+    return values
+
+
+def command(overrides: Sequence[str]) -> str:
+    """The command that runs this job again, without what only said where its record goes."""
+    kept = [text for text in overrides if text.partition("=")[0] not in ("results", "force")]
+    return scrub(shlex.join(["greenbench", "bench", *kept]))

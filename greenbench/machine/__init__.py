@@ -1,0 +1,1 @@
+"""This machine: its devices and their settings, its clock, and who else uses it."""

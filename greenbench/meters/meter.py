@@ -1,0 +1,180 @@
+"""The one thing every meter is: a cumulative joule counter, read at a monotonic time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+from greenbench.machine.clock import Clock
+from greenbench.schema import record
+from greenbench.schema.quantity import Boundary, Provenance
+
+PROBE_S = 1.0  # the slowest counters known step every 0.1 s
+PROBE_STEPS = 4
+POLL_S = 0.001
+STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
+FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
+
+
+IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
+
+
+class Reading(NamedTuple):
+    """Joules counted so far.
+
+    `energy_j` never decreases; `low_j` and `high_j` are set by estimates only. `faults` lists
+    every fault code since the meter was opened, in order: it is cumulative too.
+    """
+
+    time_s: float
+    energy_j: float
+    low_j: float | None = None
+    high_j: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class Meter(Protocol):
+    """A cumulative joule counter with a boundary, a provenance and a tick."""
+
+    name: str
+    boundary: Boundary
+    provenance: Provenance
+    tick_s: float
+    """Seconds between two steps of the counter: the resolution of a window's edges."""
+    note: str | None
+    """What a reader of its numbers must know, such as an assumed share of the machine."""
+
+    def read(self) -> Reading:
+        """Joules so far; raises Lost if the device has vanished."""
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+def span(meter: Meter, start: Reading, end: Reading, origin_s: float) -> record.Span:
+    """What `meter` counted between two readings; times count from `origin_s` (monotonic)."""
+    return record.Span(
+        meter=meter.name,
+        boundary=meter.boundary,
+        provenance=meter.provenance,
+        tick_s=meter.tick_s,
+        start_s=start.time_s - origin_s,
+        start_j=start.energy_j,
+        end_s=end.time_s - origin_s,
+        end_j=end.energy_j,
+        low_j=_difference(start.low_j, end.low_j),
+        high_j=_difference(start.high_j, end.high_j),
+    )
+
+
+def _difference(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else end - start
+
+
+def codes(start: Reading, end: Reading) -> list[str]:
+    """Codes of the faults between two readings of one meter: the window is invalid if any."""
+    return sorted(set(end.faults[len(start.faults) :]))
+
+
+def residual(counter: record.Span, check: record.Span) -> tuple[float | None, list[str]]:
+    """How far `counter` is from the independent `check`, as a fraction of it, with its codes.
+
+    Both spans must cover the same window and boundary. None where the check saw no power.
+    """
+    if counter.boundary != check.boundary:
+        raise ValueError(f"{counter.boundary} and {check.boundary} cover different things")
+    power_w = (check.end_j - check.start_j) / (check.end_s - check.start_s)
+    if power_w <= 0:
+        return None, ["residual_high"]
+    counted_w = (counter.end_j - counter.start_j) / (counter.end_s - counter.start_s)
+    apart = counted_w / power_w - 1
+    high, low = abs(apart) > INVALID_RESIDUAL, abs(apart) > FLAG_RESIDUAL
+    return apart, ["residual_high"] if high else ["residual"] if low else []
+
+
+def at_edge(meter: Meter, clock: Clock) -> Reading:
+    """Read `meter` just after its counter steps, so that a window starts with a whole tick.
+
+    Waits two ticks at most. A summed counter steps with its first device: the others keep an
+    error of up to a tick each.
+    """
+    first = reading = meter.read()
+    while reading.energy_j == first.energy_j and reading.time_s - first.time_s < 2 * meter.tick_s:
+        clock.sleep(meter.tick_s / 50)
+        reading = meter.read()
+    return reading
+
+
+def probe(read: Callable[[], Sequence[int]], clock: Clock) -> list[float | None]:
+    """Median seconds between the steps of each counter; None for one that does not move."""
+    start_s, last = clock.monotonic(), read()
+    steps: list[list[float]] = [[] for _ in last]
+    while clock.monotonic() - start_s < PROBE_S and min(map(len, steps)) < PROBE_STEPS:
+        clock.sleep(POLL_S)
+        values, now_s = read(), clock.monotonic()
+        for seen, old, new in zip(steps, last, values, strict=True):
+            if new != old:
+                seen.append(now_s)
+        last = values
+    return [_median_gap(seen) for seen in steps]
+
+
+def _median_gap(times_s: list[float]) -> float | None:
+    gaps = [end - start for start, end in pairwise(times_s)]
+    return statistics.median(gaps) if gaps else None
+
+
+@dataclass
+class Tally:
+    """Turns one raw counter, which may wrap, reset or stall, into a total that never decreases."""
+
+    raw: int
+    """Last value read."""
+    moved_s: float
+    """When that value was first seen."""
+    unit_j: float
+    """Joules per count."""
+    range: int | None = None
+    """Highest value before the counter wraps; None if it does not."""
+    total: int = 0
+
+    @property
+    def energy_j(self) -> float:
+        """Joules since the first value."""
+        return self.total * self.unit_j
+
+    def advance(self, raw: int, now_s: float, tick_s: float) -> str | None:
+        """Take in a new value and return its fault code, if any."""
+        fault = None
+        if raw == self.raw:
+            return "counter_stalled" if now_s - self.moved_s > STALL_TICKS * tick_s else None
+        step = raw - self.raw
+        if step < 0:
+            step, fault = self._backwards(raw, now_s - self.moved_s + tick_s)
+        self.raw, self.moved_s, self.total = raw, now_s, self.total + step
+        return fault
+
+    def _backwards(self, raw: int, elapsed_s: float) -> tuple[int, str | None]:
+        wrapped = raw - self.raw + (self.range or 0)
+        if self.range and wrapped * self.unit_j <= IMPLAUSIBLE_W * elapsed_s:
+            return wrapped, None
+        return raw, "counter_reset"
+
+
+@dataclass
+class Tallies:
+    """Several counters read together, as one: their sum, and every fault so far."""
+
+    each: list[Tally]
+    faults: tuple[str, ...] = ()
+
+    def advance(self, values: Sequence[int], now_s: float, tick_s: float) -> Reading:
+        """Take in a new value of each counter, all read at `now_s`."""
+        found = [
+            tally.advance(raw, now_s, tick_s) for tally, raw in zip(self.each, values, strict=True)
+        ]
+        self.faults += tuple(fault for fault in found if fault)
+        return Reading(now_s, sum(tally.energy_j for tally in self.each), faults=self.faults)

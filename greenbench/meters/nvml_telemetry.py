@@ -1,0 +1,126 @@
+"""How GPUs fare while they are metered: clocks, heat, throttling, company; and a compact trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from operator import or_
+from typing import Any, NamedTuple, TypeVar
+
+import pynvml
+
+from greenbench.machine.gpus import Gpu, optional
+from greenbench.schema.record import Trace
+
+TRACE_POINTS = 60
+
+THROTTLED = (
+    pynvml.nvmlClocksEventReasonHwSlowdown
+    | pynvml.nvmlClocksEventReasonSwThermalSlowdown
+    | pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    | pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
+)
+POWER_CAPPED = pynvml.nvmlClocksEventReasonSwPowerCap
+
+
+class Sample(NamedTuple):
+    """Power of all GPUs at one moment."""
+
+    time_s: float
+    power_w: float
+
+
+class Telemetry(NamedTuple):
+    """How the GPUs are; of several, the hottest, slowest and busiest. None: not reported."""
+
+    time_s: float
+    temperature_c: int | None
+    sm_mhz: int | None
+    mem_mhz: int | None
+    throttle: int | None
+    """Clock event reasons, NVML's bits, of all GPUs together."""
+    utilization: int | None
+    """Per cent of time with a kernel running."""
+    processes: int | None
+    """Compute processes on the GPU that has most; one of them is this run."""
+
+    def codes(self) -> list[str]:
+        """Fault codes of this moment."""
+        throttle, processes = self.throttle or 0, self.processes or 0
+        found = {
+            "throttled": throttle & THROTTLED,
+            "power_capped": throttle & POWER_CAPPED,
+            "foreign_process": processes > 1,
+        }
+        return [code for code, present in found.items() if present]
+
+
+def observe(gpus: Sequence[Gpu], now_s: float) -> Telemetry:
+    """Temperature, clocks, throttle reasons, utilization and processes of `gpus` now."""
+
+    def worst(pick: Callable[[list[int]], int], query: Callable[[Any], int]) -> int | None:
+        return _of(pick, [optional(partial(query, gpu.handle)) for gpu in gpus])
+
+    nvml = pynvml
+    return Telemetry(
+        now_s,
+        worst(max, lambda gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
+        worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)),
+        worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)),
+        worst(_bits, _clock_events),
+        worst(max, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
+        worst(max, lambda gpu: len(nvml.nvmlDeviceGetComputeRunningProcesses(gpu))),
+    )
+
+
+def _clock_events(gpu: Any) -> int:
+    try:
+        return int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(gpu))
+    except pynvml.NVMLError_FunctionNotFound:  # drivers before 535
+        return int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu))
+
+
+def resample(
+    samples: Sequence[Sample],
+    telemetry: Sequence[Telemetry],
+    start_s: float,
+    end_s: float,
+    least_step_s: float,
+) -> Trace:
+    """The trace of the window from `start_s` to `end_s`, in steps of `least_step_s` or more."""
+    points = max(1, min(TRACE_POINTS, int((end_s - start_s) / least_step_s)))
+    step_s = (end_s - start_s) / points
+    power = _steps(samples, start_s, step_s, points)
+    others = _steps(telemetry, start_s, step_s, points)
+    return Trace(
+        step_s=step_s,
+        power_w=[_mean([s.power_w for s in step]) for step in power],
+        temperature_c=[_of(max, [t.temperature_c for t in step]) for step in others],
+        sm_mhz=[_of(min, [t.sm_mhz for t in step]) for step in others],
+        mem_mhz=[_of(min, [t.mem_mhz for t in step]) for step in others],
+        throttle=[_of(_bits, [t.throttle for t in step]) for step in others],
+        utilization=[_of(max, [t.utilization for t in step]) for step in others],
+    )
+
+
+T = TypeVar("T", Sample, Telemetry)
+
+
+def _steps(values: Sequence[T], start_s: float, step_s: float, points: int) -> list[list[T]]:
+    steps: list[list[T]] = [[] for _ in range(points)]
+    for value in values:
+        steps[min(int((value.time_s - start_s) / step_s), points - 1)].append(value)
+    return steps
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 1) if values else None
+
+
+def _bits(values: Sequence[int]) -> int:
+    return reduce(or_, values)
+
+
+def _of(pick: Callable[[list[int]], int], values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return pick(known) if known else None

@@ -1,0 +1,1 @@
+"""Base models: their files, their weights, and real text to read."""

@@ -1,0 +1,63 @@
+"""A model's weights: the bytes they truly hold, and its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from greenbench.errors import UserError
+
+
+def storage_bytes(model: nn.Module) -> dict[str, int]:
+    """Bytes the model's weights truly hold, by storage dtype; shared storage counts once.
+
+    Looks inside tensor subclasses and quantization states, where ``get_memory_footprint`` does not.
+    """
+    seen: dict[int, tuple[str, int]] = {}
+    for tensor in _plain_tensors(model, set()):
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = (str(tensor.dtype).removeprefix("torch."), storage.nbytes())
+    totals: dict[str, int] = {}
+    for dtype, size in seen.values():
+        totals[dtype] = totals.get(dtype, 0) + size
+    return dict(sorted(totals.items()))
+
+
+def _plain_tensors(thing: Any, visited: set[int]) -> Iterator[torch.Tensor]:
+    """Every ordinary tensor reachable from a module, a tensor subclass or a quantization state."""
+    if id(thing) in visited or isinstance(thing, type):
+        return
+    visited.add(id(thing))
+    inner = _inner(thing)
+    if isinstance(thing, torch.Tensor) and not hasattr(thing, "__tensor_flatten__"):
+        yield thing
+    for child in inner:
+        yield from _plain_tensors(child, visited)
+
+
+def _inner(thing: Any) -> list[Any]:
+    if isinstance(thing, nn.Module | torch.Tensor):
+        flatten: Any = getattr(thing, "__tensor_flatten__", lambda: ([], None))
+        names = flatten()[0]
+        return [*vars(thing).values(), *(getattr(thing, name) for name in names)]
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, list | tuple):
+        return list(thing)
+    is_state = type(thing).__module__.partition(".")[0] in ("bitsandbytes", "torchao", "optimum")
+    return list(vars(thing).values()) if is_state and hasattr(thing, "__dict__") else []
+
+
+def decoder_blocks(model: Any) -> nn.ModuleList:
+    """The stack of transformer blocks, whatever the architecture calls it."""
+    depth = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise UserError(
+        f"{type(model).__name__} has no list of {depth} blocks: "
+        "techniques that act on blocks do not know this architecture."
+    )

@@ -1,0 +1,172 @@
+"""A model's answers to every item of the tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from lm_eval.evaluator import evaluate
+from lm_eval.utils import apply_template
+
+from greenbench.engines.engine import Nearness, Seen
+from greenbench.engines.transformers.fidelity import Watch
+from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.quality.lm_eval_quiet import quiet
+from greenbench.quality.tasks import load_tasks, main_metric, pick_items
+from greenbench.schema.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+
+SOFTMAX_DTYPE = "float32"
+"""lm-eval's default, the model's dtype, rounds log-likelihoods of 16 bits to 3 digits: enough to turn
+1 choice in 75, with which flips against the baseline would be taken for the technique's."""
+
+
+class Choice(NamedTuple):
+    """What a model makes of one choice of a question."""
+
+    log_likelihood: float
+    """In nats."""
+    length: float
+    """What the task's main metric divides it by: characters for acc_norm, else 1."""
+
+    @property
+    def score(self) -> float:
+        """The model answers with the choice where this is highest."""
+        return self.log_likelihood / self.length
+
+
+@dataclass(frozen=True)
+class TaskAnswers:
+    """One model's main metric on each item of one task; the score is sum(values)/sum(weights)."""
+
+    task: str
+    metric: str
+    higher_is_better: bool
+    split: str
+    indices: tuple[int, ...]
+    """Places of the items in `split`."""
+    values: tuple[float, ...]
+    """1 for right and 0 for wrong; for bits per byte the bits."""
+    weights: tuple[float, ...]
+    """1; for bits per byte the UTF-8 bytes."""
+    documents: tuple[str, ...]
+    """What each item is about, hashed: items may share a passage."""
+    choices: tuple[tuple[Choice, ...], ...]
+    """Of each item, in the task's order; empty where there are none."""
+
+
+class Answers(NamedTuple):
+    """One model's answers to all tasks."""
+
+    tasks: list[TaskAnswers]
+    seen: Seen | None
+    """What the model predicts on whole texts, unless that was compared."""
+    nearness: list[Nearness]
+    """How near that is to the reference."""
+
+
+def answers(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    spec: TaskSpec,
+    progress: Callable[[int, int], None],
+    reference: Seen | None = None,
+) -> Answers:
+    """Score a loaded causal language model, on the device where it is, on the items of `spec`.
+
+    `progress` is called with requests done and their total over all tasks. What the model predicts
+    on whole texts is compared with `reference`, or else kept. Raises UserError for a
+    task that cannot be had, FloatingPointError where the model's likelihoods are not numbers.
+    """
+    tasks = load_tasks(spec)
+    metrics = {name: main_metric(task) for name, task in tasks.items()}
+    items = {name: pick_items(name, len(task.eval_docs), spec) for name, task in tasks.items()}
+    done = 0
+
+    def one_done() -> None:
+        nonlocal done
+        done += 1
+        progress(done, sum(len(task.instances) for task in tasks.values()))
+
+    watch = Watch(reference)
+    with quiet():
+        lm = LoadedModel(model, tokenizer, one_done, watch, SOFTMAX_DTYPE)
+        found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
+    given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
+    return Answers(given, watch.seen(), watch.nearness())
+
+
+def content(spec: TaskSpec) -> str:
+    """SHA-256 over every request that `answers` would make, which few-shot examples are part of."""
+    digest = hashlib.sha256()
+    with quiet():
+        for name, task in load_tasks(spec).items():
+            task.build_all_requests(samples=pick_items(name, len(task.eval_docs), spec))
+            asked = [(instance.request_type, instance.args) for instance in task.instances]
+            digest.update(repr((name, main_metric(task), asked)).encode())
+    return digest.hexdigest()
+
+
+def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> TaskAnswers:
+    config = task.config
+    first = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]
+    _require_numbers(config.task, first)
+    pairs = [_value_and_weight(metric, sample[metric]) for sample in first]
+    return TaskAnswers(
+        task=config.task,
+        metric=metric,
+        higher_is_better=task.higher_is_better()[metric],
+        split=config.test_split if task.has_test_docs() else config.validation_split,
+        indices=tuple(sample["doc_id"] for sample in first),
+        values=tuple(value for value, _ in pairs),
+        weights=tuple(weight for _, weight in pairs),
+        documents=tuple(_document(task, sample) for sample in first),
+        choices=tuple(_choices(task, metric, sample) for sample in first),
+    )
+
+
+def _document(task: Task, sample: dict[str, Any]) -> str:
+    """What the task's metadata says that items may share, or else the item itself."""
+    template = (task.config.metadata or {}).get("document")
+    shared = apply_template(template, sample["doc"]) if template else ""
+    return hashlib.sha256(shared.encode()).hexdigest()[:12] if shared else str(sample["doc_id"])
+
+
+def _choices(task: Task, metric: str, sample: dict[str, Any]) -> tuple[Choice, ...]:
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return ()
+    texts = task.doc_to_choice(sample["doc"])
+    nats = [nats for nats, _ in sample["filtered_resps"][: len(texts)]]
+    lengths = map(len, texts) if metric == "acc_norm" else [1] * len(texts)
+    return tuple(Choice(*pair) for pair in zip(nats, map(float, lengths), strict=True))
+
+
+def _value_and_weight(metric: str, answer: Any) -> tuple[float, float]:
+    """lm-eval gives nats (below 0) and bytes for bits per byte, else the metric of the item."""
+    if metric == "bits_per_byte":
+        nats, size = answer
+        return -nats / math.log(2), float(size)
+    return float(answer), 1.0
+
+
+def _require_numbers(name: str, samples: list[dict[str, Any]]) -> None:
+    """lm-eval takes the first choice where likelihoods are NaN: chance level, and no warning."""
+    answered = sum(all(map(_is_number, sample["filtered_resps"])) for sample in samples)
+    if answered < len(samples):
+        raise FloatingPointError(
+            f"{name}: the model's log-likelihoods are not finite numbers on "
+            f"{len(samples) - answered} of {len(samples)} items, so its answers mean nothing: "
+            f"choose a dtype with a wider range, or a milder technique."
+        )
+
+
+def _is_number(response: Any) -> bool:
+    """A response is (log-likelihood, greedy), a log-likelihood or a generated text."""
+    value = response[0] if isinstance(response, tuple) else response
+    return not isinstance(value, float) or math.isfinite(value)

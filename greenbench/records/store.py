@@ -1,0 +1,225 @@
+"""The results directory: write, read, resume, lock. One record is one file, whole or absent."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from greenbench.errors import UserError
+from greenbench.files import _locked, write_atomically
+from greenbench.records.upgrades import upgraded
+from greenbench.schema.record import SCHEMA_VERSION, Record
+
+FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
+FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
+COPY = "It is a copy of another record."
+
+
+class Rejected(NamedTuple):
+    """A file that is no record we can read."""
+
+    name: str
+    """The file's name, without its directory."""
+    reason: str
+
+
+class Loaded(NamedTuple):
+    """What `load` found, both in a deterministic order."""
+
+    records: list[Record]
+    rejected: list[Rejected]
+
+
+class Store:
+    """A results directory: ``records/KEY.json`` and ``logs/KEY.log``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records = root / "records"
+
+    def record_path(self, key: str) -> Path:
+        """Where the record of `key` is, or will be."""
+        return self.records / f"{key}.json"
+
+    def log_path(self, key: str) -> Path:
+        """Where the full log of `key` is, or will be."""
+        return self.root / "logs" / f"{key}.log"
+
+    def require_space(self) -> None:
+        """Raise UserError unless a few MiB can be written, before anything is measured in vain."""
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.records) as probe:
+                probe.write(bytes(FREE_BYTES))
+                probe.flush()
+        except OSError as error:
+            raise UserError(
+                f"The results directory {self.root} cannot take {FREE_BYTES >> 20} MiB "
+                f"({error.strerror}): free some space or choose another with results=DIRECTORY."
+            ) from error
+
+    def write(self, record: Record) -> Path:
+        """Write `record` atomically and durably, replacing an earlier one; return its path.
+
+        Raises UserError where that fails; the record is then rescued to the temporary directory.
+        """
+        path, data = self.record_path(record.key), canonical(record)
+        try:
+            self.records.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            advice = _rescue(path, data)
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}): free some space and {advice}."
+            ) from error
+        return path
+
+    def read(self, key: str) -> Record | None:
+        """The record of `key`; null where there is none that can be read."""
+        try:
+            record = Record.model_validate_json(self.record_path(key).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return record if record.key == key else None
+
+    def completed(self, key: str) -> bool:
+        """Whether `key` needs no further run."""
+        record = self.read(key)
+        return record is not None and record.status == "completed"
+
+    @contextmanager
+    def claim(self, key: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the right to run `key`, against every other sweep in this results directory.
+
+        Waits for the present holder, after telling `on_wait` once; look again whether `key` is
+        completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it.
+        """
+        lock = self.root / ".locks" / f"{key}.lock"
+        with _locked(lock, f"Another sweep is running {key}: waiting for it.", on_wait):
+            for abandoned in self.records.glob(f".{key}.*.tmp"):
+                abandoned.unlink(missing_ok=True)
+            yield
+
+
+def canonical(record: Record) -> bytes:
+    """A record as it is stored: the same record gives the same bytes."""
+    document = json.loads(record.model_dump_json())
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def load(paths: Sequence[Path]) -> Loaded:
+    """Read all records from results directories, directories of records, and single files.
+
+    Never fails: what is no record, is of a newer version, or is a copy of one, is listed as
+    rejected; one of an earlier version is upgraded. Two runs of one key, as two machines leave
+    them, are both kept.
+    """
+    records: dict[tuple[str, ...], list[Record]] = {}
+    rejected = []
+    with collector_paused():
+        for file in files(paths):
+            found = parse(file)
+            if isinstance(found, Rejected):
+                rejected.append(found)
+            elif found in (alike := records.setdefault(identity(found), [])):
+                rejected.append(Rejected(file.name, COPY))
+            else:
+                alike.append(found)
+    ordered = [record for key in sorted(records) for record in _ordered(records[key])]
+    return Loaded(ordered, sorted(rejected))
+
+
+def _ordered(alike: list[Record]) -> list[Record]:
+    return sorted(alike, key=canonical) if len(alike) > 1 else alike
+
+
+def files(paths: Sequence[Path]) -> list[Path]:
+    """The files that should be records, each once."""
+    return list(dict.fromkeys(file for path in paths for file in _files(path)))
+
+
+def identity(record: Record) -> tuple[str, str, str]:
+    """What two records can only share if one is a copy, or by a rare chance."""
+    return record.name, record.key, record.started_at
+
+
+def parse(file: Path) -> Record | Rejected:
+    """The record in `file`, or why there is none."""
+    try:
+        return _parse(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        return Rejected(file.name, _why(error))
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Records are many objects without cycles: looking for some takes as long as reading them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _parse(data: bytes) -> Record:
+    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError."""
+    try:
+        return Record.model_validate_json(data)
+    except ValidationError:
+        with suppress(ValueError, RecursionError):
+            if document := upgraded(json.loads(data)):
+                return Record.model_validate(document)
+        raise
+
+
+def _rescue(path: Path, data: bytes) -> str:
+    """Keep a record that cannot be where it belongs; return what the user should do then."""
+    try:
+        rescued = Path(tempfile.gettempdir()) / f"greenbench-{uuid.uuid4().hex}-{path.name}"
+        write_atomically(rescued, data)
+    except OSError:
+        return "run it again, as its record could be rescued nowhere"
+    return f"move its record there from {rescued}"
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of `path` that should be records; itself, if it is no directory."""
+    if not path.is_dir():
+        return [path]
+    folder = path / "records" if (path / "records").is_dir() else path
+    files = [Path(os.path.realpath(file)) for file in folder.glob("*.json")]
+    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
+
+
+def _why(error: OSError | ValidationError) -> str:
+    """One sentence on why a file is no record, telling nothing of its content."""
+    if isinstance(error, OSError):
+        return f"It cannot be read: {error.strerror}."
+    first, *_ = errors = error.errors(include_url=False)
+    version = next(
+        (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None
+    )
+    if first["type"] == "json_invalid":
+        return "It is not JSON, or was cut short."
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        return (
+            f"It is of a newer GreenBench: its schema version is {version}, and this one reads up "
+            f"to {SCHEMA_VERSION}."
+        )
+    if isinstance(version, int):
+        return f"It has schema version {version}, not {SCHEMA_VERSION} as this GreenBench."
+    if any((fault["type"], len(fault["loc"])) in FOREIGN for fault in errors):
+        return "It is not a record of GreenBench."
+    place = ".".join(map(str, first["loc"])) or "its top"
+    return f"It breaks the record's schema at {place[:80]!r}: {first['msg']}."

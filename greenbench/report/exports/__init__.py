@@ -1,0 +1,1 @@
+"""What other programs and pages read: long tables and model cards."""

@@ -1,0 +1,153 @@
+"""``figures/forest.svg``: every run's energy ratio with its interval and verdict, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.report.figures.style import (
+    BLACK,
+    BLUE,
+    COARSE,
+    FINE,
+    GREEN,
+    GREY,
+    PANELS,
+    VERMILLION,
+    Grid,
+    Sketch,
+    heading,
+    log_ticks,
+    row_texts,
+    source,
+    svg,
+)
+from greenbench.report.markdown.format import show
+from greenbench.schema.quantity import bounds, estimated
+from greenbench.stats.intervals import MARGIN
+from greenbench.wording import ESTIMATE, TIMES, plain
+
+ENERGY = "energy_per_token"
+NAME = "figures/forest.svg"
+RUNS = 60  # in one panel
+LINE_IN, LEFT_IN, RIGHT_IN = 0.27, 2.3, 2.75
+NO_CLAIM, ESTIMATED = "no claim", "estimate"
+KINDS: dict[str, dict[str, Any]] = {
+    "saves": {"marker": "v", "color": BLUE},
+    "costs": {"marker": "^", "color": VERMILLION},
+    "equivalent": {"marker": "s", "color": GREEN},
+    "inconclusive": {"marker": "o", "color": BLACK},
+    NO_CLAIM: {"marker": "o", "color": GREY, "fillstyle": "none"},
+    ESTIMATED: {"marker": "D", "color": GREY, "fillstyle": "none"},
+}
+"""A verdict's marker; what carries no claim is open."""
+
+
+class Line(NamedTuple):
+    """One run's line."""
+
+    label: str
+    ratio: float
+    interval: tuple[float, float] | None
+    shown: str
+    kind: str
+
+
+def forest(groups: Sequence[Group]) -> list[Sketch]:
+    """The figure, where a run has an energy ratio."""
+    panels = [(group, lines) for group in groups if (lines := _lines(group))]
+    if not panels:
+        return []
+    said = "J/token of each run over its baseline's, 95 % intervals. " + " ".join(
+        f"{plain(group.setting.title, 150)}: {_told(lines)}." for group, lines in panels[:PANELS]
+    )
+    title = "J/token of each run over its baseline's"
+    return [Sketch(NAME, said, lambda: svg(lambda: forest_figure(groups), title))]
+
+
+def forest_figure(groups: Sequence[Group]) -> Figure:
+    """One panel for each of the first groups with an energy ratio."""
+    found = [(group, lines) for group in groups if (lines := _lines(group))]
+    panels = found[:PANELS]
+    heights = [LINE_IN * (min(len(lines), RUNS) + 0.6) for _, lines in panels]
+    grid = Grid(heights, left_in=LEFT_IN, right_in=RIGHT_IN, foot_in=0.78)
+    for index, (group, lines) in enumerate(panels):
+        _draw(grid.panel(index), group, lines[:RUNS], len(lines) - RUNS)
+    grid.leave_out(len(found) - PANELS)
+    return grid.figure
+
+
+def _lines(group: Group) -> list[Line]:
+    found = [_line(row) for row in group.rows]
+    return sorted((line for line in found if line), key=lambda line: (line.ratio, line.label))
+
+
+def _line(row: Row) -> Line | None:
+    quantity = row.ratio(ENERGY)
+    if quantity.value is None or quantity.value <= 0:
+        return None
+    kind, shown = _kind(row), show(quantity, suffix=TIMES)
+    shown = shown if bounds(quantity) else f"{shown.partition(' ')[0]} (no interval)"
+    label = f"{plain(row.label, 24)}{' (flagged)' if row.flagged else ''}"
+    return Line(label, quantity.value, bounds(quantity), f"{shown}, {kind}", kind)
+
+
+def _kind(row: Row) -> str:
+    if estimated(row.ratio(ENERGY)):
+        return ESTIMATED
+    verdict = row.verdicts.get(ENERGY)
+    return NO_CLAIM if verdict is None or verdict.barred else verdict.verdict
+
+
+def _told(lines: Sequence[Line]) -> str:
+    return "; ".join(f"{line.label} {line.shown}" for line in lines[:RUNS])
+
+
+def _draw(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> None:
+    for kind, style in KINDS.items():
+        mine = [(place, line) for place, line in enumerate(lines) if line.kind == kind]
+        bars = [(place, *line.interval) for place, line in mine if line.interval]
+        if bars:
+            axes.hlines(*zip(*bars, strict=True), color=style["color"], linewidth=1.4)
+        if mine:
+            ratios, places = [line.ratio for _, line in mine], [place for place, _ in mine]
+            axes.plot(ratios, places, linestyle="none", markersize=7, label=kind, **style)
+    row_texts(axes, [line.label for line in lines], "right")
+    row_texts(axes, [line.shown for line in lines], "left")
+    axes.set_ylim(len(lines) - 0.5, -0.8)
+    _scale(axes, lines)
+    axes.tick_params(axis="x", labelsize="small")
+    _words(axes, group, lines, left_out)
+
+
+def _scale(axes: Axes, lines: Sequence[Line]) -> None:
+    """Ratios multiply, so that their axis is logarithmic; from half to a quarter more is always on it."""
+    ends = [end for line in lines for end in line.interval or (line.ratio,)]
+    low, high = min(0.5, *ends) / 1.08, max(1.25, *ends) * 1.08
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if high < 8 * low else COARSE)
+    axes.axvline(1, color=BLACK, linewidth=1)
+    axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=GREY, alpha=0.18, linewidth=0)
+
+
+def _words(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> None:
+    more = f"; {left_out} more runs are in the tables" if left_out > 0 else ""
+    mark = (
+        ESTIMATE if group.rows and any(estimated(row.ratio(ENERGY)) for row in group.rows) else ""
+    )
+    axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), y=1,
+                   fontsize="medium", parse_math=False)  # fmt: skip
+    axes.set_xlabel(
+        f"{mark}J/token over the baseline's, less is better; grey: within 2 %{more}\n"
+        f"({source(group.setting)})",
+        parse_math=False,
+    )
+
+
+def _width_in(axes: Axes) -> float:
+    return float(axes.get_position().width * axes.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""The leaderboard, the comparison and the advice as markdown."""

@@ -1,0 +1,285 @@
+"""Advice for a terminal, for markdown and for machines."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from greenbench.analysis.choices.advice import Advice, Option
+from greenbench.analysis.choices.limits import Check, Needs
+from greenbench.analysis.energy.promises import prepare_energy
+from greenbench.analysis.energy.savings import Savings
+from greenbench.analysis.impact import Assumptions
+from greenbench.report.markdown.format import fenced, prose
+from greenbench.schema.quantity import Quantity, bounds, said
+from greenbench.wording import TIMES, number, plain, visible
+
+SHOWN = 5  # of a list that may be long
+WIDTH = 100
+LONG = 4000
+NOTHING = (
+    "Not enough evidence: there is no completed run that is valid. Measure a sweep first, such as:"
+)
+FIRST = "greenbench bench --multirun +experiments=frontier-cpu"
+
+
+class Line(NamedTuple):
+    """One line of the answer: a heading, a sentence, an item of a list, or a command."""
+
+    kind: Literal["head", "say", "item", "run"]
+    text: str
+
+
+def as_text(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
+    """For a terminal."""
+    lines = [part for line in _lines(found, wanted, given) for part in _wrapped(line)]
+    return "\n".join(lines).strip()
+
+
+def _wrapped(line: Line) -> list[str]:
+    text = plain(line.text, LONG)
+    match line.kind:
+        case "head":
+            return ["", text, "=" * min(len(text), WIDTH)]
+        case "say":
+            return ["", *textwrap.wrap(text, WIDTH)]
+        case "item":
+            return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")
+        case "run":
+            return [f"    {visible(line.text)}"]
+
+
+def as_markdown(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
+    """For a page or a pull request."""
+    lines: list[str] = []
+    for kind, text in _lines(found, wanted, given):
+        if kind == "run":
+            lines += ["", *(f"  {line}" for line in fenced([text])), ""]
+        else:
+            mark = {"head": "## ", "say": "", "item": "- "}[kind]
+            space = [] if kind == "item" else [""]
+            lines += [*space, f"{mark}{prose(text, LONG)}", *space]
+    return _single_spaced(lines)
+
+
+def _single_spaced(lines: Sequence[str]) -> str:
+    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
+    return "\n".join(kept).strip()
+
+
+def _lines(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> Iterator[Line]:
+    if not found:
+        yield Line("say", NOTHING)
+        yield Line("run", FIRST)
+    for advice in found:
+        yield from _advised(advice, wanted)
+    if any(advice.best for advice in found):
+        yield Line("say", _assumed(given))
+
+
+def _advised(advice: Advice, wanted: Needs) -> Iterator[Line]:
+    yield Line("head", advice.group.setting.title)
+    yield Line("say", f"{_verdict(advice)} You asked for: {asked(wanted)}.")
+    if advice.best:
+        yield from (Line("item", check.why) for check in advice.best.checks)
+        yield from (Line("item", text) for text in _gains(advice.best))
+        yield Line("run", advice.best.row.record.command)
+    yield from (Line("item", f"baseline: {check.why}") for check in _unmet(advice.baseline))
+    beside = partial(_kept, advice.best)
+    yield from _list("Runners-up, which keep every need too", advice.runners_up, beside)
+    yield from _list("Not decided", advice.undecided, _open)
+    yield from _list("Left out", advice.left_out, _broken)
+    if advice.steps:
+        yield Line("say", "To settle what is open:")
+    for step in advice.steps:
+        yield Line("item", step.why)
+        yield Line("run", step.command)
+
+
+def _verdict(advice: Advice) -> str:
+    setting = advice.group.setting
+    if advice.best:
+        return (
+            f"Recommended: {advice.best.row.label}. It saves the most energy of the runs that are "
+            "shown to keep your needs."
+        )
+    if advice.answer == "keep the baseline":
+        return (
+            "Recommended: keep the baseline. No technique here saves energy and keeps your needs."
+        )
+    if advice.answer == "nothing fits":
+        return "Nothing fits: every technique breaks one of your needs, and so does the baseline."
+    why = ""
+    if setting.source == "unavailable":
+        why = " No joules could be had here: speed, memory and quality are measured."
+    elif not setting.measured:
+        why = (
+            " The joules are estimates, which follow CPU time: speed, memory and quality are "
+            "measured, the joules are not."
+        )
+    elif not setting.claims:
+        why = f" Tier {setting.tier} measures too briefly to rest anything on."
+    return f"Not enough evidence to recommend a run.{why}"
+
+
+def asked(wanted: Needs) -> str:
+    """The needs in words."""
+    limits = (
+        (wanted.token_ms, "ms per output token (median)"),
+        (wanted.first_token_ms, "ms to the first token (median)"),
+        (wanted.memory_gb, "GB of memory"),
+    )
+    points = "point" if wanted.quality_loss == 1 else "points"
+    parts = [f"at most {wanted.quality_loss:g} {points} of quality lost"]
+    parts += [f"at most {value:g} {unit}" for value, unit in limits if value is not None]
+    if wanted.requests_per_day is not None:
+        parts.append(f"{wanted.requests_per_day:,.10g} requests a day")
+    return ", ".join(parts)
+
+
+def _unmet(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.outcome != "kept"]
+
+
+def _list(title: str, options: Sequence[Option], say: Callable[[Option], str]) -> Iterator[Line]:
+    if options:
+        yield Line("say", f"{title}:")
+    for option in options[:SHOWN]:
+        yield Line("item", f"{option.row.label}: {say(option)}")
+    if len(options) > SHOWN:
+        names = ", ".join(plain(option.row.label, 40) for option in options[SHOWN:])
+        yield Line("item", f"and {len(options) - SHOWN} more: {names}")
+
+
+def _kept(best: Option | None, option: Option) -> str:
+    parts = [check.why for check in option.checks]
+    parts += [f"saves {_amount(option.saved.energy_kwh)}"] if option.saved else []
+    mine, theirs = bounds(option.ratio), bounds(best.ratio) if best else None
+    if best and mine and theirs and mine[0] <= theirs[1]:
+        parts.append(f"its energy is not told apart from that of {best.row.label}")
+    return "; ".join(parts)
+
+
+def _open(option: Option) -> str:
+    """What speaks for it and what is open."""
+    speed = said(option.row.ratio("tokens_per_s"), suffix=TIMES)
+    kept = [check.why for check in option.checks if check.outcome == "kept"]
+    return "; ".join(
+        [f"speed {speed} the baseline's", *kept, *(check.why for check in option.unsure)]
+    )
+
+
+def _broken(option: Option) -> str:
+    return "; ".join(check.why for check in option.broken)
+
+
+def _gains(option: Option) -> list[str]:
+    if option.saved is None:
+        return []
+    return [_saving(option.saved, yearly=option.payback_days is not None), _payback(option)]
+
+
+def _saving(saved: Savings, *, yearly: bool) -> str:
+    when = "a year" if yearly else f"for each {saved.requests:,.0f} requests"
+    return (
+        f"saves {_amount(saved.energy_kwh)} of {_amount(saved.baseline_kwh)} {when}, "
+        f"{_amount(saved.cost)} and {_amount(saved.carbon_kg)}"
+    )
+
+
+def _amount(quantity: Quantity) -> str:
+    unit = quantity.unit.replace("CO2e", "CO₂e")
+    return f"{said(quantity)} {unit}"
+
+
+def _payback(option: Option) -> str:
+    """When the saving has paid for the joules of the preparation."""
+    once = prepare_energy(option.row)
+    if once.value is None:
+        return f"when it pays back is not known: {plain(once.reason)}"
+    took = f"its preparation took {_joules(once.value)}"
+    days = option.payback_days
+    if days is None:
+        return f"{took}; give --requests-per-day to learn when that pays back"
+    if days.value is None:
+        return f"{took}; {plain(days.reason)}"
+    interval = bounds(days)
+    between = "" if interval is None else f" ({in_days(interval[0])} to {in_days(interval[1])})"
+    return f"{took}, paid back after {in_days(days.value)}{between} at that rate"
+
+
+def _joules(count: float) -> str:
+    return f"{number(count / 1000)} kJ" if count >= 1000 else f"{number(count)} J"
+
+
+def in_days(days: float) -> str:
+    """Days in a unit that reads well."""
+    if days < 1 / 1440:
+        return f"{number(days * 86400)} seconds"
+    if days < 1 / 24:
+        return f"{number(days * 1440)} minutes"
+    if days < 2:
+        return f"{number(days * 24)} hours"
+    return f"{number(days)} days" if days < 730 else f"{number(days / 365.25)} years"
+
+
+def _assumed(given: Assumptions) -> str:
+    grid = given.grid
+    return (
+        f"Assumed (conf/impact, --country, --impact KEY=VALUE): electricity of {grid.country} in "
+        f"{grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY 4.0); PUE {given.pue:g}; "
+        f"{given.price_per_kwh:g} {given.currency}/kWh; {given.embodied_kg:g} kg CO₂e to make the "
+        f"device, spread over {given.lifetime_years:g} years of use. Intervals are the joules' "
+        "alone. Only the joules of answering are counted, at the workload measured: a device "
+        "that waits between requests draws more."
+    )
+
+
+def as_json(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
+    """For machines."""
+    document = {
+        "asked": wanted._asdict(),
+        "assumed": asdict(given) | {"grid": given.grid._asdict()},
+        "groups": [_document(advice) for advice in found],
+    }
+    return json.dumps(document, indent=1)
+
+
+def _document(advice: Advice) -> dict[str, Any]:
+    return {
+        **advice.group.setting._asdict(),
+        "answer": advice.answer,
+        "recommended": _option(advice.best) if advice.best else None,
+        "runners_up": [_option(option) for option in advice.runners_up],
+        "not_decided": [_option(option) for option in advice.undecided],
+        "left_out": [_option(option) for option in advice.left_out],
+        "baseline": [_check(check) for check in advice.baseline],
+        "to_settle": [step._asdict() for step in advice.steps],
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {"what": check.what, "outcome": check.outcome, "why": check.why}
+
+
+def _option(option: Option) -> dict[str, Any]:
+    record, saved, days = option.row.record, option.saved, option.payback_days
+    return {
+        "name": option.row.label,
+        "key": record.key,
+        "command": record.command,
+        "checks": [_check(check) for check in option.checks],
+        "energy_per_request_ratio": option.ratio.model_dump(),
+        "saved": saved
+        and {"requests": saved.requests}
+        | {
+            name: value.model_dump()
+            for name, value in saved._asdict().items()
+            if name != "requests"
+        },
+        "payback_days": days and days.model_dump(),
+    }

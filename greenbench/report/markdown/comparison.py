@@ -1,0 +1,40 @@
+"""Two sets of runs compared, as markdown and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from greenbench.analysis.choices.comparison import Change, Pairing, _shown
+from greenbench.report.markdown.format import Column, code, prose, table
+
+
+class _Line(NamedTuple):
+    name: str
+    change: Change
+
+
+COLUMNS: list[Column[_Line]] = [
+    Column("technique", lambda line, _: code(line.name)),
+    Column("what", lambda line, _: line.change.metric),
+    Column("B over A", lambda line, _: _shown(line.change)),
+    Column("verdict", lambda line, _: line.change.verdict),
+    Column("why", lambda line, _: prose(line.change.why)),
+]
+
+
+def as_markdown(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+    """A table for a pull request's comment."""
+    lines = table([_Line(p.name, change) for p in found for change in p.changes], COLUMNS)
+    return "\n".join(
+        ["### GreenBench: B against A", "", *lines, "", *map(prose, complaints)]
+    ).rstrip()
+
+
+def as_text(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+    """The same for a terminal."""
+    lines = []
+    for pairing in found:
+        lines.append(pairing.name)
+        lines += [f"  {c.metric:8} {_shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
+    return "\n".join([*lines, *complaints])

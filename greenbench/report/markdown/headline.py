@@ -1,0 +1,214 @@
+"""The first lines of the leaderboard: what helps, what it costs, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps
+from greenbench.report.markdown.format import prose, run_name, show
+from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
+from greenbench.schema.quantity import Quantity, bounds
+from greenbench.wording import TIMES, fixed, signed
+
+MARGINS = (1, 3)  # points of accuracy
+
+
+def answer(group: Group) -> list[str]:
+    """Sentences about `group`: measured energy where there is some, otherwise measured speed.
+
+    A saving needs the verdict `saves`; in records without verdicts, its whole 95 % interval better
+    than 1 and an effect above 2 %. Tier smoke claims nothing.
+    """
+    yardstick = ENERGY if group.setting.measured else SPEED
+    techniques = [row for row in group.rows if not row.is_baseline]
+    lines = _preface(group)
+    if not techniques:
+        return [*lines, "Only the A/A run is here: add a technique to compare with it."]
+    return [
+        *lines,
+        *_findings(techniques, yardstick, claims=group.setting.claims),
+        *tally(techniques, yardstick.metric, yardstick.noun),
+    ]
+
+
+def _stands_out(row: Row, yardstick: Yardstick) -> bool:
+    verdict = row.verdicts.get(yardstick.metric)
+    if verdict is None:
+        return helps(row.ratio(yardstick.metric), yardstick)
+    return verdict.verdict == "saves"
+
+
+def noise_floor(row: Row) -> str:
+    """What an A/A run shows: how far apart two equal models measure."""
+    parts = [
+        _noise(row, yardstick, word) for yardstick, word in ((ENERGY, "energy"), (SPEED, "speed"))
+    ]
+    return f"{run_name(row)} compares the baseline with itself: {'; '.join(parts)}."
+
+
+def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
+    ratio = row.ratio(yardstick.metric)
+    text, interval = f"{word} {show(ratio, suffix=TIMES)}", bounds(ratio)
+    if interval is None:
+        return text
+    percent = 100 * max(abs(bound - 1) for bound in interval)
+    floor = f"less than {fixed(percent, 1 if percent < 10 else 0)} % is noise here"
+    verdict = row.verdicts.get(yardstick.metric)
+    if verdict and not verdict.barred:
+        biased = verdict.verdict in LOUD
+        text += f", verdict {loud(verdict.verdict)}"
+        return (
+            f"{text}: something here favours one side, and {floor}"
+            if biased
+            else f"{text}, so {floor}"
+        )
+    if interval[0] <= 1 <= interval[1]:
+        return f"{text}, so {floor}"
+    return f"{text}, which excludes 1: something here favours one side, and {floor}"
+
+
+def _preface(group: Group) -> list[str]:
+    setting = group.setting
+    lines = []
+    if not setting.claims:
+        lines.append(
+            f"**No claims:** tier {prose(setting.tier)} measures too briefly to rest anything on."
+        )
+    if setting.source == "unavailable":
+        lines.append("No joules could be had here, so the answer is about measured **speed**.")
+    elif not setting.measured:
+        lines.append(
+            "Joules here are **estimated** (≈), not measured: they track CPU time, so they cannot "
+            "show a saving that latency does not show, and the answer is about measured **speed**."
+        )
+    return [" ".join(lines)] if lines else []
+
+
+def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> list[str]:
+    """One sentence per margin; the second only refers to the first where it would repeat it."""
+    lines: list[str] = []
+    named: list[Row] = []
+    last: tuple[Row | None, str] | None = None
+    before = 0.0  # the margin of the sentence before
+    for margin in MARGINS:
+        kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
+        winner = _best([row for row in kept if _stands_out(row, yardstick)], yardstick)
+        nothing = "" if winner else _nothing(kept, yardstick, claims=claims)
+        where = f"Within {_points(margin)} of the baseline's quality"
+        if (winner, nothing) == last:
+            excluded = (
+                winner and _surely_within(winner, margin) and not _surely_within(winner, before)
+            )
+            sure = f"; a loss beyond {_points(margin)} is excluded" if excluded else ""
+            lines.append(f"{where}: the same{sure}.")
+        elif winner:
+            praise = _praise(winner, kept, margin, yardstick, claims=claims)
+            lines.append(f"{where}, {praise}")
+        else:
+            lines.append(f"{where}, {nothing}")
+        last, before = (winner, nothing), margin
+        named += [winner] if winner else []
+    rest = _rest(rows, named, yardstick) if claims and named else ""
+    return [*lines[:-1], f"{lines[-1]}{rest}"]
+
+
+def _rest(rows: Sequence[Row], named: Sequence[Row], yardstick: Yardstick) -> str:
+    """That nothing else helps, where that is so; the verdicts' tally names what else does."""
+    others = [row for row in rows if row not in named]
+    if not others or any(_stands_out(row, yardstick) for row in others):
+        return ""
+    found = [row.verdicts[yardstick.metric] for row in others if yardstick.metric in row.verdicts]
+    if any(verdict.barred or verdict.verdict == "inconclusive" for verdict in found):
+        return " Nothing else is shown to help."
+    return " Nothing else helps."
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
+
+
+def _best(rows: Sequence[Row], yardstick: Yardstick) -> Row | None:
+    """The row with the best ratio, by label where equal."""
+    known = [(-yardstick.sign * value, row.label, row) for row, value in _values(rows, yardstick)]
+    return min(known, key=lambda entry: entry[:2])[2] if known else None
+
+
+def _values(rows: Sequence[Row], yardstick: Yardstick) -> list[tuple[Row, float]]:
+    pairs = ((row, row.ratio(yardstick.metric).value) for row in rows)
+    return [(row, value) for row, value in pairs if value is not None]
+
+
+def _praise(
+    row: Row, kept: Sequence[Row], margin: float, yardstick: Yardstick, *, claims: bool
+) -> str:
+    ratio = row.ratio(yardstick.metric)
+    words = [
+        f"{run_name(row)} {yardstick.claim if claims else yardstick.seen}: "
+        f"**{show(ratio, suffix=TIMES)}** {yardstick.of}",
+        f"quality {_quality(row, margin)}",
+    ]
+    if yardstick is SPEED and row.energy.value is not None:
+        words.append(f"energy, only an estimate, {show(row.ratio(ENERGY.metric), suffix=TIMES)}")
+    rivals = [other for other in kept if other is not row and _overlap(ratio, other, yardstick)]
+    if rivals:
+        names = ", ".join(run_name(other) for other in rivals)
+        words.append(f"not told apart from {names}: their intervals overlap")
+    if not _surely_within(row, margin):
+        words.append(_sure(kept, margin, yardstick))
+    return "; ".join(words) + "."
+
+
+def _surely_within(row: Row, margin: float) -> bool:
+    """Non-inferiority: the whole interval of the change lies above the margin."""
+    interval = bounds(row.change)
+    return interval is not None and interval[0] >= -margin
+
+
+def _sure(kept: Sequence[Row], margin: float, yardstick: Yardstick) -> str:
+    """The best of those whose interval excludes a loss beyond the margin, if there is one."""
+    sure = [row for row in kept if _surely_within(row, margin) and _stands_out(row, yardstick)]
+    best = _best(sure, yardstick)
+    if best is None:
+        return f"no run that helps is sure to be within {_points(margin)}: more items would tell"
+    ratio = show(best.ratio(yardstick.metric), suffix=TIMES)
+    return f"surely within {_points(margin)}: {run_name(best)}, {ratio}"
+
+
+def _quality(row: Row, margin: float) -> str:
+    text = show(row.change, suffix=" points", change=True, decimals=1)
+    interval = bounds(row.change)
+    if interval and interval[0] < -margin:
+        text += f", so a loss beyond {_points(margin)} is not excluded"
+    bits = row.bits_per_byte
+    if bits and bits.change.value is not None and bits.baseline.value:
+        text += (
+            f"; bits per byte {signed(fixed(100 * bits.change.value / bits.baseline.value, 1))} %"
+        )
+    return text
+
+
+def _overlap(ratio: Quantity, other: Row, yardstick: Yardstick) -> bool:
+    rival = other.ratio(yardstick.metric)
+    mine, theirs = bounds(ratio), bounds(rival)
+    return bool(mine and theirs and mine[0] <= theirs[1] and theirs[0] <= mine[1])
+
+
+def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
+    nearest = _best(kept, yardstick)
+    if nearest is None:
+        return "there is none to name: no technique kept that quality, or none has both numbers."
+    ratio = show(nearest.ratio(yardstick.metric), suffix=TIMES)
+    said = _outcome(kept, yardstick, claims=claims)
+    return f"{said}: the nearest, {run_name(nearest)}, is at {ratio} {yardstick.of}."
+
+
+def _outcome(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
+    """What it means that none saves: uncertainty is not evidence of no effect."""
+    found = [row.verdicts[yardstick.metric] for row in kept if yardstick.metric in row.verdicts]
+    if found and all(verdict.barred for verdict in found):
+        return "no claim is made"
+    if not claims:
+        return "nothing stands clear of the baseline"
+    unsure = any(verdict.verdict == "inconclusive" for verdict in found)
+    return "nothing is shown to help" if unsure else "nothing helps"

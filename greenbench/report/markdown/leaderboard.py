@@ -1,0 +1,228 @@
+"""``leaderboard.md``: the answer first, then one section per model, device and workload."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
+from greenbench.analysis.groups.selection import Crowd
+from greenbench.analysis.impact import Assumptions
+from greenbench.report.figures import Sketch
+from greenbench.report.markdown.format import code, folded, prose, table, titled
+from greenbench.report.markdown.headline import answer, noise_floor
+from greenbench.report.markdown.sections import appendix, headline_table, verdicts
+from greenbench.report.markdown.sections.codes import counted
+from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
+from greenbench.report.markdown.sections.difficulty import by_difficulty
+from greenbench.report.markdown.sections.energy_by_meter import by_boundary
+from greenbench.report.markdown.sections.figures import first, sections
+from greenbench.report.markdown.sections.frontier import standing
+from greenbench.report.markdown.sections.impact import impacts
+from greenbench.report.markdown.sections.quality import MARGIN, per_task
+from greenbench.report.markdown.sections.selection import left_out, notice
+from greenbench.report.markdown.sections.uncertainty import budgets
+from greenbench.schema.codes import meaning
+from greenbench.schema.quantity import estimated, named, scaled
+from greenbench.schema.record import Record
+from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
+
+if TYPE_CHECKING:
+    from greenbench.records.store import Rejected
+
+HOW_TO_READ = (
+    "How to read it:",
+    "",
+    "- Brackets hold 95 % intervals; a letter in brackets refers to a reason under the table.",
+    "- Ratios are candidate over baseline, measured side by side in one run: J/token below "
+    f"1{TIMES} is less energy, tokens/s above 1{TIMES} is faster.",
+    "- Quality is the share of items answered right over all accuracy tasks; its change is paired "
+    "by item.",
+    "- ≈ marks an estimate: not a measurement, and never ranked with one.",
+    "- Energy is raw, idle included; above idle, the joules that the device draws while both models "
+    "are loaded and nothing runs are taken off.",
+    "- Verdicts hold over the whole table (Holm): **saves** and **costs** need the interval clear of "
+    f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive.",
+    "- Energy labels A to G class the energy ratio (A to 0.40, B 0.55, C 0.70, D 0.85, E 1.02, F "
+    "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
+    f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
+    "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
+    "ratio and better in one of them. The percentage beside it is the share of resampled blocks and "
+    "items in which that holds: rows are sorted by it.",
+    "",
+)
+ALL_INVALID = "Every completed run is invalid: see Invalid runs for what disturbed them."
+EMPTY = (
+    "There is no completed run yet. `make bench` runs the sweep for this machine and writes this "
+    "file again; `greenbench doctor` says what can be measured here."
+)
+
+
+def leaderboard(
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
+    figures: Sequence[Sketch],
+    crowd: Crowd | None = None,
+    margin: float = MARGIN,
+) -> str:
+    """The whole document as markdown. `records` hold the runs without a result too.
+
+    Quality is equivalent within `margin` points.
+    """
+    lines = [
+        "# GreenBench leaderboard",
+        "",
+        *(notice(crowd) if crowd else []),
+        *_answers(groups, records),
+        _counts(records, rejected),
+        "",
+    ]
+    if groups:
+        lines += [*HOW_TO_READ, *first(figures)]
+    for index, group in enumerate(groups, start=1):
+        lines += _section(index, group, margin)
+    lines += sections(groups, figures)
+    lines += titled("Carbon, cost and water", impacts(groups, given))
+    lines += left_out(crowd) if crowd else []
+    lines += appendix.appendix(groups, records, rejected)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _counts(records: Sequence[Record], rejected: Sequence[Rejected]) -> str:
+    by_status: Counter[str] = Counter(record.status for record in records)
+    order = ("completed", "failed", "unsupported")
+    parts = [f"{by_status[status]} {status}" for status in order if by_status[status]]
+    invalid = sum(map(is_invalid, records))
+    if invalid:
+        parts[0] += f" ({invalid} invalid)"
+    if rejected:
+        parts.append(f"{len(rejected)} unreadable")
+    return f"Runs: {', '.join(parts) or 'none'}."
+
+
+def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
+    if not groups:
+        return [ALL_INVALID if any(map(is_invalid, records)) else EMPTY, ""]
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        lines.append(
+            f"{index}. **{prose(group.setting.title)}** (joules: {prose(group.setting.meter)})"
+        )
+        lines += [f"   - {sentence}" for sentence in answer(group)]
+    return [*lines, ""]
+
+
+def _section(index: int, group: Group, margin: float) -> list[str]:
+    setting = group.setting
+    return [
+        f"## {index}. {prose(setting.title)}",
+        "",
+        f"Tier {prose(setting.tier)}{'' if setting.claims else ': **no claims**'}. "
+        f"Joules: {prose(setting.meter)}. Tasks: {prose(setting.tasks)}.",
+        "",
+        *_baseline(group.rows),
+        "",
+        *table(group.rows, headline_table.headline(group)),
+        "",
+        *_model_note(group),
+        *_flags(group.rows),
+        *_noise(group.rows),
+        "",
+        *standing(group),
+        "",
+        *other_frontiers(group.rows),
+        "**Quality and energy**",
+        "",
+        *table(group.rows, headline_table.QUALITY_AND_ENERGY),
+        "",
+        "**Latency and memory**",
+        "",
+        *table(group.rows, headline_table.LATENCY_AND_MEMORY),
+        "",
+        *by_difficulty(group.rows),
+        *verdicts.numbers_behind(group.rows),
+        *by_boundary(group.rows),
+        *budgets(group.rows),
+        *per_task(group.rows, margin),
+    ]
+
+
+def _baseline(rows: Sequence[Row]) -> list[str]:
+    """The baseline's own numbers over the runs: each run measured it again."""
+    energies = [row.baseline.get("energy_per_token_j") for row in rows]
+    values = [energy.value for energy in energies if energy and energy.value]
+    mark = ESTIMATE if any(estimated(row.energy) for row in rows) else ""
+    qualities = [row.baseline_quality.value for row in rows]
+    parts = [
+        f"quality {_range(qualities)} %",
+        f"{mark}{_range(values)} J/token",
+        f"{_range([_milliseconds(row) for row in rows])} ms per output token (p50)",
+    ]
+    lines = [f"Baseline, measured again in each run: {', '.join(parts)}."]
+    if values and max(values) > 1.02 * min(values):
+        drift = fixed(100 * (max(values) / min(values) - 1), 1)
+        lines.append(f"Its J/token moved by {drift} % between runs: across rows, compare ratios.")
+    return [" ".join([*lines, *_model_bounds(rows)])]
+
+
+def _model_bounds(rows: Sequence[Row]) -> list[str]:
+    """How far off an estimate may be as a whole, which no repetition shows."""
+    shares = [
+        bound.value / row.energy.value
+        for row in rows
+        for name in ("energy_per_token_low_j", "energy_per_token_high_j")
+        if (bound := row.metrics.get(name)) and bound.value is not None and row.energy.value
+    ]
+    if not shares:
+        return []
+    low, high = number(min(shares)), number(max(shares))
+    return [f"The estimate's own bounds: true joules may be {low} to {high} times those shown."]
+
+
+def _milliseconds(row: Row) -> float | None:
+    return scaled(named(row.baseline, "tpot_p50_s", "s"), 1e3, "ms").value
+
+
+def _range(values: Iterable[float | None]) -> str:
+    known = sorted({number(value): value for value in values if value is not None}.values())
+    if not known:
+        return "n/a"
+    ends = [number(known[0]), number(known[-1])]
+    return TO.join(ends if len(known) > 1 else ends[:1])
+
+
+def _model_note(group: Group) -> list[str]:
+    """What the model's configuration says its readers must know, under the rows it concerns."""
+    notes = {
+        row.record.model.note for row in group.rows if row.record.model and row.record.model.note
+    }
+    lines = [
+        f"{headline_table.NOTED} {prose(group.setting.model)}: {prose(note)}."
+        for note in sorted(notes)
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _flags(rows: Sequence[Row]) -> list[str]:
+    """What disturbed the flagged runs: each code once, with the runs that have it."""
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        for found, windows in counted(row.record).items() if row.flagged else ():
+            runs.setdefault(found, []).append(f"{code(row.label)}{windows}")
+    if not runs:
+        return []
+    lines = [
+        f"- {code(found)}: {meaning(found)}. {len(names)} of {len(rows)} runs: {', '.join(names)}."
+        for found, names in sorted(runs.items())
+    ]
+    flagged = sum(row.flagged for row in rows)
+    return [*folded(f"{FLAGGED} What disturbed {flagged} of {len(rows)} runs", lines), ""]
+
+
+def _noise(rows: Sequence[Row]) -> list[str]:
+    floors = [noise_floor(row) for row in rows if row.is_baseline]
+    missing = "there is no A/A run here; `technique=none` adds one."
+    return [f"Noise floor: {' '.join(floors) or missing}"]

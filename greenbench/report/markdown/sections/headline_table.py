@@ -1,0 +1,120 @@
+"""The leaderboard's tables: which columns they have, and what stands in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
+from greenbench.analysis.energy.energy_label import label
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick
+from greenbench.report.figures.energy_label import file_name
+from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
+from greenbench.report.markdown.sections import verdicts
+from greenbench.schema.quantity import missing, scaled
+from greenbench.wording import TIMES, fixed
+
+MEMBER = "★"
+NOTED = "†"
+
+
+def _label(row: Row, _: Notes) -> str:
+    noted = row.record.model and row.record.model.note and not row.is_baseline
+    return f"{run_name(row)}{f' {NOTED}' if noted else ''}"
+
+
+def _bits(row: Row, notes: Notes) -> str:
+    bits = row.bits_per_byte
+    if bits is None:
+        return f"n/a {notes.mark('bits per byte was not scored')}"
+    return f"{only(bits.candidate, notes)}; {show(bits.change, notes, change=True)}"
+
+
+def _peak(row: Row, notes: Notes) -> str:
+    """Peak memory of the device, or of the host where the device has none of its own."""
+    for where in ("device", "host"):
+        peak = row.metrics.get(f"{where}_peak_bytes")
+        if peak and peak.value is not None:
+            return f"{only(scaled(peak, 1e-6, 'MB'), notes)} {where}"
+    reason = peak.reason if peak else "the record has no peak memory"
+    return f"n/a {notes.mark(reason)}"
+
+
+def _milli(row: Row, notes: Notes, name: str) -> str:
+    return show(scaled(row.metric(name, "s"), 1e3, "ms"), notes)
+
+
+def _size(row: Row, notes: Notes) -> str:
+    ratio = row.ratio("model_bytes")
+    share = "" if ratio.value is None else f" ({fixed(ratio.value, 2)}{TIMES})"
+    return only(scaled(row.metric("model_bytes", "B"), 1e-6, "MB"), notes) + share
+
+
+def headline(group: Group) -> list[Column[Row]]:
+    """Verdicts on energy; on time per token too, where joules cannot carry one."""
+    return [
+        Column("technique", _label),
+        Column(
+            "quality change, points",
+            lambda row, notes: show(row.change, notes, change=True, decimals=1),
+        ),
+        Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
+        *_verdicts(group.rows, ENERGY),
+        Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
+        *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
+        Column("energy label", _energy_label),
+        Column("frontier", _frontier),
+    ]
+
+
+def _energy_label(row: Row, notes: Notes) -> str:
+    found = label(row)
+    if not found.letter:
+        return f"– {notes.mark(found.reason)}"
+    return f"![energy label {found.letter}]({file_name(row)})"
+
+
+def _frontier(row: Row, _: Notes) -> str:
+    """Marked if on the frontier, with the share of resampled frontiers that hold the run."""
+    share = f"{100 * row.standing.probability:.0f} %" if row.standing else ""
+    return f"{MEMBER if row.frontier else ''} {share}".strip()
+
+
+def _ratio(row: Row, yardstick: Yardstick, notes: Notes) -> str:
+    return show(row.ratio(yardstick.metric), notes, suffix=TIMES)
+
+
+def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
+    """A column of verdicts; none for a table of records from before there were any."""
+    if not verdicts.has_verdicts(rows, yardstick.metric):
+        return []
+    return [
+        Column(
+            f"verdict on {yardstick.noun}",
+            lambda row, notes: verdicts.cell(row, yardstick.metric, notes),
+        )
+    ]
+
+
+def _idle(row: Row, notes: Notes) -> str:
+    power = row.record.idle.get("both") or missing("W", NO_IDLE)
+    provenance = "" if power.value is None else f" {code(power.provenance)}"
+    return f"{show(power, notes)}{provenance}"
+
+
+QUALITY_AND_ENERGY: list[Column[Row]] = [
+    Column("technique", _label),
+    Column("quality, %", lambda row, notes: show(row.quality, notes, decimals=1)),
+    Column("bits per byte; change", _bits),
+    Column("J/token", lambda row, notes: show(row.energy, notes)),
+    Column("provenance", lambda row, _: code(row.energy.provenance)),
+    Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
+    Column("idle power, W", _idle),
+]
+LATENCY_AND_MEMORY: list[Column[Row]] = [
+    Column("technique", _label),
+    Column("per output token p50, ms", lambda row, notes: _milli(row, notes, "tpot_p50_s")),
+    Column("first token p50, ms", lambda row, notes: _milli(row, notes, "ttft_p50_s")),
+    Column("model, MB", _size),
+    Column("peak memory, MB", _peak),
+]

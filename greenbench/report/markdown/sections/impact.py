@@ -1,0 +1,131 @@
+"""Carbon, cost and water beside the joules, and what they would be elsewhere. All of it assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.impact import Assumptions, Impact, grids, impact
+from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.schema.quantity import Quantity, bounds, estimated
+from greenbench.wording import ESTIMATE, fixed, number
+
+MILLION = 1_000_000
+QUERIES = 1000
+REGIONS = ("FRA", "USA", "IND")
+PUES = (1.1, 1.56)
+Pick = Callable[[Impact], float]
+PER_QUERIES: Final[dict[str, tuple[str, Pick]]] = {
+    "queries_energy": ("Wh", lambda i: 1000 * i.energy_kwh),
+    "queries_carbon": ("g CO₂e", lambda i: i.carbon_g),
+    "queries_cost": ("", lambda i: i.cost),
+    "queries_water": ("l", lambda i: i.water_l),
+}
+"""Impacts of `QUERIES` queries with their units; that of the cost is the currency."""
+
+
+def impacts(groups: Sequence[Group], given: Assumptions) -> list[str]:
+    """A table per group and a what-if table; nothing where no joules were counted."""
+    known = [
+        (index, group)
+        for index, group in enumerate(groups, start=1)
+        if any(row.energy.value is not None for row in group.rows)
+    ]
+    if not known:
+        return []
+    lines = [assumed(given), ""]
+    for index, group in known:
+        lines += [f"{index}. {prose(group.setting.title)}", "", *table(group.rows, _columns(given))]
+        lines += ["", *table(group.rows, _what_if(given)), ""]
+    return lines
+
+
+def assumed(given: Assumptions) -> str:
+    """One line of markdown: what stands behind all impacts but the joules."""
+    grid = given.grid
+    return (
+        "Joules are those of each run; all else here is **assumed** (`conf/impact`, "
+        "`greenbench report --impact KEY=VALUE`): electricity of "
+        f"{prose(grid.country)} in {grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY "
+        f"4.0); PUE {given.pue:g}; {given.price_per_kwh:g} {prose(given.currency)}/kWh; "
+        f"{given.water_l_per_kwh:g} l of water per kWh on site; {given.embodied_kg:g} kg CO₂e to "
+        f"make the device, spread over {given.lifetime_years:g} years of use; "
+        f"{given.tokens_per_query} generated tokens a query. Carbon is (E × I) + M per unit "
+        "(ISO/IEC 21031). Intervals are the joules' alone."
+    )
+
+
+def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
+    """The impacts `PER_QUERIES` of `row`, each with its unit."""
+    tokens = QUERIES * given.tokens_per_query
+    return {
+        name: _of(row, tokens, pick, given).model_copy(update={"unit": unit or given.currency})
+        for name, (unit, pick) in PER_QUERIES.items()
+    }
+
+
+def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
+    """One impact of `tokens` generated tokens, with the interval of the joules."""
+    pace = row.metrics.get("tokens_per_s")
+    seconds = tokens / pace.value if pace and pace.value else 0.0
+
+    def at(joules: float) -> float:
+        return pick(impact(joules * tokens, seconds, given))
+
+    energy, interval = row.energy, bounds(row.energy)
+    return energy.model_copy(
+        update={
+            "value": None if energy.value is None else at(energy.value),
+            "low": at(interval[0]) if interval else None,
+            "high": at(interval[1]) if interval else None,
+        }
+    )
+
+
+def _cell(tokens: float, pick: Pick, given: Assumptions, row: Row, notes: Notes) -> str:
+    return show(_of(row, tokens, pick, given), notes)
+
+
+def _columns(given: Assumptions) -> list[Column[Row]]:
+    query = QUERIES * given.tokens_per_query
+    energy, carbon, cost, water = (pick for _, pick in PER_QUERIES.values())
+
+    def column(title: str, tokens: float, pick: Pick) -> Column[Row]:
+        return Column(title, partial(_cell, tokens, pick, given))
+
+    return [
+        Column("technique", lambda row, _: run_name(row)),
+        column(f"Wh per {QUERIES:,} queries", query, energy),
+        column("g CO₂e", query, carbon),
+        Column("of it embodied", lambda row, _: _embodied(row, query, given)),
+        column(f"{prose(given.currency)}", query, cost),
+        column("l water", query, water),
+        column("kWh per million tokens", MILLION, lambda i: i.energy_kwh),
+        column("kg CO₂e per million tokens", MILLION, lambda i: i.carbon_g / 1000),
+    ]
+
+
+def _embodied(row: Row, tokens: float, given: Assumptions) -> str:
+    whole = _of(row, tokens, lambda i: i.carbon_g, given).value
+    part = _of(row, tokens, lambda i: i.embodied_g, given).value
+    if not whole or part is None:
+        return "n/a"
+    mark = ESTIMATE if estimated(row.energy) else ""
+    return f"{mark}{fixed(100 * part / whole, 0)} %"
+
+
+def _what_if(given: Assumptions) -> list[Column[Row]]:
+    """Kilograms of CO2e per million tokens in other places and buildings."""
+    columns: list[Column[Row]] = [
+        Column("kg CO₂e per million tokens in", lambda row, _: code(row.label))
+    ]
+    for region in REGIONS:
+        for pue in PUES:
+            elsewhere = replace(given, country=region, pue=pue)
+            title = f"{grids()[region].country}, PUE {pue:g}"
+            pick = partial(_cell, MILLION, lambda i: i.carbon_g / 1000, elsewhere)
+            columns.append(Column(title, pick))
+    return columns

@@ -1,0 +1,114 @@
+"""How the runs were measured: models, protocol, meters, windows, and how each run went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greenbench.analysis.groups.comparable import Setting, dig
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.report.markdown.format import code, prose
+from greenbench.schema.record import Record, Settling, Stopping, Who
+from greenbench.wording import number
+
+
+def how_measured(groups: Sequence[Group]) -> list[str]:
+    """A list, by group: model, protocol, meters, windows, and how each run went."""
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        records = [row.record for row in group.rows]
+        lines += [
+            f"{index}. {prose(group.setting.title)}",
+            f"   - model: {_models(records)}",
+            f"   - protocol: {_protocols(records)}; measured {_dates(records)}",
+            f"   - joules: {_meters(records, group.setting)}",
+            *_remarks(records),
+            f"   - windows: {_windows(records)}",
+            *(f"   - {code(row.label)}: {said}" for row in group.rows if (said := _course(row))),
+        ]
+    return lines
+
+
+def _models(records: Sequence[Record]) -> str:
+    known = {record.model for record in records if record.model}
+    return " or ".join(
+        f"{prose(model.id or model.name)} from {model.source}"
+        f"{f', commit {code(model.commit)}' if model.commit else ''}"
+        f", content {code(model.fingerprint[:16])}, licence {prose(model.license or 'unknown')}"
+        for model in sorted(known, key=repr)
+    )
+
+
+def _protocols(records: Sequence[Record]) -> str:
+    return " or ".join(sorted({_protocol(record.spec) for record in records}))
+
+
+def _protocol(spec: Mapping[str, Any]) -> str:
+    tier, blocks, most, window_s, repeats, warmup_s = (
+        prose(dig(spec, "protocol", key))
+        for key in ("tier", "blocks", "max_blocks", "window_s", "min_iterations", "warmup_s")
+    )
+    blocks += f" to {most}" if most not in {blocks, "None"} else ""
+    return (
+        f"tier {tier}, {blocks} blocks in random order, windows of {window_s} s and {repeats} "
+        f"requests or more, warm-up {warmup_s} s"
+    )
+
+
+def _dates(records: Sequence[Record]) -> str:
+    days = sorted({prose(record.started_at[:10]) for record in records})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _meters(records: Sequence[Record], place: Setting) -> str:
+    used = sorted({name for record in records if record.meter for name in record.meter.used})
+    spans = [w.energy[0] for record in records for w in record.windows if w.energy]
+    tick = f", tick up to {max(span.tick_s for span in spans):g} s" if spans else ""
+    names = f"meter {', '.join(map(code, used))}" if used else "no meter"
+    boundary = f", boundary {prose(place.boundary)}" if place.boundary else ""
+    return f"{names}, provenance {code(place.source)}{boundary}{tick}"
+
+
+def _remarks(records: Sequence[Record]) -> list[str]:
+    """What the meters in use want known, and why the others were not used."""
+    choices = [record.meter for record in records if record.meter]
+    notes = {(name, note) for choice in choices for name, note in choice.notes.items()}
+    refused = {(name, reason) for choice in choices for name, reason in choice.refused.items()}
+    return [
+        *(f"   - {code(name)}: {prose(note)}" for name, note in sorted(notes)),
+        *(f"   - not by {code(name)}: {prose(reason)}" for name, reason in sorted(refused)),
+    ]
+
+
+def _windows(records: Sequence[Record]) -> str:
+    windows = [window for record in records for window in record.windows]
+    parts = [str(len(windows))]
+    for validity in ("flagged", "invalid"):
+        marked = [window for window in windows if window.validity == validity]
+        codes = Counter(reason for window in marked for reason in window.codes)
+        names = ", ".join(f"{code(name)} {count} times" for name, count in sorted(codes.items()))
+        parts.append(f"{len(marked)} {validity}{f' ({names})' if names else ''}")
+    return ", ".join(parts)
+
+
+def _course(row: Row) -> str:
+    """Why no more blocks were taken, and how the warm-up of each model ended."""
+    parts = [_stopped(row.record.stopping)] if row.record.stopping else []
+    warmed = [_warmed(who, end) for who, end in sorted(row.record.warmup.items())]
+    return "; ".join(parts + warmed)
+
+
+def _stopped(stopping: Stopping) -> str:
+    half, target = stopping.half_width, stopping.target_half_width
+    width = "no half-width" if half is None else f"half-width {number(100 * half)} %"
+    reached = "reached" if stopping.reached else "**not reached**"
+    return (
+        f"{stopping.blocks} of at most {stopping.limit} blocks, {width} of the ratio "
+        f"{code(stopping.metric)}, target {100 * target:g} % {reached}"
+    )
+
+
+def _warmed(who: Who, end: Settling) -> str:
+    settled = "settled" if end.settled else "**not settled**"
+    return f"{who} {settled} after {number(end.seconds)} s of warm-up by {prose(end.by)}"

@@ -1,0 +1,196 @@
+"""What techniques took and promised, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from greenbench.analysis.energy.promises import break_even, prepare_energy
+from greenbench.analysis.energy.shortfalls import (
+    Evidence,
+    outcome,
+    product,
+    promised_ratio,
+    realised,
+    rules,
+)
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.report.markdown.format import Column, Notes, code, folded, only, prose, show, table
+from greenbench.schema.quantity import bounds, estimated
+from greenbench.schema.technique import AppliedTechnique, Promise
+from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
+
+NO_PROMISE = "none"
+
+
+SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+
+
+def preparation(groups: Sequence[Group]) -> list[str]:
+    """A table for each group, and a line on each technique."""
+    applied = {
+        part.name: part for group in groups for row in group.rows for part in row.record.techniques
+    }
+    return [
+        *_tables(groups, PREPARATION),
+        *(f"- {_about(applied[name])}" for name in sorted(applied)),
+    ]
+
+
+def promised(groups: Sequence[Group]) -> list[str]:
+    """What was promised and realised for each group, and why; the details folded."""
+    tables = _tables(groups, SUMMARY)
+    if not tables:
+        return []
+    said = (
+        "Promises are made before anything is measured: bytes of the weights, multiplications for "
+        "one token in the decoder's blocks, zeros. Realised is J/token where it was measured, else "
+        "time per token."
+    )
+    kept = "Kept is the part of the promised saving that was measured; for J/token, of the most promised."
+    observed = [line for group in groups for line in _observed(group)]
+    details = [kept, "", *_tables(groups, PROMISED), *rules(), *observed]
+    return [said, "", *tables, *folded("Promises in full, and how causes are named", details), ""]
+
+
+def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
+    lines: list[str] = []
+    for index, group in enumerate(groups, start=1):
+        rows = [row for row in group.rows if row.record.techniques]
+        if rows:
+            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, columns), ""]
+    return lines
+
+
+def _about(applied: AppliedTechnique) -> str:
+    paper = f" ({prose(applied.paper)})" if applied.paper else ""
+    kind = "lossless" if applied.lossless else "lossy"
+    return f"{code(applied.name)}: {prose(applied.summary)}{paper}; {kind}."
+
+
+def _seconds(row: Row) -> str:
+    return _summed(row, [number(part.prepare_s) for part in row.record.techniques],
+                   sum(part.prepare_s for part in row.record.techniques))  # fmt: skip
+
+
+def _joules(row: Row, notes: Notes) -> str:
+    total = prepare_energy(row)
+    if total.value is None:
+        return show(total, notes)
+    parts = [only(part.prepare_energy, notes) for part in row.record.techniques]
+    mark = ESTIMATE if estimated(total) else ""
+    return f"{mark}{_summed(row, parts, total.value)}" if len(parts) > 1 else only(total, notes)
+
+
+def _summed(row: Row, parts: Sequence[str], total: float) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    named = zip(parts, row.record.techniques, strict=True)
+    return f"{number(total)} = {' + '.join(f'{part} {code(each.name)}' for part, each in named)}"
+
+
+def _break_even(row: Row, notes: Notes) -> str:
+    tokens = break_even(row)
+    if tokens.value is None:
+        return f"n/a {notes.mark(tokens.reason)}"
+    mark = ESTIMATE if estimated(tokens) else ""
+    interval = bounds(tokens)
+    if interval is None:
+        return f"{mark}{_tokens(tokens.value)} {notes.mark(tokens.reason)}"
+    return f"{mark}{_tokens(tokens.value)} ({TO.join(map(_tokens, interval))})"
+
+
+def _tokens(count: float) -> str:
+    for scale, letter in SCALES:
+        if count >= scale:
+            return f"{number(count / scale)}{letter}"
+    return number(count)
+
+
+PREPARATION: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("seconds", lambda row, _: _seconds(row)),
+    Column("joules, once", _joules),
+    Column("pays back after, tokens", _break_even),
+]
+
+
+def _share(value: float | None) -> str:
+    return NO_PROMISE if value is None else f"{fixed(value, 2)}{TIMES}"
+
+
+def _saving(ratio: float | None) -> str:
+    return NO_PROMISE if ratio is None or fixed(ratio, 2) == "1.00" else _share(ratio)
+
+
+def _realised(row: Row, name: str, promise: float | None, notes: Notes) -> str:
+    ratio = row.ratio(name)
+    said = show(ratio, notes, suffix=TIMES) if bounds(ratio) else only(ratio, notes) + TIMES
+    if promise is None or promise >= 1 or ratio.value is None:
+        return said
+    kept = 100 * (1 - ratio.value) / (1 - promise)
+    return f"{said}; {f'{kept:.0f} %' if kept > 0 else 'none'} kept"
+
+
+def _kernels(row: Row) -> str:
+    found = [part.promise.kernel for part in row.record.techniques if part.promise.kernel]
+    return ", ".join(map(code, dict.fromkeys(found)))
+
+
+def _also(promise: Promise) -> str:
+    sparsity = f", {100 * promise.sparsity:.0f} % zeros" if promise.sparsity else ""
+    drafts = f", {promise.drafts} drafts a pass" if promise.drafts else ""
+    return f"{prose(promise.note)}{sparsity}{drafts}"
+
+
+def _became(row: Row) -> str:
+    word, causes = outcome(row)
+    return word or "; ".join(f"{name}: {_shown(evidence)}" for name, evidence in causes)
+
+
+def _shown(evidence: Evidence) -> str:
+    return " ".join([*filter(None, [", ".join(map(code, evidence.kernels))]), evidence.text])
+
+
+PROMISED: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("bytes promised", lambda row, _: _share(product(row, "bytes_ratio"))),
+    Column(
+        "bytes held",
+        lambda row, notes: _realised(row, "model_bytes", product(row, "bytes_ratio"), notes),
+    ),
+    Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
+    Column(
+        "time per token",
+        lambda row, notes: _realised(row, "tpot", product(row, "flops_ratio"), notes),
+    ),
+    Column(
+        "J/token",
+        lambda row, notes: _realised(row, "energy_per_token", promised_ratio(row), notes),
+    ),
+    Column("kernel", lambda row, _: _kernels(row)),
+    Column(
+        "in words", lambda row, _: "; ".join(_also(part.promise) for part in row.record.techniques)
+    ),
+]
+
+
+SUMMARY: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    Column("promised, at most", lambda row, _: _saving(promised_ratio(row))),
+    Column("realised", lambda row, notes: show(realised(row), notes, suffix=TIMES)),
+    Column("what became of it", lambda row, _: _became(row)),
+]
+
+
+def _observed(group: Group) -> list[str]:
+    return [
+        f"- {code(row.label)}, {code(part.name)} showed: "
+        + prose("; ".join(f"{name} {_brief(value)}" for name, value in part.observed.items()))
+        for row in group.rows
+        for part in row.record.techniques
+        if part.observed
+    ]
+
+
+def _brief(value: object) -> str:
+    return number(value) if isinstance(value, float) else str(value)

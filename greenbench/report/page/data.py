@@ -1,0 +1,127 @@
+"""What ``index.html`` shows, as JSON: groups, runs, what has no result, what is no record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from markdown_it import MarkdownIt
+
+from greenbench.analysis.frontiers.frontier import Point, on_frontier
+from greenbench.analysis.groups.comparable import SOURCES, setting
+from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
+from greenbench.analysis.groups.selection import Crowd
+from greenbench.analysis.impact import Assumptions
+from greenbench.report.markdown.headline import answer, noise_floor
+from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
+from greenbench.report.markdown.sections.selection import notice
+from greenbench.report.page.run import DERIVED, Json, Pool, cleaned, details, shown, summary
+from greenbench.schema.codes import MEANINGS, UNKNOWN
+from greenbench.schema.record import Record
+
+if TYPE_CHECKING:
+    from greenbench.records.store import Rejected
+
+DETAILED: Final = 2000
+"""Runs with all their numbers; of later ones the tables and the figure show theirs, to stay usable."""
+AXES: Final = ("energy_per_token", "tpot", "ttft", "model_bytes")
+"""Ratios to set quality against; less is better in each."""
+_MARKDOWN: Final = MarkdownIt("commonmark")
+
+
+def page_data(
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
+    crowd: Crowd | None = None,
+) -> dict[str, Any]:
+    """The whole page's content: the same, whatever the order of `records` and `rejected`."""
+    pool, environments = Pool(), dict[str, int]()
+    rows = [(index, row) for index, group in enumerate(groups) for row in group.rows]
+    rows += [(-1, row) for row in _left_out(records)]
+    runs: list[Json] = []
+    for index, row in rows:
+        run = summary(pool, row, index, per_queries(row, given))
+        if len(runs) < DETAILED:
+            run["more"] = details(pool, row)
+        facts = json.dumps(row.record.environment, sort_keys=True)
+        run["environment"] = environments.setdefault(facts, len(environments))
+        place = groups[index].setting if index >= 0 else setting(row.record)
+        run["where"] = pool.place(f"{place.title}, tier {place.tier}")
+        runs.append(run)
+    numbers = count()
+    return {
+        "groups": [_group(group, [next(numbers) for _ in group.rows]) for group in groups],
+        "runs": runs,
+        "rejected": sorted([shown(name), shown(reason)] for name, reason in rejected),
+        "environments": [cleaned(json.loads(facts)) for facts in environments],
+        "strings": pool.values,
+        "derived": [*DERIVED, *PER_QUERIES],
+        "assumed": segments(assumed(given)),
+        "currency": shown(given.currency),
+        "meanings": MEANINGS,
+        "unknown": UNKNOWN,
+        "sources": SOURCES,
+        "detailed": DETAILED,
+        "notice": [segments(line) for line in notice(crowd) if line] if crowd else [],
+    }
+
+
+def _left_out(records: Sequence[Record]) -> list[Row]:
+    """Runs that stand in no group: invalid ones and those without a result."""
+    found = [record for record in records if record.failure or is_invalid(record)]
+    found.sort(key=lambda record: (record.name, record.key, record.started_at))
+    return [Row(record, technique(record)) for record in found]
+
+
+def _group(group: Group, runs: list[int]) -> Json:
+    setting = group.setting
+    notes = {row.record.model.note for row in group.rows if row.record.model}
+    floors = [noise_floor(row) for row in group.rows if row.is_baseline]
+    return {
+        "title": shown(setting.title),
+        "tier": shown(setting.tier),
+        "claims": setting.claims,
+        "source": shown(setting.source),
+        "measured": setting.measured,
+        "meter": shown(setting.meter),
+        "tasks": shown(setting.tasks),
+        "runs": runs,
+        "answer": [segments(line) for line in answer(group)],
+        "noise": [segments(line) for line in floors],
+        "notes": sorted(shown(note) for note in notes if note),
+        "axes": [found for name in AXES if (found := _axis(group, runs, name))["placed"]],
+    }
+
+
+def _axis(group: Group, runs: list[int], name: str) -> Json:
+    """Which runs can be set against the ratio `name`, and which of them no other beats."""
+    placed = [
+        (run, Point(row.quality.value, ratio))
+        for run, row in zip(runs, group.rows, strict=True)
+        if row.quality.value is not None and (ratio := row.ratio(name).value) is not None
+    ]
+    members = on_frontier([point for _, point in placed])
+    return {
+        "ratio": name,
+        "placed": [run for run, _ in placed],
+        "members": [run for (run, _), member in zip(placed, members, strict=True) if member],
+    }
+
+
+def segments(markdown: str) -> list[list[str]]:
+    """One line of our own markdown as pieces of plain text, each with how it is set.
+
+    What a record's strings brought in stays text: `prose` and `code` have escaped it.
+    """
+    found: list[list[str]] = []
+    depth = 0
+    for token in _MARKDOWN.parseInline(markdown)[0].children or []:
+        depth += (token.type == "strong_open") - (token.type == "strong_close")
+        if token.content:
+            kind = "code" if token.type == "code_inline" else "strong" if depth else "text"
+            found.append([kind, token.content])
+    return found

@@ -1,0 +1,89 @@
+"""``index.html``: one file with everything in it, that opens from disk and asks no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from greenbench.analysis.groups.rows import Group
+from greenbench.analysis.groups.selection import Crowd
+from greenbench.analysis.impact import Assumptions
+from greenbench.report.page.data import page_data
+from greenbench.schema.record import Record
+
+if TYPE_CHECKING:
+    from greenbench.records.store import Rejected
+
+LIBRARIES: Final = (
+    ("d3-7.9.2.min.js", "d3-LICENSE.txt"),
+    ("plot-0.6.17.min.js", "plot-LICENSE.txt"),
+)
+"""Observable Plot and the d3 that it draws with, as published, with their licences (both ISC)."""
+OURS: Final = ("base.js", "numbers.js", "tables.js", "figure.js", "run.js", "compare.js", "main.js")
+_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+class Frame(NamedTuple):
+    """The page around its data, the same for all records."""
+
+    before: str
+    after: str
+
+
+def page(
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
+    crowd: Crowd | None = None,
+) -> bytes:
+    """The whole page; the same bytes for the same records, whatever their order."""
+    frame = _frame()
+    data = embedded(page_data(groups, records, rejected, given, crowd))
+    return f"{frame.before}{data}{frame.after}".encode()
+
+
+def embedded(data: Any) -> str:
+    """`data` as JSON that no string in it can end: it is ASCII without ``<``, ``>`` and ``&``."""
+    text = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return text.translate(_ESCAPES)
+
+
+@cache
+def _frame() -> Frame:
+    """Template, style and scripts, put together once; the data's place parts it in two."""
+    scripts = [f"/*\n{_asset(text)}*/\n{_asset(name)}" for name, text in LIBRARIES]
+    scripts.append(f"(() => {{\n{''.join(map(_asset, OURS))}}})();")
+    place = "@DATA@"
+    text = Template(_asset("page.html")).substitute(
+        policy="; ".join(_policy(scripts)),
+        style=_asset("page.css"),
+        data=place,
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+    before, _, after = text.partition(place)
+    return Frame(before, after)
+
+
+def _policy(scripts: Sequence[str]) -> list[str]:
+    """Content Security Policy: nothing is loaded, and no script runs but these, by their hashes."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return [
+        "default-src 'none'",
+        f"script-src {hashes}",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+
+
+def _asset(name: str) -> str:
+    return (files("greenbench.report.page") / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""One run: refused or told from its spec to its findings."""

@@ -1,0 +1,90 @@
+"""The steps of a run that take more than a line: what `run` tells, these do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from greenbench.analysis import blocks, disturbances, footprint
+from greenbench.analysis.difficulty import Asked, summarise
+from greenbench.analysis.verdicts import judge_exact
+from greenbench.machine.cpu_load import on_battery
+from greenbench.measure.recorder import Recorder
+from greenbench.meters import OpenMeters
+from greenbench.models import weights
+from greenbench.schema.codes import validity
+from greenbench.schema.record import WHO, Findings, MeterChoice, Settling, Subject, Who
+from greenbench.schema.spec import RunSpec
+
+
+class Shape(NamedTuple):
+    """What is kept of a model once it is gone."""
+
+    held: dict[str, int]
+    parameters: int
+    layers: int
+    device: str
+
+
+def shape(model: Any) -> Shape:
+    """The shape of a loaded model."""
+    return Shape(
+        weights.storage_bytes(model),
+        model.num_parameters(),
+        model.config.get_text_config().num_hidden_layers,
+        model.device.type,
+    )
+
+
+def conclude(
+    spec: RunSpec,
+    meters: OpenMeters,
+    recorder: Recorder,
+    shapes: Mapping[Who, Shape],
+    warmth: dict[Who, Settling],
+    asked: Asked | None,
+    *,
+    together: bool,
+) -> Findings:
+    """Turn windows into numbers and verdicts."""
+    tier, reason = spec.protocol.tier.value, recorder.no_energy_reason()
+    recorder.windows = disturbances.with_clock_codes(recorder.windows)
+    windows = blocks.valid_blocks(recorder.windows)
+    settled = all(state.settled for state in warmth.values())
+    codes = disturbances.run_codes(recorder.windows, tier, settled, on_battery())
+    codes += [] if together else disturbances.drift_codes(windows)
+    sound = validity(codes)
+    held = {who: shape.held for who, shape in shapes.items()}
+    size = {who: sum(held[who].values()) for who in WHO}
+    ratios = blocks.ratios(windows, reason)
+    ratios["model_bytes"] = footprint.exact_ratio(size["baseline"], size["candidate"])
+    subjects = {
+        who: Subject(
+            parameters=shapes[who].parameters,
+            layers=shapes[who].layers,
+            dtypes=held[who],
+            metrics=blocks.metrics(windows, who, reason)
+            | footprint.byte_counts(windows, who, size, shapes[who].device, together),
+        )
+        for who in WHO
+    }
+    energy = subjects["candidate"].metrics["energy_per_token_j"]
+    return Findings(
+        meter=MeterChoice(
+            used=recorder.used,
+            refused=meters.refused,
+            notes=meters.notes,
+        ),
+        windows=recorder.windows,
+        baseline=subjects["baseline"],
+        candidate=subjects["candidate"],
+        ratios=ratios,
+        verdicts=blocks.verdicts(windows, tier, sound)
+        | {"model_bytes": judge_exact("model_bytes", size["baseline"], size["candidate"])},
+        uncertainty=blocks.budgets(windows, energy, ratios["energy_per_token"]),
+        validity=sound,
+        codes=codes,
+        warmup=warmth,
+        idle=blocks.idle_power(recorder.windows, reason),
+        difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
+    )

@@ -1,0 +1,91 @@
+"""Both models answer the same questions: for quality, and by difficulty."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from greenbench.analysis.difficulty import Asked
+from greenbench.engines.engine import Seen
+from greenbench.measure import difficulty
+from greenbench.measure.pair import Pair
+from greenbench.measure.recorder import Recorder
+from greenbench.models import files
+from greenbench.quality import baseline_cache
+from greenbench.quality.compare import compare
+from greenbench.quality.prompts import prompts
+from greenbench.quality.score import Answers, content
+from greenbench.quality.score import answers as answers_of
+from greenbench.run.prepare import Candidate, Place, Progress
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.record import WHO, Who
+from greenbench.schema.spec import RunSpec
+
+
+class Scored(NamedTuple):
+    """Both models' answers, compared."""
+
+    quality: list[TaskScore]
+    baseline_scored_at: str | None
+    """When an earlier run scored the baseline."""
+
+
+def score(
+    pair: Pair, place: Place, spec: RunSpec, recorder: Recorder, progress: Progress
+) -> Scored:
+    """Score both models on the same items; the baseline only where no earlier run did."""
+
+    def answers(who: Who, reference: Seen | None = None) -> Answers:
+        def half(done: int, total: int) -> None:
+            progress("score", WHO.index(who) * total + done, 2 * total)
+
+        with pair.use(who) as model, recorder.whole("score", who):
+            return answers_of(model, place.tokenizer, spec.task, half, reference)
+
+    file = baseline_cache.entry(_identity(spec, place))
+    with baseline_cache.claimed(file):
+        found = baseline_cache.read(file)
+        before = found.answers if found else answers("baseline")
+        if not found:
+            baseline_cache.write(file, before)
+    after = answers("candidate", before.seen)
+    return Scored(compare(before, after), found.scored_at if found else None)
+
+
+def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
+    """All that the baseline's answers depend on, but for this process."""
+    return {
+        "model": files.fingerprint(place.path),
+        "dtype": spec.model.dtype.value,
+        "device": [place.machine.device, place.machine.device_name],
+        "requests": content(spec.task),
+    }
+
+
+def ask(
+    pair: Pair,
+    candidate: Candidate,
+    spec: RunSpec,
+    quality: list[TaskScore],
+    recorder: Recorder,
+    apart: str | None,
+    progress: Progress,
+) -> Asked | None:
+    """Both models' answers to easy and hard questions; null for a stack that treats them alike.
+
+    `apart` is why the models are measured in turn, if they are.
+    """
+    if not candidate.counted():
+        return None
+    if apart:
+        return Asked(f"the two models cannot take turns round by round: {apart}")
+    return difficulty.ask(
+        recorder,
+        pair,
+        quality,
+        prompts(candidate.tokenizer, spec.task),
+        spec.protocol,
+        spec.seed,
+        candidate.counted,
+        partial(progress, "difficulty"),
+    )

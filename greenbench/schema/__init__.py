@@ -1,0 +1,1 @@
+"""The shapes of all that is written; types only."""

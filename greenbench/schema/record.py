@@ -1,0 +1,251 @@
+"""The record: the one JSON document a run leaves, success or failure.
+
+Rules the schema itself enforces: a missing number is ``null`` with a reason, never 0; a number
+without an interval says why; every number carries its unit, provenance and n.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from greenbench.schema.difficulty import Bin, Difficulty
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.quantity import Boundary, Part, Provenance, Quantity
+from greenbench.schema.technique import AppliedTechnique
+from greenbench.schema.uncertainty import Uncertainty
+from greenbench.schema.verdict import Validity, Verdict
+
+SCHEMA_VERSION: Final = 1
+
+Status = Literal["completed", "failed", "unsupported"]
+Reason = Literal[
+    "exception",
+    "exit",
+    "killed",
+    "out_of_memory",
+    "time_limit",
+    "device_lost",
+    "unsupported",
+    "user_error",
+]
+Who = Literal["baseline", "candidate"]
+Phase = Literal["prepare", "prefill", "generate", "score", "answer", "idle"]
+
+
+class Span(Part):
+    """What one meter counted over one window: two readings of a cumulative joule counter."""
+
+    meter: str
+    boundary: Boundary
+    provenance: Provenance
+    tick_s: float
+    start_s: float
+    """Seconds on the worker's monotonic clock, counted from the run's start."""
+    start_j: float
+    end_s: float
+    end_j: float
+    low_j: float | None = None
+    """Bounds of the joules in this window, for an estimate."""
+    high_j: float | None = None
+
+
+class Percentiles(Part):
+    """Percentiles of one window's raw latencies, in seconds."""
+
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    n: int
+
+
+class Trace(Part):
+    """How the GPUs fared during a window, resampled; null where nothing was reported."""
+
+    step_s: float
+    """Seconds between two points; the first lies half a step after the window's start."""
+    power_w: list[float | None]
+    temperature_c: list[int | None]
+    sm_mhz: list[int | None]
+    mem_mhz: list[int | None]
+    throttle: list[int | None]
+    """NVML's clock event reasons, bits."""
+    utilization: list[int | None]
+
+
+class Window(Part):
+    """A metered interval of one phase, with its raw readings."""
+
+    phase: Phase
+    who: Who | Literal["empty", "both", "unloaded"]
+    """Whose window; for an idle one what was loaded meanwhile: nothing yet, both, nothing any more."""
+    block: int | None = None
+    """Block number; null for windows outside the blocks (prepare, score, answer)."""
+    position: int | None = None
+    """Place in its block's or round's random order."""
+    bin: Bin | None = None
+    """Of an answer window, how sure the baseline is of the questions that it asks."""
+    round: int | None = None
+    """Of an answer window: rounds pair them as blocks pair the others, and never count as blocks."""
+    start_s: float
+    end_s: float
+    iterations: int
+    tokens: int
+    """Tokens really generated, padding excluded."""
+    prompt_tokens: int
+    energy: list[Span]
+    energy_reason: str | None = None
+    """Why `energy` is empty."""
+    iteration_s: list[float] = Field(default_factory=list)
+    ttft: Percentiles | None = None
+    tpot: Percentiles | None = None
+    host_peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    residual: float | None = None
+    """NVML counter over the independent integral of sampled power, minus 1."""
+    trace: Trace | None = None
+    validity: Validity = "valid"
+    codes: list[str] = Field(default_factory=list)
+    """Machine-readable reasons for a validity other than valid."""
+
+
+class Subject(Part):
+    """One of the two models measured: what it is, and its numbers by name."""
+
+    parameters: int
+    layers: int
+    dtypes: dict[str, int]
+    """Bytes held in each storage dtype."""
+    metrics: dict[str, Quantity]
+
+
+class Failure(Part):
+    """Why a run has no result."""
+
+    reason: Reason
+    message: str
+    phase: str | None
+    """The last stage the worker reported."""
+    log_tail: list[str]
+
+
+class ModelFacts(Part):
+    """Which model it was, exactly."""
+
+    name: str
+    source: Literal["wheel", "hub", "local"]
+    id: str | None
+    commit: str | None
+    """Commit the hub's revision resolved to."""
+    fingerprint: str
+    """SHA-256 over the weights' headers and samples, and the configuration."""
+    license: str | None
+    note: str | None
+
+
+class MeterChoice(Part):
+    """Which meter the run used, and why not the ones before it."""
+
+    used: list[str]
+    refused: dict[str, str]
+    notes: dict[str, str] = Field(default_factory=dict)
+    """What a reader of a used meter's numbers must know."""
+
+
+class Settling(Part):
+    """How the warm-up of one model ended."""
+
+    seconds: float
+    iterations: int
+    settled: bool
+    by: str
+    """What was watched: temperature and power, or latency."""
+    slopes: dict[str, float]
+    """Last slopes seen, by quantity and unit."""
+
+
+class Stopping(Part):
+    """Why no more blocks were measured."""
+
+    metric: str
+    """The ratio whose interval was watched."""
+    target_half_width: float
+    half_width: float | None
+    """Half of the 95 % interval over the ratio, after the last block."""
+    reached: bool
+    blocks: int
+    limit: int
+
+
+class Findings(Part):
+    """What a worker found out: everything in a record that is measured."""
+
+    model: ModelFacts | None = None
+    techniques: list[AppliedTechnique] = Field(default_factory=list)
+    meter: MeterChoice | None = None
+    block_order: list[list[str]] = Field(default_factory=list)
+    """Per block, the order of its windows as ``who:phase``."""
+    windows: list[Window] = Field(default_factory=list)
+    baseline: Subject | None = None
+    candidate: Subject | None = None
+    ratios: dict[str, Quantity] = Field(default_factory=dict)
+    """Candidate over baseline by metric name, paired by block."""
+    verdicts: dict[str, Verdict] = Field(default_factory=dict)
+    """What each ratio shows, this run alone; a report judges a sweep anew with Holm."""
+    uncertainty: dict[str, Uncertainty] = Field(default_factory=dict)
+    """Budgets of the energy numbers: candidate.NAME and ratio.NAME."""
+    validity: Validity = "valid"
+    codes: list[str] = Field(default_factory=list)
+    """Codes of the run: those of its windows with their counts, unsettled, too_few_blocks."""
+    warmup: dict[Who, Settling] = Field(default_factory=dict)
+    design: Literal["interleaved", "sequential"] = "interleaved"
+    design_reason: str | None = None
+    """Why the two models were not measured side by side."""
+    stopping: Stopping | None = None
+    idle: dict[str, Quantity] = Field(default_factory=dict)
+    """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded,
+    ``unloaded`` after, when a GPU still holds the process's context."""
+    failure: Failure | None = None
+    quality: list[TaskScore] = Field(default_factory=list)
+    baseline_scored_at: str | None = None
+    """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
+    difficulty: Difficulty | None = None
+    """Null where no technique's work depends on the input."""
+    stages_s: dict[str, float] = Field(default_factory=dict)
+    """Wall seconds by stage: start, load, prepare, score, warmup, measure,
+    difficulty, finish; and their total."""
+
+
+class Record(Findings):
+    """One spec on one device."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    name: str
+    """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
+    status: Status
+    spec: dict[str, Any]
+    command: str
+    """The command that reproduces this run."""
+    started_at: str
+    """UTC, ISO 8601."""
+    environment: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.status == "completed":
+            parts = (self.model, self.meter, self.baseline, self.candidate)
+            if any(part is None for part in parts) or not self.windows:
+                raise ValueError("a completed record needs model, meter, windows and both subjects")
+        elif self.failure is None:
+            raise ValueError("a record that is not completed needs its failure")
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """The record's JSON Schema (draft 2020-12)."""
+    return Record.model_json_schema()
+
+
+WHO: tuple[Who, ...] = ("baseline", "candidate")

@@ -1,0 +1,43 @@
+"""What a record keeps of each technique of a run: what it promised, took and showed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from greenbench.schema.quantity import Part, Quantity
+
+
+class Promise(Part):
+    """What a technique says it saves, as ratios to the baseline; audited against what was measured."""
+
+    bytes_ratio: float | None = None
+    """Weights held."""
+    flops_ratio: float | None = None
+    """Multiplications for one token in the decoder's blocks."""
+    layers_ratio: float | None = None
+    sparsity: float | None = None
+    """Share of the pruned weights that is zero."""
+    drafts: int | None = None
+    """Tokens drafted for each pass of the whole model."""
+    kernel: str | None = None
+    """What computes with the changed weights: ``dense`` and ``dequantize`` save bytes at most."""
+    note: str
+
+
+class AppliedTechnique(Part):
+    """One technique of the run's stack, as applied."""
+
+    name: str
+    summary: str
+    paper: str | None
+    lossless: bool
+    promise: Promise
+    prepare_s: float
+    prepare_energy: Quantity
+    """Joules of its preparation by the run's first meter."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What its preparation found, such as the blocks it dropped."""
+    observed: dict[str, Any] = Field(default_factory=dict)
+    """What it showed while the candidate ran, such as drafts accepted."""

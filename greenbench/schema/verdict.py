@@ -1,0 +1,50 @@
+"""What a comparison shows: its numbers, and the word for them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from greenbench.schema.quantity import Part, Provenance
+from greenbench.stats.intervals import (
+    MARGIN,
+)
+
+Word = Literal["saves", "costs", "equivalent", "inconclusive"]
+
+
+Validity = Literal["valid", "flagged", "invalid"]
+
+
+class Comparison(Part):
+    """One metric's candidate-over-baseline ratio in one run, and the tests of it.
+
+    A ratio below 1 is a saving: `metric` is always something of which less is better.
+    """
+
+    metric: str
+    provenance: Provenance
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    """Blocks; 1 for an exact count."""
+    method: Literal["t", "bca", "exact"] | None = None
+    """How the 95 % interval was found."""
+    p_difference: float | None = None
+    """Two-sided paired t-test of the ratio against 1."""
+    p_adjusted: float | None = None
+    """The same after Holm over the family."""
+    family: int = 1
+    """How many runs of a sweep tested this metric; 1: this run alone."""
+    p_equivalence: float | None = None
+    """TOST against `margin`."""
+    margin: float = MARGIN
+    barred: str | None = None
+    """Why no claim may rest on these numbers, however clear they look."""
+
+
+class Verdict(Comparison):
+    """What a comparison shows, in one word and one sentence, with the numbers behind it."""
+
+    verdict: Word
+    reason: str

@@ -1,0 +1,1 @@
+"""Pure mathematics: intervals, tests, paired items."""

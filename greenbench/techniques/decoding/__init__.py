@@ -1,0 +1,1 @@
+"""Techniques that decode otherwise than token by token."""

@@ -1,0 +1,1 @@
+"""Techniques that let a token leave the model's blocks early."""

@@ -1,0 +1,1 @@
+"""Techniques that set the device and leave the model as it is."""

@@ -1,0 +1,186 @@
+"""The GPU's own settings, held only while the candidate runs: the same output, at other watts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pynvml
+
+from greenbench.errors import Unavailable, Unsupported, UserError
+from greenbench.machine import gpu_settings
+from greenbench.machine.detect import Machine
+from greenbench.machine.gpu_settings import Held, Setting
+from greenbench.machine.gpus import Gpu, open_gpus, optional
+from greenbench.schema.spec import require
+from greenbench.schema.technique import Promise
+from greenbench.techniques.technique import Preparation, Technique
+
+
+class _GpuSetting(Technique):
+    """What the techniques share that set something of all GPUs of the run."""
+
+    lossless: ClassVar[bool] = True
+    setting: ClassVar[Setting]
+
+    @abstractmethod
+    def target(self, gpu: Gpu) -> int:
+        """What to set on `gpu`, in NVML's unit. Raises UserError outside what it allows."""
+
+    def check(self, machine: Machine) -> None:
+        """The GPUs must allow the value, and the driver this user to set it. Nothing is changed."""
+        if not machine.uuids:
+            raise Unsupported(
+                f"{self.name} sets NVIDIA GPUs, and this run is on {machine.device_name}: run it with "
+                "device=cuda on a machine that has one."
+            )
+        with _opened(machine.uuids) as gpus:
+            for gpu in gpus:
+                with gpu_settings.explained(self.setting, gpu):
+                    self.target(gpu)
+                gpu_settings.require_rights(self.setting, gpu)
+
+    def apply(self, model: Any, preparation: Preparation) -> Any:
+        """Hold the setting once, to see what it achieves. The model stays as it is."""
+        with _opened(preparation.uuids) as gpus:
+            wanted = {gpu.uuid: self.target(gpu) for gpu in gpus}
+        with gpu_settings.hold(self.setting, wanted) as held:
+            preparation.details["gpus"] = [self._told(gpu) for gpu in held]
+        # `during` knows the model only.
+        vars(model).setdefault("gpu_settings", {})[self.name] = (wanted, preparation.observed)
+        return model
+
+    def during(self, model: Any) -> AbstractContextManager[object]:
+        """The setting holds on every GPU, and is as before afterwards."""
+        return self._during(*model.gpu_settings[self.name])
+
+    @contextmanager
+    def _during(self, wanted: dict[str, int], observed: dict[str, Any]) -> Iterator[None]:
+        with gpu_settings.hold(self.setting, wanted) as held:
+            self._observe(observed, held)
+            yield
+
+    def _observe(self, observed: dict[str, Any], held: Sequence[Held]) -> None:
+        """Count the times it was held, with the extremes of what that achieved and how long it took."""
+        lowest, highest = f"lowest_{self._unit}", f"highest_{self._unit}"
+        achieved = [gpu.achieved / self.setting.scale for gpu in held]
+        longest_s = max(gpu.waited_s for gpu in held)
+        observed["times_held"] = observed.get("times_held", 0) + 1
+        observed[lowest] = min(*achieved, observed.get(lowest, achieved[0]))
+        observed[highest] = max(*achieved, observed.get(highest, achieved[0]))
+        observed["longest_wait_s"] = max(round(longest_s, 3), observed.get("longest_wait_s", 0.0))
+
+    def _told(self, gpu: Held) -> dict[str, Any]:
+        scale = self.setting.scale
+        return {
+            "uuid": gpu.uuid,
+            f"before_{self._unit}": None if gpu.before is None else gpu.before / scale,
+            f"requested_{self._unit}": gpu.asked / scale,
+            f"achieved_{self._unit}": gpu.achieved / scale,
+            "waited_s": round(gpu.waited_s, 3),
+        }
+
+    @property
+    def _unit(self) -> str:
+        return self.setting.unit.lower()
+
+    def _within(self, value: int, knob: str, low: int, high: int, gpu: Gpu) -> int:
+        scale = self.setting.scale
+        if not low <= value <= high:
+            raise UserError(
+                f"technique.{self.name}.{knob}={getattr(self, knob)} asks for "
+                f"{self.setting.text(value)}, which {gpu.name} does not allow: its "
+                f"{self.setting.name} can be {low / scale:g} to {high / scale:g} {self.setting.unit}."
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class PowerLimit(_GpuSetting):
+    """A lower limit of the GPU's power (Zeus, arXiv 2208.06102), all else left to its governor."""
+
+    name: ClassVar[str] = "power_limit"
+    summary: ClassVar[str] = "the GPU may draw less power, so that it clocks lower under load"
+    paper: ClassVar[str | None] = "arXiv:2208.06102"
+    setting: ClassVar[Setting] = gpu_settings.POWER_LIMIT
+
+    fraction: float = 0.7
+    """Share of the GPU's default limit."""
+    watts: float | None = None
+    """The limit itself; null: by `fraction`."""
+
+    def __post_init__(self) -> None:
+        require(self.fraction > 0, "technique.power_limit.fraction", self.fraction, "above 0")
+        if self.watts is not None:
+            require(self.watts > 0, "technique.power_limit.watts", self.watts, "above 0")
+
+    def target(self, gpu: Gpu) -> int:
+        """Milliwatts, within the GPU's constraints."""
+        low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu.handle)
+        if self.watts is not None:
+            return self._within(round(1000 * self.watts), "watts", low, high, gpu)
+        default = pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu.handle)
+        return self._within(round(self.fraction * default), "fraction", low, high, gpu)
+
+    def promise(self, model: Any) -> Promise:
+        """The same computation."""
+        limit = f"{self.fraction:g} of the default" if self.watts is None else f"{self.watts:g} W"
+        return Promise(bytes_ratio=1.0, flops_ratio=1.0, note=f"power limit {limit}")
+
+
+@dataclass(frozen=True)
+class ClockLock(_GpuSetting):
+    """The SM clock locked to one frequency (as DynamoLLM does, arXiv 2408.00741).
+
+    NVML cannot tell of a lock from before, so that afterwards the clocks are not locked.
+    """
+
+    name: ClassVar[str] = "clock_lock"
+    summary: ClassVar[str] = "the GPU's SM clock is locked to one frequency"
+    paper: ClassVar[str | None] = "arXiv:2408.00741"
+    setting: ClassVar[Setting] = gpu_settings.CLOCK_LOCK
+
+    fraction: float = 0.7
+    """Share of the SM clock's maximum."""
+    mhz: int | None = None
+    """The frequency itself; null: by `fraction`."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.fraction <= 1,
+            "technique.clock_lock.fraction",
+            self.fraction,
+            "above 0, at most 1",
+        )
+        if self.mhz is not None:
+            require(self.mhz > 0, "technique.clock_lock.mhz", self.mhz, "above 0")
+
+    def target(self, gpu: Gpu) -> int:
+        """Megahertz, within the GPU's constraints; the driver rounds to its own steps."""
+        highest = int(pynvml.nvmlDeviceGetMaxClockInfo(gpu.handle, pynvml.NVML_CLOCK_SM))
+        states = pynvml.NVML_CLOCK_SM, pynvml.NVML_PSTATE_0
+        told = optional(lambda: pynvml.nvmlDeviceGetMinMaxClockOfPState(gpu.handle, *states))
+        lowest = told[0] if told else 1  # drivers before 515 do not say
+        if self.mhz is not None:
+            return self._within(self.mhz, "mhz", lowest, highest, gpu)
+        return self._within(round(self.fraction * highest), "fraction", lowest, highest, gpu)
+
+    def promise(self, model: Any) -> Promise:
+        """The same computation."""
+        clock = f"{self.fraction:g} of the maximum" if self.mhz is None else f"{self.mhz} MHz"
+        return Promise(bytes_ratio=1.0, flops_ratio=1.0, note=f"SM clock {clock}")
+
+
+@contextmanager
+def _opened(uuids: Sequence[str]) -> Iterator[list[Gpu]]:
+    try:
+        gpus = open_gpus(uuids)
+    except Unavailable as reason:
+        raise Unsupported(str(reason)) from None
+    try:
+        yield gpus
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,1 @@
+"""Techniques that leave weights, heads or blocks away."""

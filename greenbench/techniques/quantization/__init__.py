@@ -1,0 +1,1 @@
+"""Techniques that hold numbers in fewer bits."""

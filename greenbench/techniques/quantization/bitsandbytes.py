@@ -1,0 +1,151 @@
+"""Weight quantization by bitsandbytes, on the loaded model, so that it stacks with what changed it."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from greenbench.errors import Unsupported
+from greenbench.machine.detect import Machine
+from greenbench.schema.spec import require, require_choice
+from greenbench.schema.technique import Promise
+from greenbench.techniques.quantization.linear_layers import replace_linears
+from greenbench.techniques.technique import Preparation, Technique
+
+
+class _Bitsandbytes(Technique):
+    """What the bitsandbytes techniques share."""
+
+    needs_plain_weights: ClassVar[bool] = True
+    packs_weights: ClassVar[bool] = True
+    bits: ClassVar[float]
+
+    def check(self, machine: Machine) -> None:
+        """bitsandbytes has CUDA kernels from compute capability 6.0 and plain ones for the CPU."""
+        if find_spec("bitsandbytes") is None:
+            raise Unsupported(
+                f"{self.name} needs the package bitsandbytes: pip install bitsandbytes."
+            )
+        if machine.capability is not None and machine.capability < (6, 0):
+            raise Unsupported(
+                f"{self.name} needs compute capability 6.0 or newer, {machine.device_name} has "
+                f"{'.'.join(map(str, machine.capability))}: run it on a newer GPU or with device=cpu."
+            )
+
+    def promise(self, model: Any) -> Promise:
+        """Bytes of the linear layers shrink to the stored bits; embeddings and norms stay."""
+        head = model.get_output_embeddings()
+        linear = sum(
+            layer.weight.nbytes
+            for layer in model.modules()
+            if isinstance(layer, nn.Linear) and layer is not head
+        )
+        total = sum(weight.nbytes for weight in model.parameters())
+        bits = 8 * model.dtype.itemsize
+        return Promise(
+            bytes_ratio=1 - (linear / total) * (1 - self.bits / bits),
+            kernel=self._kernel(model.device),
+            note=f"{bits} to {self.bits:g} bits a weight in the linear layers",
+        )
+
+    @abstractmethod
+    def _kernel(self, device: torch.device) -> str:
+        """What multiplies by the packed weights."""
+
+
+@dataclass(frozen=True)
+class Int8(_Bitsandbytes):
+    """LLM.int8(): int8 weights and activations, outlier features in 16 bits (arXiv 2208.07339)."""
+
+    name: ClassVar[str] = "int8_bnb"
+    summary: ClassVar[str] = "LLM.int8(): int8 matrix products, outlier features in 16 bits"
+    paper: ClassVar[str | None] = "arXiv:2208.07339"
+    bits: ClassVar[float] = 8
+
+    threshold: float = 6.0
+    """Magnitude from which an activation feature counts as an outlier; 0: no outliers."""
+
+    def _kernel(self, device: torch.device) -> str:
+        """Without AVX-512 a CPU multiplies in floating point."""
+        integer = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return "int8_matmul" if integer else "dequantize"
+
+    def __post_init__(self) -> None:
+        require(self.threshold >= 0, "technique.int8_bnb.threshold", self.threshold, "0 or more")
+
+    def apply(self, model: Any, preparation: Preparation) -> Any:
+        """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
+        from bitsandbytes.nn import Int8Params, Linear8bitLt
+
+        # It says at every layer of every step that bfloat16 goes through float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+        def convert(layer: nn.Linear) -> nn.Module:
+            new = Linear8bitLt(
+                layer.in_features,
+                layer.out_features,
+                bias=layer.bias is not None,
+                has_fp16_weights=False,
+                threshold=self.threshold,
+            )
+            new.weight = Int8Params(
+                layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
+            )
+            new.bias = layer.bias
+            return new.to(preparation.device)  # type: ignore[no-any-return]
+
+        preparation.details["linear_layers"] = replace_linears(model, convert)
+        return model
+
+
+@dataclass(frozen=True)
+class Int4(_Bitsandbytes):
+    """4-bit weights in blocks, computed in the model's dtype (QLoRA, arXiv 2305.14314)."""
+
+    name: ClassVar[str] = "int4_bnb"
+    summary: ClassVar[str] = "4-bit weights (NF4 or FP4) in blocks, dequantized for each product"
+    paper: ClassVar[str | None] = "arXiv:2305.14314"
+
+    quant_type: str = "nf4"
+    double_quant: bool = False
+    """Quantize the blocks' scales as well."""
+
+    def __post_init__(self) -> None:
+        require_choice(self.quant_type, "technique.int4_bnb.quant_type", ("nf4", "fp4"))
+
+    def _kernel(self, device: torch.device) -> str:
+        """Its fused product for one row is for GPUs; more rows are expanded there too."""
+        return "gemv_4bit" if device.type == "cuda" else "dequantize"
+
+    @property
+    def bits(self) -> float:  # type: ignore[override]
+        """4 and a share of the scales: 32 bits per 64 weights, or 8 and 32 per 256 scales."""
+        return 4 + (8 / 64 + 32 / (64 * 256) if self.double_quant else 32 / 64)
+
+    def apply(self, model: Any, preparation: Preparation) -> Any:
+        """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
+        from bitsandbytes.nn import Linear4bit, Params4bit
+
+        compute: torch.dtype = model.dtype
+        options = {"quant_type": self.quant_type, "compress_statistics": self.double_quant}
+
+        def convert(layer: nn.Linear) -> nn.Module:
+            new = Linear4bit(
+                layer.in_features,
+                layer.out_features,
+                bias=layer.bias is not None,
+                compute_dtype=compute,
+                **options,
+            )
+            new.weight = Params4bit(layer.weight.data.cpu(), requires_grad=False, **options)
+            new.bias = layer.bias
+            return new.to(preparation.device)  # type: ignore[no-any-return]
+
+        preparation.details["linear_layers"] = replace_linears(model, convert)
+        return model

@@ -1,0 +1,207 @@
+"""GPTQ: weights rounded column by column, the rest of each row making up for what rounding costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from greenbench.errors import UserError
+from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.technique import Promise
+from greenbench.techniques.quantization.packed_linear import (
+    LINEARS,
+    Codes,
+    kernel_for,
+    middle,
+    on_grid,
+)
+from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
+from greenbench.techniques.shared.layerwise import (
+    Gram,
+    block_linears,
+    input_widths,
+    require_calibration,
+    token_batches,
+    visits,
+)
+from greenbench.techniques.technique import Preparation, Technique
+
+
+@dataclass(frozen=True)
+class Gptq(Technique):
+    """Quantize the linear layers of the blocks to 3, 4 or 8 bits (GPTQ, arXiv 2210.17323)."""
+
+    name: ClassVar[str] = "gptq"
+    summary: ClassVar[str] = "weights rounded so that each layer's output stays near (GPTQ)"
+    paper: ClassVar[str | None] = "arXiv:2210.17323"
+    needs_plain_weights: ClassVar[bool] = True
+    packs_weights: ClassVar[bool] = True
+
+    bits: int = 4
+    group_size: int = 64
+    """Inputs that share a scale; 0: all of a row. The usual 128 divides no layer of 576 inputs."""
+    act_order: bool = True
+    """Round the weights of the inputs that matter most first, on grids set beforehand, so that no
+    product has to reorder its inputs: it costs nothing at inference."""
+    percdamp: float = 0.01
+    """Damping of the Hessian, as a share of its mean diagonal."""
+    passages: int = 32
+    """Calibration passages."""
+    tokens: int = 256
+    """Tokens used of each."""
+
+    def __post_init__(self) -> None:
+        require_choice(str(self.bits), "technique.gptq.bits", ("3", "4", "8"))
+        require(self.group_size >= 0, "technique.gptq.group_size", self.group_size, "0 or more")
+        key = "technique.gptq.percdamp"
+        require(0 < self.percdamp <= 1, key, self.percdamp, "above 0, at most 1")
+        require_calibration(self.name, self.passages, self.tokens)
+
+    def check_model(self, config: Any, workload: WorkloadSpec) -> None:
+        """Groups must fill each row, and packed rows whole bytes."""
+        self._require_groups(input_widths(config))
+
+    def promise(self, model: Any) -> Promise:
+        """Bytes shrink to the bits, a scale and (but at 8 bits) a zero a group; products do not."""
+        layers = block_linears(model)
+        self._require_groups(layer.in_features for layer in layers)
+        total = sum(weight.nbytes for weight in model.parameters())
+        saved = sum(layer.weight.nbytes - self._packed_bytes(layer) for layer in layers)
+        kernels = sorted({self._kernel(layer) for layer in layers})
+        spread = f"groups of {self.group_size}" if self.group_size else "one group a row"
+        return Promise(
+            bytes_ratio=1 - saved / total,
+            flops_ratio=1.0,
+            kernel=", ".join(kernels),
+            note=f"{self.bits} bits a weight, {spread}; kernel: {', '.join(kernels)}",
+        )
+
+    def apply(self, model: Any, preparation: Preparation) -> Any:
+        """Quantize block after block, each on what the quantized blocks before it give."""
+        batches = token_batches(preparation, self.passages, self.tokens)
+        kernels: Counter[str] = Counter()
+        operators: Counter[str] = Counter()
+        for visit in visits(model, batches, Gram, progress=preparation.progress):
+            for name, layer in visit.linears.items():
+                kernel = self._kernel(layer)
+                codes = self._quantize(layer, visit.seen[name].matrix)
+                packed = LINEARS[kernel](codes, layer.bias)
+                visit.block.set_submodule(name, packed)
+                kernels[kernel] += 1
+                operators[packed.operator] += 1
+        preparation.details.update(kernels=dict(kernels), operators=dict(operators))
+        return model
+
+    def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
+        group = self.group_size or layer.in_features
+        return gptq(layer.weight, gram, self.bits, group, self.percdamp, act_order=self.act_order)
+
+    def _kernel(self, layer: nn.Linear) -> str:
+        return kernel_for(layer.weight, self.bits, self.group_size or layer.in_features)
+
+    def _packed_bytes(self, layer: nn.Linear) -> float:
+        groups = layer.in_features // (self.group_size or layer.in_features)
+        tables = 1 if self._kernel(layer) == "int8pack" else 2
+        scales = tables * groups * layer.out_features * layer.weight.itemsize
+        return layer.in_features * layer.out_features * self.bits / 8 + scales
+
+    def _require_groups(self, widths: Iterable[int]) -> None:
+        for width in widths:
+            if self.group_size and width % self.group_size:
+                raise UserError(
+                    f"technique.gptq.group_size={self.group_size} does not divide the {width} inputs "
+                    "of some of this model's linear layers: choose a divisor, such as "
+                    f"{_divisor(width)}, or 0 for one group a row."
+                )
+            if self.bits == 3 and width % 8:
+                raise UserError(
+                    f"technique.gptq.bits=3 packs 8 weights at a time, which does not suit the {width} "
+                    "inputs of some of this model's linear layers: say bits=4."
+                )
+
+
+def gptq(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    bits: int,
+    group: int,
+    percdamp: float,
+    *,
+    act_order: bool = False,
+) -> Codes:
+    """`weight` (out, in) as codes that keep ``weight @ inputs`` near; `gram` is inputs @ inputs^T.
+
+    A group's grid is set when its first column is reached, from the weights as they then are (GPTQ,
+    sec. 4); with `act_order`, beforehand.
+    """
+    count, dtype = weight.shape[1], weight.dtype
+    by_place = torch.arange(count, device=weight.device)
+    order = gram.diagonal().argsort(descending=True) if act_order else by_place
+    places = order.tolist()
+    scale, zero = _by_group(grid(weight.detach().reshape(len(weight), -1, group), bits, dtype))
+    codes = torch.empty(count, len(weight), dtype=torch.uint8, device=weight.device)
+
+    def settle(current: torch.Tensor, column: int) -> torch.Tensor:
+        place = places[column]
+        mine = place // group
+        if not act_order and column % group == 0:
+            scale[mine], zero[mine] = grid(current[column : column + group].T, bits, dtype)
+        codes[place] = nearest(current[column], scale[mine], zero[mine], bits)
+        return on_grid(codes[place], scale[mine], zero[mine], bits).to(dtype).float()
+
+    factor = inverse_factor(gram[order][:, order], percdamp)
+    settled(weight[:, order], factor, block_width(group), settle)
+    return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.to(dtype), bits)
+
+
+def _by_group(tables: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scales and zeros (out, groups) as (groups, out), float32: one cast and stride for all columns."""
+    scale, zero = (table.float().T.contiguous() for table in tables)
+    return scale, zero
+
+
+def rounded(weight: torch.Tensor, bits: int, group: int) -> Codes:
+    """`weight` (out, in) rounded to the nearest codes: what GPTQ is to be better than."""
+    groups = weight.detach().reshape(len(weight), -1, group)
+    scale, zero = grid(groups, bits, weight.dtype)
+    codes = nearest(groups.float(), scale[..., None], zero[..., None], bits).flatten(1)
+    return Codes(codes, scale, zero, bits)
+
+
+def grid(weights: torch.Tensor, bits: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero, in `dtype`, that span the last dimension of `weights`.
+
+    A weight of 0 is on it, but for how `dtype` rounds the zero. At 8 bits it is symmetric and its zero
+    0, as the kernel for 8-bit rows has it.
+    """
+    weights, top = weights.float(), 2**bits - 1
+    if bits == 8:
+        scale = _positive(weights.abs().amax(-1) / (middle(8) - 1)).to(dtype)
+        return scale, torch.zeros_like(scale)
+    low, high = weights.amin(-1).clamp(max=0), weights.amax(-1).clamp(min=0)
+    scale = _positive((high - low) / top).to(dtype)
+    code_of_zero = (-low / scale.float()).round().clamp(0, top)
+    return scale, ((middle(bits) - code_of_zero) * scale.float()).to(dtype)
+
+
+def nearest(
+    weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
+) -> torch.Tensor:
+    """The codes, uint8, nearest to `weights`, which scale and zero broadcast to."""
+    steps = ((weights - zero.float()) / scale.float()).round() + middle(bits)
+    return steps.clamp(0, 2**bits - 1).byte()
+
+
+def _positive(scale: torch.Tensor) -> torch.Tensor:
+    """A group of nothing but zeros has any scale but 0."""
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def _divisor(width: int) -> int:
+    """The largest power of two, up to 128, that divides `width`."""
+    return next(size for size in (128, 64, 32, 16, 8, 4, 2, 1) if width % size == 0)

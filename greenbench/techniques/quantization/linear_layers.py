@@ -1,0 +1,74 @@
+"""What the techniques that pack linear layers share: which layers, whether they fit, what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from greenbench.errors import Unsupported, UserError
+
+
+def linears(model: Any) -> dict[str, nn.Linear]:
+    """Every linear layer by name, but for the output head (`replace_linears` says why)."""
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }
+
+
+def blueprint(config: Any) -> Any:
+    """The model that `config` describes, without weights: all shapes, and no memory."""
+    from transformers import AutoModelForCausalLM
+
+    # Only a user who trusted the repository has a config whose code came from it.
+    trusted = type(config).__module__.startswith("transformers_modules")
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+
+
+def require_multiple(model: Any, size: int, key: str) -> None:
+    """Raise UserError, naming `key`, where `size` does not divide the inputs of a linear layer."""
+    for name, layer in linears(model).items():
+        if layer.in_features % size:
+            raise UserError(
+                f"{key}={size} does not divide the {layer.in_features} inputs of {name}: "
+                f"choose a divisor of {layer.in_features}."
+            )
+
+
+def require_package(technique: str, package: str, module: str) -> None:
+    """Raise Unsupported where `module`, of `package`, is not installed."""
+    parent = module.partition(".")[0]
+    if find_spec(parent) is None or find_spec(module) is None:
+        raise Unsupported(f"{technique} needs the package {package}: pip install {package}.")
+
+
+def bytes_ratio(model: Any, packed: Callable[[nn.Linear], float]) -> float:
+    """Bytes of the weights with every linear layer's weight in ``packed(layer)`` bytes, to now."""
+    total = sum(weight.nbytes for weight in model.parameters())
+    saved = sum(layer.weight.nbytes - packed(layer) for layer in linears(model).values())
+    return float(1 - saved / total)
+
+
+def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> int:
+    """Replace every linear layer but the output head by ``convert(layer)``; return how many.
+
+    The head stays because quantizing it costs the most quality and, tied to the embedding, saves
+    no memory (the choice of LLM.int8 and QLoRA).
+    """
+    head = model.get_output_embeddings()
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Linear) and child is not head
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, convert(child))
+    return len(found)

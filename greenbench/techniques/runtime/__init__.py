@@ -1,0 +1,1 @@
+"""Techniques that compute the same otherwise."""

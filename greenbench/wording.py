@@ -1,0 +1,70 @@
+"""Numbers and strings as text: as many digits as are known, and no string trusted."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+ESTIMATE = "≈"
+
+
+TIMES, MINUS, TO = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+_BREAKS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+
+
+_INVISIBLE = {"Cf", "Co", "Cs", "Cn"}
+
+
+def visible(text: object) -> str:
+    """`text` in one line, without control, invisible or direction-changing characters."""
+    line = str(text)
+    if line.isascii() and line.isprintable():  # nearly every text, and many times faster
+        return line
+    line = _ANSI.sub("", line).translate(_BREAKS)
+    return "".join(char for char in line if unicodedata.category(char) not in _INVISIBLE)
+
+
+def plain(text: object, limit: int = 400) -> str:
+    """`visible` text with single spaces, cut to `limit`."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """A key that sorts batch 8 before batch 32."""
+    return [(int(d or 0), rest) for d, rest in re.findall(r"([0-9]{1,18}|)([^0-9]*)", text)]
+
+
+def file_stem(text: object) -> str:
+    """`text` as part of a file's name: no path, no surprise."""
+    return re.sub(r"[^\w-]", "_", str(text), flags=re.ASCII)[:40]
+
+
+def number(value: float, half: float | None = None) -> str:
+    """`value` to the digits that its interval's `half` width supports; without one, three digits.
+
+    The half width keeps one digit, or two where its first is 1, as the Particle Data Group rounds.
+    """
+    scale = half / 2 if half else abs(value) / 100
+    decimals = -math.floor(math.log10(scale)) if scale else 0
+    finest = 5 - math.floor(math.log10(abs(value))) if value else 9
+    return fixed(value, max(0, min(decimals, finest)))
+
+
+def fixed(value: float, decimals: int) -> str:
+    """`value` to so many decimals, with a true minus sign and never as minus zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
+
+
+def signed(text: str) -> str:
+    """A number's text with its sign, where it has one."""
+    zero = not text.strip(f"0.{MINUS}")
+    if zero or text.startswith(MINUS):
+        return text.lstrip(MINUS) if zero else text
+    return f"+{text}"

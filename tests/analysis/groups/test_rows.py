@@ -1,0 +1,108 @@
+"""Which runs stand together, in which order, under which name."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import examples, factory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenbench.analysis.accuracy import accuracy, accuracy_change, baseline_accuracy
+from greenbench.analysis.groups.rows import groups
+from greenbench.stats import items
+
+RECORDS = [
+    examples.completed("none", energy=1, gained=0, lost=0),
+    examples.completed("int8", energy=0.8),
+    examples.completed("int4", energy=0.5, lost=5),
+    examples.completed("worse", energy=0.9, lost=5),
+    examples.completed("int8", energy=0.3, source=examples.ESTIMATE, device=examples.CPU),
+    examples.completed("int8", energy=0.8, tier="smoke"),
+    examples.completed("int8", energy=None, reason="the counter stood still"),
+    examples.failed(),
+]
+
+
+def labels(group):
+    """The group's row labels in order."""
+    return [row.label for row in group.rows]
+
+
+def test_frontier_members_come_first_then_energy_decides():
+    first = groups(RECORDS)[0]
+    assert labels(first) == ["int4", "int8", "none", "worse"]
+    assert [row.frontier for row in first.rows] == [True, True, True, False]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.permutations(RECORDS))
+def test_the_order_of_records_does_not_matter(records):
+    assert groups(records) == groups(RECORDS)
+
+
+def test_groups_are_sorted_by_what_they_are_worth():
+    worth = [(group.setting.tier, group.setting.source) for group in groups(RECORDS)]
+    assert worth == [
+        ("dev", examples.NVML),
+        ("dev", examples.ESTIMATE),
+        ("dev", "unavailable"),
+        ("smoke", examples.NVML),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": examples.ESTIMATE},
+        {"source": "measured:counter:rapl"},
+        {"energy": None},
+        {"tier": "smoke"},
+        {"device": {"kind": "cuda", "name": "Another GPU"}},
+        {"workload": factory.spec()["workload"] | {"batch_size": 8}},
+        {"spec": examples.spec("b", model=factory.spec()["model"] | {"name": "other"})},
+        {"spec": examples.spec("b", model=factory.spec()["model"] | {"dtype": "float32"})},
+        {"task": factory.spec()["task"] | {"items": 500}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_may_not_be_compared_stands_apart(changes):
+    assert len(groups([examples.completed("a"), examples.completed("b", **changes)])) == 2
+
+
+def test_one_name_on_two_contents_stands_apart():
+    other = factory.record().model.model_copy(update={"fingerprint": "00" * 32})
+    assert len(groups([examples.completed("a"), examples.completed("b", model=other)])) == 2
+
+
+def test_the_frontier_goes_by_paired_ratios_not_by_what_the_machine_did_between_runs():
+    (group,) = groups(
+        [
+            examples.completed("frugal", energy=0.5, baseline_j=9.0),
+            examples.completed("wasteful", energy=2.0, baseline_j=1.0),
+        ]
+    )
+    assert [(row.label, row.frontier) for row in group.rows] == [
+        ("frugal", True),
+        ("wasteful", False),
+    ]
+    assert group.baseline_j == pytest.approx(3.0)
+
+
+def test_runs_of_one_label_are_numbered():
+    (group,) = groups([examples.completed(energy=0.7), examples.completed(energy=0.8, seed=1)])
+    assert sorted(labels(group)) == ["int8 #1", "int8 #2"]
+
+
+def test_quality_is_pooled_over_the_items_of_accuracy_tasks():
+    scores = [examples.score("a", 1, 4), examples.score("b", 2, 0), examples.bits_per_byte(1.1)]
+    assert baseline_accuracy(scores).value == pytest.approx(60)
+    assert accuracy(scores).value == pytest.approx(59.5)
+    change, pooled = accuracy_change(scores), items.paired_proportions(3, 4, 200)
+    assert change.value == pytest.approx(-0.5)
+    assert (change.low, change.high) == pytest.approx((100 * pooled.low, 100 * pooled.high))
+    assert change.n == 200
+
+
+def test_quality_without_an_accuracy_task_is_missing_with_its_reason():
+    change = accuracy_change([examples.bits_per_byte(1.1)])
+    assert (change.value, change.reason) == (None, "no accuracy task was scored")

@@ -1,0 +1,46 @@
+"""Carbon, cost and water against arithmetic by hand."""
+
+import pytest
+
+from greenbench.analysis.impact import assumptions, grids, impact
+from greenbench.errors import UserError
+
+KWH = 3.6e6
+
+
+def test_a_kilowatt_hour_at_the_device_by_hand():
+    given = assumptions(["country=FRA", "pue=1.5", "price_per_kwh=0.2", "water_l_per_kwh=2"])
+    found = impact(KWH, 0.0, given)
+    assert found.energy_kwh == pytest.approx(1.5)
+    assert found.operational_g == pytest.approx(1.5 * grids()["FRA"].g_per_kwh)
+    assert (found.cost, found.water_l, found.embodied_g) == pytest.approx((0.3, 2.0, 0.0))
+
+
+def test_embodied_carbon_is_the_share_of_the_lifetime():
+    given = assumptions(["embodied_kg=100", "lifetime_years=2"])
+    found = impact(0.0, 2 * 8766 * 3600 / 1000, given)  # a thousandth of its life
+    assert found.embodied_g == pytest.approx(100.0)
+    assert found.carbon_g == pytest.approx(100.0)  # (E x I) + M with E = 0
+
+
+def test_the_grid_table_is_plausible_and_says_where_it_comes_from():
+    assert len(grids()) > 200
+    assert all(0 < grid.g_per_kwh < 1500 and grid.year >= 2000 for grid in grids().values())
+    assert grids()["SWE"].g_per_kwh < grids()["WORLD"].g_per_kwh < grids()["IND"].g_per_kwh
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("country=ATLANTIS", "impact.country=ATLANTIS is unknown"),
+        ("pue=0.9", "impact.pue=0.9 is out of range"),
+        ("pue=much", "is not a number"),
+        ("lifetime_years=0", "above 0"),
+        ("price_per_kwh=-1", "0 or more"),
+        ("colour=green", "impact.colour is unknown"),
+    ],
+)
+def test_a_mistake_is_one_sentence(change, said):
+    with pytest.raises(UserError, match=said) as caught:
+        assumptions([change])
+    assert len(str(caught.value).splitlines()) == 1

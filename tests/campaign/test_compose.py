@@ -1,0 +1,112 @@
+"""Every file under conf/ and experiments/ composes, and every mistake is one sentence."""
+
+import pytest
+
+from greenbench.campaign.compose import experiments, options, plain, plan
+from greenbench.errors import UserError
+from greenbench.paths import conf_dir
+
+GROUPS = sorted(
+    path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "impact"
+)  # what impact assumes is the report's, no part of a run
+NEEDS = {"hub": ["model.id=org/name"], "local": ["model.path=somewhere/tiny"]}
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
+def test_every_option_composes(group, option):
+    (job,) = plan([f"{group}={option}", *NEEDS.get(option, [])], multirun=False)
+    assert plain(job.spec)[group] is not None
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_composes(name):
+    jobs = plan([f"+experiments={name}"], multirun=True)
+    assert len({str(plain(job.spec)) for job in jobs}) == len(jobs) > 1
+
+
+def test_a_sweep_is_every_combination_and_the_command_line_wins():
+    jobs = plan(["+experiments=smoke", "technique=none,fp32", "seed=1,2,3"], multirun=True)
+    assert {(tuple(job.spec.technique), job.spec.seed) for job in jobs} == {
+        (stack, seed) for stack in ((), ("dtype",)) for seed in (1, 2, 3)
+    }
+
+
+def test_a_stack_keeps_its_order():
+    (job,) = plan(["technique=[int8_bnb,prune_depth]"], multirun=False)
+    assert list(job.spec.technique) == ["int8_bnb", "prune_depth"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "allowed"),
+    [
+        (["technique=bogus"], "technique=bogus", "int8_bnb"),
+        (["+experiments=bogus"], "experiments=bogus", "frontier-cpu"),
+        (["sed=1"], "sed", "seed"),
+        (["workload.prompt=1"], "workload.prompt", "prompt_tokens"),
+        (
+            ["technique=prune_depth", "technique.prune_depth.fractoin=1"],
+            "technique.prune_depth.fractoin",
+            "fraction",
+        ),
+        (
+            ["technique=none", "technique.prune_depth.fraction=0.5"],
+            "technique.prune_depth",
+            "group",
+        ),
+        (["technique=prune_depth", "technique.prune_depth.fraction=x"], "fraction=x", "Float"),
+        (
+            ["technique=prune_depth", "technique.prune_depth.fraction=1.5"],
+            "fraction=1.5",
+            "below 1",
+        ),
+        (["technique=int4_bnb", "technique.int4_bnb.quant_type=nf5"], "quant_type=nf5", "nf4"),
+        (["technique=[int8_bnb,fp32]"], "dtype", "first"),
+        (["device=tpu"], "device=tpu", "cuda"),
+        (["meter.order=[sun]"], "meter.order", "rapl"),
+        (["meter.cpu_tdp_w=0"], "meter.cpu_tdp_w=0", "more than 0"),
+        (["protocol.tier=publish"], "protocol.tier=publish", "60 s"),
+        (["protocol.blocks=0"], "protocol.blocks=0", "1 or more"),
+        (["workload.output_tokens=1"], "workload.output_tokens=1", "2 or more"),
+        (["task.items=-1"], "task.items=-1", "0 (all)"),
+        (["seed=1.5"], "seed=1.5", "Integer"),
+        (["model=hub"], "model.id", "model.id="),
+        (["model=local"], "model.path", "model.path="),
+        (["technique=none,fp32"], "technique=none,fp32", "--multirun"),
+        (["+experiments=smoke"], "technique", "--multirun"),
+        (["technique"], "technique", "KEY=VALUE"),
+        (["technique='a"], "technique='a", "KEY=VALUE"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_the_key_and_what_is_allowed(overrides, key, allowed):
+    with pytest.raises(UserError) as error:
+        plan(overrides, multirun=False)
+    text = str(error.value)
+    assert key in text
+    assert allowed in text
+    assert "\n" not in text
+
+
+def test_what_lies_beside_experiments_is_no_config_group():
+    """A directory `results` in a checkout once turned results=... into a group override."""
+    beside = conf_dir().parent / "results"
+    made = not beside.exists()
+    beside.mkdir(exist_ok=True)
+    try:
+        (job,) = plan(["results=elsewhere", "technique=none"], multirun=False)
+    finally:
+        if made:
+            beside.rmdir()
+    assert job.spec.results == "elsewhere"
+
+
+def test_a_config_dir_adds_the_users_own_options(tmp_path):
+    (tmp_path / "workload").mkdir()
+    (tmp_path / "workload" / "mine.yaml").write_text(
+        "name: mine\nbatch_size: 2\nprompt_tokens: 8\noutput_tokens: 4\n"
+    )
+    (job,) = plan(["workload=mine"], multirun=False, config_dir=tmp_path)
+    assert job.spec.workload.batch_size == 2
+    with pytest.raises(UserError, match="workload=mine"):
+        plan(["workload=mine"], multirun=False)

@@ -1,0 +1,141 @@
+"""The doctor: what it says about this machine, as a person and a program read it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from greenbench.cli.main import main
+from greenbench.doctor import examine
+from greenbench.machine import surroundings
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return examine.examine(watch_s=0.3)
+
+
+def test_text_fits_a_terminal_and_says_all_of_it(findings):
+    text = examine.as_text(findings)
+    assert max(map(len, text.splitlines())) <= 100
+    words = " ".join(text.split())
+    for subject in examine.SUBJECTS:
+        for name, said in findings[subject].items():
+            assert name in words
+            assert " ".join(said.removeprefix("ok: ").split()) in words
+
+
+def test_marks_tell_what_works_from_what_does_not(findings):
+    text = examine.as_text(findings | {"tasks": {"good": "ok", "bad": "it is missing."}})
+    assert "  + good             ok" in text.splitlines()
+    assert "  - bad              it is missing." in text.splitlines()
+
+
+def test_json_is_the_same_for_machines(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path))
+    assert main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(examine.SUBJECTS) <= set(said)
+    assert said["facts"]["calibration"] is None
+    assert "doctor --calibrate" in said["calibration"]["none"]
+    assert said["facts"]["memory"]["available_bytes"] <= said["facts"]["memory"]["total_bytes"]
+
+
+def test_every_meter_answers_or_says_why_not(findings):
+    assert {"nvml", "rapl"} <= set(findings["meters"])
+    for said in findings["meters"].values():
+        assert said.startswith("ok: ") or said.endswith(".")
+
+
+SPIN = "print('on', flush=True)\nwhile True: pass"
+
+
+def test_a_busy_neighbour_is_seen_and_named():
+    with subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE) as neighbour:
+        neighbour.stdout.readline()
+        try:
+            load = surroundings.load(watch_s=1.0)
+        finally:
+            neighbour.kill()
+    assert neighbour.pid in {process["pid"] for process in load["processes"]}
+    assert load["other_cores_used"] > 0
+
+
+def test_own_work_is_not_foreign_load():
+    end_s = time.monotonic() + 0.3
+    while time.monotonic() < end_s:
+        pass
+    load = surroundings.load(watch_s=0.3)
+    assert os.getpid() not in {process["pid"] for process in load["processes"]}
+
+
+def tree(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root
+
+
+CPU = "devices/system/cpu"
+SUPPLY = "class/power_supply"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, (None, None, None)),
+        (
+            {
+                f"{CPU}/cpu0/cpufreq/scaling_governor": "performance",
+                f"{CPU}/cpu1/cpufreq/scaling_governor": "performance",
+                f"{CPU}/intel_pstate/no_turbo": "0",
+            },
+            ("performance", "on", None),
+        ),
+        (
+            {
+                f"{CPU}/cpu0/cpufreq/scaling_governor": "schedutil",
+                f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave",
+                f"{CPU}/cpufreq/boost": "0",
+                f"{SUPPLY}/BAT0/type": "Battery",
+                f"{SUPPLY}/BAT0/status": "Discharging",
+                f"{SUPPLY}/BAT0/capacity": "80",
+            },
+            ("powersave, schedutil", "off", "battery, discharging, 80 %"),
+        ),
+        (
+            {f"{SUPPLY}/mouse/type": "Battery", f"{SUPPLY}/mouse/scope": "Device"},
+            (None, None, None),
+        ),
+    ],
+)
+def test_power_settings_are_read_and_absent_ones_null(tmp_path, files, expected):
+    assert tuple(surroundings.power(tree(tmp_path, files)).values()) == expected
+
+
+LOOK = "import json; from greenbench.machine import surroundings; print(json.dumps(surroundings.gpus()))"
+H100 = "device GPU-aaaaaaaa-0000-1111-2222-333333333333\nname H100\npower 300\n"
+
+
+def test_gpus_and_who_computes_on_them(with_gpu):
+    (gpu,) = json.loads(with_gpu(H100 + "process 4711 1000\n", LOOK))
+    assert gpu["name"] == "H100"
+    assert gpu["compute_pids"] == [4711]
+    assert gpu["memory_free_bytes"] is None  # this library does not say: null, never 0
+
+
+def test_what_disturbs_a_run_has_its_remedy(with_gpu, monkeypatch):
+    (gpu,) = json.loads(with_gpu(H100 + "process 4711 1000\n", LOOK))
+    battery = {"governor": "powersave", "turbo": "on", "supply": "battery, discharging, 80 %"}
+    monkeypatch.setattr(surroundings, "gpus", lambda: [gpu])
+    monkeypatch.setattr(surroundings, "power", lambda: battery)
+    found = examine.examine(watch_s=0.0)
+    assert found["hardware"]["gpu 0"] == "ok: H100, free memory not reported"
+    assert "4711: stop it" in found["load"]["gpu 0"]
+    assert "cpupower" in found["power"]["governor"]
+    assert found["power"]["turbo"].startswith("ok: on")
+    assert "plug the machine in" in found["power"]["supply"]

@@ -1,0 +1,1 @@
+"""What tests share: made records, simulated campaigns, small models, fake drivers."""

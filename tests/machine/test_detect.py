@@ -1,0 +1,41 @@
+"""The device of a run, where torch says what it is."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from greenbench.errors import Unsupported
+from greenbench.machine.detect import detect
+from greenbench.schema.spec import Device
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    gpus = [
+        SimpleNamespace(name="Example GPU", total_memory=80, major=9, minor=minor, uuid=f"u{minor}")
+        for minor in (0, 1)
+    ]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", gpus.__getitem__)
+
+
+def test_one_gpu_is_a_run_unless_all_are_asked_for(two_gpus):
+    one = detect(Device.auto)
+    assert (one.device, one.device_name, one.uuids) == ("cuda", "Example GPU", ("GPU-u0",))
+    assert one.device_map == {"": torch.device("cuda")}
+
+
+def test_a_model_spread_over_all_gpus_is_one_device_whose_joules_are_summed(two_gpus):
+    both = detect(Device.cuda_all)
+    assert both.device_name == "2 x Example GPU"
+    assert both.uuids == ("GPU-u0", "GPU-u1")  # NVML meters sum over these
+    assert (both.memory_bytes, both.capability, both.device_map) == (160, (9, 0), "auto")
+
+
+def test_all_gpus_of_none_are_refused_in_one_sentence():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(Unsupported, match="device=cuda_all was asked for"):
+        detect(Device.cuda_all)

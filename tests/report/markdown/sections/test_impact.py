@@ -1,0 +1,46 @@
+"""Impact tables: labelled as assumed, with the joules' own interval and mark."""
+
+import pytest
+from helpers import examples
+
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.impact import assumptions
+from greenbench.report.markdown.sections.impact import impacts
+
+
+def cells(lines, start):
+    line = next(line for line in lines if line.startswith(start))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_is_joules_times_what_is_assumed():
+    given = assumptions(["country=FRA", "pue=2", "embodied_kg=0", "tokens_per_query=1000"])
+    record = examples.completed(energy=0.5, half=0.02, baseline_j=3.6)  # 1.8 J/token
+    lines = impacts(groups([record]), given)
+    row = cells(lines, "| `int8`")
+    assert row[1] == "1000 (960–1040)"  # Wh: 1.8 J x 1e6 tokens x PUE 2
+    grams = float(row[2].split(" ")[0])
+    assert grams == pytest.approx(given.grid.g_per_kwh, rel=0.02)
+    assert row[3] == "0 %"
+    assert "**assumed**" in lines[0]
+    assert "Ember, CC BY 4.0" in lines[0]
+
+
+def test_estimated_joules_stay_marked():
+    record = examples.completed(source=examples.ESTIMATE)
+    row = cells(impacts(groups([record]), assumptions()), "| `int8`")
+    assert all(cell.startswith("≈") for cell in row[1:])
+
+
+def test_what_if_has_three_regions_and_two_buildings():
+    lines = impacts(groups([examples.completed()]), assumptions())
+    head = cells(lines, "| kg CO₂e per million tokens in")
+    assert len(head) == 1 + 3 * 2
+    values = cells(lines[lines.index(next(x for x in lines if "PUE 1.1" in x and x[0] == "|")) :],
+                   "| `int8`")  # fmt: skip
+    france, india = (float(values[i].split(" ")[0]) for i in (1, 5))
+    assert france < india
+
+
+def test_no_joules_no_table():
+    assert impacts(groups([examples.completed(energy=None)]), assumptions()) == []

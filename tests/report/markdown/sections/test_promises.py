@@ -1,0 +1,76 @@
+"""What techniques promised and kept, and when their preparation pays back."""
+
+import pytest
+from helpers import examples
+
+from greenbench.analysis.energy.promises import break_even, prepare_energy
+from greenbench.analysis.groups.rows import Row, groups
+from greenbench.report.markdown.sections.promises import promised
+
+
+def row(**changes):
+    return Row(examples.completed(**changes), "int8")
+
+
+def with_promise(record, **promise):
+    (part,) = record.techniques
+    part = part.model_copy(update={"promise": part.promise.model_copy(update=promise)})
+    return record.model_copy(update={"techniques": [part]})
+
+
+def test_break_even_is_joules_once_over_joules_saved_a_token():
+    found = break_even(row(energy=0.75, half=0.05, baseline_j=4.0))
+    assert prepare_energy(row()).value == pytest.approx(128.0)  # 32 W for 4 s
+    assert found.value == pytest.approx(128 / (4 * 0.25))
+    assert (found.low, found.high) == pytest.approx((128 / (4 * 0.3), 128 / (4 * 0.2)))
+
+
+def test_an_interval_that_reaches_one_has_no_upper_bound():
+    found = break_even(row(energy=0.99, half=0.05))
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+    assert "no upper bound" in found.reason
+
+
+def test_what_saves_nothing_never_pays_back_and_what_is_unknown_says_so():
+    assert break_even(row(energy=1.2)).reason == "no break-even: it saves no energy"
+    assert "missing" in break_even(row(energy=None)).reason
+
+
+def test_a_promise_stands_beside_what_was_kept_of_it():
+    """Half the bytes promised and held; a quarter of the time promised, a tenth measured."""
+    record = examples.completed()
+    record = record.model_copy(
+        update={"ratios": record.ratios | {"tpot": examples.quantity(0.9, 0.01, "ratio")}}
+    )
+    record = with_promise(
+        record, bytes_ratio=0.5, flops_ratio=0.75, kernel="dequantize", sparsity=0.5, drafts=3
+    )
+    text = "\n".join(promised(groups([record]))).partition("<details>")[2]
+    line = next(line for line in text.splitlines() if line.startswith("| `int8`"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:4] == ["0.50×", "0.500×; 100 % kept", "0.75×"]
+    assert cells[4] == "0.900× (0.890–0.910); 40 % kept"
+    assert cells[5] == "0.70× (0.68–0.72); 60 % kept"  # of the half that was promised
+    assert cells[6] == "`dequantize`"
+    assert cells[7].endswith("50 % zeros, 3 drafts a pass")
+
+
+def test_the_summary_says_what_became_of_a_promise():
+    record = with_promise(examples.completed(energy=1.1), bytes_ratio=0.5, kernel="dequantize")
+    summary, _, full = "\n".join(promised(groups([record]))).partition("<details>")
+    line = next(line for line in summary.splitlines() if line.startswith("| `int8`"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:3] == ["0.50×", "1.10× (1.08–1.12)"]
+    assert cells[3].startswith("dequantization: ")
+    assert "none kept" in full
+
+
+def test_what_a_technique_showed_is_told_and_no_promise_is_no_promise():
+    record = examples.completed()
+    (part,) = record.techniques
+    seen = part.model_copy(update={"observed": {"drafted": 40, "accepted": 31}})
+    record = with_promise(record.model_copy(update={"techniques": [seen]}), bytes_ratio=None)
+    text = "\n".join(promised(groups([record])))
+    assert "showed: drafted 40; accepted 31" in text
+    assert "| none " in text

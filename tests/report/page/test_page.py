@@ -1,0 +1,647 @@
+"""The page as its readers find it: in a browser, from disk, with the keyboard, on a telephone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import re
+import shutil
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+from helpers import campaign, examples, factory
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.impact import assumptions
+from greenbench.records.store import Rejected
+from greenbench.report.markdown.format import Notes, show
+from greenbench.report.markdown.sections.impact import per_queries
+from greenbench.report.page.page import embedded, page
+from greenbench.schema.record import MeterChoice
+from greenbench.wording import TIMES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = (
+    "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>"
+    "<!--<script> ${window.hacked=3} @DATA@ $data \u2028 & &lt; ' \" ` \\ 漢字 javascript:alert(1)"
+)
+AWQ = examples.failed("awq")
+RECORDS = [
+    *campaign.group(),
+    examples.completed("int8", speed=0.4, source=examples.ESTIMATE, device=examples.CPU),
+    examples.completed("int8", tier="smoke"),
+    examples.completed("lost", energy=None, reason="the counter stood still"),
+    AWQ,
+]
+REJECTED = [Rejected("b.json", "It is not JSON, or was cut short.")]
+
+
+def written(records=RECORDS, rejected=()):
+    return page(groups(records), records, rejected, assumptions()).decode()
+
+
+@cache
+def example():
+    """The page of `RECORDS` and `REJECTED`, made once."""
+    return page(example_groups(), RECORDS, REJECTED, assumptions()).decode()
+
+
+@cache
+def example_groups():
+    return groups(RECORDS)
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text of scripts, styles and all else."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.texts, self.inside = [], [], False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self.texts.append("")
+        self.inside = True
+
+    def handle_endtag(self, _):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.texts[-1] += data
+
+    def texts_of(self, wanted, **attributes):
+        return [
+            text
+            for (tag, given), text in zip(self.found, self.texts, strict=True)
+            if tag == wanted and attributes.items() <= given.items()
+        ]
+
+
+def data_of(text):
+    (data,) = Elements(text).texts_of("script", type="application/json")
+    return json.loads(data)
+
+
+def scripts_of(text):
+    found = Elements(text)
+    pairs = zip(found.found, found.texts, strict=True)
+    return [script for (tag, given), script in pairs if tag == "script" and "type" not in given]
+
+
+def poisoned():
+    """Records whose every free string is hostile."""
+    evil = {"name": HOSTILE, "command": HOSTILE, "started_at": HOSTILE}
+    spec = {
+        "model": {"name": HOSTILE, "id": HOSTILE, "revision": HOSTILE, "dtype": HOSTILE},
+        "technique": [{"name": HOSTILE}],
+        "task": {"names": [HOSTILE], "items": 8, "seed": 0, "fewshot": 0},
+        "workload": dict.fromkeys(("name", "batch_size"), HOSTILE),
+        "protocol": {"tier": HOSTILE},
+        "device": {"kind": HOSTILE, "name": HOSTILE},
+    }
+    part = factory.record().techniques[0].model_copy(
+        update={"name": HOSTILE, "summary": HOSTILE, "details": {HOSTILE: [HOSTILE, 1.5, None]}}
+    )  # fmt: skip
+    full = examples.completed(
+        **evil,
+        spec=spec,
+        environment={HOSTILE: {HOSTILE: [HOSTILE, float("nan"), float("inf")]}},
+        model=factory.record().model.model_copy(update={"note": HOSTILE, "license": HOSTILE}),
+        techniques=[part],
+        meter=MeterChoice(used=[HOSTILE], refused={HOSTILE: HOSTILE}),
+        quality=[examples.score(HOSTILE, 1, 2)],
+        validity="flagged",
+        codes=[HOSTILE],
+    )
+    failure = factory.failed().failure.model_copy(
+        update={"message": HOSTILE, "phase": HOSTILE, "log_tail": [HOSTILE]}
+    )
+    invalid = full.model_copy(update={"validity": "invalid"})
+    lost = examples.completed(**evil, spec=spec, energy=None, reason=HOSTILE)
+    return [full, lost, invalid, examples.failed(**evil, spec=spec, failure=failure)]
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes():
+    for seed in range(2):
+        shuffled = random.Random(seed).sample(RECORDS, len(RECORDS))
+        assert written(shuffled, REJECTED) == example()
+
+
+def test_nothing_in_it_is_loaded_from_anywhere():
+    text = written(RECORDS + poisoned())
+    found = Elements(text)
+    outward = {"src", "srcset", "href", "data", "action", "background", "poster"}
+    references = [(tag, a[n]) for tag, a in found.found for n in outward & a.keys()]
+    assert references == [("a", "#content")]
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & {
+        tag for tag, _ in found.found
+    }
+    (style,) = found.texts_of("style")
+    assert not re.search(r"url\(|@import", style)
+    ours = scripts_of(text)[-1]
+    assert not re.search(r"https?:|import\(|fetch\(|XMLHttpRequest|innerHTML|eval\(", ours)
+
+
+def test_nothing_on_it_moves_by_itself():
+    (style,) = Elements(example()).texts_of("style")
+    assert not re.search(r"transition|animation|@keyframes|[^r]scroll-behavior", style)
+
+
+def test_its_policy_lets_only_its_own_scripts_run():
+    text = example()
+    (policy,) = (
+        attributes["content"]
+        for tag, attributes in Elements(text).found
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts_of(text))
+    assert rules["script-src"].split() == [
+        f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests
+    ]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_no_data_can_end_its_element(data):
+    text = embedded(data)
+    assert text.isascii()
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == data
+
+
+def test_hostile_strings_add_no_element():
+    def shape(text):
+        return [tag for tag, _ in Elements(text).found]
+
+    assert shape(written(poisoned(), [Rejected(HOSTILE, HOSTILE)])) == shape(example())
+
+
+def test_it_is_small_and_keeps_neither_traces_nor_answers():
+    assert len(written([])) < 600_000
+    big = campaign.run("big", 0.7).model_copy(
+        update={"quality": [examples.score("sciq", 1, 2, n=2000, right=900)]}
+    )
+    small = big.model_copy(update={"quality": [examples.score("sciq", 1, 2)]})
+    assert abs(len(written([big])) - len(written([small]))) < 200
+
+
+def test_runs_stand_where_the_leaderboard_has_them():
+    data, found = data_of(example()), example_groups()
+    for group, there in zip(found, data["groups"], strict=True):
+        assert [data["runs"][n]["label"] for n in there["runs"]] == [r.label for r in group.rows]
+        assert there["source"] == group.setting.source
+    left = [run["label"] for run in data["runs"] if run["group"] == -1]
+    assert left == ["awq", "broken"]
+
+
+def test_the_figure_has_the_frontier_of_the_tables():
+    data, found = data_of(example()), example_groups()
+    for group, there in zip(found, data["groups"], strict=True):
+        members = [
+            number for number, row in zip(there["runs"], group.rows, strict=True) if row.frontier
+        ]
+        by_ratio = {axis["ratio"]: axis["members"] for axis in there["axes"]}
+        assert by_ratio.get("energy_per_token", []) == members
+
+
+def test_strings_that_markdown_would_set_are_told_as_they_are():
+    texts = [
+        piece
+        for group in data_of(written(poisoned()))["groups"]
+        for line in group["answer"]
+        for piece in line
+    ]
+    assert not [text for _, text in texts if "&lt;" in text.replace("& &lt;", "") or "\\<" in text]
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    if not CHROMIUM:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with sync.sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a page from disk; in the end no complaint and no request may have come of it."""
+    complaints, contexts = [], []
+
+    def open_page(text=None, width=1600, **options):
+        path = tmp_path / "index.html"
+        path.write_text(text or example())
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(15_000)
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: complaints.append(request.url))
+        tab.goto(path.as_uri())
+        assert complaints == [path.as_uri()]
+        complaints.clear()
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def labels(tab, table=0):
+    """Names in the rows of a table of runs."""
+    return tab.locator(".runs").nth(table).locator("button.open").all_inner_texts()
+
+
+def cells(tab, label, table=0):
+    row = (
+        tab.locator(".runs")
+        .nth(table)
+        .locator("tr", has=tab.get_by_role("button", name=label, exact=True))
+    )
+    return row.locator("td").all_inner_texts()
+
+
+def test_it_says_what_leaderboard_md_says_first(opened):
+    tab = opened()
+    assert "saver uses the least energy: 0.700× (0.698–0.702)" in tab.inner_text("#answers")
+    assert tab.inner_text("#count") == "11 of 11 runs shown."
+
+
+def test_each_group_says_whether_its_joules_are_measured(opened):
+    tab = opened()
+    badges = tab.locator("#groups .badge").all_inner_texts()
+    assert badges == ["measured", "≈ estimated, not measured", "no joules", "measured"]
+    assert cells(tab, "int8", 1)[1].startswith("≈")
+    assert not any("≈" in cell for cell in cells(tab, "saver", 0))
+
+
+def test_runs_without_numbers_stand_apart_with_their_reasons(opened):
+    tab = opened()
+    assert (
+        "throttled: heat or a power brake"
+        in tab.locator("section", has_text="Invalid runs").last.inner_text()
+    )
+    assert "killed in stage measure: It was killed by SIGSEGV." in tab.inner_text("#left-out")
+    assert "It is not JSON, or was cut short." in tab.inner_text("#left-out")
+    missing = tab.locator("#groups section").nth(2)
+    assert "n/a (a)" in missing.inner_text()
+    assert "(a) the counter stood still" in missing.inner_text()
+
+
+def test_a_title_sorts_up_then_down_then_as_it_was(opened):
+    tab = opened()
+    first = labels(tab)
+    title = tab.locator(".runs").first.get_by_role("button", name="J/token ratio")
+    for order, expected in (
+        ("ascending", ["saver", "capped", "unsure", "none", "same", "coster"]),
+        ("descending", ["coster", "same", "none", "unsure", "capped", "saver"]),
+        (None, first),
+    ):
+        title.focus()
+        tab.keyboard.press("Enter")
+        assert labels(tab) == expected
+        head = tab.locator(".runs").first.locator("th", has_text="J/token ratio")
+        assert head.get_attribute("aria-sort") == order
+        assert tab.evaluate("document.activeElement.innerText").startswith("J/token ratio")
+
+
+def test_what_is_missing_sorts_last_either_way(opened):
+    tab = opened()
+    title = tab.locator(".runs").first.get_by_role("button", name="energy label")
+    for _ in range(2):
+        title.click()
+        assert set(labels(tab)[-2:]) == {"saver", "unsure"}
+
+
+def test_filters_narrow_tables_and_figure_and_say_so(opened):
+    tab = opened()
+    tab.fill("#words", "gpu CAPPED")
+    assert labels(tab) == ["capped"]
+    assert tab.inner_text("#count") == "1 of 11 runs shown."
+    assert tab.locator("#count").get_attribute("aria-live") == "polite"
+    assert tab.locator(".targets > *").count() == 1
+    tab.get_by_role("button", name="Clear").click()
+    tab.locator("#count", has_text="11 of 11").wait_for()
+    assert tab.locator(".targets > *").count() == 6
+    tab.select_option("#outcome", "failed")
+    assert labels(tab) == ["awq"]
+    tab.select_option("#outcome", "")
+    tab.select_option("#joules", "estimated")
+    assert labels(tab) == ["int8"]
+    assert "≈ estimated from CPU time" in tab.inner_text("#figure .caption")
+    tab.select_option("#joules", "")
+    tab.select_option("#family", "quantization")
+    assert tab.inner_text("#count") == "2 of 11 runs shown."
+    tab.fill("#words", "nothing has this name")
+    assert tab.inner_text("#count") == "0 of 11 runs shown."
+
+
+def test_other_columns_can_be_chosen(opened):
+    tab = opened()
+    for columns, wanted in (
+        ("Quality and energy", "J/token above idle"),
+        ("Latency and memory", "model, MB"),
+        ("All", "provenance"),
+    ):
+        tab.select_option("#columns", columns)
+        heads = tab.locator(".runs").first.locator("thead th").all_inner_texts()
+        assert any(wanted in head for head in heads)
+        assert tab.locator("caption", has_text=f"{columns}, group 1").count() == 1
+
+
+def test_numbers_read_as_in_leaderboard_md(opened):
+    draw = random.Random(1)
+    base = examples.completed(energy=None)
+    records, wanted = [], {}
+    for index in range(60):
+        value = draw.choice([10 ** draw.uniform(-3, 3), draw.randint(1, 40) / 8])
+        half = draw.choice([None, value * 10 ** draw.uniform(-4, 0)])
+        ratio = examples.quantity(value, half, "ratio")
+        changes = {"name": f"r{index}", "ratios": base.ratios | {"tokens_per_s": ratio}}
+        records.append(base.model_copy(update=changes))
+        wanted[f"r{index}"] = show(ratio, Notes(), suffix=TIMES)
+    tab = opened(written(records))
+    body = tab.locator(".runs tbody tr").all_inner_texts()
+    found = {line.split("\t")[0].removesuffix(" †"): line.split("\t")[4] for line in body}
+    assert {name: re.sub(r" \(\w\)$", "", text) for name, text in found.items()} == {
+        name: re.sub(r" \(\w\)$", "", text) for name, text in wanted.items()
+    }
+
+
+def test_tables_read_as_in_leaderboard_md(opened):
+    tab = opened()
+    for row in example_groups()[0].rows:
+        change, energy, _, speed, *_ = cells(tab, row.label)
+        assert change == show(row.change, change=True, decimals=1)
+        assert energy == show(row.ratio("energy_per_token"), suffix=TIMES)
+        assert speed == show(row.ratio("tokens_per_s"), suffix=TIMES)
+
+
+def test_impact_stands_beside_the_joules_with_what_it_assumes(opened):
+    given = assumptions(["country=FRA", "currency=CHF", "pue=2"])
+    tab = opened(page(example_groups(), RECORDS, REJECTED, given).decode())
+    assert not tab.is_visible("#assumed")
+    tab.select_option("#columns", "Impact, assumed")
+    said = tab.inner_text("#assumed")
+    assert "France" in said
+    assert "PUE 2" in said
+    assert "CHF/kWh" in said
+    for row in example_groups()[0].rows:
+        energy, *impacts = cells(tab, row.label)
+        assert energy == show(row.energy)
+        assert impacts == [show(found) for found in per_queries(row, given).values()]
+    tab.locator("button.open").first.click()
+    line = tab.locator("dialog tr", has_text="carbon of 1,000 queries")
+    assert "assumed, from joules measured:" in line.inner_text()
+
+
+def test_a_run_is_shown_with_all_it_has(opened):
+    tab = opened()
+    tab.get_by_role("button", name="capped", exact=True).click()
+    text = tab.inner_text("dialog")
+    for fact in (
+        "capped ⚑", "greenbench bench technique=capped",
+        "power_capped: the power limit held the clocks back",
+        "J/token\t0.800× (0.798–0.802)\t8\tmeasured:counter:nvml\tsaves", "after Holm over",
+        "sciq acc_norm, %",
+        "8-bit linear layers", "holds the weights of linear layers in 8 bits", "python", "3.11.7",
+        "an exact count", "provenance",
+    ):  # fmt: skip
+        assert fact in text
+    assert tab.locator("dialog table caption").count() >= 4
+
+
+def test_the_command_can_be_copied_or_is_selected(opened):
+    tab = opened()
+    tab.get_by_role("button", name="saver", exact=True).click()
+    tab.get_by_role("button", name="Copy").click()
+    said = tab.locator("dialog .said")
+    said.filter(has_text=re.compile("Copied|Selected")).wait_for()
+    if "Selected" in said.inner_text():
+        assert tab.evaluate("getSelection().toString()") == "greenbench bench technique=saver"
+
+
+def test_two_runs_side_by_side(opened):
+    tab = opened()
+    tab.get_by_label("Compare saver").check()
+    compare = tab.get_by_role("button", name="Compare", exact=True)
+    assert compare.is_disabled()
+    tab.get_by_label("Compare coster").check()
+    compare.click()
+    text = tab.inner_text("dialog")
+    assert "J/token\t0.700× (0.698–0.702)\t1.300× (1.296–1.304)" in text
+    assert "verdict on energy\tsaves\tcosts" in text
+    assert "Both runs stand in one group" in text
+    assert "greenbench compare records/" in text
+
+
+def test_runs_of_different_groups_are_not_ranked(opened):
+    tab = opened()
+    tab.get_by_label("Compare saver").check()
+    tab.locator(".runs").nth(1).get_by_label("Compare int8").check()
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    assert "do not rank them by energy" in tab.inner_text("dialog")
+
+
+def test_a_third_choice_replaces_the_first(opened):
+    tab = opened()
+    for name in ("saver", "coster", "same"):
+        tab.get_by_label(f"Compare {name}").check()
+    assert not tab.get_by_label("Compare saver").is_checked()
+    assert "coster and same" in tab.inner_text("#tray")
+    tab.locator("#tray").get_by_role("button", name="Clear").click()
+    assert tab.locator("#tray").is_hidden()
+    assert tab.locator("input.choose:checked").count() == 0
+
+
+def point_at(tab, label):
+    """Move the pointer to the middle of a run's point."""
+    point = tab.locator(f'.targets > [aria-label^="{label};"]')
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    place = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.mouse.move(*place)
+    return place
+
+
+def test_in_a_crowd_every_point_can_be_pointed_at(opened):
+    names = [f"r{index}" for index in range(12)]
+    crowd = [examples.completed(n, energy=0.7 + i / 200) for i, n in enumerate(names)]
+    tab = opened(written(crowd), width=400)
+    for name in names:
+        point_at(tab, name)
+        assert tab.locator(".tip strong").inner_text() == name
+
+
+def test_the_figure_tells_shows_and_opens_a_run_by_pointer(opened):
+    tab = opened()
+    place = point_at(tab, "saver")
+    tip = tab.inner_text(".tip")
+    assert "saver" in tip
+    assert "0.700× (0.698–0.702)" in tip
+    assert "greenbench bench technique=saver" in tip
+    tab.mouse.click(*place)
+    assert tab.inner_text("#dialog-title") == "saver †"
+
+
+def test_the_figure_is_walked_by_keyboard(opened):
+    tab = opened()
+    tab.focus("#figure-axis")
+    tab.keyboard.press("Tab")
+    seen = []
+    for key in ("ArrowRight", "ArrowRight", "End", "Home", "ArrowLeft"):
+        seen.append(tab.evaluate("document.activeElement.getAttribute('aria-label')").split(";")[0])
+        tab.keyboard.press(key)
+    assert seen == ["saver", "capped", "unsure", "coster", "saver"]
+    assert "greenbench bench technique=saver" in tab.inner_text(".tip")
+    tab.keyboard.press("Escape")
+    assert tab.locator(".tip").is_hidden()
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("#dialog-title") == "saver †"
+    tab.keyboard.press("Escape")
+    assert tab.locator("dialog").is_hidden()
+    assert tab.evaluate("document.activeElement.getAttribute('role')") == "button"
+
+
+def test_the_figure_has_other_groups_axes_and_a_table(opened):
+    tab = opened()
+    tab.select_option("#figure-axis", label="bytes of the model")
+    assert (
+        "bytes of the model, ratio to the baseline"
+        in tab.locator("#figure svg").first.text_content()
+    )
+    tab.select_option("#figure-group", "1")
+    assert "≈ estimated from CPU time, not measured" in tab.inner_text("#figure .caption")
+    tab.get_by_text("The figure's numbers as a table").click()
+    assert "int8" in tab.inner_text("#figure table")
+
+
+def test_kinds_of_points_differ_by_shape(opened):
+    tab = opened()
+    shapes = tab.locator("#figure g[aria-label=dot]:not(.targets) path")
+    assert len({shapes.nth(i).get_attribute("d") for i in range(shapes.count())}) == 3
+
+
+def background(tab):
+    return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_system_until_they_are_chosen(opened, scheme):
+    tab = opened(color_scheme=scheme)
+    before, toggle = background(tab), tab.locator("#theme")
+    assert (before == "rgb(255, 255, 255)") == (scheme == "light")
+    assert toggle.get_attribute("aria-pressed") == str(scheme == "dark").lower()
+    toggle.click()
+    assert background(tab) != before
+    assert toggle.get_attribute("aria-pressed") == str(scheme == "light").lower()
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_only_tables_scroll_sideways(opened, width):
+    tab = opened(written(poisoned()), width=width)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert tab.evaluate(overflow) == 0
+    tab.locator("button.open").first.click()
+    body = "document.querySelector('dialog').scrollWidth - document.querySelector('dialog').clientWidth"
+    assert tab.evaluate(body) == 0
+
+
+def test_hostile_strings_are_shown_not_obeyed(opened):
+    tab = opened(written(poisoned(), [Rejected(HOSTILE, HOSTILE)]))
+    for index in range(tab.locator("button.open").count()):
+        tab.locator("button.open").nth(index).click()
+        assert "<script>window.hacked=1</script>" in tab.inner_text("dialog")
+        tab.keyboard.press("Escape")
+    for index in range(2):
+        tab.locator("input.choose").nth(index).check()
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    tab.keyboard.press("Escape")
+    tab.locator(".targets > *").first.focus()
+    assert "onerror" in tab.inner_text(".tip")
+    assert tab.evaluate("window.hacked") is None
+    assert tab.locator("img").count() == 0
+
+
+def test_many_rows_come_in_portions_and_all_can_be_found(opened):
+    names = [f"t{index:03}" for index in range(130)]
+    tab = opened(written([AWQ.model_copy(update={"name": name}) for name in names]))
+    assert len(labels(tab)) == 100
+    assert "100 of 130 rows are shown" in tab.inner_text(".portion")
+    tab.fill("#words", "t129")
+    assert labels(tab) == ["t129"]
+    tab.fill("#words", "")
+    tab.get_by_role("button", name="Show 30 more").click()
+    assert len(labels(tab)) == 130
+
+
+def test_an_empty_directory_gets_a_page_that_helps(opened):
+    tab = opened(written([]))
+    assert "There is no run yet. `make bench`" in tab.inner_text("#answers")
+
+
+def test_only_failures_are_told_too(opened):
+    tab = opened(written([AWQ]))
+    assert labels(tab) == ["awq"]
+    tab.get_by_role("button", name="awq").click()
+    assert "Fatal Python error: Segmentation fault" in tab.locator("dialog pre").text_content()
+
+
+def test_a_record_that_leaves_out_all_it_may_is_shown(opened):
+    bare = examples.completed(
+        spec={}, environment={}, stages_s={}, techniques=[], quality=[], ratios={}
+    )
+    empty = {
+        who: getattr(bare, who).model_copy(update={"metrics": {}})
+        for who in ("baseline", "candidate")
+    }
+    tab = opened(written([bare.model_copy(update=empty)]))
+    assert "the record has no energy_per_token" in tab.inner_text("#groups")
+    tab.locator("button.open").first.click()
+    assert "None was recorded." in tab.inner_text("dialog")
+
+
+def test_paper_gets_tables_without_controls(opened):
+    tab = opened(color_scheme="dark")
+    tab.emulate_media(media="print", color_scheme="dark")
+    assert background(tab) == "rgb(255, 255, 255)"
+    assert tab.locator("#filters").is_hidden()
+    assert tab.locator(".runs table").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_complain_of(opened, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe checks pages"
+    ).Axe()
+    tab = opened(color_scheme=scheme)
+
+    def violations(part=None):
+        return [found["id"] for found in axe.run(tab, part).response["violations"]]
+
+    assert violations() == []
+    tab.get_by_role("button", name="capped", exact=True).click()
+    assert violations("dialog") == []

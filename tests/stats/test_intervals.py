@@ -1,0 +1,212 @@
+"""Intervals against closed forms and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as reference
+
+from greenbench.stats.intervals import (
+    geometric_mean,
+    holm,
+    mean_interval,
+    p_difference,
+    p_equivalence,
+    paired_ratio,
+    ratio_and_method,
+    ratio_of_sums,
+    widened_tail,
+)
+
+# Extra hours of sleep of Student's ten patients (Biometrika 6 (1908) 1), second drug minus first.
+SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
+positive = st.floats(0.01, 100)
+
+
+def test_a_mean_has_the_textbook_t_interval():
+    # t(0.975, 4) = 2.776445; mean 3, s = sqrt(2.5), n = 5
+    found = mean_interval([1, 2, 3, 4, 5])
+    half = 2.7764451 * math.sqrt(2.5 / 5)
+    assert found[:4] == pytest.approx((3, 3 - half, 3 + half, 5), rel=1e-6)
+
+
+def test_one_observation_has_no_interval_and_says_so():
+    found = mean_interval([2.0])
+    assert (found.value, found.low, found.high, found.n) == (2.0, None, None, 1)
+    assert "no interval" in found.reason
+
+
+def test_a_constant_factor_is_found_whatever_the_blocks_are():
+    baseline = [1.0, 2.0, 5.0, 0.3]
+    found = paired_ratio(baseline, [0.7 * value for value in baseline])
+    assert found.value == pytest.approx(0.7)
+    assert found.high - found.low == pytest.approx(0, abs=1e-12)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
+def test_swapping_the_two_inverts_ratio_and_interval(pairs):
+    there = paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
+    other = paired_ratio([b for _, b in pairs], [a for a, _ in pairs])
+    assert other.value == pytest.approx(1 / there.value)
+    assert other.low == pytest.approx(1 / there.high)
+
+
+@given(st.lists(positive, min_size=2, max_size=20))
+def test_levels_agree_with_their_ratio(values):
+    other = [value**1.5 for value in values]
+    ratio = geometric_mean(other).value / geometric_mean(values).value
+    assert paired_ratio(values, other).value == pytest.approx(ratio)
+
+
+def test_a_ratio_refuses_what_has_no_logarithm():
+    with pytest.raises(ValueError, match="above 0"):
+        paired_ratio([1, 0], [1, 1])
+    with pytest.raises(ValueError, match="shorter"):
+        paired_ratio([1, 2], [1])
+
+
+def test_an_accuracy_is_the_mean_with_its_t_interval():
+    values = [1, 0, 1, 1, 0, 1]
+    assert ratio_of_sums(values, [1] * 6)[:4] == pytest.approx(mean_interval(values)[:4])
+
+
+def test_the_ratio_interval_covers_the_truth_in_95_percent_of_campaigns():
+    dice = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        drift = dice.normal(0, 0.3, size=8)  # shared by a block's pair, so it must cancel
+        baseline = np.exp(drift + dice.normal(0, 0.05, 8))
+        candidate = 0.8 * np.exp(drift + dice.normal(0, 0.05, 8))
+        found = paired_ratio(baseline, candidate)
+        covered += found.low <= 0.8 <= found.high
+    assert 0.935 <= covered / 2000 <= 0.965
+
+
+def ratios(logs):
+    """Baseline and candidate whose log-ratios are `logs`."""
+    return [1.0] * len(logs), [math.exp(value) for value in logs]
+
+
+def test_the_paired_t_test_gives_students_published_p():
+    # R's t.test(extra ~ group, sleep, paired): t = 4.0621, df = 9, p = 0.002833, CI 0.7001 2.4599
+    assert p_difference(*ratios(SLEEP)) == pytest.approx(0.002833, abs=5e-7)
+    found = paired_ratio(*ratios(SLEEP[:9]))  # nine blocks: still Student t
+    assert math.log(found.high) == pytest.approx(mean_interval(SLEEP[:9]).high)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tost_is_at_5_percent_where_its_90_percent_interval_touches_the_margin(sign):
+    t = 2.1318468  # t(0.95, 4)
+    error = math.sqrt(2.5 / 5) * 0.001
+    centre = sign * (math.log(1.02) - t * error)
+    logs = [centre + 0.001 * step for step in (-2, -1, 0, 1, 2)]
+    assert p_equivalence(*ratios(logs)) == pytest.approx(0.05, rel=1e-6)
+    wider = [value + sign * 1e-5 for value in logs]
+    assert p_equivalence(*ratios(wider)) > 0.05
+
+
+def test_two_blocks_have_the_p_values_of_the_cauchy_distribution():
+    # one degree of freedom: P(T > t) = 1/2 - atan(t)/pi, with t = mean / (half the difference)
+    found = p_difference(*ratios([0.01, 0.03]))
+    assert found == pytest.approx(1 - 2 * math.atan(2) / math.pi)
+    edge = (math.log1p(0.05) - 0.02) / 0.01
+    tost = p_equivalence(*ratios([0.01, 0.03]), margin=0.05)
+    assert tost == pytest.approx(0.5 - math.atan(edge) / math.pi)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20))
+def test_no_p_value_depends_on_which_is_called_the_baseline(pairs):
+    a, b = zip(*pairs, strict=True)
+    assert p_difference(a, b) == pytest.approx(p_difference(b, a))
+    assert p_equivalence(a, b) == pytest.approx(p_equivalence(b, a))
+    assert 0 <= p_difference(a, b) <= 1
+
+
+def test_blocks_that_all_agree_give_the_limits():
+    same = [1.0, 2.0, 5.0]
+    assert (p_difference(same, same), p_equivalence(same, same)) == (1, 0)
+    less = [0.7 * value for value in same]
+    assert (p_difference(same, less), p_equivalence(same, less)) == (0, 1)
+
+
+def test_one_block_has_no_p_value():
+    assert (p_difference([1], [2]), p_equivalence([1], [2])) == (None, None)
+
+
+def test_holm_gives_the_textbook_values():
+    # p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1, 1]  # 1.2 is no probability
+    assert (holm([0.03]), holm([])) == ([0.03], [])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_the_raw_and_bonferroni_and_keeps_the_order(p_values):
+    adjusted = holm(p_values)
+    for raw, found in zip(p_values, adjusted, strict=True):
+        assert raw <= found <= min(1, raw * len(p_values)) + 1e-12
+    assert all(
+        adjusted[i] <= adjusted[j]
+        for i, first in enumerate(p_values)
+        for j, second in enumerate(p_values)
+        if first < second
+    )
+
+
+@pytest.mark.parametrize(("blocks", "method"), [(2, "t"), (9, "t"), (10, "bca"), (20, "bca")])
+def test_the_bootstrap_starts_at_ten_blocks(blocks, method):
+    logs = np.random.default_rng(0).normal(0, 0.1, blocks)
+    assert ratio_and_method(*ratios(logs)).method == method
+
+
+@pytest.mark.parametrize(("n", "ones"), [(20, 5), (50, 10)])
+def test_the_bca_interval_is_that_of_the_binomial_closed_form(n, ones):
+    """Of values 0 and c, a resample's mean is c/n times a binomial: no simulation is needed."""
+    step = 0.1
+    baseline, candidate = ratios([step] * ones + [0.0] * (n - ones))
+    share = ones / n
+    resampled = reference.binom(n, share)
+    z0 = reference.norm.ppf(resampled.cdf(ones) - resampled.pmf(ones) / 2)
+    skew = (1 - 2 * share) / math.sqrt(share * (1 - share))
+    acceleration = skew / (6 * math.sqrt(n))  # Efron (1987), section 7: the jackknife of a mean
+    tail = reference.norm.ppf(widened_tail(n))
+    bounds = [
+        resampled.ppf(reference.norm.cdf(z0 + (z0 + z) / (1 - acceleration * (z0 + z))))
+        for z in (tail, -tail)
+    ]
+    found = paired_ratio(baseline, candidate)
+    assert math.log(found.value) == pytest.approx(share * step)
+    assert np.log([found.low, found.high]) == pytest.approx(np.array(bounds) * step / n)
+    assert bounds[1] - ones > ones - bounds[0]  # it leans as the data do; t does not
+
+
+@pytest.mark.parametrize("n", [10, 12, 50])
+def test_a_widened_tail_gives_normal_values_their_t_interval(n):
+    spread = math.sqrt((n - 1) / n)
+    z = reference.norm.ppf(widened_tail(n))
+    assert z * spread == pytest.approx(-reference.t.ppf(0.975, n - 1))
+
+
+def test_the_same_blocks_give_the_same_bootstrap_interval():
+    pairs = ratios(np.random.default_rng(1).normal(0, 0.1, 12))
+    assert paired_ratio(*pairs) == paired_ratio(*pairs)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.7])
+def test_blocks_that_all_agree_fall_back_to_t_and_say_so(factor):
+    baseline = [float(value) for value in range(1, 13)]
+    (value, low, high, n, reason), method = ratio_and_method(
+        baseline, [factor * each for each in baseline]
+    )
+    assert (method, n) == ("t", 12)
+    assert (value, low, high) == pytest.approx((factor, factor, factor))
+    assert "Student t" in reason
+
+
+@given(st.lists(st.sampled_from([1.0, 1.0 + 1e-13, 1.0 + 1e-9, 1.5]), min_size=10, max_size=14))
+def test_nearly_equal_blocks_never_lose_their_interval(values):
+    found = paired_ratio([1.0] * len(values), values)
+    assert found.low <= found.value * (1 + 1e-12)
+    assert found.value <= found.high * (1 + 1e-12)

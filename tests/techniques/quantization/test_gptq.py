@@ -1,0 +1,351 @@
+"""GPTQ is what its paper says, packed weights are the quantized ones, and kernels compute with them."""
+
+import copy
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from greenbench.campaign.compose import plan
+from greenbench.engines.transformers import load
+from greenbench.errors import UserError
+from greenbench.models import texts
+from greenbench.models.weights import decoder_blocks, storage_bytes
+from greenbench.schema.spec import WorkloadSpec
+from greenbench.techniques import Preparation, check_order
+from greenbench.techniques.pruning.depth import keep_blocks
+from greenbench.techniques.pruning.weights import PruneMagnitude, PruneSparseGpt, PruneWanda
+from greenbench.techniques.quantization.gptq import Gptq, gptq, grid, nearest, rounded
+from greenbench.techniques.quantization.packed_linear import (
+    FAST_CPU,
+    LINEARS,
+    Int4PackLinear,
+    Int8PackLinear,
+    PackedLinear,
+    kernel_for,
+    on_grid,
+    pack,
+    unpack,
+)
+from greenbench.techniques.shared.layerwise import Gram, linear_layers, token_batches, visits
+
+fast_cpu = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in FAST_CPU,
+    reason="PyTorch's packed products need AVX2 on the CPU",
+)
+
+
+class Letters:
+    """A tokenizer of 254 symbols for the tiny model."""
+
+    def __call__(self, text, max_length, **options):
+        return {
+            "input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text[:max_length]]])
+        }
+
+
+def preparation():
+    words = ["the quick brown fox " * 6, "jumps over the lazy dog " * 4]
+    return Preparation(torch.device("cpu"), Letters(), lambda: words)
+
+
+def correlated(rows, columns, seed=0):
+    """A weight matrix (rows, columns) and the Gram matrix of inputs whose features go together."""
+    torch.manual_seed(seed)
+    inputs = torch.randn(300, columns) @ torch.randn(columns, columns) / columns**0.5
+    return torch.randn(rows, columns), inputs.T @ inputs
+
+
+def output_error(weight, codes, gram):
+    """||W X - Q X||^2."""
+    gap = weight.double() - codes.weight().double()
+    return float((gap @ gram.double() * gap).sum())
+
+
+def dense_gptq(weight, gram, bits, group, percdamp, order):
+    """OBQ in a fixed order, by its definition, in float64: the inverse Hessian of what is left, each time.
+
+    Grids are set when a group's first column is reached, or beforehand where columns are reordered.
+    """
+    weight, hessian = weight.double()[:, order], gram.double()[order][:, order]
+    hessian = hessian + percdamp * hessian.diagonal().mean() * torch.eye(len(order))
+    tables = [
+        grid(weight[:, [order.index(place) for place in range(first, first + group)]], bits, torch.float32)
+        for first in range(0, len(order), group)
+    ]  # fmt: skip
+    found = torch.empty(weight.shape, dtype=torch.uint8)
+    for column, place in enumerate(order):
+        if order == sorted(order) and column % group == 0:
+            now = weight[:, column : column + group]
+            tables[place // group] = grid(now, bits, torch.float32)
+        scale, zero = tables[place // group]
+        found[:, place] = nearest(weight[:, column].float(), scale, zero, bits)
+        error = weight[:, column] - on_grid(found[:, place], scale, zero, bits).double()
+        inverse = torch.linalg.inv(hessian[column:, column:])
+        weight[:, column:] -= torch.outer(error / inverse[0, 0], inverse[0])
+    return found
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (3, 16), (4, 160), (8, 160), (4, 80)])
+def test_it_equals_the_dense_reference(bits, group, act_order):
+    """160 columns: errors are passed on within a block of columns and from one to the next."""
+    weight, gram = correlated(12, 160)
+    order = list(range(160))
+    if act_order:
+        order.sort(key=lambda place: -float(gram[place, place]))
+    found = gptq(weight, gram, bits, group, 0.01, act_order=act_order)
+    expected = dense_gptq(weight, gram, bits, group, 0.01, order)
+    same = (found.codes == expected).float().mean()
+    assert same > 0.995  # float32 against float64: a tie may fall the other way
+    if bits == 4:
+        assert torch.equal(found.codes[:, order[:40]], expected[:, order[:40]])
+
+
+def test_without_correlations_it_is_rounding():
+    weight = torch.randn(8, 64)
+    found = gptq(weight, torch.eye(64), 4, 16, 0.01)
+    assert torch.equal(found.codes, rounded(weight, 4, 16).codes)
+
+
+def test_a_layer_that_saw_nothing_is_rounded():
+    weight = torch.randn(8, 64)
+    found = gptq(weight, torch.zeros(64, 64), 4, 16, 0.01)
+    assert torch.equal(found.codes, rounded(weight, 4, 16).codes)
+
+
+def test_a_weight_on_the_grid_stays_and_so_does_a_group_of_zeros():
+    weight = torch.tensor([[-7.0, 8, 0, 3], [0, 0, 0, 0]])
+    assert torch.equal(rounded(weight, 4, 4).weight(), weight)
+    assert rounded(weight, 4, 4).scale.tolist() == [[1.0], [1.0]]
+
+
+def test_eight_bits_are_symmetric():
+    found = rounded(torch.tensor([[-127.0, 64, 0, 1]]), 8, 4)
+    assert found.codes.tolist() == [[1, 192, 128, 129]]
+    assert (float(found.scale), float(found.zero)) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def real_layers(smollm2):
+    """Every linear layer of three real blocks, with the Gram matrix of what it is really given."""
+    spec, path = smollm2
+    model, tokenizer = load.load(spec, path, torch.device("cpu"))
+    keep_blocks(model, [0, 1, 2])
+    passages = texts.passages("calibrate")
+    work = Preparation(torch.device("cpu"), tokenizer, lambda: passages)
+    found = {}
+    for visit in visits(model, token_batches(work, 8, 256), Gram, changing=False):
+        for name, layer in visit.linears.items():
+            found[f"{visit.index}.{name}"] = (layer.weight.detach(), visit.seen[name].matrix)
+    return found
+
+
+@pytest.mark.parametrize(("bits", "group", "blocks"), [(4, 64, "012"), (3, 64, "0"), (4, 0, "1")])
+def test_on_the_real_model_every_layer_is_nearer_than_rounded(real_layers, bits, group, blocks):
+    """Both on the same grid (set beforehand), and on GPTQ's own."""
+    gains = []
+    for name, (weight, gram) in real_layers.items():
+        if name[0] not in blocks:
+            continue
+        width = group or weight.shape[1]
+        nearest_error = output_error(weight, rounded(weight, bits, width), gram)
+        for act_order in (True, False):
+            codes = gptq(weight, gram, bits, width, 0.01, act_order=act_order)
+            gains.append((name, act_order, output_error(weight, codes, gram) / nearest_error))
+    assert [gain for gain in gains if gain[2] >= 1] == []
+    assert len(gains) == 2 * 7 * len(blocks)
+    assert sum(gain for _, _, gain in gains) / len(gains) < 0.8
+
+
+@given(
+    bits=st.sampled_from([3, 4, 8]),
+    rows=st.integers(1, 5),
+    words=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_packing_loses_nothing_and_wastes_no_bit(bits, rows, words, seed):
+    columns, dice = 8 * words, torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, 2**bits, (rows, columns), generator=dice, dtype=torch.uint8)
+    packed = pack(codes, bits)
+    assert packed.dtype == torch.uint8
+    assert packed.shape == (rows, columns * bits // 8)
+    assert torch.equal(unpack(packed, bits), codes)
+
+
+def layer_and_codes(bits, group, dtype=torch.bfloat16, rows=48, columns=128):
+    torch.manual_seed(0)
+    layer = nn.Linear(columns, rows, dtype=dtype)
+    return layer, rounded(layer.weight, bits, group)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("bits", "group"), [(3, 32), (4, 16), (8, 128)])
+def test_packed_and_unpacked_weights_agree_bit_for_bit(bits, group, dtype):
+    layer, codes = layer_and_codes(bits, group, dtype)
+    packed = PackedLinear(codes, layer.bias)
+    assert torch.equal(packed.weight_now(), codes.weight())
+    assert packed.weight_now().dtype == dtype
+    inputs = torch.randn(2, 3, 128, dtype=dtype)
+    expected = nn.functional.linear(inputs, codes.weight(), layer.bias)
+    assert torch.equal(packed(inputs), expected)
+
+
+@fast_cpu
+@pytest.mark.parametrize(
+    ("kind", "bits", "group"),
+    [(Int4PackLinear, 4, 32), (Int4PackLinear, 4, 64), (Int8PackLinear, 8, 128)],
+)
+def test_the_kernels_see_the_quantized_weights_bit_for_bit(kind, bits, group):
+    layer, codes = layer_and_codes(bits, group)
+    fast = kind(codes, layer.bias)
+    assert torch.equal(fast.weight_now(), codes.weight())
+    inputs = torch.randn(2, 5, 128, dtype=torch.bfloat16)
+    exact = nn.functional.linear(inputs.double(), codes.weight().double(), layer.bias.double())
+    assert fast(inputs).shape == (2, 5, 48)
+    assert torch.allclose(fast(inputs).double(), exact, atol=0.02)
+
+
+@fast_cpu
+def test_a_kernel_is_chosen_only_where_there_is_one():
+    def choice(bits, group, dtype=torch.bfloat16, shape=(48, 128)):
+        return kernel_for(torch.empty(shape, dtype=dtype), bits, group)
+
+    assert choice(4, 64) == "int4pack"
+    assert choice(8, 128) == "int8pack"
+    others = [choice(3, 64), choice(4, 16), choice(8, 64), choice(4, 64, torch.float32)]
+    others += [choice(4, 64, torch.float16), choice(4, 64, shape=(40, 128))]
+    assert set(others) == {"dequantize"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("columns", [96, 128, 192])
+def test_the_cuda_kernel_sees_the_quantized_weights(columns):
+    layer, codes = layer_and_codes(4, 32, columns=columns)
+    codes = codes._replace(
+        codes=codes.codes.cuda(), scale=codes.scale.cuda(), zero=codes.zero.cuda()
+    )
+    if kernel_for(layer.weight.cuda(), 4, 32) != "int4pack":
+        pytest.skip("needs compute capability 8.0")
+    fast = Int4PackLinear(codes, layer.bias.cuda())
+    assert torch.allclose(fast.weight_now(), codes.weight(), rtol=0.01, atol=1e-4)
+
+
+OPTIONS = [Gptq(), Gptq(bits=3, group_size=32), Gptq(bits=8, group_size=0), Gptq(act_order=False)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("technique", OPTIONS, ids=Gptq.label)
+def test_a_quantized_model_is_near_and_weighs_what_was_promised(technique, dtype, tiny):
+    plain = tiny.to(dtype)
+    model, work = copy.deepcopy(plain), preparation()
+    promise = technique.promise(plain)
+    model = technique.apply(model, work)
+    ids = torch.randint(2, 256, (2, 16))
+    with torch.inference_mode():
+        here, there = model(ids).logits.float(), plain(ids).logits.float()
+    near = {3: 0.8, 4: 0.9, 8: 0.99}[technique.bits]
+    assert nn.functional.cosine_similarity(here, there, dim=-1).min() > near
+    assert not torch.equal(here, there)
+    held, before = (sum(storage_bytes(m).values()) for m in (model, plain))
+    buffers = sum(b.nbytes for b in plain.buffers())  # the promise is about weights
+    assert held - buffers == pytest.approx(promise.bytes_ratio * (before - buffers), abs=1)
+    assert sum(work.details["operators"].values()) == 28
+    assert promise.kernel == ", ".join(sorted(work.details["kernels"]))
+    assert promise.flops_ratio == 1
+    with torch.inference_mode():
+        assert torch.equal(copy.deepcopy(model)(ids).logits.float(), here)
+    packed = [m for m in decoder_blocks(model).modules() if isinstance(m, PackedLinear)]
+    assert len(packed) == 28
+    assert not linear_layers(decoder_blocks(model))
+    assert type(model.lm_head) is nn.Linear
+
+
+@fast_cpu
+def test_records_name_the_kernel_and_its_operator(tiny):
+    half, work = tiny.bfloat16(), preparation()
+    Gptq().apply(copy.deepcopy(half), work)
+    assert work.details["operators"] == {"_weight_int4pack_mm_for_cpu": 28}
+    assert Gptq().promise(half).kernel == "int4pack"
+    assert Gptq(bits=3).promise(half).kernel == "dequantize"
+    assert Gptq(bits=8, group_size=0).promise(half).kernel == "int8pack"
+    assert set(LINEARS) == {"int4pack", "int8pack", "dequantize"}
+
+
+@pytest.mark.parametrize("architecture", ["Qwen2", "Gemma2", "GPTNeoX"])
+def test_other_architectures_with_their_biases(architecture):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 256}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16}
+    config = getattr(transformers, f"{architecture}Config")(**sizes, **heads)
+    model = getattr(transformers, f"{architecture}ForCausalLM")(config).bfloat16().eval()
+    ids = torch.randint(2, 256, (2, 16))
+    with torch.inference_mode():
+        before = model(ids).logits.float()
+        after = Gptq().apply(model, preparation())(ids).logits.float()
+    assert nn.functional.cosine_similarity(before, after, dim=-1).min() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"bits": 5}, r"^technique\.gptq\.bits=5 is unknown: allowed are 3, 4, 8\.$"),
+        ({"group_size": -2}, r"group_size=-2 is out of range: allowed is 0 or more\.$"),
+        ({"percdamp": 0.0}, r"percdamp=0\.0 is out of range: allowed is above 0, at most 1\.$"),
+        ({"passages": 0}, r"passages=0 is out of range"),
+    ],
+)
+def test_bad_knobs_are_one_sentence(knobs, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Gptq(**knobs)
+
+
+def test_groups_that_do_not_divide_are_one_sentence(tiny):
+    for refuse in (
+        lambda technique: technique.check_model(tiny.config, WorkloadSpec("w")),
+        lambda technique: technique.promise(tiny),
+    ):
+        with pytest.raises(
+            UserError, match=r"group_size=48 does not divide the 64 .* such as 64, or 0"
+        ):
+            refuse(Gptq(group_size=48))
+    Gptq(group_size=32).check_model(tiny.config, WorkloadSpec("w"))
+
+
+def test_three_bits_need_whole_bytes(tiny):
+    tiny.config.intermediate_size = 124
+    with pytest.raises(UserError, match=r"bits=3 packs 8 weights at a time.* the 124 inputs"):
+        Gptq(bits=3, group_size=0).check_model(tiny.config, WorkloadSpec("w"))
+
+
+@pytest.mark.parametrize("prune", [PruneMagnitude, PruneWanda, PruneSparseGpt])
+def test_quantize_then_prune_is_refused(prune):
+    with pytest.raises(
+        UserError, match=rf"{prune.name} cannot come after gptq.*put {prune.name} first"
+    ):
+        check_order([Gptq(), prune()])
+    check_order([prune(), Gptq()])
+
+
+def test_pruned_weights_can_be_quantized(tiny):
+    work = preparation()
+    model = Gptq(group_size=32).apply(PruneSparseGpt().apply(tiny, work), work)
+    ids = torch.randint(2, 256, (1, 8))
+    assert model.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=0).shape[1] > 8
+
+
+def test_the_options_are_its_bit_widths():
+    chosen = {
+        option: plan([f"technique={option}"], multirun=False)[0].spec.technique["gptq"]
+        for option in ("gptq", "gptq_int3", "gptq_int8")
+    }
+    assert chosen == {
+        "gptq": Gptq(),
+        "gptq_int3": Gptq(bits=3),
+        "gptq_int8": Gptq(bits=8, group_size=0),
+    }
