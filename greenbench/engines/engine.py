@@ -1,10 +1,27 @@
-"""What runs a model: the one thing that measuring, scoring and running know of it."""
+"""What runs a model: the one thing that measuring, scoring and running know of it.
+
+Imports no framework. An engine is one file with one class in it, found as techniques are.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-import torch
+from greenbench.schema.spec import ModelSpec, Stop
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+    from greenbench.machine.detect import Machine
+
+Form = Literal["module", "safetensors", "packed", "gguf", "url"]
+"""What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
+Ability = Literal["logits"]
+"""What not every engine can: ``logits`` of whole texts, for the nearness to the baseline."""
 
 
 class Iteration(NamedTuple):
@@ -18,16 +35,76 @@ class Iteration(NamedTuple):
     """Seconds between successive tokens."""
 
 
+class Request(NamedTuple):
+    """One prompt, and how long its answer may be."""
+
+    tokens: tuple[int, ...]
+    new_tokens: int
+    """Exactly so many, or at most where the model itself may stop."""
+    stop: Stop = Stop.fixed
+
+
+class Completion(NamedTuple):
+    """What became of one request. Times are seconds of ``time.perf_counter``."""
+
+    tokens: int
+    """Really generated, padding excluded."""
+    prompt_tokens: int
+    sent_s: float
+    stamps_s: tuple[float, ...]
+    """When each token came."""
+    done_s: float
+
+    @property
+    def seconds(self) -> float:
+        """From its sending to its end."""
+        return self.done_s - self.sent_s
+
+    @property
+    def ttft_s(self) -> float:
+        """Seconds to the first token."""
+        return self.stamps_s[0] - self.sent_s
+
+    @property
+    def gaps_s(self) -> list[float]:
+        """Seconds between successive tokens."""
+        pairs = zip(self.stamps_s, self.stamps_s[1:], strict=False)
+        return [later - earlier for earlier, later in pairs]
+
+
+class Footprint(NamedTuple):
+    """How large a model is as it is served; null with a reason where the engine cannot tell."""
+
+    parameters: int | None
+    layers: int | None
+    bytes_by_dtype: Mapping[str, int]
+    reason: str | None = None
+
+
+class Tokenizer(Protocol):
+    """The tokens of the model that is served."""
+
+    prefix_id: int
+    """What begins a text that nothing precedes."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, without special tokens."""
+
+    def frame(self, *, chat: bool) -> tuple[list[int], list[int]]:
+        """Tokens before and after the text of a prompt: the chat template's where `chat` asks for it
+        and there is one, else what the tokenizer puts before any text."""
+
+
 Place = tuple[str, int, int, int]
-"""A text, the window of it, and the position in the window."""
+"""A text (its task, and its number among those asked), the window of it, the position in the window."""
 
 
 class Seen(NamedTuple):
     """What a model says at P places of texts."""
 
     places: list[Place]
-    logits: torch.Tensor
-    """(P, vocabulary) in the model's dtype, on the CPU."""
+    logits: Any
+    """Tensor (P, vocabulary) in the model's dtype, on the CPU."""
 
 
 class Nearness(NamedTuple):
@@ -41,3 +118,89 @@ class Nearness(NamedTuple):
     """Sum of KL(baseline || candidate) over the positions, in nats."""
     agreements: float
     """Positions at which both hold the same token for the likeliest."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What techniques leave and engines take; nothing runs yet."""
+
+    model: ModelSpec
+    form: Form
+    source: Any
+    """A live module, the path of a file or directory, or a URL."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The engine's own option names."""
+    loop: Callable[..., Any] | None = None
+    """Generates in place of the module's ``generate``, as drafting and exits do; "module" only."""
+    scored_whole: bool = False
+    """The forward pass depends on the cache: no beginning may be shared when scoring; "module" only."""
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext
+    """What must hold while it runs, and not while the baseline does."""
+
+
+class Served(Protocol):
+    """A model that answers."""
+
+    tokenizer: Tokenizer
+    max_tokens: int | None
+    """Longest sequence it takes; null: no limit."""
+
+    def complete(self, batch: Sequence[Request]) -> list[Completion]:
+        """Answer all of `batch` at once, greedily; one completion for each request, in order."""
+
+    def language_model(self, done: Callable[[], None], reference: Seen | None) -> LM:
+        """It, as lm-eval asks it; `done` is called after each request.
+
+        What it predicts on whole texts is compared with `reference`, or else kept.
+        """
+
+    def nearness(self) -> tuple[Seen | None, list[Nearness]]:
+        """What was kept, and what the comparison shows, since the last `language_model`.
+
+        Both are empty without the ability ``logits``.
+        """
+
+    def footprint(self) -> Footprint:
+        """Its size."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was asked."""
+
+    def reset_peaks(self) -> None:
+        """Start new high-water marks of memory."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Most bytes held on the device since the reset; null where there is no mark."""
+
+    def pids(self) -> frozenset[int]:
+        """The processes that do its work, this one aside: never another's load, and their CPU time
+        and memory count."""
+
+
+class Engine(ABC):
+    """Base of all engines; a subclass is a frozen dataclass whose fields are its knobs.
+
+    A knob stands in the configuration as ``engine.KNOB``, and in the record.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What it is, in a few words."""
+    forms: ClassVar[frozenset[Form]]
+    """What it takes."""
+    abilities: ClassVar[frozenset[Ability]] = frozenset()
+
+    def check(self, machine: Machine) -> None:  # noqa: B027  # some run anywhere
+        """Raise Unsupported, in one sentence with the remedy, where it cannot run. Loads nothing."""
+
+    def version(self) -> str | None:
+        """Of the program, for the record and `doctor`; null where it has none."""
+        return None
+
+    @abstractmethod
+    def room_bytes(self, build: Build) -> int:
+        """Memory that a second model like `build` needs on the device, beside what it computes."""
+
+    @abstractmethod
+    def serve(self, build: Build, machine: Machine) -> AbstractContextManager[Served]:
+        """The model of `build`, answering while the context lasts; its memory is free again after."""
