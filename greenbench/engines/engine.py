@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from greenbench.schema.spec import ModelSpec, Stop
@@ -22,17 +23,6 @@ Form = Literal["module", "safetensors", "packed", "gguf", "url"]
 """What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
 Ability = Literal["logits"]
 """What not every engine can: ``logits`` of whole texts, for the nearness to the baseline."""
-
-
-class Iteration(NamedTuple):
-    """One request batch: what it made and when."""
-
-    tokens: int
-    prompt_tokens: int
-    seconds: float
-    ttft_s: float
-    gaps_s: list[float]
-    """Seconds between successive tokens."""
 
 
 class Request(NamedTuple):
@@ -84,8 +74,9 @@ class Footprint(NamedTuple):
 class Tokenizer(Protocol):
     """The tokens of the model that is served."""
 
-    prefix_id: int
-    """What begins a text that nothing precedes."""
+    @property
+    def prefix_id(self) -> int:
+        """What begins a text that nothing precedes."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without special tokens."""
@@ -128,6 +119,8 @@ class Build:
     form: Form
     source: Any
     """A live module, the path of a file or directory, or a URL."""
+    directory: Path
+    """The plain model's files, its tokenizer among them."""
     options: Mapping[str, object] = field(default_factory=dict)
     """The engine's own option names."""
     loop: Callable[..., Any] | None = None
@@ -138,12 +131,32 @@ class Build:
     """What must hold while it runs, and not while the baseline does."""
 
 
-class Served(Protocol):
+class Observed(Protocol):
+    """What a window looks at while something runs."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was asked."""
+
+    def reset_peaks(self) -> None:
+        """Start new high-water marks of the device's memory."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Most bytes held on the device since the reset; null where there is no mark."""
+
+    def pids(self) -> frozenset[int]:
+        """The processes that do its work, this one aside: never another's load, and their CPU time
+        and memory count."""
+
+
+class Served(Observed, Protocol):
     """A model that answers."""
 
-    tokenizer: Tokenizer
     max_tokens: int | None
     """Longest sequence it takes; null: no limit."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's."""
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """Answer all of `batch` at once, greedily; one completion for each request, in order."""
@@ -162,19 +175,6 @@ class Served(Protocol):
 
     def footprint(self) -> Footprint:
         """Its size."""
-
-    def synchronize(self) -> None:
-        """Wait until the device has done all that it was asked."""
-
-    def reset_peaks(self) -> None:
-        """Start new high-water marks of memory."""
-
-    def device_peak_bytes(self) -> int | None:
-        """Most bytes held on the device since the reset; null where there is no mark."""
-
-    def pids(self) -> frozenset[int]:
-        """The processes that do its work, this one aside: never another's load, and their CPU time
-        and memory count."""
 
 
 class Engine(ABC):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import psutil
 
+from greenbench.machine.processes import OwnProcesses
+
 OTHER_LOAD = 0.10  # of all CPUs' time, used by others or withheld by the hypervisor
 FREQUENCY = 0.05  # change of the mean clock within a window
 MIN_S = 0.2  # CPU times tick every 10 ms: shorter windows show nothing
@@ -22,17 +24,16 @@ class Usage(NamedTuple):
     mhz: float | None
 
 
-def usage() -> Usage:
-    """Read the counters now."""
+def usage(own: OwnProcesses) -> Usage:
+    """Read the counters now; what `own` processes use is not others'."""
     times = psutil.cpu_times()
     idle_s = times.idle + getattr(times, "iowait", 0.0)
     guest_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # also in user
-    own = psutil.Process().cpu_times()
     clock = psutil.cpu_freq()
     return Usage(
         time.monotonic(),
         sum(times) - idle_s - guest_s,
-        own.user + own.system,
+        own.cpu_s(),
         clock.current if clock and clock.current else None,
     )
 

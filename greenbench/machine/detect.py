@@ -8,15 +8,17 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from greenbench import __version__
 from greenbench.errors import Unsupported
 from greenbench.records.calibrations import calibration_id
 from greenbench.schema.spec import Device
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "torch", "transformers", "accelerate", "bitsandbytes", "datasets", "lm-eval", "numpy", "scipy",
@@ -38,7 +40,17 @@ class Machine:
     @property
     def torch_device(self) -> torch.device:
         """The device as torch addresses it."""
+        import torch
+
         return torch.device(self.device)
+
+    def free_bytes(self) -> int:
+        """Memory that is free on the device, or on all GPUs of the run together."""
+        if self.device == "cpu":
+            return int(psutil.virtual_memory().available)
+        import torch
+
+        return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in range(max(1, len(self.uuids))))
 
     @property
     def device_map(self) -> Any:
@@ -51,6 +63,8 @@ def detect(device: Device) -> Machine:
 
     Raises Unsupported where CUDA is asked for and absent.
     """
+    import torch
+
     if device is Device.cpu or (device is Device.auto and not torch.cuda.is_available()):
         return Machine("cpu", cpu_name(), psutil.virtual_memory().total)
     if not torch.cuda.is_available():
@@ -86,6 +100,8 @@ def cpu_name() -> str:
 
 def environment(machine: Machine) -> dict[str, Any]:
     """Facts about the surroundings of a run; no user, path, host name or variable among them."""
+    import torch
+
     return {
         "greenbench": __version__,
         "python": platform.python_version(),

@@ -18,6 +18,7 @@ from greenbench.errors import Unavailable
 from greenbench.machine.cpu_load import codes, usage
 from greenbench.machine.gpus import Gpu, optional, start
 from greenbench.machine.gpus import gpus as every_gpu
+from greenbench.machine.processes import OwnProcesses
 
 WATCH_S = 1.0
 BUSY_CORES = 0.1  # of one core: processes below it are not worth a name
@@ -29,9 +30,10 @@ def load(watch_s: float = WATCH_S) -> dict[str, Any]:
 
     ``codes`` are those that a window of a run would have got meanwhile.
     """
-    before, stolen_s, by_process = usage(), _stolen_s(), _cpu_s_by_process()
+    own = OwnProcesses()
+    before, stolen_s, by_process = usage(own), _stolen_s(), _cpu_s_by_process()
     time.sleep(watch_s)
-    after, stolen_s, now = usage(), _stolen_s() - stolen_s, _cpu_s_by_process()
+    after, stolen_s, now = usage(own), _stolen_s() - stolen_s, _cpu_s_by_process()
     seconds = after.time_s - before.time_s
     others_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s) - stolen_s
     used = {who: (cpu_s - by_process.get(who, cpu_s)) / seconds for who, cpu_s in now.items()}

@@ -10,16 +10,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import ceil
-from sys import maxsize
-from typing import Any, NamedTuple
-
-import torch
+from typing import NamedTuple
 
 from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Asked, Counts, added, thirds
-from greenbench.engines.engine import Iteration
-from greenbench.engines.transformers.generate import generate
+from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
-from greenbench.measure.recorder import Recorder
+from greenbench.measure.recorder import Place, Recorder
+from greenbench.measure.requests import seconds_of
 from greenbench.schema.difficulty import Bin
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.record import WHO, Who
@@ -41,7 +38,7 @@ class Cell(NamedTuple):
 
 def ask(
     recorder: Recorder,
-    models: Pair,
+    pair: Pair,
     quality: Sequence[TaskScore],
     prompts: Mapping[tuple[str, int], Prompt],
     protocol: ProtocolSpec,
@@ -63,22 +60,21 @@ def ask(
         name: [prompts[question.key] for question in dice.sample(third, len(third))]
         for name, third in questions.items()
     }
-    answers = {name: _answers(models, texts[name], protocol) for name in BINS}
+    answers = {name: _answers(pair, texts[name], protocol) for name in BINS}
     shown: dict[Bin, list[Counts]] = {name: [] for name in BINS}
     cells = schedule(protocol.blocks, dice)
     for done, (number, position, name, who) in enumerate(cells):
         progress(done, len(cells))
-        with models.use(who) as model:
-            work = partial(_answer, model, texts[name], number * answers[name])
+        with pair.use(who) as served:
+            work = partial(_answer, served, texts[name], number * answers[name])
             recorder.repeat(
                 "answer",
                 who,
+                served,
                 partial(_watched, work, observed, shown[name]) if who == "candidate" else work,
                 window_s=protocol.window_s,
                 exactly=answers[name],
-                round=number,
-                position=position,
-                bin=name,
+                place=Place(round=number, position=position, bin=name),
             )
     lengths = {name: sum(map(len, third)) / len(third) for name, third in texts.items()}
     return Asked(None, questions, lengths, answers, shown)
@@ -95,11 +91,11 @@ def schedule(rounds: int, dice: random.Random) -> list[Cell]:
 
 
 def _watched(
-    work: Callable[[int], Iteration],
+    work: Callable[[int], list[Completion]],
     observed: Callable[[], Mapping[str, Counts]],
     shown: list[Counts],
     index: int,
-) -> Iteration:
+) -> list[Completion]:
     """One answer, and what the techniques counted meanwhile."""
     before = observed()
     done = work(index)
@@ -107,22 +103,23 @@ def _watched(
     return done
 
 
-def _answers(models: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec) -> int:
+def _answers(pair: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec) -> int:
     """How many answers fill a window of the faster model: half a window of each, unmetered, tells."""
     seconds = []
     for who in WHO:
-        with models.use(who) as model:
+        with pair.use(who) as served:
             spent: list[float] = []
             while sum(spent) < protocol.window_s / 2 or not spent:
-                spent.append(_answer(model, texts, 0, len(spent)).seconds)
+                spent.append(seconds_of(_answer(served, texts, 0, len(spent))))
         seconds.append(sum(spent) / len(spent))
     enough = ceil(SPARE * protocol.window_s / min(seconds))
     bearable = int(LONGEST * protocol.window_s / max(seconds))
     return max(min(enough, bearable), protocol.min_iterations)
 
 
-def _answer(model: Any, texts: Sequence[Prompt], first: int, index: int) -> Iteration:
+def _answer(served: Served, texts: Sequence[Prompt], first: int, index: int) -> list[Completion]:
     """The next question's, the prompt cut from the left to the model's length as in scoring."""
-    length = getattr(model.config.get_text_config(), "max_position_embeddings", None) or maxsize
-    prompt = texts[(first + index) % len(texts)][NEW_TOKENS - length :]
-    return generate(model, torch.tensor([prompt]), NEW_TOKENS)
+    prompt = texts[(first + index) % len(texts)]
+    if served.max_tokens is not None:
+        prompt = prompt[NEW_TOKENS - served.max_tokens :]
+    return served.complete([Request(tuple(prompt), NEW_TOKENS)])

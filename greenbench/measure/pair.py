@@ -1,103 +1,119 @@
-"""The two models of a run: both loaded, or in turn where the device cannot hold both."""
+"""The two models of a run: both served, or in turn where the device cannot hold both."""
 
 from __future__ import annotations
 
-import gc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from types import TracebackType
+from typing import Self
 
-import psutil
-import torch
-
+from greenbench.engines.engine import Build, Footprint, Served
 from greenbench.schema.record import Who
 from greenbench.schema.spec import Design
 
 ROOM = 1.3  # a second model needs its weights again, and this much more for what it computes
-Around = Callable[[Any], AbstractContextManager[object]]
-"""Takes the candidate and gives what must hold while it runs, such as a GPU's power limit."""
+Serve = Callable[[Build], AbstractContextManager[Served]]
+"""An engine's `serve` on the run's machine."""
 
 
-def free_bytes(device: torch.device, spread: bool) -> int:
-    """Memory that is free on `device`, or on all GPUs where the model is spread over them."""
-    if device.type != "cuda":
-        return int(psutil.virtual_memory().available)
-    gpus = range(torch.cuda.device_count()) if spread else (device,)
-    return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in gpus)
+def apart_reason(design: Design, free_bytes: int, room_bytes: int) -> str | None:
+    """Why two models of `room_bytes` are to be measured in turn; null: together.
 
-
-def apart_reason(
-    design: Design, device: torch.device, model_bytes: int, *, spread: bool = False
-) -> str | None:
-    """Why two models of `model_bytes` are to be measured in turn on `device`; null: together.
-
-    Call it with the first of the two loaded.
+    `free_bytes` are the device's with neither of the two loaded.
     """
     if design is Design.interleaved:
         return None
     if design is Design.sequential:
         return "protocol.design=sequential asks for it"
-    free = free_bytes(device, spread)
-    if free >= ROOM * model_bytes:
+    beside = free_bytes - room_bytes
+    if beside >= ROOM * room_bytes:
         return None
     return (
-        f"a second model of {model_bytes / 2**30:.1f} GiB does not fit beside the first: "
-        f"{free / 2**30:.1f} GiB are free"
+        f"a second model of {room_bytes / 2**30:.1f} GiB does not fit beside the first: "
+        f"{max(beside, 0) / 2**30:.1f} GiB are free"
     )
 
 
-def empty_caches() -> None:
-    """Let go of what no one holds any more, on the host and on the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 class Pair(ABC):
-    """Baseline and candidate. Whoever runs one of them says so, as the candidate's surroundings differ."""
+    """Baseline and candidate. Whoever runs one of them says so, as the candidate's surroundings differ.
 
-    def __init__(self, around: Around = nullcontext) -> None:
-        self._around = around
+    A context manager: what is served ends with it.
+    """
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self._open = ExitStack()
+        self.footprints: dict[Who, Footprint] = {}
+        """Of the models that were served so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
 
     @abstractmethod
-    def __getitem__(self, who: Who) -> Any:
-        """The model, to look at."""
+    def _served(self, who: Who) -> tuple[Build, Served]:
+        """The model, ready to answer, and what it was made of."""
 
     @contextmanager
-    def use(self, who: Who) -> Iterator[Any]:
+    def use(self, who: Who) -> Iterator[Served]:
         """The model, to run, in its surroundings."""
-        model = self[who]
-        with self._around(model) if who == "candidate" else nullcontext():
-            yield model
+        build, served = self._served(who)
+        with build.hold():
+            yield served
+
+    def _start(self, who: Who, build: Build) -> Served:
+        served = self._open.enter_context(self._serve(build))
+        self.footprints.setdefault(who, served.footprint())
+        return served
 
 
 class Together(Pair):
-    """Both models are loaded."""
+    """Both models are served, the baseline first."""
 
-    def __init__(self, models: Mapping[Who, Any], around: Around = nullcontext) -> None:
-        super().__init__(around)
-        self._models = models
+    def __init__(self, serve: Serve, make: Mapping[Who, Callable[[], Build]]) -> None:
+        super().__init__(serve)
+        self._both: dict[Who, tuple[Build, Served]] = {}
+        with self._open as stack:
+            for who in make:
+                build = make[who]()
+                self._both[who] = build, self._start(who, build)
+            self._open = stack.pop_all()
 
-    def __getitem__(self, who: Who) -> Any:
-        return self._models[who]
+    def _served(self, who: Who) -> tuple[Build, Served]:
+        return self._both[who]
 
 
 class InTurn(Pair):
-    """Holds one model at a time: asking for the other unloads it and makes the other."""
+    """Serves one model at a time: asking for the other ends it and makes the other."""
 
     def __init__(
-        self, make: Mapping[Who, Callable[[], Any]], first: Any, around: Around = nullcontext
+        self,
+        serve: Serve,
+        make: Mapping[Who, Callable[[], Build]],
+        once: Callable[[Served], object] = lambda served: None,
     ) -> None:
-        """`make` loads (and prepares) a model; `first` is the baseline, already loaded."""
-        super().__init__(around)
-        self._make = make
-        self._who: Who = "baseline"
-        self._model = first
+        """`make` prepares a model, anew each time; `once` warms it up after every change but the first."""
+        super().__init__(serve)
+        self._make, self._once = make, once
+        self._who: Who | None = None
+        self._now: tuple[Build, Served] | None = None
 
-    def __getitem__(self, who: Who) -> Any:
-        if who != self._who:
-            self._model = None
-            empty_caches()
-            self._who, self._model = who, self._make[who]()
-        return self._model
+    def _served(self, who: Who) -> tuple[Build, Served]:
+        if who != self._who or self._now is None:
+            first = self._who is None
+            self._now = None
+            self._open.close()
+            build = self._make[who]()
+            self._who, self._now = who, (build, self._start(who, build))
+            if not first:
+                with build.hold() if who == "candidate" else nullcontext():
+                    self._once(self._now[1])
+        return self._now

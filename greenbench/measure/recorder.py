@@ -6,33 +6,58 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from greenbench.analysis.disturbances import TICKS
-from greenbench.engines.engine import Iteration
+from greenbench.engines.engine import Completion, Observed
 from greenbench.errors import Unavailable
 from greenbench.machine import cpu_load, memory
+from greenbench.machine.processes import OwnProcesses
+from greenbench.measure.requests import seconds_of
 from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, residual, span
-from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.wall_log import WallLog
 from greenbench.schema.codes import validity
-from greenbench.schema.record import Percentiles, Phase, Span, Trace, Window
+from greenbench.schema.difficulty import Bin
+from greenbench.schema.record import Percentiles, Phase, Span, Trace, Who, Window
 
 IDLE_PARTS = 3  # one window has no spread
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
 
+class Place(NamedTuple):
+    """Where a window stands: its block or round, its position in the random order, its bin."""
+
+    block: int | None = None
+    round: int | None = None
+    position: int | None = None
+    bin: Bin | None = None
+
+
+NOWHERE = Place()
+Whose = Who | Literal["empty", "both", "unloaded"]
+
+
 class Recorder:
     """Takes every window of one run with the same meters, on one clock."""
 
-    def __init__(self, meters: OpenMeters, device: torch.device, seed: int = 0) -> None:
-        """`meters` may be empty: windows then say why they have no joules."""
+    def __init__(
+        self,
+        meters: OpenMeters,
+        own: OwnProcesses | None = None,
+        seed: int = 0,
+        *,
+        on_cpu: bool = True,
+    ) -> None:
+        """`meters` may be empty: windows then say why they have no joules.
+
+        `own` processes do the run's work (null: this one and its descendants); where that is
+        `on_cpu`, what others take of the CPUs spoils a window.
+        """
         self._opened = meters
-        self._device = device
+        self._own, self._on_cpu = own or OwnProcesses(), on_cpu
         self._dice = random.Random(seed)
         self._origin_s = time.monotonic()
         self.origin_epoch_s = time.time()
@@ -40,13 +65,16 @@ class Recorder:
         self.used = [meter.name for meter in meters.meters]
 
     @contextmanager
-    def whole(self, phase: Phase, who: Any) -> Iterator[None]:
-        """Meter the block of code as one window of `phase`, such as prepare or score."""
-        start = self._begin()
+    def whole(self, phase: Phase, who: Whose, observed: Observed | None = None) -> Iterator[None]:
+        """Meter the block of code as one window of `phase`, such as prepare or score.
+
+        `observed` is what does the work; null: nothing but this process and its children.
+        """
+        start = self._begin(observed)
         yield
         self._end(phase, who, start, [])
 
-    def idle(self, who: Any, seconds: float) -> None:
+    def idle(self, who: Whose, seconds: float) -> None:
         """Meter `seconds` in which nothing runs, while `who` is loaded.
 
         As `IDLE_PARTS` windows, or fewer where they would be of too few ticks.
@@ -60,30 +88,30 @@ class Recorder:
     def repeat(
         self,
         phase: Phase,
-        who: Any,
-        work: Callable[[int], Iteration],
+        who: Who,
+        observed: Observed | None,
+        work: Callable[[int], list[Completion]],
         *,
         window_s: float,
         min_iterations: int = 1,
         exactly: int | None = None,
-        **place: Any,
+        place: Place = NOWHERE,
     ) -> Window:
-        """Repeat ``work(iteration)`` until both the time and the count are met, as one window.
+        """Repeat ``work(iteration)``, a batch of requests, until both the time and the count are met.
 
-        Or `exactly` so often, whatever the time. `place` is where the window stands: block or
-        round, position, bin.
+        Or `exactly` so often, whatever the time. `observed` is what does the work.
 
         The window starts on the counter's tick, and its load a random part of the sensor's cycle
         later, so that no load can keep step with the sensor. That idle part is at most a hundredth
         of the window.
         """
-        start = self._begin()
+        start = self._begin(observed)
         time.sleep(self._dice.uniform(0, min(SENSOR_PERIOD_S, window_s / 100)))
-        done: list[Iteration] = []
+        done: list[list[Completion]] = []
         least, least_s = (min_iterations, window_s) if exactly is None else (exactly, 0.0)
         while len(done) < least or time.monotonic() - start.time_s < least_s:
             done.append(work(len(done)))
-        return self._end(phase, who, start, done, **place)
+        return self._end(phase, who, start, done, place)
 
     def join(self, log: WallLog) -> None:
         """Add the wall's joules to every window, first where all others are estimates.
@@ -112,55 +140,60 @@ class Recorder:
         refused = (f"{name}: {why}" for name, why in self._opened.refused.items())
         return "no meter answered: " + "; ".join(refused)
 
-    def _begin(self) -> _Start:
-        memory.reset_peaks(self._device)
-        usage = cpu_load.usage()
-        readings = self._read()
-        return _Start(time.monotonic(), readings, usage)
+    def _begin(self, observed: Observed | None) -> _Start:
+        self._own.add(observed.pids() if observed else ())
+        if observed:
+            observed.reset_peaks()
+        memory.reset_peaks(self._own.pids)
+        usage = cpu_load.usage(self._own)
+        readings = self._read(observed)
+        return _Start(time.monotonic(), readings, usage, observed)
 
-    def _read(self) -> list[Reading]:
+    def _read(self, observed: Observed | None) -> list[Reading]:
         """All meters, the primary one just after its counter has stepped."""
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
+        if observed:
+            observed.synchronize()
         first, others = self._opened.meters[:1], self._opened.meters[1:]
         return [at_edge(meter, time) for meter in first] + [meter.read() for meter in others]
 
     def _end(
         self,
         phase: Phase,
-        who: Any,
+        who: Whose,
         start: _Start,
-        done: Sequence[Iteration],
-        **place: Any,
+        done: Sequence[Sequence[Completion]],
+        place: Place = NOWHERE,
     ) -> Window:
-        ends = self._read()
+        self._own.refresh()
+        ends = self._read(start.observed)
         end_s = time.monotonic()
         triples = list(zip(self._opened.meters, start.readings, ends, strict=True))
         spans = [span(meter, before, after, self._origin_s) for meter, before, after in triples]
-        apart, found = _check(spans)
-        trace = self._trace(start.time_s, end_s)
+        apart, found = self._check(spans)
+        trace = self._opened.trace(start.time_s, end_s)
         found += [code for _, before, after in triples for code in codes(before, after)]
         found += _clock_codes(trace)
         found += _short_codes(spans)
-        if self._device.type == "cpu":
-            found += cpu_load.codes(start.usage, cpu_load.usage())
+        if self._on_cpu:
+            found += cpu_load.codes(start.usage, cpu_load.usage(self._own))
         faults = sorted(set(found))
+        each = [request for batch in done for request in batch]
         window = Window(
             phase=phase,
             who=who,
-            **place,
+            **place._asdict(),
             start_s=round(start.time_s - self._origin_s, 6),
             end_s=round(end_s - self._origin_s, 6),
             iterations=len(done),
-            tokens=sum(iteration.tokens for iteration in done),
-            prompt_tokens=sum(iteration.prompt_tokens for iteration in done),
+            tokens=sum(request.tokens for request in each),
+            prompt_tokens=sum(request.prompt_tokens for request in each),
             energy=spans,
             energy_reason=None if spans else self.no_energy_reason(),
-            iteration_s=[round(iteration.seconds, 6) for iteration in done],
-            ttft=percentiles([iteration.ttft_s for iteration in done]),
-            tpot=percentiles([gap for iteration in done for gap in iteration.gaps_s]),
-            host_peak_bytes=memory.host_peak_bytes(),
-            device_peak_bytes=memory.device_peak_bytes(self._device),
+            iteration_s=[round(seconds_of(batch), 6) for batch in done],
+            ttft=percentiles([request.ttft_s for request in each]),
+            tpot=percentiles([gap for request in each for gap in request.gaps_s]),
+            host_peak_bytes=memory.host_peak_bytes(self._own.pids),
+            device_peak_bytes=start.observed.device_peak_bytes() if start.observed else None,
             residual=apart,
             trace=trace,
             validity=validity(faults),
@@ -169,17 +202,20 @@ class Recorder:
         self.windows.append(window)
         return window
 
-    def _trace(self, start_s: float, end_s: float) -> Trace | None:
+    def _check(self, spans: Sequence[Span]) -> tuple[float | None, list[str]]:
+        """Residual of a counter against the meter that checks it, where both were read."""
+        by_meter = {span.meter: span for span in spans}
         for meter in self._opened.meters:
-            if isinstance(meter, NvmlPower):
-                return meter.trace(start_s, end_s)
-        return None
+            if meter.checks in by_meter:
+                return residual(by_meter[meter.checks], by_meter[meter.name])
+        return None, []
 
 
 class _Start(NamedTuple):
     time_s: float
     readings: list[Reading]
     usage: cpu_load.Usage
+    observed: Observed | None
 
 
 def _clock_codes(trace: Trace | None) -> list[str]:
@@ -193,14 +229,6 @@ def _short_codes(spans: Sequence[Span]) -> list[str]:
     headline = spans[:1]
     short = any(span.end_s - span.start_s < TICKS * span.tick_s for span in headline)
     return ["short_window"] if short else []
-
-
-def _check(spans: Sequence[Span]) -> tuple[float | None, list[str]]:
-    """Residual of the NVML counter against its independent check, where both were read."""
-    by_meter = {span.meter: span for span in spans}
-    if "nvml" in by_meter and "nvml_power" in by_meter:
-        return residual(by_meter["nvml"], by_meter["nvml_power"])
-    return None, []
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles | None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from greenbench.analysis import blocks as summary
-from greenbench.engines.engine import Iteration
-from greenbench.engines.transformers.generate import generate
+from greenbench.engines.engine import Completion, Served
 from greenbench.measure.pair import Pair
-from greenbench.measure.recorder import Recorder
+from greenbench.measure.recorder import Place, Recorder
 from greenbench.measure.requests import Requests
 from greenbench.schema.record import WHO, Phase, Stopping, Who, Window
-from greenbench.schema.spec import ProtocolSpec, Stop, WorkloadSpec
+from greenbench.schema.spec import ProtocolSpec
 
 PHASES: tuple[Phase, ...] = ("prefill", "generate")
 STRIDE = 16  # blocks start this many requests apart, so that each block sees other prompts
@@ -77,9 +76,8 @@ def rounds(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[list[Cel
 
 def measure(
     recorder: Recorder,
-    models: Pair,
+    pair: Pair,
     requests: Requests,
-    workload: WorkloadSpec,
     protocol: ProtocolSpec,
     order: Sequence[Sequence[Cell]],
     progress: Progress,
@@ -92,16 +90,16 @@ def measure(
     for part in order:
         for block, position, who, phase in part:
             progress("measure", done, total)
-            new_tokens = 1 if phase == "prefill" else workload.output_tokens
-            with models.use(who) as model:
+            new_tokens = 1 if phase == "prefill" else None
+            with pair.use(who) as served:
                 recorder.repeat(
                     phase,
                     who,
-                    partial(_request, model, requests, block * STRIDE, new_tokens, workload.stop),
+                    served,
+                    partial(_answered, served, requests, block * STRIDE, new_tokens),
                     window_s=protocol.window_s,
                     min_iterations=protocol.min_iterations,
-                    block=block,
-                    position=position,
+                    place=Place(block=block, position=position),
                 )
             done += 1
         enough = done >= protocol.blocks * len(WHO) * len(PHASES)
@@ -130,7 +128,7 @@ def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:
     )
 
 
-def _request(
-    model: Any, requests: Requests, first: int, new_tokens: int, stop: Stop, index: int
-) -> Iteration:
-    return generate(model, requests.batch(first + index), new_tokens, stop)
+def _answered(
+    served: Served, requests: Requests, first: int, new_tokens: int | None, index: int
+) -> list[Completion]:
+    return served.complete(requests.batch(first + index, new_tokens))

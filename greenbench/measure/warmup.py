@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from greenbench.engines.transformers.generate import generate
+from greenbench.engines.engine import Served
 from greenbench.measure.pair import Pair
-from greenbench.measure.requests import Requests
-from greenbench.meters.nvml_power import NvmlPower
-from greenbench.schema.record import WHO, Settling, Who
-from greenbench.schema.spec import ProtocolSpec, WorkloadSpec
+from greenbench.measure.requests import Requests, seconds_of
+from greenbench.schema.record import WHO, Settling, Trace, Who
+from greenbench.schema.spec import ProtocolSpec
 
 SPAN_S = 30.0  # slopes are given over this long
 TEMPERATURE_C = 1.0  # settled: under 1 degree in SPAN_S
 POWER = 0.005  # settled: under 0.5 % in SPAN_S
 LATENCY = 0.02  # no sensor: under 2 % in SPAN_S, or a slope within its own noise
 POINTS = 6  # fewer show no slope
+Look: TypeAlias = Callable[[float, float], Trace | None]
+"""How the device fared between two monotonic times; null where no meter looks."""
 
 
 class Point(NamedTuple):
@@ -30,43 +31,34 @@ class Point(NamedTuple):
 
 
 def warm_up(
-    models: Pair,
-    requests: Requests,
-    workload: WorkloadSpec,
-    protocol: ProtocolSpec,
-    sensor: NvmlPower | None,
+    pair: Pair, requests: Requests, protocol: ProtocolSpec, look: Look
 ) -> dict[Who, Settling]:
     """Run each model's requests, unmetered, until settled or ``protocol.warmup_limit_s``."""
     found: dict[Who, Settling] = {}
     for who in WHO:
-        with models.use(who) as model:
-            found[who] = warm(model, requests, workload, protocol, sensor)
+        with pair.use(who) as served:
+            found[who] = warm(served, requests, protocol, look)
     return found
 
 
-def warm(
-    model: Any,
-    requests: Requests,
-    workload: WorkloadSpec,
-    protocol: ProtocolSpec,
-    sensor: NvmlPower | None,
-) -> Settling:
+def warm(served: Served, requests: Requests, protocol: ProtocolSpec, look: Look) -> Settling:
     """Run one model's requests, unmetered, until settled or ``protocol.warmup_limit_s``."""
     start_s = time.monotonic()
     points: list[Point] = []
     while True:
-        done = generate(model, requests.batch(len(points)), workload.output_tokens, workload.stop)
-        points.append(Point(time.monotonic(), done.seconds / done.tokens))
+        batch = served.complete(requests.batch(len(points)))
+        tokens = sum(done.tokens for done in batch)
+        points.append(Point(time.monotonic(), seconds_of(batch) / tokens))
         spent_s = points[-1].time_s - start_s
         if spent_s >= protocol.warmup_s:
-            state = settling(points, spent_s, sensor)
+            state = settling(points, spent_s, look)
             if state.settled or spent_s >= protocol.warmup_limit_s:
                 return state
 
 
-def settling(points: Sequence[Point], spent_s: float, sensor: NvmlPower | None) -> Settling:
+def settling(points: Sequence[Point], spent_s: float, look: Look) -> Settling:
     """Where the warm-up stands after `spent_s` seconds."""
-    slopes = _sensed(sensor, points[-1].time_s) if sensor else {}
+    slopes = _sensed(look, points[-1].time_s)
     if slopes:
         settled = all(
             abs(slope) < limit for slope, limit in zip(slopes.values(), LIMITS, strict=True)
@@ -81,9 +73,11 @@ def settling(points: Sequence[Point], spent_s: float, sensor: NvmlPower | None) 
 LIMITS = (TEMPERATURE_C, POWER)
 
 
-def _sensed(sensor: NvmlPower, now_s: float) -> dict[str, float]:
+def _sensed(look: Look, now_s: float) -> dict[str, float]:
     """Slopes over the last SPAN_S of what the GPU's sensors say; empty where they do not."""
-    trace = sensor.trace(now_s - SPAN_S, now_s)
+    trace = look(now_s - SPAN_S, now_s)
+    if trace is None:
+        return {}
     heat = [float(value) for value in trace.temperature_c if value is not None]
     power = [value for value in trace.power_w if value is not None]
     if len(heat) < POINTS or len(power) < POINTS:

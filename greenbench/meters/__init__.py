@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
+from greenbench.machine.processes import OwnProcesses
 from greenbench.meters.estimate import CpuEstimate, DramEstimate
 from greenbench.meters.meter import Meter, Reading, at_edge, codes, residual, span
 from greenbench.meters.nvml_counter import NvmlCounter
@@ -16,6 +17,7 @@ from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
 from greenbench.meters.zeus import ZeusMeter
 from greenbench.schema.codes import validity
+from greenbench.schema.record import Trace
 from greenbench.schema.spec import MeterName, MeterSpec
 
 __all__ = [
@@ -52,6 +54,11 @@ class OpenMeters:
         """The meter whose joules are the run's headline, if any."""
         return self.meters[0] if self.meters else None
 
+    def trace(self, start_s: float, end_s: float) -> Trace | None:
+        """How the device fared between two monotonic times, by the first meter that looks."""
+        traces = (meter.trace(start_s, end_s) for meter in self.meters)
+        return next((trace for trace in traces if trace is not None), None)
+
     def __enter__(self) -> Self:
         return self
 
@@ -65,17 +72,22 @@ class OpenMeters:
             meter.close()
 
 
-def open_meters(spec: MeterSpec, uuids: Sequence[str]) -> OpenMeters:
+def open_meters(
+    spec: MeterSpec, uuids: Sequence[str], own: OwnProcesses | None = None
+) -> OpenMeters:
     """Open what answers, in the order of `spec`, for a run on the GPUs `uuids` (none: the CPU).
+
+    `own` are the processes that do the run's work; null: this one and its descendants.
 
     Meters of other boundaries, and an independent check of the primary, follow it. Whatever the
     order, what counts the device that runs the model comes first, and an estimate comes last: it
     is used only where nothing measured answers, and only for a CPU.
     """
     opened = OpenMeters()
+    place = _Place(spec, uuids, own or OwnProcesses())
     try:
         for name in sorted(spec.order, key=lambda name: _rank(name, uuids)):
-            _open(opened, name, spec, uuids)
+            _open(opened, name, place)
     except BaseException:
         opened.__exit__(None, None, None)
         raise
@@ -86,15 +98,23 @@ def _rank(name: MeterName, uuids: Sequence[str]) -> tuple[bool, bool]:
     return name is MeterName.estimate, bool(uuids) and name not in (MeterName.nvml, MeterName.zeus)
 
 
-def _open(opened: OpenMeters, name: MeterName, spec: MeterSpec, uuids: Sequence[str]) -> None:
+class _Place(NamedTuple):
+    """What a meter is opened for."""
+
+    spec: MeterSpec
+    uuids: Sequence[str]
+    own: OwnProcesses
+
+
+def _open(opened: OpenMeters, name: MeterName, place: _Place) -> None:
     if name is MeterName.estimate and opened.meters:
         return  # not refused: not needed
-    if reason := _out_of_place(name, opened, uuids):
+    if reason := _out_of_place(name, opened, place.uuids):
         opened.refused[name.value] = reason
         return
     for part, open_part in _PARTS[name].items():
         try:
-            meter = open_part(spec, uuids)
+            meter = open_part(place)
         except Unavailable as reason:
             if str(reason) not in opened.refused.values():
                 opened.refused[part] = str(reason)
@@ -116,21 +136,21 @@ def _out_of_place(name: MeterName, opened: OpenMeters, uuids: Sequence[str]) -> 
     return None
 
 
-_PARTS: dict[MeterName, dict[str, Callable[[MeterSpec, Sequence[str]], Meter]]] = {
+_PARTS: dict[MeterName, dict[str, Callable[[_Place], Meter]]] = {
     MeterName.nvml: {
-        "nvml": lambda spec, uuids: NvmlCounter(uuids),
-        "nvml_power": lambda spec, uuids: NvmlPower(uuids).start(),
+        "nvml": lambda place: NvmlCounter(place.uuids),
+        "nvml_power": lambda place: NvmlPower(place.uuids, own=place.own).start(),
     },
     MeterName.rapl: {
-        "rapl": lambda spec, uuids: RaplCounter("cpu_package"),
-        "rapl_dram": lambda spec, uuids: RaplCounter("dram"),
+        "rapl": lambda place: RaplCounter("cpu_package"),
+        "rapl_dram": lambda place: RaplCounter("dram"),
     },
     MeterName.zeus: {
-        "zeus": lambda spec, uuids: ZeusMeter(uuids),
-        "zeus_dram": lambda spec, uuids: ZeusMeter(uuids, dram=True),
+        "zeus": lambda place: ZeusMeter(place.uuids),
+        "zeus_dram": lambda place: ZeusMeter(place.uuids, dram=True),
     },
     MeterName.estimate: {
-        "estimate": lambda spec, uuids: CpuEstimate(spec.cpu_tdp_w),
-        "estimate_dram": lambda spec, uuids: DramEstimate(),
+        "estimate": lambda place: CpuEstimate(place.spec.cpu_tdp_w, cpu_s=place.own.cpu_s),
+        "estimate_dram": lambda place: DramEstimate(held_bytes=place.own.held_bytes),
     },
 }

@@ -1,11 +1,11 @@
 """CPUs without a counter: joules from CPU time, with bounds. An estimate, never a measurement.
 
-    P(u) = idle + (max - idle) * u,    u = CPU seconds of this process / (seconds * usable CPUs)
+    P(u) = idle + (max - idle) * u,    u = CPU seconds of the run / (seconds * usable CPUs)
 
-so joules are ``idle * seconds + (max - idle) * CPU seconds / usable CPUs``. CPU seconds are the
-process's own, all its threads included. ``idle`` and ``max`` are fractions of the TDP (thermal
-design power) of the CPUs that this process may use: their share of the package for hardware seen
-whole, one hardware thread each in a virtual machine.
+so joules are ``idle * seconds + (max - idle) * CPU seconds / usable CPUs``. CPU seconds are those of
+the run's own processes, an engine's among them, all threads included. ``idle`` and ``max`` are
+fractions of the TDP (thermal design power) of the CPUs that this process may use: their share of
+the package for hardware seen whole, one hardware thread each in a virtual machine.
 
 Where the numbers come from: TDP from ``cpu_tdp.csv`` beside this file (source and licence in its
 head) or from ``meter.cpu_tdp_w``. ``idle``: 0.16 to 0.32 of full load over the server
@@ -33,12 +33,13 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import psutil
 
 from greenbench.machine.clock import Clock
-from greenbench.meters.meter import Reading
+from greenbench.machine.processes import OwnProcesses
+from greenbench.meters.meter import Meter, Reading
 from greenbench.schema.quantity import Boundary, Provenance
 
 
@@ -60,13 +61,6 @@ MAX = Bounds(0.5, 1.0, 1.5)  # of TDP
 
 GIB = 2**30
 DRAM_W_PER_GIB = Bounds(0.1, 0.4, 0.8)  # judgement around the two published means
-
-
-class CpuClock(Clock, Protocol):
-    """What an estimate needs of time; the ``time`` module is one."""
-
-    def process_time(self) -> float:
-        """CPU seconds of this process, all threads included."""
 
 
 class Cpu(NamedTuple):
@@ -179,28 +173,34 @@ def _from_the_whole_table(cpu: Cpu) -> Share:
     )
 
 
-class CpuEstimate:
-    """Joules of the CPU package that this process's CPU time suggests, with bounds."""
+class CpuEstimate(Meter):
+    """Joules of the CPU package that the run's CPU time suggests, with bounds."""
 
     name = "estimate"
     boundary: Boundary = "cpu_package"
     provenance: Provenance = "estimated:model"
 
     def __init__(
-        self, tdp_w: float | None = None, cpu: Cpu | None = None, clock: CpuClock = time
+        self,
+        tdp_w: float | None = None,
+        cpu: Cpu | None = None,
+        clock: Clock = time,
+        cpu_s: Callable[[], float] | None = None,
     ) -> None:
+        """`cpu_s` gives the run's CPU seconds so far; null: those of this process and its children."""
         self.cpu = cpu or this_cpu()
         tdp, assumption = share(self.cpu, tdp_w)
         self.note: str | None = assumption
         self.idle_w, self.max_w = tdp.times(IDLE), tdp.times(MAX)
         self.tick_s = time.get_clock_info("process_time").resolution
         self._clock = clock
-        self._start = (clock.monotonic(), clock.process_time())
+        self._cpu_s = cpu_s or OwnProcesses().cpu_s
+        self._start = (clock.monotonic(), self._cpu_s())
 
     def read(self) -> Reading:
         """Joules since the opening: idle for the seconds passed, the rest by CPU seconds."""
         now_s = self._clock.monotonic()
-        wall_s, cpu_s = now_s - self._start[0], self._clock.process_time() - self._start[1]
+        wall_s, cpu_s = now_s - self._start[0], self._cpu_s() - self._start[1]
         busy_s = cpu_s / self.cpu.usable
         low, mid, high = (
             idle_w * wall_s + (max_w - idle_w) * busy_s
@@ -212,8 +212,8 @@ class CpuEstimate:
         """Nothing to let go of."""
 
 
-class DramEstimate:
-    """Joules of the memory that this process holds, with bounds."""
+class DramEstimate(Meter):
+    """Joules of the memory that the run's processes hold, with bounds."""
 
     name = "estimate_dram"
     boundary: Boundary = "dram"
@@ -225,7 +225,7 @@ class DramEstimate:
 
     def __init__(self, clock: Clock = time, held_bytes: Callable[[], int] | None = None) -> None:
         self._clock = clock
-        self._held = held_bytes or (lambda: int(psutil.Process().memory_info().rss))
+        self._held = held_bytes or OwnProcesses().held_bytes
         self.tick_s = time.get_clock_info("monotonic").resolution
         self._gib_s = 0.0
         self._last = (clock.monotonic(), self._held() / GIB)

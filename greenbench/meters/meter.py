@@ -46,9 +46,15 @@ class Meter(Protocol):
     """Seconds between two steps of the counter: the resolution of a window's edges."""
     note: str | None
     """What a reader of its numbers must know, such as an assumed share of the machine."""
+    checks: str | None = None
+    """Name of the meter whose joules it counts independently, so that their difference is telling."""
 
     def read(self) -> Reading:
         """Joules so far; raises Lost if the device has vanished."""
+
+    def trace(self, start_s: float, end_s: float) -> record.Trace | None:
+        """How the device fared between two monotonic times; null where the meter does not look."""
+        return None
 
     def close(self) -> None:
         """Let go of the device."""

@@ -16,14 +16,14 @@ import pynvml
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import Gpu, open_gpus
-from greenbench.meters.meter import Reading, Tallies, Tally, probe
+from greenbench.meters.meter import Meter, Reading, Tallies, Tally, probe
 from greenbench.schema.quantity import Boundary, Provenance
 
 MJ = 1e-3  # joules per millijoule
 _MODULE_NOTE = "On Grace Hopper the counter covers the module: GPU, Grace CPU and their memory."
 
 
-class NvmlCounter:
+class NvmlCounter(Meter):
     """Total-energy counters of one or more GPUs, summed. Joules count from the opening.
 
     Raises Unavailable if a GPU has no counter, or one that does not move, or covers more than

@@ -20,7 +20,8 @@ import pynvml
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import Gpu, open_gpus
-from greenbench.meters.meter import Reading
+from greenbench.machine.processes import OwnProcesses
+from greenbench.meters.meter import Meter, Reading
 from greenbench.meters.nvml_counter import common_boundary, lost
 from greenbench.meters.nvml_telemetry import Sample, Telemetry, observe, resample
 from greenbench.schema.quantity import Boundary, Provenance
@@ -33,7 +34,7 @@ KEPT_SAMPLES = 200_000  # more than an hour: longer than any window
 MW = 1e-3  # watts per milliwatt
 
 
-class NvmlPower:
+class NvmlPower(Meter):
     """Sampled power of one or more GPUs, summed and integrated. Joules count from the opening.
 
     Samples when read, and in the background once :meth:`start` was called. Raises Unavailable
@@ -42,10 +43,17 @@ class NvmlPower:
 
     name = "nvml_power"
     provenance: Provenance = "measured:integrated:nvml"
+    checks = "nvml"
 
     def __init__(
-        self, uuids: Sequence[str], clock: Clock = time, period_s: float = PERIOD_S
+        self,
+        uuids: Sequence[str],
+        clock: Clock = time,
+        period_s: float = PERIOD_S,
+        own: OwnProcesses | None = None,
     ) -> None:
+        """`own` processes are not company; null: this one alone is."""
+        self._own = own or OwnProcesses()
         self.gpus = open_gpus(uuids)
         self.tick_s, self._clock = period_s, clock
         self._lock, self._closed = threading.Lock(), threading.Event()
@@ -97,7 +105,7 @@ class NvmlPower:
         return not self._telemetry or now_s - self._telemetry[-1].time_s >= period_s
 
     def _observe(self, now_s: float) -> None:
-        telemetry = observe(self.gpus, now_s)
+        telemetry = observe(self.gpus, now_s, self._own)
         self._telemetry.append(telemetry)
         self._faults += telemetry.codes()
 

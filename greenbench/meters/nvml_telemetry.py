@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pynvml
 
 from greenbench.machine.gpus import Gpu, optional
+from greenbench.machine.processes import OwnProcesses
 from greenbench.schema.record import Trace
 
 TRACE_POINTS = 60
@@ -41,22 +42,22 @@ class Telemetry(NamedTuple):
     """Clock event reasons, NVML's bits, of all GPUs together."""
     utilization: int | None
     """Per cent of time with a kernel running."""
-    processes: int | None
-    """Compute processes on the GPU that has most; one of them is this run."""
+    strangers: int | None
+    """Compute processes that are not the run's, on the GPU that has most."""
 
     def codes(self) -> list[str]:
         """Fault codes of this moment."""
-        throttle, processes = self.throttle or 0, self.processes or 0
+        throttle = self.throttle or 0
         found = {
             "throttled": throttle & THROTTLED,
             "power_capped": throttle & POWER_CAPPED,
-            "foreign_process": processes > 1,
+            "foreign_process": self.strangers,
         }
         return [code for code, present in found.items() if present]
 
 
-def observe(gpus: Sequence[Gpu], now_s: float) -> Telemetry:
-    """Temperature, clocks, throttle reasons, utilization and processes of `gpus` now."""
+def observe(gpus: Sequence[Gpu], now_s: float, own: OwnProcesses) -> Telemetry:
+    """Temperature, clocks, throttle reasons, utilization and processes not `own` of `gpus` now."""
 
     def worst(pick: Callable[[list[int]], int], query: Callable[[Any], int]) -> int | None:
         return _of(pick, [optional(partial(query, gpu.handle)) for gpu in gpus])
@@ -69,8 +70,19 @@ def observe(gpus: Sequence[Gpu], now_s: float) -> Telemetry:
         worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)),
         worst(_bits, _clock_events),
         worst(max, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
-        worst(max, lambda gpu: len(nvml.nvmlDeviceGetComputeRunningProcesses(gpu))),
+        worst(max, lambda gpu: _strangers(gpu, own)),
     )
+
+
+def _strangers(gpu: Any, own: OwnProcesses) -> int:
+    """Compute processes that are not `own`.
+
+    In a container NVML may give the host's numbers, none of which are ours: then one process is
+    taken for the run's, or as many as an engine has named.
+    """
+    pids = [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)]
+    known = own.pids.intersection(pids)
+    return len(pids) - (len(known) or min(len(pids), len(own.named) or 1))
 
 
 def _clock_events(gpu: Any) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
-from greenbench.meters.meter import IMPLAUSIBLE_W, POLL_S, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import IMPLAUSIBLE_W, POLL_S, Meter, Reading, Tallies, Tally, probe
 from greenbench.schema.quantity import Boundary, Provenance
 
 ROOT = Path("/sys/class/powercap")
@@ -92,7 +92,7 @@ def without_mirrors(packages: list[Zone], clock: Clock = time) -> list[Zone]:
     ]
 
 
-class RaplCounter:
+class RaplCounter(Meter):
     """RAPL counters of one boundary, summed. Joules count from the opening.
 
     Raises Unavailable if there is none, if one cannot be read, or if one does not move. A

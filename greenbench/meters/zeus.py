@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import open_gpus
-from greenbench.meters.meter import Reading, Tallies, Tally, probe
+from greenbench.meters.meter import Meter, Reading, Tallies, Tally, probe
 from greenbench.meters.nvml_counter import common_boundary
 from greenbench.schema.quantity import Boundary, Provenance
 
@@ -47,7 +47,7 @@ class Source(NamedTuple):
     note: str | None = None
 
 
-class ZeusMeter:
+class ZeusMeter(Meter):
     """Joules that Zeus counts, for the run's device or (`dram`) for its memory.
 
     Raises Unavailable without Zeus, or where Zeus finds no counter for a run on the GPUs `uuids`

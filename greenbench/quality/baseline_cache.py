@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from greenbench.engines.engine import Seen
 from greenbench.paths import cache_dir
-from greenbench.quality.score import Answers, Choice, TaskAnswers
+from greenbench.quality.answers import Answers, Choice, TaskAnswers
 
 SCORER = 3
 """Counts changes of our code that change answers."""

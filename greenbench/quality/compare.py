@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from greenbench.engines.engine import Nearness
-from greenbench.quality.score import Answers, Choice, TaskAnswers
+from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.schema.quality import Fidelity, Item, TaskScore
 from greenbench.schema.quantity import Quantity
 from greenbench.stats import items

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from greenbench.engines.engine import Tokenizer
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.tasks import load_tasks, pick_items
 from greenbench.schema.spec import TaskSpec
 
 
-def prompts(tokenizer: Any, spec: TaskSpec) -> dict[tuple[str, int], list[int]]:
+def prompts(tokenizer: Tokenizer, spec: TaskSpec) -> dict[tuple[str, int], list[int]]:
     """Token ids by task and place in its split, of the items of `spec` that have choices.
 
     Few-shot examples included. Where the choices have contexts of their own, as in WinoGrande, the
@@ -29,7 +28,7 @@ def prompts(tokenizer: Any, spec: TaskSpec) -> dict[tuple[str, int], list[int]]:
     return found
 
 
-def _tokens(tokenizer: Any, context: str) -> list[int]:
+def _tokens(tokenizer: Tokenizer, context: str) -> list[int]:
     """As lm-eval's TemplateLM splits them: spaces at the end belong to the answer."""
-    ids = list(tokenizer.encode(context.rstrip()))
-    return ids or [tokenizer.bos_token_id or tokenizer.eos_token_id]
+    before, _ = tokenizer.frame(chat=False)
+    return [*before, *tokenizer.encode(context.rstrip())] or [tokenizer.prefix_id]

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
 from lm_eval.evaluator import evaluate
 from lm_eval.utils import apply_template
 
-from greenbench.engines.engine import Nearness, Seen
-from greenbench.engines.transformers.fidelity import Watch
-from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.engines.engine import Seen, Served
+from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.tasks import load_tasks, main_metric, pick_items
 from greenbench.schema.spec import TaskSpec
@@ -22,63 +19,14 @@ from greenbench.schema.spec import TaskSpec
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
 
-SOFTMAX_DTYPE = "float32"
-"""lm-eval's default, the model's dtype, rounds log-likelihoods of 16 bits to 3 digits: enough to turn
-1 choice in 75, with which flips against the baseline would be taken for the technique's."""
-
-
-class Choice(NamedTuple):
-    """What a model makes of one choice of a question."""
-
-    log_likelihood: float
-    """In nats."""
-    length: float
-    """What the task's main metric divides it by: characters for acc_norm, else 1."""
-
-    @property
-    def score(self) -> float:
-        """The model answers with the choice where this is highest."""
-        return self.log_likelihood / self.length
-
-
-@dataclass(frozen=True)
-class TaskAnswers:
-    """One model's main metric on each item of one task; the score is sum(values)/sum(weights)."""
-
-    task: str
-    metric: str
-    higher_is_better: bool
-    split: str
-    indices: tuple[int, ...]
-    """Places of the items in `split`."""
-    values: tuple[float, ...]
-    """1 for right and 0 for wrong; for bits per byte the bits."""
-    weights: tuple[float, ...]
-    """1; for bits per byte the UTF-8 bytes."""
-    documents: tuple[str, ...]
-    """What each item is about, hashed: items may share a passage."""
-    choices: tuple[tuple[Choice, ...], ...]
-    """Of each item, in the task's order; empty where there are none."""
-
-
-class Answers(NamedTuple):
-    """One model's answers to all tasks."""
-
-    tasks: list[TaskAnswers]
-    seen: Seen | None
-    """What the model predicts on whole texts, unless that was compared."""
-    nearness: list[Nearness]
-    """How near that is to the reference."""
-
 
 def answers(
-    model: torch.nn.Module,
-    tokenizer: Any,
+    served: Served,
     spec: TaskSpec,
     progress: Callable[[int, int], None],
     reference: Seen | None = None,
 ) -> Answers:
-    """Score a loaded causal language model, on the device where it is, on the items of `spec`.
+    """Score a model that is served on the items of `spec`.
 
     `progress` is called with requests done and their total over all tasks. What the model predicts
     on whole texts is compared with `reference`, or else kept. Raises UserError for a
@@ -94,12 +42,11 @@ def answers(
         done += 1
         progress(done, sum(len(task.instances) for task in tasks.values()))
 
-    watch = Watch(reference)
     with quiet():
-        lm = LoadedModel(model, tokenizer, one_done, watch, SOFTMAX_DTYPE)
+        lm = served.language_model(one_done, reference)
         found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
     given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
-    return Answers(given, watch.seen(), watch.nearness())
+    return Answers(given, *served.nearness())
 
 
 def content(spec: TaskSpec) -> str:

@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
 from greenbench.analysis.verdicts import judge_exact
+from greenbench.engines.engine import Footprint
 from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
-from greenbench.models import weights
 from greenbench.schema.codes import validity
 from greenbench.schema.record import WHO, Findings, MeterChoice, Settling, Subject, Who
 from greenbench.schema.spec import RunSpec
-
-
-class Shape(NamedTuple):
-    """What is kept of a model once it is gone."""
-
-    held: dict[str, int]
-    parameters: int
-    layers: int
-    device: str
-
-
-def shape(model: Any) -> Shape:
-    """The shape of a loaded model."""
-    return Shape(
-        weights.storage_bytes(model),
-        model.num_parameters(),
-        model.config.get_text_config().num_hidden_layers,
-        model.device.type,
-    )
 
 
 def conclude(
     spec: RunSpec,
     meters: OpenMeters,
     recorder: Recorder,
-    shapes: Mapping[Who, Shape],
+    footprints: Mapping[Who, Footprint],
     warmth: dict[Who, Settling],
     asked: Asked | None,
     *,
+    on_device: str,
     together: bool,
 ) -> Findings:
     """Turn windows into numbers and verdicts."""
@@ -54,17 +35,16 @@ def conclude(
     codes = disturbances.run_codes(recorder.windows, tier, settled, on_battery())
     codes += [] if together else disturbances.drift_codes(windows)
     sound = validity(codes)
-    held = {who: shape.held for who, shape in shapes.items()}
-    size = {who: sum(held[who].values()) for who in WHO}
+    size = {who: sum(footprints[who].bytes_by_dtype.values()) for who in WHO}
     ratios = blocks.ratios(windows, reason)
     ratios["model_bytes"] = footprint.exact_ratio(size["baseline"], size["candidate"])
     subjects = {
         who: Subject(
-            parameters=shapes[who].parameters,
-            layers=shapes[who].layers,
-            dtypes=held[who],
+            parameters=footprints[who].parameters,
+            layers=footprints[who].layers,
+            dtypes=dict(footprints[who].bytes_by_dtype),
             metrics=blocks.metrics(windows, who, reason)
-            | footprint.byte_counts(windows, who, size, shapes[who].device, together),
+            | footprint.byte_counts(windows, who, size, on_device, together),
         )
         for who in WHO
     }

@@ -5,22 +5,27 @@ from __future__ import annotations
 import gc
 import hashlib
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks
-from greenbench.engines.transformers import load
+from greenbench.engines.engine import Build, Engine
+from greenbench.engines.transformers.load import load_model, load_tokenizer, save
+from greenbench.engines.transformers.options import apply_options
+from greenbench.engines.transformers.served import OnDevice
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import files, texts
 from greenbench.paths import cache_dir
 from greenbench.schema.spec import RunSpec
-from greenbench.schema.technique import AppliedTechnique
+from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import Preparation, Technique, knobs
+from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -30,18 +35,19 @@ class Place(NamedTuple):
     """Where a candidate is made, and from what."""
 
     machine: Machine
-    path: Path
-    """The plain model's directory."""
-    tokenizer: Any
+    engine: Engine
+    base: Build
+    """The plain model."""
     again: bool
     """Whether it will be made more than once."""
 
 
 class Candidate:
-    """Loads the run's model again and applies the stack to it, each technique metered apart.
+    """Applies the stack to the run's model, each technique metered apart.
 
-    Made anew where models are measured in turn: the first time is what counts as preparation, and
-    what was trained then is kept on disk until `close`.
+    Edits run on one live module, options of the engine merge in order, settings of the machine nest
+    in order. Made anew where models are measured in turn: the first time is what counts as
+    preparation, and what was trained then is kept on disk until `close`.
     """
 
     def __init__(
@@ -57,33 +63,18 @@ class Candidate:
         self._applied: list[AppliedTechnique] = []
         self._observed: list[dict[str, Any]] = [{} for _ in stack]
 
-    @property
-    def tokenizer(self) -> Any:
-        """The model's."""
-        return self._place.tokenizer
-
-    def load(self) -> Any:
-        """The plain model."""
-        return load.load(self._spec.model, self._place.path, self._place.machine.device_map).model
-
-    def prepare(self, model: Any) -> Any:
-        """`model` with every technique applied, in order, each amid what those before it need."""
-        done = bool(self._applied)
+    def build(self) -> Build:
+        """The model with every technique applied, in order, each amid what those before it hold."""
+        again, build = bool(self._applied), self._place.base
         with ExitStack() as held:
             for index, technique in enumerate(self._stack):
-                work = self._preparation(index)
-                apply = technique.apply if done else partial(self._metered, technique)
-                model = apply(model, work)
-                held.enter_context(technique.during(model))
+                work = self._preparation(index, build)
+                metered = nullcontext if again else partial(self._metered, technique, work)
+                build = self._with(technique, build, work, index, metered)
+                if isinstance(technique, MachineSetting):
+                    held.enter_context(technique.hold(self._place.machine, work.observed))
         gc.collect()
-        return model
-
-    def around(self, model: Any) -> ExitStack:
-        """What the techniques need to hold while the prepared `model` runs."""
-        with ExitStack() as stack:
-            for technique in self._stack:
-                stack.enter_context(technique.during(model))
-            return stack.pop_all()
+        return build
 
     def applied(self) -> list[AppliedTechnique]:
         """The techniques as applied, with what each has shown while the candidate ran."""
@@ -95,23 +86,84 @@ class Candidate:
     def counted(self) -> dict[str, dict[str, Any]]:
         """What the techniques whose work depends on the input have shown so far, by their name."""
         pairs = zip(self._stack, self._observed, strict=True)
-        return {technique.name: deepcopy(seen) for technique, seen in pairs if technique.dynamic}
+        return {each.name: deepcopy(seen) for each, seen in pairs if each.traits().dynamic}
 
     def close(self) -> None:
         """Nothing will be prepared again."""
         for index in range(len(self._stack)):
             shutil.rmtree(self._workspace(index), ignore_errors=True)
 
+    def _with(
+        self,
+        technique: Technique,
+        build: Build,
+        work: Preparation,
+        index: int,
+        metered: Callable[[Promise], AbstractContextManager[object]],
+    ) -> Build:
+        """`build` with one technique more."""
+        match technique:
+            case ModelEdit():
+                model = self._module(build)
+                promise = technique.promise(model)
+                technique.install(work.device)
+                with metered(promise):
+                    build = self._edited(
+                        technique, replace(build, form="module", source=model), work
+                    )
+                    del model
+                    gc.collect()  # what was replaced must not count as the candidate's memory
+                    if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
+                        build = self._handed_over(technique, build, index)
+            case EngineOption():
+                with metered(technique.promise()):
+                    added = technique.options(self._place.engine.name)
+                    build = replace(build, options={**build.options, **added})
+                    if build.form == "module":  # what is prepared next meets it as it will run
+                        apply_options(build.source, build.options)
+            case MachineSetting():
+                with metered(technique.promise()):
+                    work.details.update(technique.tried(self._place.machine))
+                    hold = partial(technique.hold, self._place.machine, work.observed)
+                    build = replace(build, hold=partial(_nested, build.hold, hold))
+        return build
+
+    def _module(self, build: Build) -> Any:
+        """The live module to edit: loaded once, at the model's reference dtype."""
+        if build.form == "module":
+            return build.source
+        model = load_model(build.model, Path(build.source), self._place.machine.device_map)
+        apply_options(model, build.options)
+        return model
+
+    def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:
+        edited = technique.edit(build.source, work)
+        return replace(
+            build,
+            source=edited.model,
+            loop=edited.loop or build.loop,
+            scored_whole=build.scored_whole or edited.scored_whole,
+        )
+
+    def _handed_over(self, technique: ModelEdit, build: Build, index: int) -> Build:
+        """`build` as the engine takes it: the live module, or a checkpoint of it."""
+        if "module" in self._place.engine.forms:
+            return build
+        directory = self._workspace(index) / "checkpoint"
+        save(build.source, build.directory, directory)
+        return replace(build, form=technique.form, source=directory)
+
     def _workspace(self, index: int) -> Path:
         stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: index + 1]]
-        identity = [files.fingerprint(self._place.path), stack, self._spec.model.dtype.value]
+        model = files.fingerprint(self._place.base.directory)
+        identity = [model, stack, self._spec.model.dtype.value]
         key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
         return cache_dir() / "work" / key
 
-    def _preparation(self, index: int) -> Preparation:
+    def _preparation(self, index: int, build: Build) -> Preparation:
         return Preparation(
             device=self._place.machine.torch_device,
-            tokenizer=self._place.tokenizer,
+            tokenizer=load_tokenizer(build.model, build.directory),
             calibration=lambda: texts.passages("calibrate"),
             observed=self._observed[index],
             seed=self._spec.seed,
@@ -121,25 +173,34 @@ class Candidate:
             energy_j=self._recorder.energy_j,
             workspace=self._workspace(index),
             again=self._place.again,
+            loop=build.loop,
         )
 
-    def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
-        promise = technique.promise(model)
-        technique.install(work.device)
-        with self._recorder.whole("prepare", "candidate"):
-            model = technique.apply(model, work)
-            gc.collect()  # what a technique replaced must not count as the candidate's memory
+    @contextmanager
+    def _metered(self, technique: Technique, work: Preparation, promise: Promise) -> Iterator[None]:
+        """One window, and what the record keeps of `technique`."""
+        device = OnDevice(work.device)
+        with self._recorder.whole("prepare", "candidate", device):
+            yield
         window = self._recorder.windows[-1]
         self._applied.append(
             AppliedTechnique(
                 name=technique.name,
                 summary=technique.summary,
                 paper=technique.paper,
-                lossless=technique.lossless,
+                lossless=technique.traits().lossless,
                 promise=promise,
                 prepare_s=window.end_s - window.start_s,
                 prepare_energy=blocks.energy_of(window),
                 details=work.details,
             )
         )
-        return model
+
+
+@contextmanager
+def _nested(
+    outer: Callable[[], AbstractContextManager[object]],
+    inner: Callable[[], AbstractContextManager[object]],
+) -> Iterator[None]:
+    with outer(), inner():
+        yield

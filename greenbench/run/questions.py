@@ -12,10 +12,11 @@ from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.models import files
 from greenbench.quality import baseline_cache
+from greenbench.quality.answers import Answers
 from greenbench.quality.compare import compare
 from greenbench.quality.prompts import prompts
-from greenbench.quality.score import Answers, content
 from greenbench.quality.score import answers as answers_of
+from greenbench.quality.score import content
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.record import WHO, Who
@@ -39,8 +40,8 @@ def score(
         def half(done: int, total: int) -> None:
             progress("score", WHO.index(who) * total + done, 2 * total)
 
-        with pair.use(who) as model, recorder.whole("score", who):
-            return answers_of(model, place.tokenizer, spec.task, half, reference)
+        with pair.use(who) as served, recorder.whole("score", who, served):
+            return answers_of(served, spec.task, half, reference)
 
     file = baseline_cache.entry(_identity(spec, place))
     with baseline_cache.claimed(file):
@@ -54,10 +55,12 @@ def score(
 
 def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
     """All that the baseline's answers depend on, but for this process."""
+    engine = place.engine
     return {
-        "model": files.fingerprint(place.path),
+        "model": files.fingerprint(place.base.directory),
         "dtype": spec.model.dtype.value,
         "device": [place.machine.device, place.machine.device_name],
+        "engine": [engine.name, engine.version(), repr(engine)],
         "requests": content(spec.task),
     }
 
@@ -79,11 +82,13 @@ def ask(
         return None
     if apart:
         return Asked(f"the two models cannot take turns round by round: {apart}")
+    with pair.use("baseline") as served:
+        texts = prompts(served.tokenizer, spec.task)
     return difficulty.ask(
         recorder,
         pair,
         quality,
-        prompts(candidate.tokenizer, spec.task),
+        texts,
         spec.protocol,
         spec.seed,
         candidate.counted,

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import torch
-import transformers
-
-from greenbench.engines.transformers import load
+from greenbench.engines.engine import Build, Engine, Served
 from greenbench.errors import Lost
 from greenbench.machine.detect import Machine, detect
+from greenbench.machine.processes import OwnProcesses
 from greenbench.measure import schedule
-from greenbench.measure.pair import InTurn, Pair, Together, apart_reason, empty_caches
+from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters import OpenMeters, open_meters
-from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.wall_log import WallLog
-from greenbench.models import files, texts, weights
-from greenbench.quality import tasks
-from greenbench.run.conclude import conclude, shape
-from greenbench.run.preflight import refuse_model, require_ticks
+from greenbench.models import files, texts
+from greenbench.run.conclude import conclude
+from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
-from greenbench.schema.record import WHO, Failure, Findings, Window
-from greenbench.schema.spec import MeterSpec, RunSpec
-from greenbench.techniques import Technique, check_order
+from greenbench.schema.record import Failure, Findings, Window
+from greenbench.schema.spec import RunSpec
 
 
 class Stages:
@@ -50,26 +43,43 @@ class Stages:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
 
 
+class Bench:
+    """What a run is measured with and on."""
+
+    def __init__(
+        self, spec: RunSpec, machine: Machine, meters: OpenMeters, own: OwnProcesses
+    ) -> None:
+        self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
+        self.engine: Engine = spec.engine
+        self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
+
+    @contextmanager
+    def serve(self, stages: Stages, build: Build) -> Iterator[Served]:
+        """The engine's `serve`, its start told as a stage, its processes as the run's own."""
+        with ExitStack() as stack:
+            with stages("load"):
+                served = stack.enter_context(self.engine.serve(build, self.machine))
+            self.own.add(served.pids())
+            yield served
+
+
 def run(spec: RunSpec, *, progress: Progress) -> Findings:
     """Measure `spec`'s candidate against its baseline.
 
     Raises UserError, before any model is loaded, for what cannot run here. A device that vanishes
     leaves what was measured until then, and a failure.
     """
-    stages = Stages(progress)
-    transformers.utils.logging.disable_progress_bar()  # the log is no terminal
+    stages, own = Stages(progress), OwnProcesses()
     machine = detect(spec.device)
-    stack: list[Technique] = list(spec.technique.values())
-    _refuse(spec, stack, machine)
-    torch.manual_seed(spec.seed)
-    with open_meters(spec.meter, machine.uuids) as meters:
+    log = refuse_here(spec, machine)
+    with open_meters(spec.meter, machine.uuids, own) as meters:
         require_ticks(meters, spec.protocol)
-        recorder = Recorder(meters, machine.torch_device, spec.seed)
+        bench = Bench(spec, machine, meters, own)
         try:
-            findings = _tell(spec, stack, machine, meters, recorder, stages)
+            findings = _tell(bench, log, stages)
         except Lost as lost:
             findings = Findings(
-                windows=recorder.windows,
+                windows=bench.recorder.windows,
                 validity="invalid",
                 codes=[lost.code],
                 failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
@@ -77,57 +87,47 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     return findings.model_copy(update={"stages_s": stages.seconds})
 
 
-def _tell(
-    spec: RunSpec,
-    stack: list[Technique],
-    machine: Machine,
-    meters: OpenMeters,
-    recorder: Recorder,
-    stages: Stages,
-) -> Findings:
+def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
-    protocol, workload, sensor = spec.protocol, spec.workload, _sensor(meters)
+    spec, recorder, progress = bench.spec, bench.recorder, stages.progress
     with stages("idle"):
-        recorder.idle("empty", protocol.idle_s)
-    with stages("load"):
-        path = _suited(spec, stack)
-        model, tokenizer = load.load(spec.model, path, machine.device_map)
-    requests = Requests(tokenizer, texts.passages("prompt"), workload, spec.seed)
-    apart = _apart(spec, machine, model)
-    place = Place(machine, path, tokenizer, again=apart is not None)
-    candidate = Candidate(spec, stack, place, recorder, stages.progress)
-    order = schedule.rounds(protocol, spec.seed, in_turn=apart is not None)
-    warmed = partial(_warm_once, requests, spec, sensor)
-    pair = _in_turn(model, candidate, warmed) if apart else _together(model, candidate, stages)
-    del model
-    resident_s = 0.0 if apart else protocol.idle_s
-    with stages("score"):
-        scored = score(pair, place, spec, recorder, stages.progress)
+        recorder.idle("empty", spec.protocol.idle_s)
+    base = _suited(spec)
+    apart = apart_reason(
+        spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
+    )
+    place = Place(bench.machine, bench.engine, base, again=apart is not None)
+    candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
+    order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
+    resident_s = 0.0 if apart else spec.protocol.idle_s
+    with _pair(bench, base, candidate, stages, apart) as pair:
+        requests = _requests(pair, spec)
+        with stages("score"):
+            scored = score(pair, place, spec, recorder, progress)
+        with stages("idle"):
+            recorder.idle("both", resident_s)
+        with stages("warmup"):
+            warmth = warm_up(pair, requests, spec.protocol, bench.meters.trace)
+        with stages("measure"):
+            stopping = schedule.measure(recorder, pair, requests, spec.protocol, order, progress)
+        applied = candidate.applied()  # as the blocks show it: answers have another mix of texts
+        with stages("difficulty"):
+            asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
+        with stages("idle"):
+            recorder.idle("both", resident_s)
+    candidate.close()
     with stages("idle"):
-        recorder.idle("both", resident_s)
-    with stages("warmup"):
-        warmth = warm_up(pair, requests, workload, protocol, sensor)
-    with stages("measure"):
-        stopping = schedule.measure(
-            recorder, pair, requests, workload, protocol, order, stages.progress
-        )
-    applied = candidate.applied()  # as the blocks show it: answers have another mix of texts
-    with stages("difficulty"):
-        asked = ask(pair, candidate, spec, scored.quality, recorder, apart, stages.progress)
-    with stages("idle"):
-        recorder.idle("both", resident_s)
-        shapes = {who: shape(pair[who]) for who in WHO}
-        del pair
-        candidate.close()
-        empty_caches()
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
-        if log := _wall_log(spec.meter):
+        if log:
             recorder.join(log)
-        findings = conclude(spec, meters, recorder, shapes, warmth, asked, together=not apart)
+        findings = conclude(
+            spec, bench.meters, recorder, pair.footprints, warmth, asked,
+            on_device=bench.machine.device, together=not apart,
+        )  # fmt: skip
     return findings.model_copy(
         update={
-            "model": files.facts(spec.model, path),
+            "model": files.facts(spec.model, base.directory),
             "techniques": applied,
             **scored._asdict(),
             "warmup": warmth,
@@ -139,54 +139,40 @@ def _tell(
     )
 
 
-def _sensor(meters: OpenMeters) -> NvmlPower | None:
-    return next((meter for meter in meters.meters if isinstance(meter, NvmlPower)), None)
-
-
-def _apart(spec: RunSpec, machine: Machine, model: Any) -> str | None:
-    """Why a second `model` does not go beside this one."""
-    size = sum(weights.storage_bytes(model).values())
-    spread = len(machine.uuids) > 1
-    return apart_reason(spec.protocol.design, machine.torch_device, size, spread=spread)
-
-
-def _together(baseline: Any, candidate: Candidate, stages: Stages) -> Pair:
-    """Both models, loaded and prepared."""
-    with stages("load"):
-        fresh = candidate.load()
-    with stages("prepare"):
-        prepared = candidate.prepare(fresh)
-    return Together({"baseline": baseline, "candidate": prepared}, candidate.around)
-
-
-def _in_turn(baseline: Any, candidate: Candidate, once: Callable[[Any], object]) -> Pair:
-    """One model at a time, warmed up after each change."""
-
-    def plain() -> Any:
-        model = candidate.load()
-        once(model)
-        return model
-
-    def prepared() -> Any:
-        model = candidate.prepare(candidate.load())
-        with candidate.around(model):
-            once(model)
-        return model
-
-    return InTurn({"baseline": plain, "candidate": prepared}, baseline, candidate.around)
-
-
-def _suited(spec: RunSpec, stack: list[Technique]) -> Path:
-    """The model's directory, once its configuration suits the stack."""
+def _suited(spec: RunSpec) -> Build:
+    """The plain model, once its configuration suits the stack."""
     path = files.directory(spec.model)
-    refuse_model(stack, files.config(spec.model, path), spec.workload)
-    return path
+    refuse_model(spec, files.config(spec.model, path))
+    return Build(spec.model, "safetensors", path, path)
 
 
-def _warm_once(requests: Requests, spec: RunSpec, sensor: NvmlPower | None, model: Any) -> None:
+def _pair(
+    bench: Bench, base: Build, candidate: Candidate, stages: Stages, apart: str | None
+) -> Pair:
+    """Both models served, or one after the other, each warmed up after a change."""
+
+    def prepared() -> Build:
+        with stages("prepare"):
+            return candidate.build()
+
+    make: dict[Who, Callable[[], Build]] = {"baseline": lambda: base, "candidate": prepared}
+    serve = partial(bench.serve, stages)
+    if not apart:
+        return Together(serve, make)
+    return InTurn(serve, make, partial(_warm_once, bench))
+
+
+def _warm_once(bench: Bench, served: Served) -> None:
     """As short as the protocol allows: it comes back at every change of models."""
+    spec = bench.spec
     brief = replace(spec.protocol, warmup_limit_s=spec.protocol.warmup_s)
-    warm(model, requests, spec.workload, brief, sensor)
+    requests = Requests(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+    warm(served, requests, brief, bench.meters.trace)
+
+
+def _requests(pair: Pair, spec: RunSpec) -> Requests:
+    with pair.use("baseline") as served:
+        return Requests(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:
@@ -196,15 +182,3 @@ def _order(windows: Sequence[Window]) -> list[list[str]]:
         if window.block is not None:
             taken.setdefault(window.block, []).append(f"{window.who}:{window.phase}")
     return [taken[block] for block in sorted(taken)]
-
-
-def _wall_log(spec: MeterSpec) -> WallLog | None:
-    return WallLog(Path(spec.wall_log), spec.wall_offset_s) if spec.wall_log else None
-
-
-def _refuse(spec: RunSpec, stack: list[Technique], machine: Machine) -> None:
-    _wall_log(spec.meter)  # says what is wrong with the log, if anything is
-    check_order(stack)
-    for technique in stack:
-        technique.check(machine)
-    tasks.check_tasks(spec.task)

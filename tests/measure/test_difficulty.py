@@ -1,7 +1,6 @@
 """Energy by difficulty: thirds, windows apart from the blocks, and numbers, against closed forms."""
 
 import random
-import time
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
@@ -12,6 +11,8 @@ import torch
 from helpers import factory
 from helpers.answers import FACTORS, answer, campaign, score
 from helpers.answers import difficulty as difficulty_of
+from helpers.served import together
+from helpers.windows import Watts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +21,10 @@ from greenbench.analysis import disturbances
 from greenbench.analysis.blocks import block_ratios, idle_power, valid_blocks
 from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Question, summarise
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Iteration
+from greenbench.engines.engine import Completion
 from greenbench.measure import difficulty, schedule
-from greenbench.measure.pair import Together
-from greenbench.measure.recorder import Recorder
+from greenbench.measure.recorder import Place, Recorder
 from greenbench.meters import OpenMeters
-from greenbench.meters.meter import Reading
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.quality import Item
 from greenbench.schema.record import WHO
@@ -99,19 +98,6 @@ def test_techniques_whose_work_depends_on_the_input_say_so():
     assert dynamic == {"early_exit", "self_speculative", "speculative", "prompt_lookup"}
 
 
-class Watts:
-    """A meter that counts exactly 100 joules a second."""
-
-    name, boundary, provenance, tick_s, note = "watts", "wall", "measured:wall", 1e-9, None
-
-    def read(self):
-        now_s = time.monotonic()
-        return Reading(now_s, 100 * now_s)
-
-    def close(self):
-        pass
-
-
 class Stage:
     """The stage on the tiny model, whose candidate's tokens leave after 1 or 3 of its 4 blocks."""
 
@@ -120,7 +106,7 @@ class Stage:
         self.tally = Tally({}, costs(candidate), len(decoder_blocks(candidate)))
         Exiting(candidate, heads, Rule("classifier", 0.5), self.tally)
         self.snapshots = []
-        self.recorder = Recorder(OpenMeters(meters=[Watts()]), torch.device("cpu"))
+        self.recorder = Recorder(OpenMeters(meters=[Watts(100.0)]))
         self.quality = [score("a", [0.1, 3.0, 1.0, 0.4]), score("b", [9.0, 8.0, 7.0])]
         dice = random.Random(3)
         prompts = {
@@ -130,7 +116,7 @@ class Stage:
         }
         spec = plan(["model=local", "model.path=.", "protocol=smoke"], multirun=False)[0].spec
         self.protocol = replace(spec.protocol, window_s=0, min_iterations=2, blocks=3, max_blocks=3)
-        models = Together({"baseline": baseline, "candidate": candidate})
+        models = together(baseline, candidate)
         self.asked = difficulty.ask(
             self.recorder, models, self.quality, prompts, self.protocol, 0, self.counted,
             lambda done, total: None,
@@ -173,10 +159,16 @@ def test_both_models_answer_the_same_questions_in_windows_of_their_own(stage):
 
 
 def test_a_window_of_so_many_answers_is_neither_filled_up_nor_cut():
-    recorder = Recorder(OpenMeters(), torch.device("cpu"))
-    moment = Iteration(1, 1, 0.001, 0.001, [])
+    recorder = Recorder(OpenMeters())
+    moment = Completion(1, 1, 0.0, (0.001,), 0.001)
     window = recorder.repeat(
-        "answer", "baseline", lambda index: moment, window_s=0.2, exactly=3, bin="easy", round=4
+        "answer",
+        "baseline",
+        None,
+        lambda index: [moment],
+        window_s=0.2,
+        exactly=3,
+        place=Place(bin="easy", round=4),
     )
     assert (window.iterations, window.bin, window.round, window.block) == (3, "easy", 4, None)
 
@@ -206,12 +198,12 @@ def test_the_time_of_an_answer_is_that_of_its_windows(stage):
 
 
 def test_prompts_are_cut_to_the_models_length(tiny):
-    recorder = Recorder(OpenMeters(), torch.device("cpu"))
+    recorder = Recorder(OpenMeters())
     quality = [score("a", [3.0, 2.0, 1.0])]
     prompts = {("a", index): [5] * 300 for index in range(3)}
     spec = plan(["model=local", "model.path=.", "protocol=smoke"], multirun=False)[0].spec
     brief = replace(spec.protocol, window_s=0, blocks=1, max_blocks=1)
-    models = Together({"baseline": tiny, "candidate": tiny})
+    models = together(tiny, tiny)
     difficulty.ask(recorder, models, quality, prompts, brief, 0, dict, lambda done, total: None)
     room = tiny.config.max_position_embeddings - NEW_TOKENS
     assert {w.prompt_tokens for w in recorder.windows} == {room}

@@ -47,7 +47,9 @@ def gpu(fake_nvml, monkeypatch):
     def attach(more=""):
         clock = fake_nvml(f"device {GPU}\npower 300\n{more}")
         monkeypatch.setattr(meters, "NvmlCounter", lambda uuids: NvmlCounter(uuids, clock))
-        monkeypatch.setattr(meters, "NvmlPower", lambda uuids: NvmlPower(uuids, clock))
+        monkeypatch.setattr(
+            meters, "NvmlPower", lambda uuids, own: NvmlPower(uuids, clock, own=own)
+        )
 
     return attach
 

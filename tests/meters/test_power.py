@@ -157,6 +157,31 @@ def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expec
     assert window(meter, clock, 4)[1] == expected
 
 
+class Own:
+    """Processes 11 and 12 do the run's work."""
+
+    pids = named = frozenset({11, 12})
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ((11, 12), []),
+        ((11, 4711), ["foreign_process"]),
+        ((800, 801), []),  # a container's view, in which the engine's two have other numbers
+        ((800, 801, 802), ["foreign_process"]),
+    ],
+)
+def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected):
+    clock = fake_nvml(H100 + "".join(f"process {pid} 1000\n" for pid in seen))
+    meter = NvmlPower([A], clock, own=Own())
+    clock.step_s = meter.tick_s
+    clock.listeners.append(lambda now_s: meter.read())
+    start = meter.read()
+    clock.sleep(2)
+    assert sorted({*start.faults, *meter.read().faults}) == expected
+
+
 def test_the_trace_of_a_window_is_compact_and_tells_what_happened(fake_nvml):
     script = "power 300 70 500\ntemperature 40 0.5\nclocks 1980 2619 70 1400 2619\n"
     clock = fake_nvml(f"device {A}\n{script}throttle 0 70 64\n")

@@ -10,7 +10,7 @@ import torch
 
 from greenbench.engines.engine import Seen
 from greenbench.quality import baseline_cache, score
-from greenbench.quality.score import Answers, Choice, TaskAnswers
+from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.schema.spec import TaskSpec
 
 TASK = TaskAnswers(

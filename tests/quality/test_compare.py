@@ -10,8 +10,8 @@ from greenbench.engines.transformers import fidelity
 from greenbench.engines.transformers.fidelity import compared
 from greenbench.models import texts
 from greenbench.quality import score as scorer
+from greenbench.quality.answers import Choice
 from greenbench.quality.compare import compare
-from greenbench.quality.score import Choice
 from greenbench.schema.spec import TaskSpec
 
 SPEC = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=4)

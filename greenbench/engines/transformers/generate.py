@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from greenbench.engines.engine import Iteration
+from greenbench.engines.engine import Completion, Request
 from greenbench.schema.spec import Stop
 
 
@@ -35,13 +35,14 @@ class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
 
 
 @torch.inference_mode()
-def generate(
-    model: Any, prompt: torch.Tensor, new_tokens: int, stop: Stop = Stop.fixed
-) -> Iteration:
-    """Generate greedily after each row of `prompt` and time every token.
+def complete(
+    model: Any, batch: Sequence[Request], loop: Callable[..., Any] | None = None
+) -> list[Completion]:
+    """Generate greedily after all prompts of `batch` at once, and time every token.
 
-    Exactly `new_tokens` of them, or at most so many where the model itself may stop.
+    Prompts are of one length and their answers of one kind. `loop` stands for ``model.generate``.
     """
+    new_tokens, stop = batch[0].new_tokens, batch[0].stop
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
@@ -50,26 +51,24 @@ def generate(
         pad_token_id=model.generation_config.pad_token_id or 0,
     )
     clock = _Clock()
-    start = time.perf_counter()
-    prompt = prompt.to(model.device)
-    output = model.generate(
+    start_s = time.perf_counter()
+    prompt = torch.tensor([request.tokens for request in batch]).to(model.device)
+    output = (loop or model.generate)(
         prompt, attention_mask=torch.ones_like(prompt), generation_config=config, streamer=clock
     )
-    seconds = time.perf_counter() - start
+    done_s = time.perf_counter()
     stamps = clock.times[1:]  # the first hand-out is the prompt itself
-    return Iteration(
-        tokens=_count(output[:, prompt.shape[1] :], model, stop),
-        prompt_tokens=prompt.numel(),
-        seconds=seconds,
-        ttft_s=stamps[0] - start,
-        gaps_s=[later - earlier for earlier, later in pairwise(stamps)],
-    )
+    return [
+        Completion(count, prompt.shape[1], start_s, tuple(stamps[:count]), done_s)
+        for count in _counts(output[:, prompt.shape[1] :], model, stop)
+    ]
 
 
-def _count(new: torch.Tensor, model: Any, stop: Stop) -> int:
-    """Tokens really generated: what follows a row's end-of-text token is padding."""
+def _counts(new: torch.Tensor, model: Any, stop: Stop) -> list[int]:
+    """Tokens really generated, per row: what follows its end-of-text token is padding."""
     ends = model.generation_config.eos_token_id
     if stop is Stop.fixed or ends is None:
-        return new.numel()
+        return [new.shape[1]] * len(new)
     is_end = torch.isin(new, torch.as_tensor(ends, device=new.device)).long()
-    return int((is_end.cumsum(dim=1) - is_end == 0).sum())  # no end before it, itself included
+    before = is_end.cumsum(dim=1) - is_end == 0  # no end before it, itself included
+    return [int(count) for count in before.sum(dim=1)]

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from greenbench.schema.spec import ModelSpec
 
 
-class Loaded(NamedTuple):
-    """A model on its device, ready for inference, and its tokenizer."""
-
-    model: Any
-    tokenizer: Any
-
-
-def load(spec: ModelSpec, path: Path, device_map: Any) -> Loaded:
-    """Load the model in `path` at the spec's reference dtype where `device_map` says, and its tokenizer."""
+def load_tokenizer(spec: ModelSpec, path: Path) -> Any:
+    """The tokenizer in `path`, which pads with its end of text where it has nothing else."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return Loaded(load_model(spec, path, device_map), tokenizer)
+    return tokenizer
+
+
+def save(model: Any, plain: Path, directory: Path) -> None:
+    """Save `model` as safetensors in `directory`, with the tokenizer of the `plain` model's."""
+    model.save_pretrained(directory, safe_serialization=True)
+    for file in sorted(plain.iterdir()):
+        if "token" in file.name or file.suffix in {".jinja", ".model"}:
+            shutil.copy(file, directory)
 
 
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
-    """Load the model alone."""
+    """Load the model in `path` at the spec's reference dtype where `device_map` says."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(

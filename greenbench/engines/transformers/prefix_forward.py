@@ -15,7 +15,6 @@ from transformers import DynamicCache
 from greenbench.engines.transformers.fidelity import Listener
 from greenbench.engines.transformers.prefix_attention import SDPA, along
 from greenbench.engines.transformers.prefix_tree import PREFIX, Batch, Query, plan
-from greenbench.models.files import SCORED_WHOLE
 
 PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU those of each thread, which leave its
@@ -40,17 +39,22 @@ class Forward:
 
     Trees need a model that takes positions and a 4-d attention mask and has no state but its
     keys and values. Whether `model` does is tried out on a few tokens, not inferred: where its
-    logits are not those of plain rows, `trees` is False and rows must be single sequences. So it is
-    where the model says itself that it must be scored whole.
+    logits are not those of plain rows, `trees` is False and rows must be single sequences.
     """
 
-    def __init__(self, model: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
-        """Log-softmax is computed and rounded in `dtype`; null: in that of the logits."""
+    def __init__(
+        self, model: torch.nn.Module, dtype: torch.dtype | None = None, *, whole: bool = False
+    ) -> None:
+        """Log-softmax is computed and rounded in `dtype`; null: in that of the logits.
+
+        `whole`: what the model says depends on its cache, so that no beginning may be shared, nor
+        the cache be refused, lest scoring runs something else than what generates.
+        """
         self._model: Any = model
         self._dtype = dtype
         self._device: torch.device = self._model.device  # type: ignore[assignment]
         self._takes = set(inspect.signature(model.forward).parameters)
-        self._whole = getattr(model, SCORED_WHOLE, False)
+        self._whole = whole
         if self._whole:
             self._takes -= {"use_cache"}
         self._prefix: tuple[tuple[int, ...], Any] = ((), None)

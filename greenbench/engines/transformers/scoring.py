@@ -41,11 +41,14 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         done: Callable[[], None] = lambda: None,
         watch: Watch | None = None,
         softmax_dtype: str | None = None,
+        *,
+        scored_whole: bool = False,
     ) -> None:
         """`done` is called after each request; `watch` sees what is predicted on whole texts.
 
         `softmax_dtype` is lm-eval's: the dtype of log-probabilities and their sums, by default
-        the model's.
+        the model's. `scored_whole`: beginnings are not shared, as the model's cache decides what
+        it says.
         """
         with _ties_kept(model):
             super().__init__(
@@ -56,7 +59,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             )
         self.set_cache_hook(_AfterEach(done))
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
-        self.forward = Forward(model, self.softmax_dtype)
+        self.forward = Forward(model, self.softmax_dtype, whole=scored_whole)
         self._watch = watch
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:

@@ -1,0 +1,84 @@
+"""transformers as an engine: a live module of this process, greedy, one batch after another."""
+
+from __future__ import annotations
+
+import gc
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from math import prod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from greenbench.engines.engine import Ability, Build, Engine, Form, Served
+from greenbench.engines.transformers.load import load_model, load_tokenizer
+from greenbench.engines.transformers.options import apply_options
+from greenbench.engines.transformers.served import InProcess
+from greenbench.machine.detect import Machine
+from greenbench.models.weights import storage_bytes
+
+
+@dataclass(frozen=True)
+class Transformers(Engine):
+    """Runs modules, and loads checkpoints of safetensors at the model's reference dtype."""
+
+    name: ClassVar[str] = "transformers"
+    summary: ClassVar[str] = "Hugging Face transformers, in the run's own process"
+    forms: ClassVar[frozenset[Form]] = frozenset({"module", "safetensors"})
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"logits"})
+
+    def version(self) -> str:
+        """Of the package."""
+        return metadata.version("transformers")
+
+    def room_bytes(self, build: Build) -> int:
+        """Its weights, at the dtype they are loaded in."""
+        if build.form == "module":
+            return sum(storage_bytes(build.source).values())
+        dtype: torch.dtype = getattr(torch, build.model.dtype.value)
+        return _elements(Path(build.source)) * dtype.itemsize
+
+    @contextmanager
+    def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
+        """The module of `build`, or the one that its checkpoint holds."""
+        model = build.source
+        if build.form == "safetensors":
+            model = load_model(build.model, Path(build.source), machine.device_map)
+        apply_options(model, build.options)
+        served = InProcess(model, load_tokenizer(build.model, build.directory), build)
+        del model, build
+        try:
+            yield served
+        finally:
+            served.close()
+            empty_caches()
+
+
+def empty_caches() -> None:
+    """Let go of what no one holds any more, on the host and on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _elements(directory: Path) -> int:
+    """Numbers in the checkpoint, by the headers of its files."""
+    return sum(
+        prod(tensor["shape"])
+        for file in sorted(directory.glob("*.safetensors"))
+        for name, tensor in _header(file).items()
+        if name != "__metadata__"
+    )
+
+
+def _header(file: Path) -> dict[str, dict[str, list[int]]]:
+    """https://github.com/huggingface/safetensors#format: its length in 8 bytes, then JSON."""
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
+    return header

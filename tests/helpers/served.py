@@ -1,0 +1,24 @@
+"""Live modules as the engine of this process serves them."""
+
+from contextlib import nullcontext
+
+from greenbench.engines.engine import Build
+from greenbench.engines.transformers.served import InProcess
+from greenbench.measure.pair import Together
+
+
+def module(model, **how):
+    """A build of a live module; `how` are further fields, such as its loop."""
+    return Build(None, "module", model, None, **how)
+
+
+def serve(build, tokenizer=None):
+    """It, answering."""
+    return InProcess(build.source, tokenizer, build)
+
+
+def together(baseline, candidate):
+    """Two live modules, or builds of them, as a pair."""
+    builds = [each if isinstance(each, Build) else module(each) for each in (baseline, candidate)]
+    make = {who: lambda b=b: b for who, b in zip(("baseline", "candidate"), builds, strict=True)}
+    return Together(lambda build: nullcontext(serve(build)), make)

@@ -1,0 +1,28 @@
+"""Who else computes, and what this run holds."""
+
+import os
+
+import psutil
+import torch
+
+from greenbench.machine import cpu_load, memory
+
+
+def test_a_neighbour_on_the_cpu_is_seen_and_the_run_itself_is_not():
+    start = cpu_load.Usage(0.0, 100.0, 50.0, 2000.0)
+    cores = psutil.cpu_count()
+    assert cpu_load.codes(start, cpu_load.Usage(10.0, 110.0, 60.0, 2000.0)) == []
+    assert cpu_load.codes(start, cpu_load.Usage(10.0, 100.0 + 5.0 * cores, 50.0, 2000.0)) == [
+        "other_load"
+    ]
+    slow = cpu_load.Usage(10.0, 100.0, 50.0, 1800.0)
+    assert cpu_load.codes(start, slow) == ["cpu_frequency_change"]
+
+
+def test_a_new_high_water_mark_forgets_what_was_freed():
+    big = torch.ones(1 << 27)  # 512 MiB
+    assert big.sum() > 0
+    high = memory.host_peak_bytes([os.getpid()])
+    del big
+    memory.reset_peaks([os.getpid()])
+    assert high - memory.host_peak_bytes([os.getpid()]) > 1 << 28

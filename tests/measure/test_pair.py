@@ -1,0 +1,98 @@
+"""Two models, together or in turn."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from helpers.engines import Echoing
+
+from greenbench.engines.engine import Build
+from greenbench.measure import pair
+from greenbench.schema.spec import Design
+
+PLAIN = Build(None, "safetensors", None, None)
+GIB = 2**30
+
+
+class Served(Echoing):
+    """Knows what it was made of."""
+
+    def __init__(self, build):
+        super().__init__(None)
+        self.build = build
+
+
+@pytest.fixture
+def alive():
+    return []
+
+
+@pytest.fixture
+def serve(alive):
+    @contextmanager
+    def serve(build):
+        alive.append(build)
+        yield Served(build)
+        alive.remove(build)
+
+    return serve
+
+
+def test_models_that_do_not_fit_together_are_measured_in_turn():
+    assert pair.apart_reason(Design.auto, 10 * GIB, 4 * GIB) is None
+    assert pair.apart_reason(Design.auto, 10 * GIB, 5 * GIB) == (
+        "a second model of 5.0 GiB does not fit beside the first: 5.0 GiB are free"
+    )
+    assert pair.apart_reason(Design.interleaved, 10 * GIB, 10 * GIB) is None
+    assert "sequential" in pair.apart_reason(Design.sequential, 10 * GIB, 1)
+
+
+def test_in_turn_only_one_model_is_served_and_every_one_but_the_first_is_warmed_up(serve, alive):
+    warmed = []
+    make = {who: lambda who=who: replace(PLAIN, source=who) for who in ("baseline", "candidate")}
+    with pair.InTurn(serve, make, lambda served: warmed.append(served.build.source)) as turns:
+        for who in ("baseline", "candidate", "candidate", "baseline"):
+            with turns.use(who) as served:
+                assert served.build.source == who
+                assert [build.source for build in alive] == [who]
+    assert not alive
+    assert warmed == ["candidate", "baseline"]
+    assert set(turns.footprints) == {"baseline", "candidate"}
+
+
+def test_a_candidate_that_cannot_be_made_ends_the_baseline():
+    ended = []
+
+    @contextmanager
+    def serve(build):
+        try:
+            yield Served(build)
+        finally:
+            ended.append(build)
+
+    def fail():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        pair.Together(serve, {"baseline": lambda: PLAIN, "candidate": fail})
+    assert ended == [PLAIN]
+
+
+def test_the_candidate_runs_in_its_surroundings_and_the_baseline_outside_of_them(serve):
+    seen = []
+
+    @contextmanager
+    def hold():
+        seen.append("before")
+        yield
+        seen.append("after")
+
+    make = {
+        "baseline": lambda: replace(PLAIN, source="b"),
+        "candidate": lambda: replace(PLAIN, source="c", hold=hold),
+    }
+    with pair.Together(serve, make) as both:
+        for who in ("baseline", "candidate"):
+            with both.use(who) as served:
+                seen.append(served.build.source)
+    assert seen == ["b", "before", "c", "after"]

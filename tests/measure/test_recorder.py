@@ -1,0 +1,154 @@
+"""Windows, against closed forms."""
+
+from datetime import UTC, datetime
+
+import pytest
+from helpers.windows import Watts, iteration
+
+from greenbench.analysis import blocks
+from greenbench.engines.engine import Completion
+from greenbench.measure.recorder import Place, Recorder, percentiles
+from greenbench.meters import OpenMeters
+from greenbench.meters.wall_log import WallLog
+
+
+def test_a_window_is_the_difference_of_two_readings():
+    recorder = Recorder(OpenMeters(meters=[Watts(300.0)]))
+    window = recorder.repeat(
+        "generate",
+        "baseline",
+        None,
+        lambda i: [iteration()],
+        window_s=0.05,
+        min_iterations=3,
+        place=Place(block=0, position=0),
+    )
+    (span,) = window.energy
+    assert span.end_j - span.start_j == pytest.approx(300 * (span.end_s - span.start_s))
+    assert span.end_s - span.start_s >= 0.05
+    assert window.tokens == 4 * window.iterations
+    assert set(window.codes) <= {"other_load"}  # neighbours are not this test's business
+
+
+def test_a_window_lasts_until_both_the_time_and_the_count_are_met():
+    recorder = Recorder(OpenMeters())
+    options = {"place": Place(block=0, position=0)}
+    few = recorder.repeat(
+        "prefill",
+        "candidate",
+        None,
+        lambda i: [iteration()],
+        window_s=0,
+        min_iterations=7,
+        **options,
+    )
+    assert few.iterations == 7
+    assert few.energy == []
+    assert "no meter answered" in few.energy_reason
+
+
+def test_a_window_of_too_few_ticks_is_invalid():
+    meter = Watts(1.0)
+    meter.tick_s = 0.05
+    recorder = Recorder(OpenMeters(meters=[meter]))
+    recorder.idle("empty", 0.1)
+    recorder.idle("empty", 0.7)
+    assert ["short_window" in window.codes for window in recorder.windows] == [True, False]
+    assert recorder.windows[0].validity == "invalid"
+
+
+def test_a_faulty_meter_invalidates_the_window_and_its_block():
+    meter = Watts(1.0)
+    recorder = Recorder(OpenMeters(meters=[meter]))
+
+    def work(index):
+        meter.faults = ("counter_reset",)
+        return [iteration()]
+
+    window = recorder.repeat(
+        "prefill",
+        "baseline",
+        None,
+        work,
+        window_s=0,
+        min_iterations=1,
+        place=Place(block=0, position=0),
+    )
+    assert (window.validity, window.codes) == ("invalid", ["counter_reset"])
+    recorder.repeat(
+        "prefill",
+        "candidate",
+        None,
+        work,
+        window_s=0,
+        min_iterations=1,
+        place=Place(block=0, position=1),
+    )
+    kept = recorder.repeat(
+        "prefill",
+        "candidate",
+        None,
+        lambda i: [iteration()],
+        window_s=0,
+        min_iterations=1,
+        place=Place(block=1, position=0),
+    )
+    assert blocks.valid_blocks(recorder.windows) == [kept]
+
+
+def test_percentiles_are_numpys():
+    found = percentiles([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert (found.p50_s, found.p90_s, found.n) == (0.3, pytest.approx(0.46), 5)
+    assert percentiles([]) is None
+
+
+def test_idle_power_is_joules_over_seconds():
+    recorder = Recorder(OpenMeters(meters=[Watts(12.0)]))
+    recorder.idle("empty", 0.05)
+    recorder.idle("both", 0.0)
+    found = blocks.idle_power(recorder.windows, "")
+    assert found["empty"].value == pytest.approx(12.0, rel=1e-3)
+    assert found["empty"].n == 3
+    assert set(found) == {"empty"}
+
+
+def wall_log(path, start, seconds, watts):
+    rows = [f"{datetime.fromtimestamp(start + i, UTC).isoformat()},{watts}" for i in range(seconds)]
+    path.write_text("\n".join(["timestamp,watts", *rows]) + "\n")
+    return WallLog(path)
+
+
+def test_a_wall_log_that_covers_the_run_takes_an_estimates_place(tmp_path):
+    meter = Watts(1.0)
+    meter.provenance = "estimated:model"
+    recorder = Recorder(OpenMeters(meters=[meter]))
+    recorder.idle("empty", 0.2)
+    recorder.join(wall_log(tmp_path / "w.csv", recorder.origin_epoch_s - 5, 20, 40.0))
+    (span,) = recorder.windows[0].energy
+    seconds = recorder.windows[0].end_s - recorder.windows[0].start_s
+    assert span.provenance == "measured:wall"
+    # A double holds seconds since 1970 to 2.4e-7 s: of 0.2 s that is a millionth, twice.
+    assert span.end_j - span.start_j == pytest.approx(40.0 * seconds, rel=1e-4)
+    assert recorder.used == ["wall"]
+
+
+def test_a_wall_log_that_misses_the_run_is_refused_with_its_reason(tmp_path):
+    opened = OpenMeters(meters=[Watts(1.0)])
+    recorder = Recorder(opened)
+    recorder.idle("empty", 0.05)
+    recorder.join(wall_log(tmp_path / "w.csv", recorder.origin_epoch_s - 500, 20, 40.0))
+    assert [span.meter for span in recorder.windows[0].energy] == ["watts"]
+    assert "wall" in opened.refused
+
+
+def test_a_batch_counts_each_of_its_requests():
+    recorder = Recorder(OpenMeters())
+    batch = [
+        Completion(3, 8, 0.0, (0.1, 0.2, 0.4), 0.5),
+        Completion(1, 8, 0.0, (0.3,), 0.5),
+    ]
+    found = recorder.repeat("generate", "baseline", None, lambda _: batch, window_s=0, exactly=2)
+    assert (found.iterations, found.tokens, found.prompt_tokens) == (2, 8, 32)
+    assert found.iteration_s == [0.5, 0.5]
+    assert (found.ttft.n, found.ttft.p50_s) == (4, 0.2)
+    assert (found.tpot.n, found.tpot.p50_s) == (4, 0.15)

@@ -1,0 +1,98 @@
+"""The order of blocks, and when there are enough of them."""
+
+from collections import Counter
+from contextlib import nullcontext
+from itertools import count, groupby
+
+import pytest
+from helpers.engines import Echoing, Words
+from helpers.windows import iteration, protocol, window
+
+from greenbench.engines.engine import Build
+from greenbench.measure import pair, schedule
+from greenbench.measure.recorder import Recorder
+from greenbench.measure.requests import Requests
+from greenbench.meters import OpenMeters
+from greenbench.schema.spec import WorkloadSpec
+from greenbench.stats.intervals import paired_ratio
+
+
+def test_each_block_measures_every_cell_once_in_a_seeded_random_order():
+    order = schedule.schedule(200, seed=1)
+    assert order == schedule.schedule(200, seed=1) != schedule.schedule(200, seed=2)
+    cells = [(who, phase) for who in schedule.WHO for phase in schedule.PHASES]
+    assert all(sorted(block) == sorted(cells) for block in order)
+    firsts = Counter(block[0] for block in order)
+    assert set(firsts) == set(cells)
+    assert min(firsts.values()) > 25  # 50 expected of each
+
+
+def noisy(blocks_done, spread):
+    """Blocks whose ratio is 0.7, give or take `spread`."""
+    return [
+        window(who, phase, block, 64.0 * scale, seconds=scale)
+        for block in range(blocks_done)
+        for who, scale in (("baseline", 1.0), ("candidate", 0.7 * (1 + spread * (-1) ** block)))
+        for phase in ("prefill", "generate")
+    ]
+
+
+def test_blocks_are_added_until_the_interval_is_narrow_enough():
+    assert schedule.stopping(noisy(4, 0.001), protocol()).reached
+    wide = schedule.stopping(noisy(4, 0.2), protocol())
+    assert not wide.reached
+    assert wide.metric == "energy_per_token"
+    logs = [0.7 * 1.2, 0.7 * 0.8] * 2
+    expected = paired_ratio([1.0] * 4, logs)
+    assert wide.half_width == pytest.approx((expected.high - expected.low) / 2 / expected.value)
+    assert not schedule.stopping(noisy(1, 0.0), protocol()).reached
+
+
+class Timed(Echoing):
+    """Requests that took as long as they are told."""
+
+    def __init__(self, seconds):
+        super().__init__(None)
+        self._seconds = seconds
+
+    def complete(self, batch):
+        return [iteration(seconds=next(self._seconds))]
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_measuring_stops_at_the_target_and_at_the_limit(in_turn):
+    """In turn, never within a turn of 4 blocks, however narrow the interval is by then."""
+    texts = [f"{'a' * n} " * 40 for n in range(1, 30)]
+    requests = Requests(Words(), texts, WorkloadSpec("w", prompt_tokens=4), 0)
+
+    def measured(seconds_of):
+        served = Timed(seconds_of(call) for call in count())
+        plain = Build(None, "safetensors", None, None)
+        make = {"baseline": lambda: plain, "candidate": lambda: plain}
+        with pair.Together(lambda build: nullcontext(served), make) as both:
+            order = schedule.rounds(protocol(), 0, in_turn=in_turn)
+            recorder = Recorder(OpenMeters())
+            return schedule.measure(recorder, both, requests, protocol(), order, lambda *_: None)
+
+    steady = measured(lambda call: 0.01)
+    assert (steady.blocks, steady.reached, steady.metric) == (
+        4 if in_turn else 3,
+        True,
+        "tokens_per_s",
+    )
+    wild = measured(lambda call: 0.01 * (1 + call % 7))
+    assert (wild.blocks, wild.reached, wild.limit) == (8 if in_turn else 9, False, 9)
+
+
+def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole():
+    cells = schedule.schedule_in_turn(6, seed=0)  # rounded up to 8
+    turns = [who for who, _ in groupby(cell.who for cell in cells)]
+    assert turns == ["baseline", "candidate", "baseline", "candidate", "baseline"]
+    whole = Counter((cell.block, cell.who, cell.phase) for cell in cells)
+    assert set(whole.values()) == {1}
+    assert len(whole) == 8 * 4
+    # A linear drift cancels: over all blocks, candidate windows lie as late as the baseline's.
+    late = Counter()
+    for place, cell in enumerate(cells):
+        late[cell.who] += place
+    assert late["baseline"] == late["candidate"]
