@@ -20,9 +20,6 @@ from greenbench.schema.record import ModelFacts
 from greenbench.schema.spec import ModelSpec, Source
 
 CACHE_FORMAT = 1
-SCORED_WHOLE = "scored_whole"
-"""Attribute of a model whose forward pass depends on the cache: no beginning may be shared, nor the
-cache be refused, lest scoring runs something else than what generates."""
 SAMPLES, SAMPLE_BYTES = 64, 1 << 16
 
 

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 from greenbench.engines.engine import Build
+from greenbench.engines.transformers.load import load_model, load_tokenizer
 from greenbench.engines.transformers.served import InProcess
 from greenbench.measure.pair import Together
 
@@ -22,3 +23,8 @@ def together(baseline, candidate):
     builds = [each if isinstance(each, Build) else module(each) for each in (baseline, candidate)]
     make = {who: lambda b=b: b for who, b in zip(("baseline", "candidate"), builds, strict=True)}
     return Together(lambda build: nullcontext(serve(build)), make)
+
+
+def model_and_tokenizer(spec, path, device):
+    """A plain model of the spec, and its tokenizer."""
+    return load_model(spec, path, device), load_tokenizer(spec, path)

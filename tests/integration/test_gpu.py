@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.served import model_and_tokenizer
 
 from greenbench.campaign.compose import options
 
@@ -100,7 +101,6 @@ def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):
 
 @pytest.mark.parametrize("option", ["prompt_lookup", "self_speculative"])
 def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
-    from greenbench.engines.transformers import load
     from greenbench.models import texts
     from greenbench.schema.spec import Dtype
     from greenbench.techniques import Preparation
@@ -108,7 +108,7 @@ def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
     from greenbench.techniques.early_exit.self_speculative import SelfSpeculative
 
     spec, path = smollm2
-    loaded = load.load(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
+    loaded = model_and_tokenizer(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
     prompts = [
         loaded.tokenizer(text, return_tensors="pt").input_ids[:, :48].to("cuda")
         for text in texts.passages("prompt")[:20]

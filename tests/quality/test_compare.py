@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.served import module, serve
 
 from greenbench.engines.transformers import fidelity
 from greenbench.engines.transformers.fidelity import compared
@@ -18,7 +19,7 @@ SPEC = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=4)
 
 
 def score(model, tokenizer, spec=SPEC, reference=None):
-    return scorer.answers(model, tokenizer, spec, lambda done, total: None, reference)
+    return scorer.answers(serve(module(model), tokenizer), spec, lambda *_: None, reference)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.served import module, serve
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
@@ -24,7 +25,7 @@ def likelihood(model, tokenizer, context, answer):
 @pytest.fixture(scope="module")
 def compared(make_model, tokenizer):
     spec = TaskSpec(names=["arc_easy", "sst2", "wikipedia_bpb"], items=4)
-    found = score.answers(make_model(), tokenizer, spec, lambda *_: None)
+    found = score.answers(serve(module(make_model()), tokenizer), spec, lambda *_: None)
     return spec, compare(found, found)
 
 

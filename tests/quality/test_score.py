@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from helpers.served import model_and_tokenizer, module, serve
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausalLM
 
-from greenbench.engines.transformers import load, prefix_forward
+from greenbench.engines.transformers import prefix_forward
 from greenbench.models import texts
 from greenbench.quality import score as scorer
 from greenbench.quality.tasks import FOLDER, load_tasks, pick_items
@@ -23,7 +24,7 @@ def silent(_done, _total):
 
 
 def score(model, tokenizer, spec=SPEC, progress=silent):
-    return scorer.answers(model, tokenizer, spec, progress).tasks
+    return scorer.answers(serve(module(model), tokenizer), spec, progress).tasks
 
 
 def bits(model, tokenizer, text):
@@ -174,8 +175,8 @@ def test_a_bitsandbytes_model_is_scored_where_it_is(small_model, tokenizer, tmp_
 
 def test_the_embedded_model_is_far_better_than_chance(smollm2):
     spec, path = smollm2
-    loaded = load.load(spec, path, torch.device("cpu"))
+    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
     task = TaskSpec(names=["sciq", "wikipedia_bpb"], items=3)
-    sciq, text = score(loaded.model, loaded.tokenizer, task)
+    sciq, text = score(model, tokenizer, task)
     assert sum(sciq.values) >= 2  # of 3; chance is 0.75
     assert sum(text.values) / sum(text.weights) < 1.5

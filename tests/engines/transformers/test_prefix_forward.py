@@ -4,6 +4,7 @@ from itertools import chain
 
 import pytest
 import torch
+from helpers.served import model_and_tokenizer
 from helpers.tiny import tiny_llama
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from greenbench.engines.transformers import load, prefix_attention, prefix_forward
+from greenbench.engines.transformers import prefix_attention, prefix_forward
 from greenbench.engines.transformers.prefix_forward import Forward
 from greenbench.engines.transformers.prefix_tree import PREFIX, Query, plan
 from greenbench.models import texts
@@ -252,7 +253,7 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
 def test_in_16_bits_a_tree_gives_nearly_all_the_bits_of_single_rows(smollm2):
     """Masked attention over whole rows, which adds up in other groups, gives a fifth of them."""
     spec, path = smollm2
-    model, tokenizer = load.load(spec, path, torch.device("cpu"))
+    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
     asked = []
     for text in texts.passages("evaluate")[:12]:
         tokens = tokenizer(text)["input_ids"]
