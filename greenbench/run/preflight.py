@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from greenbench.analysis.disturbances import TICKS
+from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.meters import OpenMeters
 from greenbench.schema.spec import ProtocolSpec, WorkloadSpec
 from greenbench.techniques import Technique
+
+IN_PROCESS = cast(Engine, SimpleNamespace(name="transformers", forms=frozenset({"module"})))
+"""The one engine there is so far."""
 
 
 def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:

@@ -14,13 +14,21 @@ from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks
 from greenbench.engines.transformers import load
+from greenbench.engines.transformers.options import apply_options
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import files, texts
 from greenbench.paths import cache_dir
 from greenbench.schema.spec import RunSpec
-from greenbench.schema.technique import AppliedTechnique
-from greenbench.techniques import Preparation, Technique, knobs
+from greenbench.schema.technique import AppliedTechnique, Promise
+from greenbench.techniques import (
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Preparation,
+    Technique,
+    knobs,
+)
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -71,18 +79,36 @@ class Candidate:
         done = bool(self._applied)
         with ExitStack() as held:
             for index, technique in enumerate(self._stack):
-                work = self._preparation(index)
-                apply = technique.apply if done else partial(self._metered, technique)
-                model = apply(model, work)
-                held.enter_context(technique.during(model))
+                work = self._preparation(index, vars(model).get("generate"))
+                apply = self._apply if done else self._metered
+                model = apply(technique, model, work)
+                if isinstance(technique, MachineSetting):
+                    held.enter_context(technique.hold(self._place.machine, work.observed))
         gc.collect()
         return model
+
+    def _apply(self, technique: Technique, model: Any, work: Preparation) -> Any:
+        """`model` with `technique`; until engines take a `Build`, what they need hangs on the model."""
+        if isinstance(technique, MachineSetting):
+            work.details.update(technique.tried(self._place.machine))
+        if isinstance(technique, EngineOption):
+            before = apply_options(model, technique.options("transformers"))
+            work.details.update(before=before)
+        if not isinstance(technique, ModelEdit):
+            return model
+        edited = technique.edit(model, work)
+        if edited.loop is not None:
+            vars(edited.model)["generate"] = edited.loop
+        if edited.scored_whole:
+            vars(edited.model)[files.SCORED_WHOLE] = True
+        return edited.model
 
     def around(self, model: Any) -> ExitStack:
         """What the techniques need to hold while the prepared `model` runs."""
         with ExitStack() as stack:
-            for technique in self._stack:
-                stack.enter_context(technique.during(model))
+            for technique, seen in zip(self._stack, self._observed, strict=True):
+                if isinstance(technique, MachineSetting):
+                    stack.enter_context(technique.hold(self._place.machine, seen))
             return stack.pop_all()
 
     def applied(self) -> list[AppliedTechnique]:
@@ -95,7 +121,11 @@ class Candidate:
     def counted(self) -> dict[str, dict[str, Any]]:
         """What the techniques whose work depends on the input have shown so far, by their name."""
         pairs = zip(self._stack, self._observed, strict=True)
-        return {technique.name: deepcopy(seen) for technique, seen in pairs if technique.dynamic}
+        return {
+            technique.name: deepcopy(seen)
+            for technique, seen in pairs
+            if technique.traits().dynamic
+        }
 
     def close(self) -> None:
         """Nothing will be prepared again."""
@@ -108,14 +138,14 @@ class Candidate:
         key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
         return cache_dir() / "work" / key
 
-    def _preparation(self, index: int) -> Preparation:
+    def _preparation(self, index: int, loop: Callable[..., Any] | None) -> Preparation:
         return Preparation(
             device=self._place.machine.torch_device,
             tokenizer=self._place.tokenizer,
             calibration=lambda: texts.passages("calibrate"),
+            loop=loop,
             observed=self._observed[index],
             seed=self._spec.seed,
-            uuids=self._place.machine.uuids,
             workload=self._spec.workload,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,
@@ -124,10 +154,11 @@ class Candidate:
         )
 
     def _metered(self, technique: Technique, model: Any, work: Preparation) -> Any:
-        promise = technique.promise(model)
-        technique.install(work.device)
+        promise = _promise(technique, model)
+        if isinstance(technique, ModelEdit):
+            technique.install(work.device)
         with self._recorder.whole("prepare", "candidate"):
-            model = technique.apply(model, work)
+            model = self._apply(technique, model, work)
             gc.collect()  # what a technique replaced must not count as the candidate's memory
         window = self._recorder.windows[-1]
         self._applied.append(
@@ -135,7 +166,7 @@ class Candidate:
                 name=technique.name,
                 summary=technique.summary,
                 paper=technique.paper,
-                lossless=technique.lossless,
+                lossless=technique.traits().lossless,
                 promise=promise,
                 prepare_s=window.end_s - window.start_s,
                 prepare_energy=blocks.energy_of(window),
@@ -143,3 +174,10 @@ class Candidate:
             )
         )
         return model
+
+
+def _promise(technique: Technique, model: Any) -> Promise:
+    if isinstance(technique, ModelEdit):
+        return technique.promise(model)
+    assert isinstance(technique, EngineOption | MachineSetting)
+    return technique.promise()

@@ -27,7 +27,7 @@ from greenbench.meters.wall_log import WallLog
 from greenbench.models import files, texts, weights
 from greenbench.quality import tasks
 from greenbench.run.conclude import conclude, shape
-from greenbench.run.preflight import refuse_model, require_ticks
+from greenbench.run.preflight import IN_PROCESS, refuse_model, require_ticks
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import WHO, Failure, Findings, Window
@@ -206,5 +206,5 @@ def _refuse(spec: RunSpec, stack: list[Technique], machine: Machine) -> None:
     _wall_log(spec.meter)  # says what is wrong with the log, if anything is
     check_order(stack)
     for technique in stack:
-        technique.check(machine)
+        technique.check(machine, IN_PROCESS)
     tasks.check_tasks(spec.task)
