@@ -116,7 +116,8 @@ class Technique:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        folder = _folder(cls.__module__)
+        package = getattr(sys.modules.get(cls.__module__), "__package__", None) or ""
+        folder = package.rpartition(".")[2]
         if folder in FAMILIES:
             cls.family = folder
 
@@ -213,12 +214,6 @@ class MachineSetting(Technique, ABC):
     @abstractmethod
     def hold(self, machine: Machine, observed: dict[str, Any]) -> AbstractContextManager[object]:
         """What must hold while the candidate runs; what shows on the way is added to `observed`."""
-
-
-def _folder(module: str) -> str:
-    """The name of the folder that `module` lies in; empty for a module on its own."""
-    package = getattr(sys.modules.get(module), "__package__", None) or ""
-    return package.rpartition(".")[2]
 
 
 def _default(knob: Field[Any]) -> Any:

@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.techniques import live
 
 from greenbench.campaign.compose import options
 
@@ -122,7 +123,7 @@ def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
     technique = PromptLookup() if option == "prompt_lookup" else SelfSpeculative()
     calibrate = partial(texts.passages, "calibrate")
     work = Preparation(torch.device("cuda"), loaded.tokenizer, calibrate)
-    assert outputs(technique.apply(loaded.model, work)) == expected
+    assert outputs(live(technique, loaded.model, work)) == expected
     assert work.observed["drafted"] > 0
 
 

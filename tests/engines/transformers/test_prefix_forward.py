@@ -242,7 +242,8 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
     model = lively(tiny_llama())
     before = torch.cat([Forward(model)(batch).log_likelihoods for batch in batches])
     work = Preparation(torch.device("cpu"), None, list)
-    packed = KvQuanto(nbits=2, q_group_size=16).apply(model, work)
+    technique = KvQuanto(nbits=2, q_group_size=16)
+    packed, _, packed.scored_whole = technique.edit(model, work)
     scorer = Forward(packed)
     assert not scorer.trees
     after = torch.cat([scorer(batch).log_likelihoods for batch in batches])

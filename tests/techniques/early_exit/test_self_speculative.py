@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from helpers.techniques import live
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.engines.transformers import load
@@ -32,7 +33,7 @@ def prepared(model, **knobs):
     """The model made to speculate, and what it shows while it runs."""
     work = Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 4, "hgfedcba" * 4])
     technique = SelfSpeculative(**{"steps": 2, **knobs})
-    return technique.apply(model, work), work
+    return live(technique, model, work), work
 
 
 def prompt(seed, length=9):
@@ -198,7 +199,7 @@ def real(smollm2, count, new, **knobs):
     options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
     wanted = [model.generate(each, **options) for each in ids]
     work = Preparation(torch.device("cpu"), tokenizer, lambda: texts.passages("calibrate"))
-    model = SelfSpeculative(**knobs).apply(model, work)
+    model = live(SelfSpeculative(**knobs), model, work)
     for each, want in zip(ids, wanted, strict=True):
         assert torch.equal(model.generate(each, **options), want)
     return work.observed
