@@ -17,6 +17,7 @@ from greenbench.meters import open_meters
 from greenbench.models.files import check
 from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
+from greenbench.run.preflight import IN_PROCESS
 from greenbench.schema.calibration import Calibration
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.spec import Device, MeterSpec, ModelSpec, Source
@@ -216,7 +217,7 @@ def _share(quantity: Quantity, of: str, sign: str = "") -> str:
 def _technique(name: str, machine: Machine) -> None:
     (job,) = plan([f"technique={name}"], multirun=False)
     for technique in job.spec.technique.values():
-        technique.check(machine)
+        technique.check(machine, IN_PROCESS)
 
 
 def _task(name: str) -> None:

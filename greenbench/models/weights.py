@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,13 +12,14 @@ from torch import nn
 from greenbench.errors import UserError
 
 
-def storage_bytes(model: nn.Module) -> dict[str, int]:
+def storage_bytes(model: nn.Module, loop: Any = None) -> dict[str, int]:
     """Bytes the model's weights truly hold, by storage dtype; shared storage counts once.
 
-    Looks inside tensor subclasses and quantization states, where ``get_memory_footprint`` does not.
+    So do those of models that `loop`, which generates with it, holds beside it. Looks inside tensor
+    subclasses and quantization states, where ``get_memory_footprint`` does not.
     """
     seen: dict[int, tuple[str, int]] = {}
-    for tensor in _plain_tensors(model, set()):
+    for tensor in _plain_tensors([model, loop], set()):
         storage = tensor.untyped_storage()
         seen[storage.data_ptr()] = (str(tensor.dtype).removeprefix("torch."), storage.nbytes())
     totals: dict[str, int] = {}
@@ -47,6 +49,8 @@ def _inner(thing: Any) -> list[Any]:
         return list(thing.values())
     if isinstance(thing, list | tuple):
         return list(thing)
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
     is_state = type(thing).__module__.partition(".")[0] in ("bitsandbytes", "torchao", "optimum")
     return list(vars(thing).values()) if is_state and hasattr(thing, "__dict__") else []
 

@@ -24,8 +24,14 @@ from greenbench.models import files, texts
 from greenbench.paths import cache_dir
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
-from greenbench.techniques import Preparation, Technique, knobs
-from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit
+from greenbench.techniques import (
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Preparation,
+    Technique,
+    knobs,
+)
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -120,7 +126,7 @@ class Candidate:
                     added = technique.options(self._place.engine.name)
                     build = replace(build, options={**build.options, **added})
                     if build.form == "module":  # what is prepared next meets it as it will run
-                        apply_options(build.source, build.options)
+                        work.details["before"] = apply_options(build.source, added)
             case MachineSetting():
                 with metered(technique.promise()):
                     work.details.update(technique.tried(self._place.machine))
@@ -167,7 +173,6 @@ class Candidate:
             calibration=lambda: texts.passages("calibrate"),
             observed=self._observed[index],
             seed=self._spec.seed,
-            uuids=self._place.machine.uuids,
             workload=self._spec.workload,
             progress=partial(self._progress, "prepare"),
             energy_j=self._recorder.energy_j,

@@ -24,7 +24,7 @@ from greenbench.run.conclude import conclude
 from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
-from greenbench.schema.record import Failure, Findings, Window
+from greenbench.schema.record import Failure, Findings, Who, Window
 from greenbench.schema.spec import RunSpec
 
 

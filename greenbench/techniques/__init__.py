@@ -11,10 +11,32 @@ import pkgutil
 from importlib.metadata import entry_points
 
 from greenbench.errors import UserError
-from greenbench.techniques.stack import check_order
-from greenbench.techniques.technique import Preparation, Technique, knobs
+from greenbench.techniques.stack import check_order, require_forms
+from greenbench.techniques.technique import (
+    Edited,
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Preparation,
+    Technique,
+    Traits,
+    knobs,
+)
 
-__all__ = ["Preparation", "Technique", "check_order", "discover", "knobs", "plugin_packages"]
+__all__ = [
+    "Edited",
+    "EngineOption",
+    "MachineSetting",
+    "ModelEdit",
+    "Preparation",
+    "Technique",
+    "Traits",
+    "check_order",
+    "discover",
+    "knobs",
+    "plugin_packages",
+    "require_forms",
+]
 
 GROUP = "greenbench.techniques"
 
@@ -25,7 +47,7 @@ def discover() -> dict[str, type[Technique]]:
         importlib.import_module(module.name)
     for plugin in entry_points(group=GROUP):
         _load(plugin.name, plugin.value)
-    return {cls.name: cls for cls in _subclasses(Technique)}  # type: ignore[type-abstract]
+    return {cls.name: cls for cls in _subclasses(Technique)}
 
 
 def plugin_packages() -> list[str]:

@@ -1,20 +1,68 @@
-"""What a technique is. A technique is one file with this class in it, and one YAML with its knobs."""
+"""What a technique is: one file with one class in it. There are three kinds.
+
+A `ModelEdit` changes the model, an `EngineOption` says how an engine is to run it, a `MachineSetting`
+holds something of the machine while it runs. A stack may mix them.
+"""
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import torch
-
-from greenbench.machine.detect import Machine
+from greenbench.engines.engine import Engine, Form
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
+
+if TYPE_CHECKING:
+    import torch
+
+    from greenbench.machine.detect import Machine
+
+FAMILIES = (
+    "pruning",
+    "quantization",
+    "distillation",
+    "early_exit",
+    "decoding",
+    "runtime",
+    "hardware",
+)
+"""The folders of techniques."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the rest of a stack, and whoever measures it, must know of a technique."""
+
+    lossless: bool = False
+    """True only where the output is identical to the baseline's by construction."""
+    needs_plain_weights: bool = False
+    """It reads or casts floating-point weights, so nothing before it may have packed them."""
+    changes_blocks: bool = False
+    """It drops or replaces the model's blocks."""
+    holds_blocks: bool = False
+    """It keeps to the blocks and weights that it found, which may not change after it."""
+    packs_weights: bool = False
+    """It leaves integer weights behind."""
+    drafts_tokens: bool = False
+    """It drafts tokens for the whole model to check; a stack has room for one that does."""
+    adds_exits: bool = False
+    """It changes what the blocks do so that a token may leave them; a stack has room for one."""
+    chooses_cache: bool = False
+    """It chooses the key-value cache; a stack has room for one, and drafts need the usual one."""
+    traces: bool = False
+    """It traces the model's forward pass ..."""
+    traceable: bool = True
+    """... which what this one leaves allows."""
+    dynamic: bool = False
+    """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
+    to what it has `observed` are counts, which only grow."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +73,13 @@ class Preparation:
     tokenizer: Any
     calibration: Callable[[], Sequence[str]]
     """Training text, disjoint from all text that measures quality."""
+    loop: Callable[..., Any] | None = None
+    """What generates by now, called as the model's ``generate`` is; null: that itself."""
     details: dict[str, Any] = field(default_factory=dict)
     """The technique writes here what the record should keep, such as the blocks it dropped."""
     observed: dict[str, Any] = field(default_factory=dict)
     """The prepared model adds here what it shows while it runs, such as drafts accepted."""
     seed: int = 0
-    uuids: tuple[str, ...] = ()
-    """The run's GPUs as NVML spells them; none on a CPU."""
     workload: WorkloadSpec = field(default_factory=lambda: WorkloadSpec("default"))
     """The requests that the prepared model will serve, for what is made to their shape."""
     progress: Callable[[int, int], None] = lambda done, total: None
@@ -46,65 +94,48 @@ class Preparation:
     the workspace. Whoever runs it removes the workspace then."""
 
 
-class Technique(ABC):
-    """Base of all techniques; a subclass is a frozen dataclass whose fields are its knobs."""
+class Edited(NamedTuple):
+    """What an edit leaves."""
+
+    model: Any
+    loop: Callable[..., Any] | None = None
+    """What generates from now on, called as the model's ``generate`` is; null: what did before."""
+    scored_whole: bool = False
+    """The forward pass depends on the cache: no beginning may be shared when scoring."""
+
+
+class Technique:
+    """Base of the three kinds; a subclass is a frozen dataclass whose fields are its knobs."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
     """What it does, in a few words."""
     paper: ClassVar[str | None] = None
-    lossless: ClassVar[bool] = False
-    """True only where the output is identical to the baseline's by construction."""
-    needs_plain_weights: ClassVar[bool] = False
-    """It reads or casts floating-point weights, so nothing before it may have packed them."""
-    changes_blocks: ClassVar[bool] = False
-    """It drops or replaces the model's blocks."""
-    holds_blocks: ClassVar[bool] = False
-    """It keeps to the blocks and weights that it found, which may not change after it."""
-    packs_weights: ClassVar[bool] = False
-    """It leaves integer weights behind."""
-    drafts_tokens: ClassVar[bool] = False
-    """It drafts tokens for the whole model to check; a stack has room for one that does."""
-    adds_exits: ClassVar[bool] = False
-    """It changes what the blocks do so that a token may leave them; a stack has room for one."""
-    chooses_cache: ClassVar[bool] = False
-    """It chooses the key-value cache; a stack has room for one, and drafts need the usual one."""
-    traces: ClassVar[bool] = False
-    """It traces the model's forward pass ..."""
-    traceable: ClassVar[bool] = True
-    """... which what this one leaves allows."""
-    dynamic: ClassVar[bool] = False
-    """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
-    to what it has `observed` are counts, which only grow."""
+    family: ClassVar[str] = "other"
+    """The folder that its module lies in; elsewhere than in one of `FAMILIES`, what the class says."""
 
-    def check(self, machine: Machine) -> None:  # noqa: B027  # most techniques run anywhere
-        """Raise Unsupported, in one sentence, where `machine` cannot run it. No model is loaded yet."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        package = getattr(sys.modules.get(cls.__module__), "__package__", None) or ""
+        folder = package.rpartition(".")[2]
+        if folder in FAMILIES:
+            cls.family = folder
 
-    def check_model(self, config: Any, workload: WorkloadSpec) -> None:  # noqa: B027
+    def traits(self) -> Traits:
+        """What others must know of it, with these knobs."""
+        return Traits()
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """Raise Unsupported, in one sentence, where `machine` or `engine` cannot run it. No model is
+        loaded yet."""
+
+    def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Raise UserError or Unsupported where the model (its transformers config) or workload does
         not suit the knobs. No weights are loaded yet."""
 
     def after(self, config: Any) -> Any:
         """The configuration of the model that it leaves, for what comes after it to check."""
         return config
-
-    @abstractmethod
-    def promise(self, model: Any) -> Promise:
-        """What it will save on `model` (not yet changed)."""
-
-    def install(self, device: torch.device) -> None:  # noqa: B027  # most need nothing
-        """Bring about what the machine lacks, once for all runs, as compiled code: not metered."""
-
-    @abstractmethod
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Change `model`, in place or not, and return it. Metered as preparation.
-
-        What acts around generation replaces ``model.generate``, for example by a `partial` of it.
-        """
-
-    def during(self, model: Any) -> AbstractContextManager[object]:
-        """What must hold while the prepared model runs, and not while the baseline does."""
-        return nullcontext()
 
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than they are given: a local path by name and hash.
@@ -128,6 +159,61 @@ class Technique(ABC):
         first = fields(self)[0].name  # type: ignore[arg-type]
         shown = (value if name == first else f"{name}={value}" for name, value in changed.items())
         return f"{self.name}({', '.join(shown)})"
+
+
+class ModelEdit(Technique, ABC):
+    """Changes the model itself, or what generates with it: it needs the model's own Python code."""
+
+    form: ClassVar[Form] = "module"
+    """What its result can be handed over as; "module": to an engine in this process only."""
+
+    def install(self, device: torch.device) -> None:  # most need nothing
+        """Bring about what the machine lacks, once for all runs, as compiled code: not metered."""
+
+    @abstractmethod
+    def promise(self, model: Any) -> Promise:
+        """What it will save on `model` (not yet changed)."""
+
+    @abstractmethod
+    def edit(self, model: Any, work: Preparation) -> Edited:
+        """Change `model`, in place: what generates by now holds on to it. Metered as preparation.
+
+        A loop of its own is made from ``work.loop or model.generate``. What comes before it in the
+        stack is there: the options it set, where the model stays live, and what it holds.
+        """
+
+
+class EngineOption(Technique, ABC):
+    """Says an option of the engine: each engine spells it otherwise, and may have none."""
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """The engine must have the option."""
+        self.options(engine.name)
+
+    @abstractmethod
+    def promise(self) -> Promise:
+        """What it will save."""
+
+    @abstractmethod
+    def options(self, engine: str) -> Mapping[str, object]:
+        """`engine`'s own names and values; Unsupported, in one sentence, where it has none."""
+
+
+class MachineSetting(Technique, ABC):
+    """Holds something of the machine while the candidate runs, and not while the baseline does."""
+
+    @abstractmethod
+    def promise(self) -> Promise:
+        """What it will save."""
+
+    def tried(self, machine: Machine) -> dict[str, Any]:
+        """What the record should keep of it, after a try where only a try tells. Metered as
+        preparation."""
+        return {}
+
+    @abstractmethod
+    def hold(self, machine: Machine, observed: dict[str, Any]) -> AbstractContextManager[object]:
+        """What must hold while the candidate runs; what shows on the way is added to `observed`."""
 
 
 def _default(knob: Field[Any]) -> Any:

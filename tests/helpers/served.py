@@ -1,6 +1,7 @@
 """Live modules as the engine of this process serves them."""
 
 from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 from greenbench.engines.engine import Build
 from greenbench.engines.transformers.load import load_model, load_tokenizer
@@ -25,6 +26,13 @@ def together(baseline, candidate):
     return Together(lambda build: nullcontext(serve(build)), make)
 
 
-def model_and_tokenizer(spec, path, device):
+class Loaded(NamedTuple):
+    """A live module and its plain tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load(spec, path, device):
     """A plain model of the spec, and its tokenizer."""
-    return load_model(spec, path, device), load_tokenizer(spec, path)
+    return Loaded(load_model(spec, path, device), load_tokenizer(spec, path))

@@ -18,11 +18,11 @@ from typing import ClassVar
 import torch
 
 from greenbench.schema.technique import Promise
-from greenbench.techniques import Technique
+from greenbench.techniques import Edited, ModelEdit
 
 
 @dataclass(frozen=True)
-class Outside(Technique):
+class Outside(ModelEdit):
     name: ClassVar[str] = "outside"
     summary: ClassVar[str] = "scales the output head, or fails as it is told"
 
@@ -32,7 +32,7 @@ class Outside(Technique):
     def promise(self, model):
         return Promise(bytes_ratio=1.0, note="nothing")
 
-    def apply(self, model, preparation):
+    def edit(self, model, work):
         if os.environ.get("OUTSIDE_FAILS"):
             os._exit(1)
         if self.fail == "raise":
@@ -48,8 +48,8 @@ class Outside(Technique):
             torch.empty(1 << 50)
         with torch.no_grad():
             model.lm_head.weight.mul_(self.scale)
-        preparation.details["scaled"] = self.scale
-        return model
+        work.details["scaled"] = self.scale
+        return Edited(model)
 '''
 
 YAML = "defaults: [schema/outside, _self_]\noutside:\n  scale: 2.0\n  fail: ''\n"

@@ -13,7 +13,8 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.served import model_and_tokenizer
+from helpers.served import load
+from helpers.techniques import live
 
 from greenbench.campaign.compose import options
 
@@ -108,7 +109,7 @@ def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
     from greenbench.techniques.early_exit.self_speculative import SelfSpeculative
 
     spec, path = smollm2
-    loaded = model_and_tokenizer(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
+    loaded = load(replace(spec, dtype=Dtype.float32), path, torch.device("cuda"))
     prompts = [
         loaded.tokenizer(text, return_tensors="pt").input_ids[:, :48].to("cuda")
         for text in texts.passages("prompt")[:20]
@@ -122,7 +123,7 @@ def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
     technique = PromptLookup() if option == "prompt_lookup" else SelfSpeculative()
     calibrate = partial(texts.passages, "calibrate")
     work = Preparation(torch.device("cuda"), loaded.tokenizer, calibrate)
-    assert outputs(technique.apply(loaded.model, work)) == expected
+    assert outputs(live(technique, loaded.model, work)) == expected
     assert work.observed["drafted"] > 0
 
 

@@ -20,27 +20,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from greenbench.schema.technique import Promise
-from greenbench.machine import Machine
-from greenbench.techniques import Technique
+from greenbench.machine.detect import Machine
+from greenbench.techniques import MachineSetting
 
 if story := sys.modules.get("greenbench.run.story"):
     story.detect = lambda device: Machine("cpu", "fake GPU", 1 << 34, uuids=({UUID!r},))
 
 
 @dataclass(frozen=True)
-class Dies(Technique):
+class Dies(MachineSetting):
     name: ClassVar[str] = "dies"
     summary: ClassVar[str] = "dies while the candidate runs"
     how: str = "SIGKILL"
 
-    def promise(self, model):
+    def promise(self):
         return Promise(bytes_ratio=1.0, note="nothing")
 
-    def apply(self, model, preparation):
-        return model
-
     @contextmanager
-    def during(self, model):
+    def hold(self, machine, observed):
         print("limit", open(os.environ["FAKE_STATE"]).read().split()[0])
         if self.how == "raise":
             raise RuntimeError("told to raise")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.served import model_and_tokenizer
+from helpers.served import load
 from torch import nn
 
 from greenbench.errors import UserError
@@ -23,7 +23,7 @@ def local(path):
 
 def test_the_embedded_model_speaks_english(smollm2):
     spec, path = smollm2
-    model, tokenizer = model_and_tokenizer(spec, path, CPU)
+    model, tokenizer = load(spec, path, CPU)
     ids = tokenizer("The capital of France is", return_tensors="pt")
     text = tokenizer.decode(model.generate(**ids, max_new_tokens=3, do_sample=False)[0])
     assert "Paris" in text
@@ -38,7 +38,7 @@ def test_a_converted_model_is_plain_safetensors(smollm2):
 
 def test_the_dtype_is_the_specs_not_the_checkpoints(smollm2):
     spec, path = smollm2
-    model, _ = model_and_tokenizer(replace(spec, dtype=Dtype.float32), path, CPU)
+    model, _ = load(replace(spec, dtype=Dtype.float32), path, CPU)
     assert model.dtype == torch.float32
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers.served import model_and_tokenizer, module, serve
+from helpers.served import load, module, serve
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -175,7 +175,7 @@ def test_a_bitsandbytes_model_is_scored_where_it_is(small_model, tokenizer, tmp_
 
 def test_the_embedded_model_is_far_better_than_chance(smollm2):
     spec, path = smollm2
-    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     task = TaskSpec(names=["sciq", "wikipedia_bpb"], items=3)
     sciq, text = score(model, tokenizer, task)
     assert sum(sciq.values) >= 2  # of 3; chance is 0.75

@@ -14,11 +14,11 @@ from greenbench.run.prepare import Candidate, Place
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.runtime.kernels_and_threads import Threads
-from greenbench.techniques.technique import Technique
+from greenbench.techniques.technique import Edited, ModelEdit
 
 
 @dataclass(frozen=True)
-class Leaves(Technique):
+class Leaves(ModelEdit):
     """Leaves a file in its workspace; no name, so it is in no list of techniques."""
 
     summary = "leaves"
@@ -26,15 +26,15 @@ class Leaves(Technique):
     def promise(self, model):
         return Promise(note="nothing")
 
-    def apply(self, model, preparation):
-        preparation.workspace.mkdir(parents=True)
-        (preparation.workspace / "trained").write_text("weights")
-        preparation.details.update(place=str(preparation.workspace), again=preparation.again)
-        return model
+    def edit(self, model, work):
+        work.workspace.mkdir(parents=True)
+        (work.workspace / "trained").write_text("weights")
+        work.details.update(place=str(work.workspace), again=work.again)
+        return Edited(model)
 
 
 @dataclass(frozen=True)
-class Looks(Technique):
+class Looks(ModelEdit):
     """Keeps what it met while it prepared; no name, so it is in no list of techniques."""
 
     summary = "looks"
@@ -42,11 +42,9 @@ class Looks(Technique):
     def promise(self, model):
         return Promise(note="nothing")
 
-    def apply(self, model, preparation):
-        preparation.details.update(
-            threads=torch.get_num_threads(), batch=preparation.workload.batch_size
-        )
-        return model
+    def edit(self, model, work):
+        work.details.update(threads=torch.get_num_threads(), batch=work.workload.batch_size)
+        return Edited(model)
 
 
 def test_what_a_preparation_kept_for_the_next_turn_goes_at_the_end(tiny_directory: Path):
@@ -102,9 +100,9 @@ class Installs(Looks):
     def install(self, device):
         EVENTS.append("installs")
 
-    def apply(self, model, preparation):
+    def edit(self, model, work):
         EVENTS.append("prepares")
-        return model
+        return Edited(model)
 
 
 def test_what_is_made_once_per_machine_is_not_metered_as_preparation(tiny_directory: Path):

@@ -7,7 +7,8 @@ from itertools import permutations
 
 import pytest
 import torch
-from test_techniques import CPU, OPTIONS, SMALLER, preparation, stack
+from helpers.techniques import HERE, SMALLER, holding, live, promised
+from test_techniques import CPU, OPTIONS, preparation, stack
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
@@ -35,15 +36,15 @@ def runs(techniques, model):
     try:
         check_order(techniques)
         for technique in techniques:
-            technique.check(CPU)
+            technique.check(CPU, HERE)
         refuse_model(techniques, model.config, WORKLOAD)
     except (UserError, Unsupported):
         return False
     with ExitStack() as held:
         for technique in techniques:
-            technique.promise(model)
-            model = technique.apply(model, preparation())
-            held.enter_context(technique.during(model))
+            promised(technique, model)
+            model = live(technique, model, preparation())
+            held.enter_context(holding(technique, CPU))
         ids = torch.randint(2, 256, (1, 150))  # more than kv_quanto keeps in full
         out = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, min_new_tokens=8,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from helpers.techniques import HERE, SMALLER, Letters, holding, live, promised
 
 from greenbench.campaign.compose import options, plan
 from greenbench.errors import Unsupported, UserError
@@ -13,32 +14,10 @@ from greenbench.machine.detect import Machine
 from greenbench.models import weights
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, Technique, check_order, discover
-from greenbench.techniques.distillation.budget import Training
 from greenbench.techniques.pruning.depth import PruneDepth, block_influence, keep_blocks
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 OPTIONS = [option for option in options("technique") if option != "none"]
-
-
-BRIEF = Training(tokens=512)
-SMALLER = {
-    "early_exit": {"exits": [0.5]},
-    "prune_depth": {"fraction": 0.25},
-    "prune_depth_heal": {"fraction": 0.25, "heal": BRIEF},
-    "prune_width_heal": {"heal": BRIEF},
-    "distill": {"training": BRIEF},
-    "kv_quanto": {"q_group_size": 16},
-}
-"""Knobs that suit a model of 4 blocks, 64 wide, where the option's own do not; one line an option."""
-
-
-class Letters:
-    """A tokenizer of 254 symbols for the tiny model."""
-
-    def __call__(self, text, return_tensors="pt", truncation=True, max_length=64):
-        return {
-            "input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text][:max_length]])
-        }
 
 
 def preparation():
@@ -70,19 +49,19 @@ def slow_where_it_is(option):
 def test_a_technique_runs_and_states_itself(option, tiny, tiny_drafter):
     (technique,) = stack(option)
     try:
-        technique.check(CPU)
+        technique.check(CPU, HERE)
     except Unsupported as reason:
         pytest.skip(str(reason))
     technique = replace(technique, **SMALLER.get(option, {}))
     if option == "speculative":
         technique = replace(technique, draft=str(tiny_drafter))
     technique.check_model(tiny.config, WorkloadSpec("w"))
-    promise, before = technique.promise(tiny), total(tiny)
+    promise, before = promised(technique, tiny), total(tiny)
     work = preparation()
-    model = technique.apply(tiny, work)
+    model = live(technique, tiny, work)
     rows = 2 if suits(technique, tiny, WorkloadSpec("w", batch_size=2)) else 1
     ids = torch.randint(2, 256, (rows, 16))
-    with technique.during(model):
+    with holding(technique, CPU):
         out = model.generate(
             ids, max_new_tokens=4, min_new_tokens=4, do_sample=False, pad_token_id=0
         )
@@ -109,7 +88,7 @@ def test_labels_show_the_knobs_that_were_turned():
 @pytest.mark.parametrize("option", ["int8_bnb", "int4_bnb"])
 def test_quantized_logits_stay_near_and_the_head_stays_plain(option, tiny):
     ids = torch.randint(2, 256, (1, 32))
-    model = stack(option)[0].apply(copy.deepcopy(tiny), preparation())
+    model = live(stack(option)[0], copy.deepcopy(tiny), preparation())
     with torch.inference_mode():
         there, here = tiny(ids).logits, model(ids).logits
     assert torch.nn.functional.cosine_similarity(there, here, dim=-1).min() > 0.9
@@ -127,13 +106,13 @@ def test_double_quantization_saves_the_scales_it_promises_to():
     model = LlamaForCausalLM(config)
     for double in (False, True):
         technique = replace(stack("int4_bnb")[0], double_quant=double)
-        promised = technique.promise(model).bytes_ratio * total(model)
-        packed = technique.apply(copy.deepcopy(model), preparation())
-        assert total(packed) == pytest.approx(promised, rel=0.01)
+        expected = technique.promise(model).bytes_ratio * total(model)
+        packed = live(technique, copy.deepcopy(model), preparation())
+        assert total(packed) == pytest.approx(expected, rel=0.01)
 
 
 def test_dtype_casts_weights_and_gives_its_bytes_back(tiny):
-    model = stack("bf16")[0].apply(tiny, preparation())
+    model = live(stack("bf16")[0], tiny, preparation())
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
 
 
@@ -172,7 +151,7 @@ def test_a_block_that_does_nothing_goes_first(tiny):
     with torch.inference_mode():
         before = tiny(ids).logits
     work = preparation()
-    model = PruneDepth(fraction=0.25).apply(tiny, work)
+    model = live(PruneDepth(fraction=0.25), tiny, work)
     assert work.details["dropped_blocks"] == [2]
     assert len(model.model.layers) == model.config.num_hidden_layers == 3
     with torch.inference_mode():
@@ -224,7 +203,7 @@ def test_nothing_changes_what_a_technique_keeps_to(first, later):
 def test_an_old_gpu_is_refused_in_one_sentence():
     old = Machine("cuda", "Tesla K80", 1 << 34, capability=(3, 7), uuids=("GPU-0",))
     with pytest.raises(Unsupported, match=r"compute capability 6.0.*3\.7"):
-        stack("int8_bnb")[0].check(old)
+        stack("int8_bnb")[0].check(old, HERE)
 
 
 def test_a_subclass_anywhere_is_discovered():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from greenbench.engines.engine import Engine
 from greenbench.engines.transformers import load
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
@@ -17,12 +19,13 @@ from greenbench.models import files
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.spec import Dtype, ModelSpec, Source, WorkloadSpec, require
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
+SOURCE = "_get_candidate_generator"  # the method by which a model makes its source of drafts
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-class _Drafting(Technique):
+class _Drafting(ModelEdit):
     """What the techniques share that transformers' assisted generation runs.
 
     The output is greedy decoding's own, as only tokens that the model itself would choose are kept.
@@ -30,10 +33,11 @@ class _Drafting(Technique):
     token was seen to change for it, in 16 bits near ties are common, and the promise's note says so.
     """
 
-    lossless: ClassVar[bool] = True
-    drafts_tokens: ClassVar[bool] = True
-    dynamic: ClassVar[bool] = True
     drafts: int
+
+    def traits(self) -> Traits:
+        """It drafts, as often as the text lets it, and the output stays greedy decoding's."""
+        return Traits(lossless=True, drafts_tokens=True, dynamic=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Sequences of a batch would accept unlike numbers of drafts, which transformers cannot."""
@@ -66,7 +70,7 @@ class Speculative(_Drafting):
     def __post_init__(self) -> None:
         require(self.drafts >= 1, "technique.speculative.drafts", self.drafts, "1 or more")
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """A draft in a directory must be there; a hub is not asked yet."""
         self._require_directory()
 
@@ -98,25 +102,26 @@ class Speculative(_Drafting):
             ),
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Load the draft in the model's dtype beside it, and have ``generate`` use it."""
+    def edit(self, model: Any, work: Preparation) -> Edited:
+        """Load the draft in the model's dtype beside it, for a loop that uses it.
+
+        The loop holds it, so that saving the model, counting its parameters and techniques that change
+        all its layers leave the draft out; its bytes count with the loop's.
+        """
         spec = self._spec(Dtype(str(model.dtype).removeprefix("torch.")))
         path = files.directory(spec)
-        drafter = load.load_model(spec, path, preparation.device)
+        drafter = load.load_model(spec, path, work.device)
         options = drafter.generation_config
         options.num_assistant_tokens = self.drafts
         options.num_assistant_tokens_schedule = "constant"  # not more after each success
         options.assistant_confidence_threshold = 0.0  # the draft does not stop where it is unsure
-        preparation.details.update(
+        work.details.update(
             draft=files.facts(spec, path).model_dump(exclude_none=True),
             draft_bytes=sum(storage_bytes(drafter).values()),
             draft_layers=drafter.config.get_text_config().num_hidden_layers,
         )
-        # Held beside the model and not as part of it, so that saving, counting parameters and
-        # techniques that change all its layers leave the draft out; its bytes are counted.
-        object.__setattr__(model, "drafter", drafter)
-        model.generate = partial(model.generate, assistant_model=drafter)
-        return counting(model, preparation.observed)
+        assisted = partial(work.loop or model.generate, assistant_model=drafter)
+        return Edited(model, counting(assisted, model, work.observed))
 
     def label(self) -> str:
         """As any technique's, with the draft's name for its path."""
@@ -183,15 +188,17 @@ class PromptLookup(_Drafting):
             ),
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Have ``generate`` look its drafts up: it takes from here what its caller leaves open."""
         model.generation_config.prompt_lookup_num_tokens = self.drafts
         model.generation_config.max_matching_ngram_size = self.max_ngram
-        return counting(model, preparation.observed)
+        return Edited(model, counting(work.loop or model.generate, model, work.observed))
 
 
-def counting(model: Any, observed: dict[str, Any]) -> Any:
-    """`model`, counting into `observed` what becomes of the drafts of its ``generate``.
+def counting(
+    generate: Callable[..., Any], model: Any, observed: dict[str, Any]
+) -> Callable[..., Any]:
+    """`generate`, of `model`, counting into `observed` what becomes of its drafts.
 
     ``rounds`` passes checked ``drafted`` tokens, of which ``accepted`` were kept and ``rejected``
     not; ``plain_passes`` had no draft to check. All passes and accepted drafts together are the
@@ -199,10 +206,20 @@ def counting(model: Any, observed: dict[str, Any]) -> Any:
     """
     for name in ("rounds", "plain_passes", "drafted", "accepted", "rejected"):
         observed.setdefault(name, 0)
-    model._get_candidate_generator = partial(
-        _counted_generator, model._get_candidate_generator, observed
-    )
-    return model
+    return partial(_counted, generate, model, observed)
+
+
+def _counted(
+    generate: Callable[..., Any], model: Any, observed: dict[str, Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call `generate` while the source of drafts that it asks `model` for is listened to."""
+    own, before = vars(model), vars(model).get(SOURCE)
+    own[SOURCE] = partial(_counted_generator, getattr(model, SOURCE), observed)
+    try:
+        return generate(*args, **kwargs)
+    finally:
+        del own[SOURCE]
+        own.update({SOURCE: before} if before else {})
 
 
 def _counted_generator(make: Any, observed: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.schema.spec import WorkloadSpec, require, require_choice
 from greenbench.schema.technique import Promise
@@ -15,21 +16,20 @@ from greenbench.techniques.distillation.budget import Training, uniform
 from greenbench.techniques.distillation.trainer import distill
 from greenbench.techniques.pruning.depth import keep_blocks
 from greenbench.techniques.shared.shapes import heads, smaller
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 KEY = "technique.distill"
 FIVE_MINUTES = Training(minutes=5.0)
 
 
 @dataclass(frozen=True)
-class Distill(Technique):
+class Distill(ModelEdit):
     """A student of a smaller configuration learns the plain model's logits (arXiv 1503.02531)."""
 
     name: ClassVar[str] = "distill"
     summary: ClassVar[str] = "trains a smaller student on the model's own logits"
-    changes_blocks: ClassVar[bool] = True
+    form: ClassVar[Form] = "safetensors"
     paper: ClassVar[str | None] = "arXiv:1503.02531"
-    needs_plain_weights: ClassVar[bool] = True
 
     layers: float = 0.5
     """The student's blocks, as a share of the teacher's."""
@@ -54,6 +54,10 @@ class Distill(Technique):
         if self.width < 1:
             self._check_narrow()
 
+    def traits(self) -> Traits:
+        """A student is trained, and is another stack of blocks."""
+        return Traits(needs_plain_weights=True, changes_blocks=True)
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The student has a block and a head at least, and fewer than the teacher."""
         self._student_config(config)
@@ -70,18 +74,19 @@ class Distill(Technique):
         note = f"{depth} to {text.num_hidden_layers} blocks, {text.hidden_size} wide"
         return smaller(model, config, note)
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Make the student and train it; the teacher is let go."""
+    def edit(self, model: Any, work: Preparation) -> Edited:
+        """Make the model the student and train it; a copy is the teacher, and is let go."""
         depth = model.config.get_text_config().num_hidden_layers
         config = self._student_config(model.config)
         origin = uniform(config.get_text_config().num_hidden_layers, depth)
         if self.init == "copy":
-            student = copy.deepcopy(model)
-            keep_blocks(student, origin)
+            teacher = copy.deepcopy(model)
+            keep_blocks(model, origin)
         else:
-            student = _random(model, config, preparation)
-        distill(student, model, self.training, preparation, origin, f"{KEY}.training")
-        return student
+            teacher = copy.copy(model)  # holds the weights that the model lets go
+            _become(model, _random(model, config, work))
+        distill(model, teacher, self.training, work, origin, f"{KEY}.training")
+        return Edited(model)
 
     def _check_narrow(self) -> None:
         if self.init == "copy":
@@ -136,3 +141,11 @@ def _random(model: Any, config: Any, preparation: Preparation) -> Any:
     student = type(model)(config)
     student.generation_config = copy.deepcopy(model.generation_config)
     return student.to(device=preparation.device, dtype=model.dtype)
+
+
+def _become(model: Any, student: Any) -> None:
+    """Have `model` be what `student` is; what generates by now and its hooks keep to the object, and
+    to its configuration."""
+    vars(model.config).update(vars(student.config))
+    kept = {name for name in vars(student) if "hooks" in name} | {"config"}
+    vars(model).update({name: own for name, own in vars(student).items() if name not in kept})

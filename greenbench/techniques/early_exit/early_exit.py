@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.errors import UserError
-from greenbench.models.files import SCORED_WHOLE
 from greenbench.schema.spec import WorkloadSpec, require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.early_exit import features
@@ -26,22 +25,18 @@ from greenbench.techniques.early_exit.heads import (
     size,
     train,
 )
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 KEY = "technique.early_exit.exits"
 PILOT_TOKENS = 2048  # whose confidence tells which thresholds are worth a trial
 
 
 @dataclass(frozen=True)
-class EarlyExit(Technique):
+class EarlyExit(ModelEdit):
     """Exit heads on the frozen model (tuned lens, arXiv 2303.08112), used as in CALM."""
 
     name: ClassVar[str] = "early_exit"
     summary: ClassVar[str] = "tokens leave the blocks as soon as an exit head is sure of them"
-    holds_blocks: ClassVar[bool] = True
-    adds_exits: ClassVar[bool] = True
-    traceable: ClassVar[bool] = False
-    dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2207.07061"
 
     exits: list[float] = field(default_factory=lambda: [0.5, 0.8])
@@ -82,6 +77,10 @@ class EarlyExit(Technique):
         require(self.passages >= 2, f"{key}.passages", self.passages, "2 or more")
         require(self.tokens >= 4, f"{key}.tokens", self.tokens, "4 or more")
 
+    def traits(self) -> Traits:
+        """Its blocks ask each token whether it goes on."""
+        return Traits(holds_blocks=True, adds_exits=True, traceable=False, dynamic=True)
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Exits must lie within the model, beyond its first block of each kind of attention."""
         text = config.get_text_config()
@@ -113,34 +112,33 @@ class EarlyExit(Technique):
             f"is at least {sure}",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Train the heads on what the frozen model computes, choose the threshold, change the forward."""
-        torch.manual_seed(preparation.seed)
+        torch.manual_seed(work.seed)
         text = model.config.get_text_config()
         places = features.places(self.exits, text, KEY)
-        batches = features.tokens(preparation, self.passages, self.tokens)
+        batches = features.tokens(work, self.passages, self.tokens)
         held, trained = batches[: len(batches) // 2], batches[len(batches) // 2 :]
         heads = {
-            place: ExitHead(text.hidden_size, self.head, self.rank).to(preparation.device)
+            place: ExitHead(text.hidden_size, self.head, self.rank).to(work.device)
             for place in places
         }
         around = sorted({*places, *(place - 1 for place in places)})
         found = features.features(model, around, trained)
         ends = features.ends(model)
-        losses = train(heads, ends, found, self.steps, preparation.seed, preparation.progress)
+        losses = train(heads, ends, found, self.steps, work.seed, work.progress)
         attach(model, list(heads.values()))
-        setattr(model, SCORED_WHOLE, True)
-        tally = Tally(preparation.observed, costs(model), text.num_hidden_layers)
+        tally = Tally(work.observed, costs(model), text.num_hidden_layers)
         exiting = Exiting(model, heads, Rule(self.confidence, 1.0), tally)
         chosen, details = self._threshold(model, exiting, found, held)
         exiting.rule = Rule(self.confidence, chosen)
-        preparation.details.update(
+        work.details.update(
             exits=places,
             divergence_nats={str(place): loss for place, loss in losses.items()},
             threshold=chosen,
             **details,
         )
-        return model
+        return Edited(model, scored_whole=True)
 
     def _threshold(
         self, model: Any, exiting: Exiting, found: features.Features, held: list[torch.Tensor]

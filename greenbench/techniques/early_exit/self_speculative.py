@@ -15,11 +15,11 @@ from greenbench.schema.technique import Promise
 from greenbench.techniques.early_exit import features, heads
 from greenbench.techniques.early_exit.draft_forward import Halves, decode
 from greenbench.techniques.early_exit.heads import ExitHead
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
 @dataclass(frozen=True)
-class SelfSpeculative(Technique):
+class SelfSpeculative(ModelEdit):
     """Draft with the early blocks and an exit head, verify with the rest (LayerSkip, arXiv 2404.16710).
 
     LayerSkip's models are trained to exit; on any other the head makes up for some of that.
@@ -27,13 +27,7 @@ class SelfSpeculative(Technique):
 
     name: ClassVar[str] = "self_speculative"
     summary: ClassVar[str] = "the early blocks draft tokens, the later ones verify them"
-    holds_blocks: ClassVar[bool] = True
-    adds_exits: ClassVar[bool] = True
-    traceable: ClassVar[bool] = False
-    drafts_tokens: ClassVar[bool] = True
-    dynamic: ClassVar[bool] = True
     paper: ClassVar[str | None] = "arXiv:2404.16710"
-    lossless: ClassVar[bool] = True
 
     exit: float = 0.5
     """Blocks that draft: a share, or a number."""
@@ -61,6 +55,17 @@ class SelfSpeculative(Technique):
         require(self.passages >= 1, f"{key}.passages", self.passages, "1 or more")
         require(self.tokens >= 4, f"{key}.tokens", self.tokens, "4 or more")
 
+    def traits(self) -> Traits:
+        """Its blocks draft and exit, as often as the text lets them; the output stays greedy decoding's."""
+        return Traits(
+            lossless=True,
+            holds_blocks=True,
+            drafts_tokens=True,
+            adds_exits=True,
+            traceable=False,
+            dynamic=True,
+        )
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The exit must lie within the model; one sequence at a time."""
         features.places([self.exit], config, "technique.self_speculative.exit")
@@ -82,37 +87,36 @@ class SelfSpeculative(Technique):
             note=f"the first {first} of {config.num_hidden_layers} blocks draft {self.drafts} tokens a round",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Fit the drafts' head to what the frozen model computes, and put a loop around its blocks."""
-        torch.manual_seed(preparation.seed)
+        torch.manual_seed(work.seed)
         config = model.config.get_text_config()
         (first,) = features.places([self.exit], config, "technique.self_speculative.exit")
-        head = ExitHead(config.hidden_size, self.head, self.rank).to(preparation.device)
-        batches = features.tokens(preparation, self.passages, self.tokens)
+        head = ExitHead(config.hidden_size, self.head, self.rank).to(work.device)
+        batches = features.tokens(work, self.passages, self.tokens)
         found = features.features(model, [first], batches)
         losses = heads.train(
             {first: head},
             features.ends(model),
             found,
             self.steps,
-            preparation.seed,
-            preparation.progress,
+            work.seed,
+            work.progress,
         )
         heads.attach(model, [head])
-        preparation.details.update(exit=first, divergence_nats=losses[first])
-        loop = partial(
+        work.details.update(exit=first, divergence_nats=losses[first])
+        rounds = partial(
             decode,
             halves=Halves(model, head, first),
             drafts=self.drafts,
-            observed=preparation.observed,
+            observed=work.observed,
         )
-        model.generate = partial(_generate, model.generate, loop)
-        return model
+        return Edited(model, partial(_generate, work.loop or model.generate, rounds))
 
 
 def _generate(
-    plain: Callable[..., torch.Tensor], loop: Callable[..., Any], *args: Any, **kwargs: Any
+    plain: Callable[..., torch.Tensor], rounds: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> torch.Tensor:
-    """``generate`` by `loop`, which transformers does not tell of the streamer."""
-    watching = partial(loop, watcher=kwargs.get("streamer"))
+    """``generate`` by `rounds`, which transformers does not tell of the streamer."""
+    watching = partial(rounds, watcher=kwargs.get("streamer"))
     return plain(*args, custom_generate=watching, **kwargs)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pynvml
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unavailable, Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine
@@ -17,20 +18,23 @@ from greenbench.machine.gpu_settings import Held, Setting
 from greenbench.machine.gpus import Gpu, open_gpus, optional
 from greenbench.schema.spec import require
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import MachineSetting, Traits
 
 
-class _GpuSetting(Technique):
+class _GpuSetting(MachineSetting):
     """What the techniques share that set something of all GPUs of the run."""
 
-    lossless: ClassVar[bool] = True
     setting: ClassVar[Setting]
+
+    def traits(self) -> Traits:
+        """The same computation."""
+        return Traits(lossless=True)
 
     @abstractmethod
     def target(self, gpu: Gpu) -> int:
         """What to set on `gpu`, in NVML's unit. Raises UserError outside what it allows."""
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """The GPUs must allow the value, and the driver this user to set it. Nothing is changed."""
         if not machine.uuids:
             raise Unsupported(
@@ -43,25 +47,21 @@ class _GpuSetting(Technique):
                     self.target(gpu)
                 gpu_settings.require_rights(self.setting, gpu)
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Hold the setting once, to see what it achieves. The model stays as it is."""
-        with _opened(preparation.uuids) as gpus:
-            wanted = {gpu.uuid: self.target(gpu) for gpu in gpus}
-        with gpu_settings.hold(self.setting, wanted) as held:
-            preparation.details["gpus"] = [self._told(gpu) for gpu in held]
-        # `during` knows the model only.
-        vars(model).setdefault("gpu_settings", {})[self.name] = (wanted, preparation.observed)
-        return model
-
-    def during(self, model: Any) -> AbstractContextManager[object]:
-        """The setting holds on every GPU, and is as before afterwards."""
-        return self._during(*model.gpu_settings[self.name])
+    def tried(self, machine: Machine) -> dict[str, Any]:
+        """What it achieves on each GPU when it is held once."""
+        with gpu_settings.hold(self.setting, self._wanted(machine)) as held:
+            return {"gpus": [self._told(gpu) for gpu in held]}
 
     @contextmanager
-    def _during(self, wanted: dict[str, int], observed: dict[str, Any]) -> Iterator[None]:
-        with gpu_settings.hold(self.setting, wanted) as held:
+    def hold(self, machine: Machine, observed: dict[str, Any]) -> Iterator[None]:
+        """The setting holds on every GPU, and is as before afterwards."""
+        with gpu_settings.hold(self.setting, self._wanted(machine)) as held:
             self._observe(observed, held)
             yield
+
+    def _wanted(self, machine: Machine) -> dict[str, int]:
+        with _opened(machine.uuids) as gpus:
+            return {gpu.uuid: self.target(gpu) for gpu in gpus}
 
     def _observe(self, observed: dict[str, Any], held: Sequence[Held]) -> None:
         """Count the times it was held, with the extremes of what that achieved and how long it took."""
@@ -125,7 +125,7 @@ class PowerLimit(_GpuSetting):
         default = pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu.handle)
         return self._within(round(self.fraction * default), "fraction", low, high, gpu)
 
-    def promise(self, model: Any) -> Promise:
+    def promise(self) -> Promise:
         """The same computation."""
         limit = f"{self.fraction:g} of the default" if self.watts is None else f"{self.watts:g} W"
         return Promise(bytes_ratio=1.0, flops_ratio=1.0, note=f"power limit {limit}")
@@ -168,7 +168,7 @@ class ClockLock(_GpuSetting):
             return self._within(self.mhz, "mhz", lowest, highest, gpu)
         return self._within(round(self.fraction * highest), "fraction", lowest, highest, gpu)
 
-    def promise(self, model: Any) -> Promise:
+    def promise(self) -> Promise:
         """The same computation."""
         clock = f"{self.fraction:g} of the maximum" if self.mhz is None else f"{self.mhz} MHz"
         return Promise(bytes_ratio=1.0, flops_ratio=1.0, note=f"SM clock {clock}")

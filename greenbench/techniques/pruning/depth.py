@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec, require
@@ -17,11 +18,11 @@ from greenbench.schema.technique import Promise
 from greenbench.techniques.distillation.budget import NONE, Training
 from greenbench.techniques.distillation.trainer import distill
 from greenbench.techniques.shared.layerwise import require_calibration, token_batches
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
 @dataclass(frozen=True)
-class PruneDepth(Technique):
+class PruneDepth(ModelEdit):
     """Drop the blocks with the least block influence (ShortGPT, arXiv 2403.03853), in one shot.
 
     What is left may then learn from the whole model (as in Minitron, arXiv 2407.14679).
@@ -29,7 +30,7 @@ class PruneDepth(Technique):
 
     name: ClassVar[str] = "prune_depth"
     summary: ClassVar[str] = "drops the transformer blocks with the least block influence"
-    changes_blocks: ClassVar[bool] = True
+    form: ClassVar[Form] = "safetensors"
     paper: ClassVar[str | None] = "arXiv:2403.03853"
 
     fraction: float = 0.1
@@ -52,10 +53,9 @@ class PruneDepth(Technique):
         if self.heal != NONE:
             self.heal.check("technique.prune_depth.heal")
 
-    @property
-    def needs_plain_weights(self) -> bool:  # type: ignore[override]
+    def traits(self) -> Traits:
         """Blocks of any weights can be dropped, but only plain ones be trained."""
-        return self.heal != NONE
+        return Traits(needs_plain_weights=self.heal != NONE, changes_blocks=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """At least one block must go, and one stay."""
@@ -85,20 +85,20 @@ class PruneDepth(Technique):
             note=f"{len(blocks)} to {len(blocks) - dropped} blocks",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Measure every block's influence on calibration text, then drop the least influential."""
         blocks = decoder_blocks(model)
-        batches = token_batches(preparation, self.passages, self.tokens)
+        batches = token_batches(work, self.passages, self.tokens)
         influence = block_influence(model, blocks, batches)
         order = sorted(range(len(blocks)), key=influence.__getitem__)
         dropped = sorted(order[: self._count(len(blocks))])
         kept = [index for index in range(len(blocks)) if index not in dropped]
         teacher = copy.deepcopy(model) if self.heal != NONE else None
         keep_blocks(model, kept)
-        preparation.details.update(dropped_blocks=dropped, block_influence=influence)
+        work.details.update(dropped_blocks=dropped, block_influence=influence)
         if teacher is not None:
-            distill(model, teacher, self.heal, preparation, kept, "technique.prune_depth.heal")
-        return model
+            distill(model, teacher, self.heal, work, kept, "technique.prune_depth.heal")
+        return Edited(model)
 
     def _count(self, depth: int) -> int:
         count = round(self.fraction * depth)

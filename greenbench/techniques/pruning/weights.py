@@ -11,7 +11,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import nn
 
-from greenbench.errors import UserError
+from greenbench.engines.engine import Engine, Form
+from greenbench.errors import Unsupported, UserError
+from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec, require
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.column_solver import BLOCK, block_width, inverse_factor, settled
@@ -24,13 +26,15 @@ from greenbench.techniques.shared.layerwise import (
     token_batches,
     visits,
 )
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 UNSTRUCTURED = "unstructured"
 SPARSE_ROWS, SPARSE_COLUMNS = 32, 64
 """Both of PyTorch's semi-structured kernels take 16-bit weights of a multiple of this shape."""
 COMPRESSED = 9 / 16
 """Bytes of a compressed 2:4 weight of 16 bits: half the values, and 2 bits to place each."""
+SPARSE_CAPABILITY = (8, 0)
+"""Compute capability from which they are there."""
 
 
 class Pattern(NamedTuple):
@@ -41,10 +45,10 @@ class Pattern(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _PruneWeights(Technique):
+class _PruneWeights(ModelEdit):
     """What the three have in common: which weights, how many, and the kernel that computes with them."""
 
-    needs_plain_weights: ClassVar[bool] = True
+    form: ClassVar[Form] = "safetensors"
 
     sparsity: float = 0.5
     """Share of the weights of every linear layer in the blocks to set to zero."""
@@ -66,10 +70,19 @@ class _PruneWeights(Technique):
         allowed = f"{share:g}, which {key}.pattern={self.pattern} fixes"
         require(abs(self.sparsity - share) < 1e-6, f"{key}.sparsity", self.sparsity, allowed)
 
-    @property
-    def packs_weights(self) -> bool:  # type: ignore[override]
+    def traits(self) -> Traits:
         """2:4 may leave compressed weights, which nothing after it can read."""
-        return self._pattern == Pattern(2, 4)
+        return Traits(needs_plain_weights=True, packs_weights=self._pattern == Pattern(2, 4))
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """What 2:4 compresses on a GPU, PyTorch's own kernels read, and no file holds."""
+        able = machine.capability is not None and machine.capability >= SPARSE_CAPABILITY
+        if self._pattern == Pattern(2, 4) and able and "module" not in engine.forms:
+            raise Unsupported(
+                f"technique.{self.name}.pattern={self.pattern} compresses weights for kernels of "
+                f"PyTorch's on {machine.device_name}, which engine={engine.name} does not run: use "
+                f"engine=transformers, or say pattern={UNSTRUCTURED}."
+            )
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Every M weights must lie in one row."""
@@ -92,20 +105,20 @@ class _PruneWeights(Technique):
             f"kernel: {kernel}",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Set weights to zero, and compress them where this device computes with compressed ones."""
-        self._prune(model, preparation)
+        self._prune(model, work)
         layers = block_linears(model)
         zeros = sum(int((layer.weight == 0).sum()) for layer in layers)
         compressed = [layer for layer in layers if self._compresses(layer)]
         for layer in compressed:
             _compress(layer)
-        preparation.details.update(
+        work.details.update(
             linear_layers=len(layers),
             sparsity=zeros / sum(layer.in_features * layer.out_features for layer in layers),
             compressed_layers=len(compressed),
         )
-        return model
+        return Edited(model)
 
     @abstractmethod
     def _prune(self, model: Any, preparation: Preparation) -> None:
@@ -250,7 +263,7 @@ def has_sparse_kernel(weight: torch.Tensor) -> bool:
     """Whether PyTorch multiplies by `weight`, once 2:4 sparse, with a semi-structured kernel here."""
     return (
         weight.is_cuda
-        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
+        and torch.cuda.get_device_capability(weight.device) >= SPARSE_CAPABILITY
         and torch.backends.cusparselt.is_available()
         and weight.dtype in (torch.float16, torch.bfloat16)
         and weight.shape[0] % SPARSE_ROWS == 0

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec, require, require_choice
@@ -23,7 +24,7 @@ from greenbench.techniques.shared.layerwise import (
     visits,
 )
 from greenbench.techniques.shared.shapes import Heads, heads, smaller
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 KEY = "technique.prune_width"
 MULTIPLE = 64  # of neurons that are kept: the tiles of matrix kernels, the groups of quantization
@@ -31,7 +32,7 @@ FINE = 8  # where 64 would be over a sixteenth of the neurons
 
 
 @dataclass(frozen=True)
-class PruneWidth(Technique):
+class PruneWidth(ModelEdit):
     """Drop the least active MLP neurons and attention heads of every block (Minitron, arXiv
     2407.14679); the same number in each, so that an ordinary smaller model remains.
 
@@ -41,9 +42,8 @@ class PruneWidth(Technique):
 
     name: ClassVar[str] = "prune_width"
     summary: ClassVar[str] = "drops the MLP neurons and attention heads that are least active"
-    changes_blocks: ClassVar[bool] = True
+    form: ClassVar[Form] = "safetensors"
     paper: ClassVar[str | None] = "arXiv:2407.14679"
-    needs_plain_weights: ClassVar[bool] = True
 
     mlp_fraction: float = 0.2
     """Share of the MLP neurons to drop."""
@@ -69,6 +69,10 @@ class PruneWidth(Technique):
         if self.heal != NONE:
             self.heal.check(f"{KEY}.heal")
 
+    def traits(self) -> Traits:
+        """Plain weights lose rows and columns, in every block."""
+        return Traits(needs_plain_weights=True, changes_blocks=True)
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model has gated MLPs and separate projections, and of all that goes some stays."""
         from transformers import AutoModelForCausalLM
@@ -92,27 +96,27 @@ class PruneWidth(Technique):
             f"{before.num_attention_heads} to {after.num_attention_heads} heads a block",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Measure all activity on calibration text, then drop what is least active, block by block."""
         _require_known(model)
         teacher = copy.deepcopy(model) if self.heal != NONE else None
         config = self._smaller_config(model.config)
-        batches = token_batches(preparation, self.passages, self.tokens)
+        batches = token_batches(work, self.passages, self.tokens)
         before, after = model.config.get_text_config(), config.get_text_config()
         for visit in visits(model, batches, MeanAbsolute, changing=False):
             seen = {name.rpartition(".")[2]: found.value for name, found in visit.seen.items()}
             _narrow_mlp(visit.block, seen["down_proj"], after.intermediate_size)
             _narrow_attention(visit.block, seen["o_proj"], heads(before), heads(after))
         _set_sizes(model, after)
-        preparation.details.update(
+        work.details.update(
             intermediate_size=after.intermediate_size,
             num_attention_heads=after.num_attention_heads,
             num_key_value_heads=heads(after).groups,
         )
         if teacher is not None:
             blocks = range(before.num_hidden_layers)
-            distill(model, teacher, self.heal, preparation, blocks, f"{KEY}.heal")
-        return model
+            distill(model, teacher, self.heal, work, blocks, f"{KEY}.heal")
+        return Edited(model)
 
     def _smaller_config(self, config: Any) -> Any:
         small = copy.deepcopy(config)

@@ -11,22 +11,25 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import replace_linears
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
-class _Bitsandbytes(Technique):
+class _Bitsandbytes(ModelEdit):
     """What the bitsandbytes techniques share."""
 
-    needs_plain_weights: ClassVar[bool] = True
-    packs_weights: ClassVar[bool] = True
     bits: ClassVar[float]
 
-    def check(self, machine: Machine) -> None:
+    def traits(self) -> Traits:
+        """It packs plain weights."""
+        return Traits(needs_plain_weights=True, packs_weights=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
         """bitsandbytes has CUDA kernels from compute capability 6.0 and plain ones for the CPU."""
         if find_spec("bitsandbytes") is None:
             raise Unsupported(
@@ -79,7 +82,7 @@ class Int8(_Bitsandbytes):
     def __post_init__(self) -> None:
         require(self.threshold >= 0, "technique.int8_bnb.threshold", self.threshold, "0 or more")
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
         from bitsandbytes.nn import Int8Params, Linear8bitLt
 
@@ -98,10 +101,10 @@ class Int8(_Bitsandbytes):
                 layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
             )
             new.bias = layer.bias
-            return new.to(preparation.device)  # type: ignore[no-any-return]
+            return new.to(work.device)  # type: ignore[no-any-return]
 
-        preparation.details["linear_layers"] = replace_linears(model, convert)
-        return model
+        work.details["linear_layers"] = replace_linears(model, convert)
+        return Edited(model)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Int4(_Bitsandbytes):
         """4 and a share of the scales: 32 bits per 64 weights, or 8 and 32 per 256 scales."""
         return 4 + (8 / 64 + 32 / (64 * 256) if self.double_quant else 32 / 64)
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
         from bitsandbytes.nn import Linear4bit, Params4bit
 
@@ -145,7 +148,7 @@ class Int4(_Bitsandbytes):
             )
             new.weight = Params4bit(layer.weight.data.cpu(), requires_grad=False, **options)
             new.bias = layer.bias
-            return new.to(preparation.device)  # type: ignore[no-any-return]
+            return new.to(work.device)  # type: ignore[no-any-return]
 
-        preparation.details["linear_layers"] = replace_linears(model, convert)
-        return model
+        work.details["linear_layers"] = replace_linears(model, convert)
+        return Edited(model)

@@ -7,20 +7,25 @@ from typing import Any, ClassVar
 
 import torch
 
+from greenbench.engines.engine import Form
 from greenbench.schema.spec import Dtype as DtypeName
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
 @dataclass(frozen=True)
-class Dtype(Technique):
+class Dtype(ModelEdit):
     """Hold and run the model in another floating-point type."""
 
     name: ClassVar[str] = "dtype"
     summary: ClassVar[str] = "weights and activations in another floating-point type"
-    needs_plain_weights: ClassVar[bool] = True
+    form: ClassVar[Form] = "safetensors"
 
     to: DtypeName
+
+    def traits(self) -> Traits:
+        """Only plain weights can be cast."""
+        return Traits(needs_plain_weights=True)
 
     def promise(self, model: Any) -> Promise:
         """Bytes scale with the type's width."""
@@ -29,9 +34,9 @@ class Dtype(Technique):
             bytes_ratio=after / before, note=f"{8 * before} to {8 * after} bits a weight"
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Cast every floating-point weight and buffer but the rotary frequencies torch keeps in float32."""
-        return model.to(self._torch())
+        return Edited(model.to(self._torch()))
 
     def _torch(self) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, self.to.value)

@@ -29,18 +29,16 @@ from greenbench.techniques.shared.layerwise import (
     token_batches,
     visits,
 )
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
 @dataclass(frozen=True)
-class Gptq(Technique):
+class Gptq(ModelEdit):
     """Quantize the linear layers of the blocks to 3, 4 or 8 bits (GPTQ, arXiv 2210.17323)."""
 
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "weights rounded so that each layer's output stays near (GPTQ)"
     paper: ClassVar[str | None] = "arXiv:2210.17323"
-    needs_plain_weights: ClassVar[bool] = True
-    packs_weights: ClassVar[bool] = True
 
     bits: int = 4
     group_size: int = 64
@@ -62,6 +60,10 @@ class Gptq(Technique):
         require(0 < self.percdamp <= 1, key, self.percdamp, "above 0, at most 1")
         require_calibration(self.name, self.passages, self.tokens)
 
+    def traits(self) -> Traits:
+        """It packs plain weights."""
+        return Traits(needs_plain_weights=True, packs_weights=True)
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must fill each row, and packed rows whole bytes."""
         self._require_groups(input_widths(config))
@@ -81,12 +83,12 @@ class Gptq(Technique):
             note=f"{self.bits} bits a weight, {spread}; kernel: {', '.join(kernels)}",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Quantize block after block, each on what the quantized blocks before it give."""
-        batches = token_batches(preparation, self.passages, self.tokens)
+        batches = token_batches(work, self.passages, self.tokens)
         kernels: Counter[str] = Counter()
         operators: Counter[str] = Counter()
-        for visit in visits(model, batches, Gram, progress=preparation.progress):
+        for visit in visits(model, batches, Gram, progress=work.progress):
             for name, layer in visit.linears.items():
                 kernel = self._kernel(layer)
                 codes = self._quantize(layer, visit.seen[name].matrix)
@@ -94,8 +96,8 @@ class Gptq(Technique):
                 visit.block.set_submodule(name, packed)
                 kernels[kernel] += 1
                 operators[packed.operator] += 1
-        preparation.details.update(kernels=dict(kernels), operators=dict(operators))
-        return model
+        work.details.update(kernels=dict(kernels), operators=dict(operators))
+        return Edited(model)
 
     def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
         group = self.group_size or layer.in_features

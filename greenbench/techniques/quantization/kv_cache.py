@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
-from greenbench.models.files import SCORED_WHOLE
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.spec import WorkloadSpec, require
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import require_package
 from greenbench.techniques.quantization.quanto_kernels import load_kernels, require_compilers
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
 
 
 @dataclass(frozen=True)
-class KvQuanto(Technique):
+class KvQuanto(ModelEdit):
     """Keys and values in 4 or 2 bits, the newest tokens in full (KIVI, arXiv 2402.02750).
 
     transformers groups along the head, where KIVI groups keys along tokens.
@@ -34,7 +34,6 @@ class KvQuanto(Technique):
     name: ClassVar[str] = "kv_quanto"
     summary: ClassVar[str] = "keys and values in few bits, the newest tokens in full"
     paper: ClassVar[str | None] = "arXiv:2402.02750"
-    chooses_cache: ClassVar[bool] = True
 
     nbits: int = 4
     residual_length: int = 128
@@ -49,7 +48,11 @@ class KvQuanto(Technique):
         require(length >= 1, f"{key}.residual_length", length, "1 or more")
         require(size >= 1, f"{key}.q_group_size", size, "1 or more")
 
-    def check(self, machine: Machine) -> None:
+    def traits(self) -> Traits:
+        """Every request gets its cache."""
+        return Traits(chooses_cache=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
         """The package must be there, and what compiles it; it runs on any device."""
         require_package(self.name, "optimum-quanto", "optimum.quanto")
         require_compilers(self.name, machine)
@@ -84,15 +87,14 @@ class KvQuanto(Technique):
         """quanto's code, which unpacks."""
         load_kernels(device)
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Give every request such a cache, and every scored text the rounding it brings."""
-        self.install(preparation.device)
-        setattr(model, SCORED_WHOLE, True)
-        generate = partial(_generate, model.generate, partial(self._cache, model.config))
-        model.generate = partial(generate, preparation.observed)
+        self.install(work.device)
+        make = partial(self._cache, model.config)
+        loop = partial(_generate, work.loop or model.generate, make, work.observed)
         rounded = partial(self._rounding_cache, model.config)
         model.register_forward_pre_hook(partial(_score_rounded, rounded), with_kwargs=True)
-        return model
+        return Edited(model, loop, scored_whole=True)
 
     def _cache(self, config: Any) -> Cache:
         from transformers.cache_utils import QuantizedCache

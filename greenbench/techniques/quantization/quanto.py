@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Engine
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec, require
 from greenbench.schema.technique import Promise
@@ -21,7 +22,7 @@ from greenbench.techniques.quantization.linear_layers import (
     require_package,
 )
 from greenbench.techniques.quantization.quanto_kernels import load_kernels, require_compilers
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 GROUPS = (128, 96, 64, 32)  # quanto's own preference
 
@@ -49,13 +50,14 @@ class QuantoLinear(nn.Module):
         )
 
 
-class _Quanto(Technique):
+class _Quanto(ModelEdit):
     """What the quanto techniques share."""
 
-    needs_plain_weights: ClassVar[bool] = True
-    packs_weights: ClassVar[bool] = True
+    def traits(self) -> Traits:
+        """It packs plain weights."""
+        return Traits(needs_plain_weights=True, packs_weights=True)
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """The package must be there; it runs on any device."""
         require_package(self.name, "optimum-quanto", "optimum.quanto")
 
@@ -71,7 +73,7 @@ class _Quanto(Technique):
             + by_kernel,
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Replace the linear layers but the head, on the device where they are."""
 
         def convert(layer: nn.Linear) -> nn.Module:
@@ -79,8 +81,8 @@ class _Quanto(Technique):
 
         # Tensors made in inference mode cannot be packed.
         with torch.inference_mode(False), torch.no_grad():
-            preparation.details["linear_layers"] = replace_linears(model, convert)
-        return model
+            work.details["linear_layers"] = replace_linears(model, convert)
+        return Edited(model)
 
     @abstractmethod
     def _bits(self) -> int:
@@ -155,7 +157,6 @@ class Int4Quanto(_Quanto):
 
     name: ClassVar[str] = "int4_quanto"
     summary: ClassVar[str] = "4-bit weights in groups, each with a scale and a zero"
-    traceable: ClassVar[bool] = False
 
     group_size: int | None = None
     """Inputs that share a scale; null: for each layer the largest of 128, 96, 64 and 32 that
@@ -165,9 +166,13 @@ class Int4Quanto(_Quanto):
         key = "technique.int4_quanto.group_size"
         require(self.group_size is None or self.group_size >= 1, key, self.group_size, "1 or more")
 
-    def check(self, machine: Machine) -> None:
+    def traits(self) -> Traits:
+        """Code that torch does not know unpacks them."""
+        return replace(super().traits(), traceable=False)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
         """Unlike 8 bits, 4 are unpacked by code that quanto compiles."""
-        super().check(machine)
+        super().check(machine, engine)
         require_compilers(self.name, machine)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
@@ -178,13 +183,13 @@ class Int4Quanto(_Quanto):
         """quanto's code, which unpacks."""
         load_kernels(device)
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Replace the linear layers but the head, and keep the group sizes."""
-        self.install(preparation.device)
+        self.install(work.device)
         self._fit(model)  # techniques before this one may have changed its shape
         layers = linears(model).values()
-        preparation.details["group_sizes"] = sorted({self._group(layer) for layer in layers})
-        return super().apply(model, preparation)
+        work.details["group_sizes"] = sorted({self._group(layer) for layer in layers})
+        return super().edit(model, work)
 
     def _fit(self, model: Any) -> None:
         if self.group_size is not None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec, require, require_choice
@@ -20,19 +21,20 @@ from greenbench.techniques.quantization.linear_layers import (
     require_multiple,
     require_package,
 )
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 SCALE_BYTES, ZERO_BYTES = 4, 1  # torchao's int8 keeps a float32 scale and an int8 zero for each row
 TILE = 1024  # the CUDA kernel for int4 pads a layer's inputs to a multiple of this
 
 
-class _Torchao(Technique):
+class _Torchao(ModelEdit):
     """What the torchao techniques share: they replace weights by tensors that know their product."""
 
-    needs_plain_weights: ClassVar[bool] = True
-    packs_weights: ClassVar[bool] = True
+    def traits(self) -> Traits:
+        """It packs plain weights."""
+        return Traits(needs_plain_weights=True, packs_weights=True)
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """The package must be there."""
         require_package(self.name, "torchao", "torchao")
 
@@ -40,15 +42,15 @@ class _Torchao(Technique):
         """Every linear layer must have a shape that the kernel takes."""
         self._fit(blueprint(config))
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Quantize the linear layers but the head, on the device where they are."""
         from torchao.quantization import quantize_
 
         self._fit(model)  # techniques before this one may have changed its shape
         chosen = {id(layer) for layer in linears(model).values()}
         quantize_(model, self._config(model.device), lambda module, _: id(module) in chosen)
-        preparation.details["linear_layers"] = len(chosen)
-        return model
+        work.details["linear_layers"] = len(chosen)
+        return Edited(model)
 
     @abstractmethod
     def _config(self, device: torch.device) -> Any:
@@ -151,9 +153,9 @@ class Int4WeightOnly(_Torchao):
         )
         require_choice(self.algorithm, "technique.int4_torchao.algorithm", ("tinygemm", "hqq"))
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """The CUDA kernel needs tensor cores for bfloat16."""
-        super().check(machine)
+        super().check(machine, engine)
         _require_capability(self.name, machine, (8, 0))
 
     def promise(self, model: Any) -> Promise:
@@ -208,9 +210,9 @@ class Float8(_Torchao):
         key = "technique.float8_torchao.granularity"
         require_choice(self.granularity, key, ("row", "tensor"))
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """Only tensor cores from compute capability 8.9 multiply float8."""
-        super().check(machine)
+        super().check(machine, engine)
         if machine.capability is None:
             raise Unsupported(
                 f"{self.name} needs a CUDA GPU of compute capability 8.9 or newer, which "

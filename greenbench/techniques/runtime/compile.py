@@ -10,17 +10,18 @@ from typing import Any, ClassVar
 
 import torch
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec, require_choice
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 @dataclass(frozen=True)
-class Compile(Technique):
+class Compile(ModelEdit):
     """Fuse what one decode step does into few kernels.
 
     The prompt stays uncompiled, as each of its lengths would be compiled anew. Under a growing
@@ -30,8 +31,6 @@ class Compile(Technique):
 
     name: ClassVar[str] = "compile"
     summary: ClassVar[str] = "decode steps compiled into fused kernels"
-    holds_blocks: ClassVar[bool] = True
-    traces: ClassVar[bool] = True
 
     mode: str = "default"
     """As torch names them: reduce-overhead and max-autotune use CUDA graphs, which want a static
@@ -40,7 +39,11 @@ class Compile(Technique):
     def __post_init__(self) -> None:
         require_choice(self.mode, "technique.compile.mode", MODES)
 
-    def check(self, machine: Machine) -> None:
+    def traits(self) -> Traits:
+        """It traces the blocks as they are."""
+        return Traits(holds_blocks=True, traces=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
         """Kernels for a CPU are C++, those for a GPU are Triton's."""
         if machine.device == "cpu":
             _require_cpp()
@@ -55,7 +58,7 @@ class Compile(Technique):
             note="weights as they were; fewer kernels and less traffic in a decode step",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
+    def edit(self, model: Any, work: Preparation) -> Edited:
         """Compile by serving requests of the run's shape, without what earlier runs compiled."""
         from torch._inductor.utils import fresh_cache
 
@@ -63,14 +66,12 @@ class Compile(Technique):
         before = _graphs()
         plain = model.forward
         model.forward = _decode_by(torch.compile(plain, mode=self.mode), plain)
+        generate = work.loop or model.generate
         with fresh_cache():
             for _ in range(2):  # the second request finds what the first has made
-                _serve(model, preparation.workload)
-        preparation.details["graphs"] = _graphs() - before
-        model.generate = functools.partial(
-            _watched, model.generate, _graphs(), preparation.observed
-        )
-        return model
+                _serve(model, generate, work.workload)
+        work.details["graphs"] = _graphs() - before
+        return Edited(model, functools.partial(_watched, generate, _graphs(), work.observed))
 
 
 def _decode_by(step: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,11 +88,11 @@ def _decode_by(step: Callable[..., Any], plain: Callable[..., Any]) -> Callable[
 
 
 @torch.inference_mode()
-def _serve(model: Any, workload: WorkloadSpec) -> None:
+def _serve(model: Any, generate: Callable[..., Any], workload: WorkloadSpec) -> None:
     """One request batch of the workload's shape; which tokens it has does not matter."""
     prompt = torch.ones(workload.batch_size, workload.prompt_tokens, dtype=torch.long)
     prompt = prompt.to(model.device)
-    model.generate(
+    generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         do_sample=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,17 +11,18 @@ from typing import Any, ClassVar
 import psutil
 import torch
 
-from greenbench.errors import Unsupported, UserError
+from greenbench.engines.engine import Engine
+from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import require, require_choice
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Preparation, Technique
+from greenbench.techniques.technique import EngineOption, MachineSetting, Traits
 
 FLASH = "flash_attention_2"
 
 
 @dataclass(frozen=True)
-class Attention(Technique):
+class Attention(EngineOption):
     """Another implementation of attention: the same sums, rounded otherwise."""
 
     name: ClassVar[str] = "attention"
@@ -35,8 +36,9 @@ class Attention(Technique):
         key = "technique.attention.implementation"
         require_choice(self.implementation, key, ("eager", "sdpa", FLASH))
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: Machine, engine: Engine) -> None:
         """Flash attention is a package with CUDA kernels for compute capability 8.0 and newer."""
+        super().check(machine, engine)
         if self.implementation != FLASH:
             return
         if machine.capability is None or machine.capability < (8, 0):
@@ -50,33 +52,22 @@ class Attention(Technique):
                 "or choose technique.attention.implementation=sdpa."
             )
 
-    def promise(self, model: Any) -> Promise:
+    def promise(self) -> Promise:
         """No weight and no multiplication less."""
-        if self.implementation == FLASH and model.dtype is torch.float32:
-            raise UserError(
-                f"attention={FLASH} has no kernel for float32: say model.dtype=bfloat16."
-            )
-        before = model.config._attn_implementation
         return Promise(
             bytes_ratio=1.0,
             flops_ratio=1.0,
-            note=f"{before} to {self.implementation} attention, weights as they were",
+            note=f"{self.implementation} attention, weights as they were",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Switch every layer over."""
-        preparation.details["before"] = model.config._attn_implementation
-        model.set_attn_implementation(self.implementation)
-        if model.config._attn_implementation != self.implementation:  # it only warns
-            raise UserError(
-                f"technique=attention cannot change {type(model).__name__}, whose attention is "
-                "fixed: leave the technique out."
-            )
-        return model
+    def options(self, engine: str) -> Mapping[str, object]:
+        """As transformers switches every layer over."""
+        _require_transformers(self.name, engine, "implementations of attention")
+        return {"attn_implementation": self.implementation}
 
 
 @dataclass(frozen=True)
-class StaticCache(Technique):
+class StaticCache(EngineOption):
     """Keys and values in tensors of the request's full length, made before it starts.
 
     The same sums over more places, of which the empty ones are masked: in bfloat16 they round
@@ -85,23 +76,25 @@ class StaticCache(Technique):
 
     name: ClassVar[str] = "static_cache"
     summary: ClassVar[str] = "a key-value cache of fixed length instead of a growing one"
-    chooses_cache: ClassVar[bool] = True
 
-    def promise(self, model: Any) -> Promise:
+    def traits(self) -> Traits:
+        """Of fixed length, for every request."""
+        return Traits(chooses_cache=True)
+
+    def promise(self) -> Promise:
         """No weight less; nothing is copied to grow, and attention also meets the empty places."""
         return Promise(
             bytes_ratio=1.0, note="weights as they were; a cache that need not grow at each step"
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """Make it the model's default, without the compilation that `generate` adds to it on CUDA."""
-        model.generation_config.cache_implementation = "static"
-        model.generation_config.disable_compile = True
-        return model
+    def options(self, engine: str) -> Mapping[str, object]:
+        """As ``generate`` takes it, without the compilation that it adds to it on CUDA."""
+        _require_transformers(self.name, engine, "key-value caches")
+        return {"cache_implementation": "static", "disable_compile": True}
 
 
 @dataclass(frozen=True)
-class Threads(Technique):
+class Threads(MachineSetting):
     """So many CPU threads for each operation, while the candidate runs and not the baseline.
 
     Threads divide the numbers that a product gives, not the sum behind one of them: lossless.
@@ -109,14 +102,17 @@ class Threads(Technique):
 
     name: ClassVar[str] = "threads"
     summary: ClassVar[str] = "another number of CPU threads"
-    lossless: ClassVar[bool] = True
 
     count: int = 1
 
     def __post_init__(self) -> None:
         require(self.count >= 1, "technique.threads.count", self.count, "1 or more")
 
-    def check(self, machine: Machine) -> None:
+    def traits(self) -> Traits:
+        """The same sums."""
+        return Traits(lossless=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
         """Threads count on a CPU, and no more of them than it has cores."""
         if machine.device != "cpu":
             raise Unsupported(
@@ -126,7 +122,7 @@ class Threads(Technique):
         cores = psutil.cpu_count() or 1
         require(self.count <= cores, "technique.threads.count", self.count, f"1 to {cores} here")
 
-    def promise(self, model: Any) -> Promise:
+    def promise(self) -> Promise:
         """No weight and no multiplication less."""
         return Promise(
             bytes_ratio=1.0,
@@ -134,13 +130,12 @@ class Threads(Technique):
             note=f"{torch.get_num_threads()} to {self.count} threads, weights as they were",
         )
 
-    def apply(self, model: Any, preparation: Preparation) -> Any:
-        """The model stays as it is; the threads change around it."""
-        preparation.details["before"] = torch.get_num_threads()
-        return model
+    def tried(self, machine: Machine) -> dict[str, Any]:
+        """How many there are without it."""
+        return {"before": torch.get_num_threads()}
 
     @contextmanager
-    def during(self, model: Any) -> Iterator[None]:
+    def hold(self, machine: Machine, observed: dict[str, Any]) -> Iterator[None]:
         """Set the threads, and give them back whatever happens."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.count)
@@ -148,3 +143,11 @@ class Threads(Technique):
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def _require_transformers(name: str, engine: str, what: str) -> None:
+    if engine != "transformers":
+        raise Unsupported(
+            f"technique={name} chooses among the {what} of transformers, and engine={engine} has its "
+            "own: use engine=transformers."
+        )

@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 import torch
-from helpers.served import model_and_tokenizer
+from helpers.served import load
 from helpers.tiny import tiny_llama
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -243,7 +243,8 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
     model = lively(tiny_llama())
     before = torch.cat([Forward(model)(batch).log_likelihoods for batch in batches])
     work = Preparation(torch.device("cpu"), None, list)
-    packed = KvQuanto(nbits=2, q_group_size=16).apply(model, work)
+    technique = KvQuanto(nbits=2, q_group_size=16)
+    packed, _, packed.scored_whole = technique.edit(model, work)
     scorer = Forward(packed)
     assert not scorer.trees
     after = torch.cat([scorer(batch).log_likelihoods for batch in batches])
@@ -253,7 +254,7 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
 def test_in_16_bits_a_tree_gives_nearly_all_the_bits_of_single_rows(smollm2):
     """Masked attention over whole rows, which adds up in other groups, gives a fifth of them."""
     spec, path = smollm2
-    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     asked = []
     for text in texts.passages("evaluate")[:12]:
         tokens = tokenizer(text)["input_ids"]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.served import model_and_tokenizer
+from helpers.served import load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_eval.models.huggingface import HFLM
@@ -80,7 +80,7 @@ def test_few_shot_items_have_the_answers_of_stock(small_model, tokenizer, name):
 
 def test_the_real_model_answers_as_with_stock(smollm2):
     spec, path = smollm2
-    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     stock, ours = both(model.float(), tokenizer)
     requests = questions(["arc_easy", "sst2"], 6)
     assert compare(stock, ours, requests["arc_easy"]) == 6
@@ -90,9 +90,7 @@ def test_the_real_model_answers_as_with_stock(smollm2):
 @pytest.mark.parametrize("softmax_dtype", [None, "float32"])
 def test_in_16_bits_answers_are_rounded_as_by_stock(smollm2, softmax_dtype):
     spec, path = smollm2
-    stock, ours = both(
-        *model_and_tokenizer(spec, path, torch.device("cpu")), softmax_dtype=softmax_dtype
-    )
+    stock, ours = both(*load(spec, path, torch.device("cpu")), softmax_dtype=softmax_dtype)
     stock.batch_size_per_gpu = 1  # padding moves the last bits of 16
     requests = questions(["arc_easy"], 12)["arc_easy"]
     theirs = stock.loglikelihood(requests, disable_tqdm=True)
@@ -165,7 +163,7 @@ def test_a_continuation_longer_than_the_model_is_refused(short):
 
 def test_generation_is_that_of_stock_stop_strings_and_all(smollm2):
     spec, path = smollm2
-    model, tokenizer = model_and_tokenizer(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     stock, ours = both(model.float(), tokenizer)
     prompts = ["The capital of France is", "One, two, three,", "Question: What is 2 + 2?\nAnswer:"]
     until = {"until": [".", "\n"], "max_gen_toks": 8}

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.served import Loaded, load
+from helpers.techniques import HERE, live
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.generation.candidate_generator import CandidateGenerator
 
 from greenbench.campaign import identity as identity_
 from greenbench.campaign import sweep
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers import load
 from greenbench.engines.transformers.generate import generate
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
@@ -45,7 +46,7 @@ def preparation(tokenizer=None):
 def real(smollm2):
     """The real model in float32, where rounding breaks no tie, and its tokenizer."""
     spec, path = smollm2
-    return load.load(replace(spec, dtype=Dtype.float32), path, torch.device("cpu"))
+    return load(replace(spec, dtype=Dtype.float32), path, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +62,14 @@ def drafter(smollm2, tmp_path_factory):
 @pytest.fixture
 def small(real):
     """A tiny random model with the real one's vocabulary and tokenizer."""
-    return load.Loaded(one_with_vocabulary(real.tokenizer, layers=3), real.tokenizer)
+    return Loaded(one_with_vocabulary(real.tokenizer, layers=3), real.tokenizer)
 
 
 @pytest.fixture(autouse=True)
 def _clean(real):
     """Takes a technique off the real model again."""
     yield
-    for name in ("generate", "drafter", "_get_candidate_generator"):
-        vars(real.model).pop(name, None)
+    vars(real.model).pop("generate", None)
     real.model.generation_config.prompt_lookup_num_tokens = None
 
 
@@ -110,7 +110,7 @@ def same_as_greedy(loaded, technique, count, new_tokens, stop=Stop.fixed):
     """What was observed, once the technique has given greedy decoding's tokens on every prompt."""
     prompts, work = prompts_of(loaded.tokenizer, count), preparation(loaded.tokenizer)
     expected, _ = outputs(loaded.model, prompts, new_tokens, stop)
-    model = technique.apply(loaded.model, work)
+    model = live(technique, loaded.model, work)
     found, iterations = outputs(model, prompts, new_tokens, stop)
     assert found == expected
     for tokens, iteration in zip(found, iterations, strict=True):
@@ -185,12 +185,13 @@ def test_accepted_and_rejected_are_what_they_were(tiny):
     wrong = [(token + 1) % 256 for token in right]
     rounds = [[*right[:2], wrong[2]], [], wrong[4:7], right[5:7]]
     observed = {}
-    tiny._get_candidate_generator = lambda *_, **__: Script(rounds)
-    model = counting(tiny, observed)
+    script = tiny._get_candidate_generator = lambda *_, **__: Script(rounds)
+    loop = counting(tiny.generate, tiny, observed)
     streamer = Tokens()
-    out = model.generate(ids, prompt_lookup_num_tokens=3, streamer=streamer, **options)
+    out = loop(ids, prompt_lookup_num_tokens=3, streamer=streamer, **options)
     assert out[0, 8:].tolist() == right
     assert [len(chunk) for chunk in streamer.chunks[1:-1]] == [3, 1, 1, 3]
+    assert tiny._get_candidate_generator is script  # listened to while the loop runs, and no longer
     assert observed == {
         "rounds": 3, "plain_passes": 1, "drafted": 8, "accepted": 4, "rejected": 4,
     }  # fmt: skip
@@ -205,8 +206,9 @@ def test_the_drafts_bytes_count_and_its_weights_are_no_part_of_the_model(tiny, d
     )
     promised = own.promise(tiny).bytes_ratio
     work = preparation()
-    model = own.apply(tiny, work)
-    after = sum(weights.storage_bytes(model).values())
+    model, loop, _ = own.edit(tiny, work)
+    after = sum(weights.storage_bytes(model, loop).values())
+    assert weights.storage_bytes(model) == before
     assert after / sum(before.values()) == pytest.approx(promised, abs=0.001)
     assert after - sum(before.values()) == work.details["draft_bytes"]
     assert model.num_parameters() == parameters
@@ -223,8 +225,11 @@ def test_the_promise_says_where_rounding_may_turn_a_tie(tiny, drafter):
 
 
 def test_the_draft_has_the_models_dtype(tiny, drafter):
-    model = Speculative(draft=str(drafter)).apply(tiny.to(torch.bfloat16), preparation())
-    assert model.drafter.dtype is torch.bfloat16
+    work = preparation()
+    _, loop, _ = Speculative(draft=str(drafter)).edit(tiny.to(torch.bfloat16), work)
+    assert weights.storage_bytes(torch.nn.Module(), loop.args[0]) == {
+        "bfloat16": work.details["draft_bytes"]
+    }
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -233,7 +238,7 @@ def test_the_knob_is_what_is_drafted_in_every_round(small, drafter, tmp_path, ri
     small.model.save_pretrained(tmp_path / "itself")
     technique = Speculative(draft=str(tmp_path / "itself" if right else drafter), drafts=3)
     work = preparation()
-    model = technique.apply(small.model, work)
+    model = live(technique, small.model, work)
     seen = work.observed
     for prompt in prompts_of(small.tokenizer, 2):
         tokens, rounds = seen["drafted"], seen["rounds"]
@@ -291,7 +296,7 @@ def test_two_that_draft_do_not_stack():
 def test_a_draft_that_is_not_there_is_one_sentence_before_any_process_starts(draft):
     technique = Speculative(draft=draft)
     with pytest.raises(UserError, match="not a model directory"):
-        technique.check(CPU)
+        technique.check(CPU, HERE)
     (job,) = plan(
         ["technique=speculative", f"technique.speculative.draft='{draft}'"], multirun=False
     )
@@ -300,7 +305,7 @@ def test_a_draft_that_is_not_there_is_one_sentence_before_any_process_starts(dra
 
 
 def test_a_hub_draft_that_cannot_be_had_is_one_sentence(tiny):
-    Speculative(draft="some-org/no-such-model").check(CPU)
+    Speculative(draft="some-org/no-such-model").check(CPU, HERE)
     with pytest.raises(UserError, match="some-org/no-such-model"):
         Speculative(draft="some-org/no-such-model").check_model(tiny.config, WORKLOAD)
 
@@ -319,7 +324,7 @@ def test_a_drafts_path_stays_out_of_the_record(drafter):
 
 def test_what_a_record_keeps_of_a_draft_names_it_exactly_and_not_its_place(tiny, drafter):
     work = preparation()
-    Speculative(draft=str(drafter)).apply(tiny, work)
+    live(Speculative(draft=str(drafter)), tiny, work)
     assert work.details["draft"]["fingerprint"] == files.fingerprint(drafter)
     assert work.details["draft"]["name"] == "tiny-drafter"
     assert str(drafter.parent) not in json.dumps(work.details)

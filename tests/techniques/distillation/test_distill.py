@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.techniques import live
 from helpers.tiny import tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order, knobs
+from greenbench.techniques.decoding.assisted import PromptLookup
 from greenbench.techniques.distillation.budget import WARM, Cost, Training, uniform
 from greenbench.techniques.distillation.checkpoints import Checkpoint
 from greenbench.techniques.distillation.distill import Distill
@@ -25,6 +27,7 @@ from greenbench.techniques.distillation.losses import cross_entropy, divergence,
 from greenbench.techniques.distillation.trainer import Windows, _curve, distill
 from greenbench.techniques.pruning.depth import PruneDepth
 from greenbench.techniques.quantization.bitsandbytes import Int8
+from greenbench.techniques.quantization.kv_cache import KvQuanto
 
 BRIEF = Training(tokens=12 * 64, batch_size=2, sequence=32, learning_rate=1e-3)
 
@@ -148,10 +151,10 @@ def test_the_first_loss_is_that_of_an_independent_computation(tiny):
 
 
 def test_the_student_is_what_the_knobs_say(tiny):
-    student = Distill(layers=0.5, training=BRIEF).apply(tiny, preparation())
+    student = live(Distill(layers=0.5, training=BRIEF), copy.deepcopy(tiny), preparation())
     assert student.config.num_hidden_layers == len(student.model.layers) == 2
     narrow = Distill(layers=0.5, width=0.5, init="random", training=BRIEF)
-    student = narrow.apply(tiny, preparation())
+    student = live(narrow, tiny, preparation())
     shape = student.config
     assert (shape.num_hidden_layers, shape.hidden_size, shape.intermediate_size) == (2, 32, 64)
     assert (shape.num_attention_heads, shape.num_key_value_heads) == (2, 1)
@@ -163,9 +166,29 @@ def test_the_student_is_what_the_knobs_say(tiny):
 def test_a_student_starts_with_evenly_spread_blocks(tiny):
     """At a learning rate near nothing it still is what it started as."""
     barely = replace(BRIEF, tokens=1, learning_rate=1e-30)
-    student = Distill(layers=0.5, training=barely).apply(tiny, preparation())
+    student = live(Distill(layers=0.5, training=barely), copy.deepcopy(tiny), preparation())
     for ours, theirs in zip(student.model.layers, (1, 3), strict=True):
         assert torch.equal(ours.mlp.up_proj.weight, tiny.model.layers[theirs].mlp.up_proj.weight)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"init": "random", "width": 0.5}])
+def test_what_was_put_around_the_teacher_drives_the_student(tiny, knobs):
+    """Drafts are counted and checked by the student, and its cache is packed as the teacher's was."""
+    ids = torch.randint(3, 200, (1, 8))
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    work, distilled = preparation(), Distill(layers=0.5, training=BRIEF, **knobs)
+    drafting = PromptLookup().edit(copy.deepcopy(tiny), work)
+    student = distilled.edit(drafting.model, replace(work, loop=drafting.loop)).model
+    plain = live(distilled, tiny, preparation())
+    assert torch.equal(drafting.loop(ids, **options), plain.generate(ids, **options))
+    seen = work.observed
+    assert seen["rounds"] + seen["plain_passes"] + seen["accepted"] == 6
+    assert student is drafting.model
+    packing = KvQuanto(q_group_size=16).edit(tiny_llama(), work)
+    student = distilled.edit(packing.model, replace(work, loop=packing.loop)).model
+    rounded, exact = student(ids).logits, student(ids, use_cache=False).logits
+    assert not torch.equal(rounded, exact)
+    assert packing.loop(ids, **options).shape == (1, 14)
 
 
 @pytest.mark.parametrize("changes", [{}, {"hidden": 1.0}])
@@ -174,7 +197,7 @@ def test_a_student_comes_nearer_to_its_teacher(tiny, changes):
         tiny.lm_head.weight.mul_(8)
     work = preparation()
     training = replace(BRIEF, tokens=6000, **changes)
-    Distill(layers=0.75, training=training).apply(tiny, work)
+    live(Distill(layers=0.75, training=training), tiny, work)
     told = work.details["distillation"]
     assert told["final_loss"] < told["loss_curve"][0][1] / 2
 
@@ -187,7 +210,7 @@ def test_weights_return_to_the_dtype_and_ties_they_had():
     model = LlamaForCausalLM(config).to(torch.bfloat16).eval()
     buffers = {name: buffer.dtype for name, buffer in model.named_buffers()}
     work = preparation()
-    student = PruneDepth(fraction=0.5, heal=BRIEF).apply(model, work)
+    student = live(PruneDepth(fraction=0.5, heal=BRIEF), model, work)
     assert {weight.dtype for weight in student.parameters()} == {torch.bfloat16}
     assert {name: buffer.dtype for name, buffer in student.named_buffers()} == buffers
     assert student.lm_head.weight is student.model.embed_tokens.weight
@@ -213,10 +236,10 @@ def test_batches_summed_over_are_one_step(tiny):
 def test_embeddings_may_stay_as_they_are(tiny):
     embedding, head = (tiny.get_input_embeddings(), tiny.get_output_embeddings())
     before = [weight.detach().clone() for weight in (embedding.weight, head.weight)]
-    PruneDepth(fraction=0.25, heal=replace(BRIEF, embeddings=False)).apply(tiny, preparation())
+    live(PruneDepth(fraction=0.25, heal=replace(BRIEF, embeddings=False)), tiny, preparation())
     assert torch.equal(embedding.weight, before[0])
     assert torch.equal(head.weight, before[1])
-    PruneDepth(fraction=0.25, heal=BRIEF).apply(tiny, preparation())
+    live(PruneDepth(fraction=0.25, heal=BRIEF), tiny, preparation())
     assert not torch.equal(head.weight, before[1])
 
 
@@ -457,7 +480,7 @@ def test_a_joule_budget_without_a_meter_is_one_sentence(tiny):
     lost = iter([1.0, 2.0, 3.0])
     for meter in (lambda: None, lambda: next(lost, None)):  # never there, or gone on the way
         with pytest.raises(UserError, match=r"prune_depth\.heal\.joules=5 cannot be kept, as no"):
-            healed.apply(copy.deepcopy(tiny), preparation(energy_j=meter))
+            live(healed, copy.deepcopy(tiny), preparation(energy_j=meter))
 
 
 @pytest.mark.parametrize(
@@ -522,7 +545,8 @@ def bits_per_byte(model, tokenizer, texts):
 @pytest.mark.timeout(3600)
 def test_healing_takes_away_half_of_what_a_fifth_of_the_blocks_cost(smollm2):
     """By the option's own configuration, on a budget of tokens that takes 3 minutes of one core."""
-    from greenbench.engines.transformers import load
+    from helpers.served import load
+
     from greenbench.models.texts import passages
     from greenbench.models.weights import decoder_blocks
 
@@ -535,9 +559,9 @@ def test_healing_takes_away_half_of_what_a_fifth_of_the_blocks_cost(smollm2):
         ("unhealed", replace(healed, heal=Training())),
         ("healed", healed),
     ):
-        model, tokenizer = load.load(spec, path, torch.device("cpu"))
+        model, tokenizer = load(spec, path, torch.device("cpu"))
         work = Preparation(torch.device("cpu"), tokenizer, lambda: passages("calibrate"))
-        model = change.apply(model, work) if change else model
+        model = live(change, model, work) if change else model
         assert len(decoder_blocks(model)) == (24 if change else 30)
         found[name] = bits_per_byte(model, tokenizer, passages("evaluate")[:50])
     print(found)

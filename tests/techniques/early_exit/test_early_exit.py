@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from helpers.techniques import live
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
@@ -466,7 +467,8 @@ def test_an_exit_before_a_kind_of_attention_is_refused():
 
 def test_a_calibrated_threshold_keeps_its_word_on_the_real_model(smollm2):
     """A short preparation: heads that are worth something, and agreement that was asked for."""
-    from greenbench.engines.transformers.load import load
+    from helpers.served import load
+
     from greenbench.models import texts
     from greenbench.models.weights import storage_bytes
 
@@ -475,7 +477,7 @@ def test_a_calibrated_threshold_keeps_its_word_on_the_real_model(smollm2):
     work = Preparation(torch.device("cpu"), tokenizer, lambda: texts.passages("calibrate"))
     technique = EarlyExit(exits=[27], agreement=0.7, passages=40, tokens=24, steps=2)
     promise = technique.promise(model)
-    model = technique.apply(model, work)
+    model = live(technique, model, work)
     shown = work.details["held_out"]
     assert shown["agreement"] >= 0.7
     assert sum(storage_bytes(model).values()) / size == pytest.approx(promise.bytes_ratio, rel=1e-4)

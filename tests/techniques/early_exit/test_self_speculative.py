@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from helpers.served import load
+from helpers.techniques import live
 from transformers.generation.streamers import BaseStreamer
 
-from greenbench.engines.transformers import load
 from greenbench.engines.transformers.generate import generate
 from greenbench.errors import UserError
 from greenbench.models import files, texts
@@ -32,7 +33,7 @@ def prepared(model, **knobs):
     """The model made to speculate, and what it shows while it runs."""
     work = Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 4, "hgfedcba" * 4])
     technique = SelfSpeculative(**{"steps": 2, **knobs})
-    return technique.apply(model, work), work
+    return live(technique, model, work), work
 
 
 def prompt(seed, length=9):
@@ -189,7 +190,7 @@ def test_a_batch_is_refused_in_one_sentence(smollm2, tiny):
 def real(smollm2, count, new, **knobs):
     """`count` prompts through the real model in float32, with and without the technique."""
     spec, path = smollm2
-    model, tokenizer = load.load(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     model = model.float()
     ids = [
         tokenizer(text, return_tensors="pt", truncation=True, max_length=16)["input_ids"]
@@ -198,7 +199,7 @@ def real(smollm2, count, new, **knobs):
     options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
     wanted = [model.generate(each, **options) for each in ids]
     work = Preparation(torch.device("cpu"), tokenizer, lambda: texts.passages("calibrate"))
-    model = SelfSpeculative(**knobs).apply(model, work)
+    model = live(SelfSpeculative(**knobs), model, work)
     for each, want in zip(ids, wanted, strict=True):
         assert torch.equal(model.generate(each, **options), want)
     return work.observed

@@ -2,12 +2,12 @@
 
 import pynvml
 import pytest
+from helpers.techniques import HERE
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.machine.gpu_settings import CLOCK_LOCK, POWER_LIMIT
-from greenbench.techniques import Preparation
 from greenbench.techniques.hardware.power_and_clock import ClockLock, PowerLimit
 
 A = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
@@ -41,17 +41,10 @@ def gpu(fake_nvml):
     return attach
 
 
-def prepared(technique, machine=GPU):
-    work = Preparation(machine.torch_device, None, lambda: [], uuids=machine.uuids)
-    model = type("Model", (), {})()
-    assert technique.apply(model, work) is model
-    return model, work
-
-
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_without_a_gpu_it_is_unsupported_in_one_sentence(technique):
     with pytest.raises(Unsupported, match="sets NVIDIA GPUs, and this run is on some CPU"):
-        technique.check(CPU)
+        technique.check(CPU, HERE)
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
@@ -68,13 +61,13 @@ def test_what_keeps_it_from_running_is_said_before_a_model_is_loaded(
 ):
     gpu(script)
     with pytest.raises(Unsupported, match=sentence):
-        technique.check(GPU)
+        technique.check(GPU, HERE)
 
 
 def test_a_limit_that_cannot_be_set_is_unsupported(gpu):
     gpu(H100 + "setters unsupported\n")
     with pytest.raises(Unsupported, match="has no power limit"):
-        PowerLimit().check(GPU)
+        PowerLimit().check(GPU, HERE)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +83,7 @@ def test_a_limit_that_cannot_be_set_is_unsupported(gpu):
 def test_what_the_gpu_does_not_allow_is_one_sentence_with_its_range(gpu, technique, sentence):
     gpu()
     with pytest.raises(UserError, match=sentence) as refusal:
-        technique.check(GPU)
+        technique.check(GPU, HERE)
     assert not isinstance(refusal.value, Unsupported)
 
 
@@ -111,7 +104,7 @@ def test_bad_knobs_are_one_sentence(override, key):
 def test_checking_changes_nothing(gpu):
     look = gpu()
     for technique in TECHNIQUES:
-        technique.check(GPU)
+        technique.check(GPU, HERE)
     assert look() == (600, 1980)
 
 
@@ -128,16 +121,16 @@ def test_it_holds_in_the_candidates_windows_only_and_says_what_it_achieved(
     gpu, technique, inside, told
 ):
     look = gpu()
-    model, work = prepared(technique)
+    assert technique.tried(GPU) == {"gpus": [{"uuid": A, **told, "waited_s": 0.0}]}
     assert look() == (600, 1980)
-    assert work.details["gpus"] == [{"uuid": A, **told, "waited_s": 0.0}]
+    observed = {}
     for _ in range(3):
-        with technique.during(model):
+        with technique.hold(GPU, observed):
             assert look() == inside
         assert look() == (600, 1980)
     unit = technique.setting.unit.lower()
     achieved = told[f"achieved_{unit}"]
-    assert work.observed == {
+    assert observed == {
         "times_held": 3, f"lowest_{unit}": achieved, f"highest_{unit}": achieved,
         "longest_wait_s": 0.0,
     }  # fmt: skip
@@ -145,22 +138,20 @@ def test_it_holds_in_the_candidates_windows_only_and_says_what_it_achieved(
 
 def test_all_gpus_of_the_run_are_set_each_within_its_own_default(gpu):
     look = gpu(H100 + f"device {B}\npower 100\nlimit 300 100 350\n")
-    model, work = prepared(PowerLimit(), BOTH)
-    assert [told["requested_w"] for told in work.details["gpus"]] == [490, 210]
-    with PowerLimit().during(model):
+    tried, observed = PowerLimit().tried(BOTH), {}
+    assert [told["requested_w"] for told in tried["gpus"]] == [490, 210]
+    with PowerLimit().hold(BOTH, observed):
         assert (look(A)[0], look(B)[0]) == (490, 210)
     assert (look(A)[0], look(B)[0]) == (600, 300)
-    assert (work.observed["lowest_w"], work.observed["highest_w"]) == (210, 490)
+    assert (observed["lowest_w"], observed["highest_w"]) == (210, 490)
 
 
 def test_both_stack_and_come_back_from_an_exception(gpu):
     look = gpu()
     limit, lock = PowerLimit(), ClockLock()
-    model, work = prepared(limit)
-    lock.apply(model, work)
 
     def run():
-        with limit.during(model), lock.during(model):
+        with limit.hold(GPU, {}), lock.hold(GPU, {}):
             assert look() == (490, 1380)
             raise KeyError
 

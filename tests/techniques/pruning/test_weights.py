@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
+from helpers.served import load
+from helpers.techniques import live
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers import load
 from greenbench.errors import UserError
 from greenbench.models import texts
 from greenbench.models.weights import decoder_blocks, storage_bytes
@@ -137,7 +138,7 @@ def test_blocks_hold_whole_spans():
 
 def test_magnitude_is_a_threshold_on_each_layer(tiny):
     plain = copy.deepcopy(tiny)
-    PruneMagnitude(sparsity=0.3).apply(tiny, preparation())
+    live(PruneMagnitude(sparsity=0.3), tiny, preparation())
     for before, after in zip(block_linears(plain), block_linears(tiny), strict=True):
         size = before.weight.abs()
         count = round(0.3 * size.numel())
@@ -163,14 +164,14 @@ def test_wanda_is_a_threshold_on_each_row(tiny, name):
     scores = before.weight.detach().abs() * squared_norms(before, tiny).sqrt()
     limit = scores.sort(dim=1).values[:, before.in_features // 4, None]
     expected = torch.where(scores < limit, 0.0, before.weight)
-    PruneWanda(sparsity=0.25).apply(tiny, preparation())
+    live(PruneWanda(sparsity=0.25), tiny, preparation())
     assert torch.equal(before.weight, expected)
 
 
 def test_wanda_sees_what_pruned_blocks_give(tiny):
     """Block 3's queries: their scores come from the model whose first three blocks are pruned."""
     plain = copy.deepcopy(tiny)
-    PruneWanda().apply(tiny, preparation())
+    live(PruneWanda(), tiny, preparation())
     mixed = copy.deepcopy(tiny)
     mixed.model.layers[3] = copy.deepcopy(plain.model.layers[3])
     query = mixed.model.layers[3].self_attn.q_proj
@@ -204,7 +205,7 @@ def test_every_group_keeps_exactly_n_of_m_even_on_ties(rows, groups, shape, leve
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.77])
 def test_sparsity_is_exact(technique, sparsity, tiny):
     work = preparation()
-    model = technique(sparsity=sparsity).apply(tiny, work)
+    model = live(technique(sparsity=sparsity), tiny, work)
     for layer in block_linears(model):
         rows, columns = layer.weight.shape
         whole = round(sparsity * rows * columns)
@@ -218,7 +219,7 @@ def test_sparsity_is_exact(technique, sparsity, tiny):
 @pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("4:8", 0.5), ("1:4", 0.75)])
 def test_the_pattern_is_exact_and_the_rest_untouched(technique, pattern, sparsity, tiny):
     plain, work = copy.deepcopy(tiny), preparation()
-    model = technique(sparsity=sparsity, pattern=pattern).apply(tiny, work)
+    model = live(technique(sparsity=sparsity, pattern=pattern), tiny, work)
     kept, of = map(int, pattern.split(":"))
     for layer in block_linears(model):
         assert ((layer.weight.view(-1, of) != 0).sum(1) == kept).all()
@@ -320,7 +321,7 @@ def test_weights_are_pruned_before_they_are_packed():
 def test_on_the_real_model_each_is_better_than_the_last(smollm2):
     """Two blocks of it: the error that pruning a layer's weights causes in what the blocks give."""
     spec, path = smollm2
-    model, tokenizer = load.load(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     keep_blocks(model, [3, 4])
     passages = texts.passages("calibrate")
     ids = tokenizer(texts.passages("evaluate")[0], return_tensors="pt")["input_ids"]
@@ -329,7 +330,7 @@ def test_on_the_real_model_each_is_better_than_the_last(smollm2):
         right = model(ids).logits.float()
     errors = {}
     for technique in (PruneMagnitude(), PruneWanda(passages=12), PruneSparseGpt(passages=12)):
-        pruned = technique.apply(copy.deepcopy(model), work)
+        pruned = live(technique, copy.deepcopy(model), work)
         with torch.inference_mode():
             errors[technique.name] = float((pruned(ids).logits.float() - right).square().mean())
     assert errors["prune_sparsegpt"] < errors["prune_wanda"] < errors["prune_magnitude"]

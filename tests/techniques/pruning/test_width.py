@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.served import load
+from helpers.techniques import live
 from transformers import (
     AutoModelForCausalLM,
     Gemma3ForCausalLM,
@@ -20,7 +22,6 @@ from transformers import (
 )
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.load import load
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
@@ -82,7 +83,7 @@ def test_what_is_left_is_saved_and_reloaded_as_an_ordinary_model(name, technique
             weight.add_(0.02 * torch.randn_like(weight))
     technique.check_model(model.config, WorkloadSpec("w"))
     promise, before = technique.promise(model), model.num_parameters()
-    pruned = technique.apply(model, preparation())
+    pruned = live(technique, model, preparation())
     assert pruned.num_parameters() / before == pytest.approx(promise.bytes_ratio)
     pruned.save_pretrained(tmp_path)
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -113,7 +114,7 @@ def test_neurons_and_heads_that_do_nothing_go_first(tiny):
             block.self_attn.v_proj.weight[16 * group : 16 * (group + 1)] = 0
     ids = torch.randint(3, 120, (2, 24))
     before, kept = logits(tiny, ids), copy.deepcopy(tiny.model.layers[0])
-    pruned = PruneWidth(mlp_fraction=0.5, heads_fraction=0.5).apply(tiny, preparation())
+    pruned = live(PruneWidth(mlp_fraction=0.5, heads_fraction=0.5), tiny, preparation())
     assert torch.allclose(logits(pruned, ids), before, atol=1e-5)
     block = pruned.model.layers[0]
     stays = sorted(set(range(128)) - set(places[0].tolist()))
@@ -140,7 +141,7 @@ def test_the_most_active_query_of_each_group_stays(tiny):
     for text in preparation().calibration():
         logits(tiny, Letters()(text)["input_ids"])
     handle.remove()
-    pruned = technique.apply(tiny, preparation())
+    pruned = live(technique, tiny, preparation())
     heads = [int(seen[:2].argmax()), 2 + int(seen[2:].argmax())]
     rows = [row for head in heads for row in range(16 * head, 16 * (head + 1))]
     block = pruned.model.layers[0].self_attn
@@ -155,7 +156,7 @@ def test_healing_trains_what_is_left(tiny):
         tiny.lm_head.weight.mul_(8)
     training = Training(tokens=4000, batch_size=2, sequence=32, learning_rate=1e-3)
     work = preparation()
-    healed = replace(BOTH, heads_fraction=0.5, heal=training).apply(tiny, work)
+    healed = live(replace(BOTH, heads_fraction=0.5, heal=training), tiny, work)
     told = work.details["distillation"]
     assert told["final_loss"] < told["loss_curve"][0][1] / 2
     assert healed.config.intermediate_size == work.details["intermediate_size"] == 64
@@ -226,7 +227,7 @@ def test_on_the_real_model_it_beats_dropping_at_random(smollm2):
             for block in decoder_blocks(model):
                 block.mlp.gate_proj.weight.data[768:] = 0
         else:
-            PruneWidth(mlp_fraction=0.5, passages=8).apply(model, work)
+            live(PruneWidth(mlp_fraction=0.5, passages=8), model, work)
         ids = [
             tokenizer(text, return_tensors="pt")["input_ids"] for text in passages("evaluate")[:8]
         ]

@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 import transformers
+from helpers.served import load
+from helpers.techniques import live
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers import load
 from greenbench.errors import UserError
 from greenbench.models import texts
 from greenbench.models.weights import decoder_blocks, storage_bytes
@@ -133,7 +134,7 @@ def test_eight_bits_are_symmetric():
 def real_layers(smollm2):
     """Every linear layer of three real blocks, with the Gram matrix of what it is really given."""
     spec, path = smollm2
-    model, tokenizer = load.load(spec, path, torch.device("cpu"))
+    model, tokenizer = load(spec, path, torch.device("cpu"))
     keep_blocks(model, [0, 1, 2])
     passages = texts.passages("calibrate")
     work = Preparation(torch.device("cpu"), tokenizer, lambda: passages)
@@ -245,7 +246,7 @@ def test_a_quantized_model_is_near_and_weighs_what_was_promised(technique, dtype
     plain = tiny.to(dtype)
     model, work = copy.deepcopy(plain), preparation()
     promise = technique.promise(plain)
-    model = technique.apply(model, work)
+    model = live(technique, model, work)
     ids = torch.randint(2, 256, (2, 16))
     with torch.inference_mode():
         here, there = model(ids).logits.float(), plain(ids).logits.float()
@@ -269,7 +270,7 @@ def test_a_quantized_model_is_near_and_weighs_what_was_promised(technique, dtype
 @fast_cpu
 def test_records_name_the_kernel_and_its_operator(tiny):
     half, work = tiny.bfloat16(), preparation()
-    Gptq().apply(copy.deepcopy(half), work)
+    live(Gptq(), copy.deepcopy(half), work)
     assert work.details["operators"] == {"_weight_int4pack_mm_for_cpu": 28}
     assert Gptq().promise(half).kernel == "int4pack"
     assert Gptq(bits=3).promise(half).kernel == "dequantize"
@@ -287,7 +288,7 @@ def test_other_architectures_with_their_biases(architecture):
     ids = torch.randint(2, 256, (2, 16))
     with torch.inference_mode():
         before = model(ids).logits.float()
-        after = Gptq().apply(model, preparation())(ids).logits.float()
+        after = live(Gptq(), model, preparation())(ids).logits.float()
     assert nn.functional.cosine_similarity(before, after, dim=-1).min() > 0.85
 
 
@@ -334,7 +335,7 @@ def test_quantize_then_prune_is_refused(prune):
 
 def test_pruned_weights_can_be_quantized(tiny):
     work = preparation()
-    model = Gptq(group_size=32).apply(PruneSparseGpt().apply(tiny, work), work)
+    model = live(Gptq(group_size=32), live(PruneSparseGpt(), tiny, work), work)
     ids = torch.randint(2, 256, (1, 8))
     assert model.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=0).shape[1] > 8
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.techniques import HERE, live
 from optimum.quanto.library import extensions
 from torch.utils import cpp_extension
 from transformers.cache_utils import QuantizedCache
@@ -41,7 +42,7 @@ def watch_caches(model):
 
 def test_keys_and_values_are_packed_during_generation(tiny):
     work = preparation()
-    model = KvQuanto(residual_length=4, q_group_size=16).apply(tiny, work)
+    model = live(KvQuanto(residual_length=4, q_group_size=16), tiny, work)
     seen = watch_caches(model)
     assert generate(model, IDS, 8).tokens == 16
     assert all(type(cache) is QuantizedCache and cache is seen[0] for cache in seen)
@@ -57,7 +58,7 @@ def test_keys_and_values_are_packed_during_generation(tiny):
 @pytest.mark.parametrize("nbits", [2, 4])
 def test_a_packed_prompt_takes_the_bytes_promised(nbits, tiny):
     work = preparation()
-    model = KvQuanto(nbits=nbits, q_group_size=16).apply(tiny, work)
+    model = live(KvQuanto(nbits=nbits, q_group_size=16), tiny, work)
     seen = watch_caches(model)
     generate(model, IDS, 1)
     numbers = 2 * 4 * 2 * 24 * 2 * 16  # keys and values, layers, rows, tokens, heads, width
@@ -71,7 +72,7 @@ def test_a_packed_prompt_takes_the_bytes_promised(nbits, tiny):
 
 def test_attention_reads_rounded_keys_after_the_prompt(tiny):
     """Each key read back is off by half a step of its group at most, and not what was written."""
-    model = KvQuanto(residual_length=4, q_group_size=16).apply(copy.deepcopy(tiny), preparation())
+    model = live(KvQuanto(residual_length=4, q_group_size=16), copy.deepcopy(tiny), preparation())
     seen = watch_caches(model)
     generate(model, IDS, 2)
     layer = seen[0].layers[0]
@@ -88,14 +89,14 @@ def test_scoring_meets_the_rounding_and_fewer_bits_round_more(tiny):
         there = tiny(IDS).logits
         errors = []
         for nbits in (4, 2):
-            model = KvQuanto(nbits=nbits, q_group_size=16).apply(copy.deepcopy(tiny), preparation())
+            model = live(KvQuanto(nbits=nbits, q_group_size=16), copy.deepcopy(tiny), preparation())
             errors.append(float((model(IDS).logits - there).norm() / there.norm()))
             assert torch.equal(model(IDS, use_cache=False).logits, there)
     assert 0 < errors[0] < errors[1] < 0.5
 
 
 def test_what_comes_after_it_in_a_stack_works(tiny):
-    model = KvQuanto(q_group_size=16).apply(tiny, preparation())
+    model = live(KvQuanto(q_group_size=16), tiny, preparation())
     keep_blocks(model, [0, 3])
     seen = watch_caches(model)
     assert generate(model, IDS, 4).tokens == 8
@@ -130,20 +131,20 @@ def test_what_quanto_cannot_compile_is_one_sentence_before_a_model_is_loaded(
 ):
     gpu = Machine("cuda", "a GPU", 1, (9, 0))
     monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
-    technique.check(Machine("cpu", "a CPU", 1))
+    technique.check(Machine("cpu", "a CPU", 1), HERE)
     with pytest.raises(Unsupported, match="needs CUDA's compiler nvcc, as quanto compiles"):
-        technique.check(gpu)
+        technique.check(gpu, HERE)
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(Unsupported, match=r"needs a C\+\+ compiler and CUDA's compiler nvcc"):
-        technique.check(gpu)
-    Int8Quanto().check(gpu)
+        technique.check(gpu, HERE)
+    Int8Quanto().check(gpu, HERE)
 
 
 def test_the_ninja_of_an_environment_that_is_not_active_is_found(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CXX", "/bin/true")
     assert shutil.which("ninja") is None
-    KvQuanto().check(Machine("cpu", "a CPU", 1))
+    KvQuanto().check(Machine("cpu", "a CPU", 1), HERE)
     assert Path(shutil.which("ninja")).parent == Path(sys.executable).parent
 
 

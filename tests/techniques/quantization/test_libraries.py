@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.served import load
+from helpers.techniques import HERE, live
 from helpers.tiny import tiny_llama
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers import load
 from greenbench.engines.transformers.generate import generate
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
@@ -51,7 +52,7 @@ def gpu(*capability):
 def test_every_weight_is_rounded_to_its_own_grid(option, dtype):
     """A layer's answers to the identity are its weights: off by half a step of their range at most."""
     plain = tiny_llama(layers=1).to(dtype)
-    model = technique(option).apply(copy.deepcopy(plain), preparation())
+    model = live(technique(option), copy.deepcopy(plain), preparation())
     for name, layer in linears(plain).items():
         with torch.inference_mode():
             held = model.get_submodule(name)(torch.eye(layer.in_features, dtype=dtype)).T.float()
@@ -70,7 +71,7 @@ def test_every_weight_is_rounded_to_its_own_grid(option, dtype):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_logits_stay_near_and_the_head_stays_plain(option, tiny):
     ids = torch.randint(2, 256, (1, 32))
-    model = technique(option).apply(copy.deepcopy(tiny), preparation())
+    model = live(technique(option), copy.deepcopy(tiny), preparation())
     with torch.inference_mode():
         there, here = tiny(ids).logits, model(ids).logits
     assert torch.nn.functional.cosine_similarity(there, here, dim=-1).min() > 0.9
@@ -81,14 +82,14 @@ def test_logits_stay_near_and_the_head_stays_plain(option, tiny):
 
 def test_on_the_real_model_bytes_are_as_promised(smollm2):
     spec, path = smollm2
-    plain, _ = load.load(spec, path, torch.device("cpu"))
+    plain, _ = load(spec, path, torch.device("cpu"))
     ids = torch.arange(100, 116)[None]
     with torch.inference_mode():
         there = plain(ids).logits.float()
     for option in OPTIONS:
         found = technique(option)
         promised = found.promise(plain).bytes_ratio
-        model = found.apply(copy.deepcopy(plain), preparation())
+        model = live(found, copy.deepcopy(plain), preparation())
         assert total(model) / total(plain) == pytest.approx(promised, abs=2e-4), option
         with torch.inference_mode():
             here = model(ids).logits.float()
@@ -108,14 +109,14 @@ def test_on_the_real_model_bytes_are_as_promised(smollm2):
 def test_every_knob_works_and_keeps_its_promise(option, knobs, tiny):
     found = technique(option, **knobs)
     promised, before = found.promise(tiny).bytes_ratio, total(tiny)
-    model = found.apply(tiny, preparation())
+    model = live(found, tiny, preparation())
     assert generate(model, torch.randint(2, 256, (2, 8)), 4).tokens == 8
     assert total(model) / before == pytest.approx(promised, abs=0.002)
 
 
 def test_smaller_groups_round_less(tiny):
     def error(size):
-        model = technique("int4_torchao", group_size=size).apply(copy.deepcopy(wide), preparation())
+        model = live(technique("int4_torchao", group_size=size), copy.deepcopy(wide), preparation())
         with torch.inference_mode():
             held = model.model.layers[0].mlp.down_proj(torch.eye(128)).T
         return float((held - wide.model.layers[0].mlp.down_proj.weight).norm())
@@ -138,7 +139,7 @@ def test_a_bias_is_kept():
     with torch.inference_mode():
         there = plain(ids).logits
         for option in OPTIONS:
-            here = technique(option).apply(copy.deepcopy(plain), preparation())(ids).logits
+            here = live(technique(option), copy.deepcopy(plain), preparation())(ids).logits
             assert torch.nn.functional.cosine_similarity(there, here, dim=-1).min() > 0.9, option
 
 
@@ -146,7 +147,7 @@ def test_a_bias_is_kept():
 def test_it_stacks_on_a_pruned_model(option, tiny):
     keep_blocks(tiny, [0, 3])
     work = preparation()
-    model = technique(option).apply(tiny, work)
+    model = live(technique(option), tiny, work)
     assert work.details["linear_layers"] == 14
     assert generate(model, torch.randint(2, 256, (2, 8)), 4).tokens == 8
 
@@ -159,10 +160,10 @@ def test_packed_weights_are_not_packed_again():
 def test_float8_needs_tensor_cores_that_have_it():
     found = technique("float8_torchao")
     with pytest.raises(Unsupported, match=r"capability 8\.9 or newer.*on a CPU"):
-        found.check(CPU)
+        found.check(CPU, HERE)
     with pytest.raises(Unsupported, match=r"capability 8\.9 or newer, some GPU has 8\.6"):
-        found.check(gpu(8, 6))
-    found.check(gpu(8, 9))
+        found.check(gpu(8, 6), HERE)
+    found.check(gpu(8, 9), HERE)
     found.check_model(tiny_llama().config, WorkloadSpec("w"))
     with pytest.raises(UserError, match="multiplies bfloat16 activations only"):
         found.promise(tiny_llama())
@@ -173,10 +174,10 @@ def test_float8_needs_tensor_cores_that_have_it():
 
 def test_int4_needs_bfloat16_tensor_cores_or_a_cpu():
     found = technique("int4_torchao")
-    found.check(CPU)
-    found.check(gpu(8, 0))
+    found.check(CPU, HERE)
+    found.check(gpu(8, 0), HERE)
     with pytest.raises(Unsupported, match=r"8\.0 or newer, some GPU has 7\.5"):
-        found.check(gpu(7, 5))
+        found.check(gpu(7, 5), HERE)
 
 
 def test_a_missing_package_is_one_sentence():
@@ -202,7 +203,7 @@ def test_groups_that_do_not_divide_are_refused_from_the_config(option, size, tin
     with pytest.raises(UserError, match=rf"group_size={size} does not divide the 64 inputs of"):
         found.check_model(tiny.config, WorkloadSpec("w"))
     with pytest.raises(UserError, match=r"choose a divisor of 64\.$"):
-        found.apply(tiny, preparation())
+        live(found, tiny, preparation())
 
 
 def test_shapes_no_kernel_takes_are_refused(tiny):

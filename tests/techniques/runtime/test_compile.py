@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.techniques import HERE, SMALLER, Letters, live
 from helpers.tiny import tiny_llama
-from test_techniques import SMALLER, Letters
 
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.generate import generate
@@ -61,9 +61,9 @@ def test_what_packs_numbers_is_compiled_and_says_the_same(traced, option):
     (technique,) = plan([f"technique={option}"], multirun=False)[0].spec.technique.values()
     technique = replace(technique, **SMALLER.get(option, {}))
     check_order([technique, Compile()])
-    model = technique.apply(tiny_llama().to(torch.bfloat16), work)
+    model = live(technique, tiny_llama().to(torch.bfloat16), work)
     expected = tokens(model, ids(1))
-    model = Compile().apply(model, work)
+    model = live(Compile(), model, work)
     assert work.details["graphs"] > 0
     assert torch.equal(tokens(model, ids(1)), expected)
 
@@ -80,8 +80,8 @@ def test_nothing_is_compiled_after_preparation(traced, static, batch, tiny):
     work = preparation(batch)
     model = copy.deepcopy(tiny)
     if static:
-        model = StaticCache().apply(model, work)
-    model = Compile().apply(model, work)
+        model = live(StaticCache(), model, work)
+    model = live(Compile(), model, work)
     assert work.details["graphs"] == (1 if static else 2)  # at first length, then at any length
     with torch.compiler.set_stance("fail_on_recompile"):
         assert generate(model, ids(batch), 8).tokens == 8 * batch
@@ -92,7 +92,7 @@ def test_nothing_is_compiled_after_preparation(traced, static, batch, tiny):
 
 def test_what_is_compiled_later_is_told(traced, tiny):
     work = preparation(batch=2)
-    model = Compile().apply(tiny, work)
+    model = live(Compile(), tiny, work)
     generate(model, ids(1), 4)  # another batch size than was prepared for
     assert work.observed["graphs_compiled_later"] >= 1
 
@@ -108,7 +108,7 @@ def test_only_decode_steps_are_compiled(tiny, monkeypatch):
         return compiled
 
     monkeypatch.setattr(torch, "compile", spy)
-    model = Compile().apply(tiny, preparation())
+    model = live(Compile(), tiny, preparation())
     assert lengths == [1] * 14  # two requests of eight tokens, whose first comes with the prompt
     model(ids())
     model(ids()[:, :1])  # no cache: a text of one token, not a step
@@ -119,14 +119,14 @@ def test_the_signature_stays_what_generate_and_scoring_look_at(traced, tiny):
     from inspect import signature
 
     before = signature(tiny.forward)
-    assert signature(Compile().apply(tiny, preparation()).forward) == before
+    assert signature(live(Compile(), tiny, preparation()).forward) == before
 
 
 def test_threads_of_the_stack_hold_while_it_compiles(traced, tiny):
     """torch compiles for a number of threads; prepared amid another, it would compile again."""
     work = preparation()
-    with Threads(torch.get_num_threads() + 1).during(tiny):
-        model = Compile().apply(tiny, work)
+    with Threads(torch.get_num_threads() + 1).hold(CPU, {}):
+        model = live(Compile(), tiny, work)
         with torch.compiler.set_stance("fail_on_recompile"):
             generate(model, ids(), 8)
     generate(model, ids(), 8)
@@ -139,14 +139,14 @@ def test_without_a_compiler_it_is_one_sentence():
     said = r"needs a C\+\+ compiler.*install g\+\+, or set CXX"
     # Undoing a plain setattr would leave the option missing for every later test.
     with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(Unsupported, match=said):
-        Compile().check(CPU)
+        Compile().check(CPU, HERE)
 
 
 def test_a_gpu_needs_triton(monkeypatch):
     gpu = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
     monkeypatch.setattr(compile, "find_spec", lambda name: None)
     with pytest.raises(Unsupported, match="needs triton"):
-        Compile().check(gpu)
+        Compile().check(gpu, HERE)
 
 
 def test_an_unknown_mode_is_one_sentence():
@@ -159,7 +159,7 @@ def test_real_kernels_give_the_same_tokens_in_float32():
     """The whole way through the code generator, after a static cache."""
     plain = tiny_llama(layers=2)
     work = preparation()
-    model = Compile().apply(StaticCache().apply(copy.deepcopy(plain), work), work)
+    model = live(Compile(), live(StaticCache(), copy.deepcopy(plain), work), work)
     with torch.compiler.set_stance("fail_on_recompile"):
         assert torch.equal(tokens(model, ids()), tokens(plain, ids()))
     assert work.details["graphs"] == 1
