@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from greenbench.campaign.compose import options, plan
+from greenbench.campaign.compose import plan
+from greenbench.campaign.options import options
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment

@@ -52,17 +52,12 @@ class Outside(Technique):
         return model
 '''
 
-YAML = "defaults: [schema/outside, _self_]\noutside:\n  scale: 2.0\n  fail: ''\n"
-
 
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory):
-    """An installed plug-in: one Python file, one YAML file and the entry point in its metadata."""
+    """An installed plug-in: one Python file, and the entry point in its metadata."""
     site = tmp_path_factory.mktemp("site")
-    package = site / "outside_plugin"
-    (package / "conf" / "technique").mkdir(parents=True)
-    (package / "__init__.py").write_text(PLUGIN)
-    (package / "conf" / "technique" / "outside.yaml").write_text(YAML)
+    (site / "outside_plugin.py").write_text(PLUGIN)
     info = site / "outside_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-plugin\nVersion: 1.0\n")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from greenbench.campaign.compose import options, plan
+from greenbench.campaign.compose import plan
+from greenbench.campaign.options import options
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights
