@@ -77,7 +77,7 @@ class Bench:
             "protocol.window_s=0.001", "protocol.warmup_s=0", "protocol.warmup_limit_s=0", "device=cpu",
         ]  # fmt: skip
         self.environment = os.environ | {
-            "PYTHONPATH": str(plugin),
+            "PYTHONPATH": os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]),
             "SOME_API_KEY": "very-secret-value-123",
             "OMP_NUM_THREADS": "1",
         }
