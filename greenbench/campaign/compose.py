@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,20 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from greenbench.campaign.mistakes import one_sentence
+from greenbench.campaign.options import classes, experiments, options
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
-from greenbench.schema.spec import BenchSpec, Source
-from greenbench.techniques import Technique, check_order, discover, plugin_packages
+from greenbench.plugins import conf_folders
+from greenbench.schema.spec import BenchSpec, Source, require_choice
 
 ROOT = "bench"
 
@@ -35,21 +37,6 @@ class Job:
 
     spec: BenchSpec
     overrides: tuple[str, ...]
-
-
-def experiments() -> list[str]:
-    """Names of the sweeps that come with GreenBench."""
-    return sorted(path.stem for path in _experiment_files())
-
-
-def _experiment_files() -> list[Path]:
-    return sorted((conf_dir().parent / "experiments").glob("*.yaml"))
-
-
-def options(group: str) -> list[str]:
-    """Names of the options in a config group, plug-ins' options included."""
-    folders = [conf_dir(), *_plugin_folders()]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
@@ -64,7 +51,28 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
         else:
             _refuse_sweeps(overrides, parsed)
             swept = [tuple(overrides)]
+        _look_over(swept, [config_dir] if config_dir else [])
         return [Job(_compose(choice), choice) for choice in swept]
+
+
+def _look_over(swept: Sequence[tuple[str, ...]], beside: Sequence[Path]) -> None:
+    """Find what mistakes there are before a technique is imported, which takes seconds."""
+    known = options("technique", beside)
+    for override in _parse(sorted({text for choice in swept for text in choice})):
+        chosen = override.value() if override.get_key_element() == "technique" else []
+        for name in chosen if isinstance(chosen, list) else [chosen]:
+            require_choice(str(name), "technique", known)
+    _compose(_without_techniques(swept[0]))
+
+
+def _without_techniques(overrides: Sequence[str]) -> list[str]:
+    """The same run, as far as its techniques have no part in it."""
+    kept = [
+        text
+        for text, override in zip(overrides, _parse(overrides), strict=True)
+        if override.key_or_group.partition(".")[0] != "technique"
+    ]
+    return [*kept, "technique=none"]
 
 
 def resolved_yaml(job: Job) -> str:
@@ -82,16 +90,22 @@ def _compose(overrides: Sequence[str]) -> BenchSpec:
     config = compose(ROOT, overrides=list(overrides))
     spec = OmegaConf.to_object(config)
     assert isinstance(spec, BenchSpec)
-    unknown = [
-        name for name, technique in spec.technique.items() if not isinstance(technique, Technique)
-    ]
-    if unknown:
-        raise UserError(
-            f"technique.{unknown[0]} has no code behind it: its YAML must start with "
-            f"`defaults: [schema/{unknown[0]}, _self_]` and a technique of that name must be installed."
-        )
-    check_order(list(spec.technique.values()))
+    _require_code(spec)
     return replace(spec, model=replace(spec.model, name=_model_name(spec)))
+
+
+def _require_code(spec: BenchSpec) -> None:
+    """Raise UserError for a file of values without a class, and for a stack that cannot work."""
+    values = [name for name, technique in spec.technique.items() if isinstance(technique, dict)]
+    if values:
+        raise UserError(
+            f"technique.{values[0]} has no code behind it: its YAML must start with "
+            f"`defaults: [schema/{values[0]}, _self_]` and a technique of that name must be installed."
+        )
+    if spec.technique:
+        from greenbench.techniques import check_order
+
+        check_order(list(spec.technique.values()))
 
 
 def _model_name(spec: BenchSpec) -> str:
@@ -122,7 +136,7 @@ def _expand(overrides: Sequence[str], parsed: Sequence[Override]) -> Iterator[tu
 
 
 def _experiment_axes(overrides: Sequence[str]) -> list[str]:
-    config = compose(ROOT, overrides=list(overrides), return_hydra_config=True)
+    config = compose(ROOT, overrides=_without_techniques(overrides), return_hydra_config=True)
     return [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
 
 
@@ -151,44 +165,80 @@ def _hydra(config_dir: Path | None) -> Iterator[None]:
         raise UserError(
             f"--config-dir {config_dir} is not a directory: give one that holds config groups."
         )
-    _SearchPath.folders = [*_plugin_folders(), *([config_dir] if config_dir else [])]
-    Plugins.instance().register(_SearchPath)
-    _register()
+    _SearchPath.folders = [*conf_folders(), *([config_dir] if config_dir else [])]
+    for plugin in (_SearchPath, _ByName):
+        Plugins.instance().register(plugin)
+    ConfigStore.instance().store(name="bench_schema", node=_writable(BenchSpec))
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield
 
 
 class _SearchPath(SearchPathPlugin):
-    """Adds plug-ins and the user's ``--config-dir`` to where Hydra looks."""
+    """Adds plug-ins, the user's ``--config-dir`` and what goes by its name to where Hydra looks."""
 
     folders: list[Path] = []  # noqa: RUF012
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in self.folders:
             search_path.append("greenbench", f"file://{folder.resolve()}")
+        search_path.append("greenbench", f"{_ByName.scheme()}://")  # last: a file may say otherwise
 
 
-def _plugin_folders() -> list[Path]:
-    specs = (find_spec(package) for package in plugin_packages())
-    return [Path(str(spec.origin)).parent / "conf" for spec in specs if spec is not None]
+class _ByName(ConfigSource):
+    """Techniques, engines and experiments as options, each loaded when Hydra asks for what is in it.
 
+    A class stands in its group by itself, and in ``schema/`` for files of values. Experiments are no
+    folder of the search path, as all that lies beside them would become config groups.
+    """
 
-def _register() -> None:
-    store = ConfigStore.instance()
-    store.store(name="bench_schema", node=_writable(BenchSpec))
-    # By name, not by search path: all that lies beside experiments/ would become config groups.
-    for path in _experiment_files():
-        store.store(
-            group="experiments", name=path.stem, node=OmegaConf.load(path), package="_global_"
+    PACKAGES = {  # noqa: RUF012
+        "technique": "technique.{}",
+        "technique/schema": "technique.{}",
+        "engine": "engine",
+        "engine/schema": "engine",
+        "experiments": "_global_",
+    }
+
+    @staticmethod
+    def scheme() -> str:
+        return "greenbench"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path.strip("/") in {"", *self.PACKAGES}
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.strip("/").removesuffix(".yaml").rpartition("/")
+        return name in self._names(group)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        group = config_path.strip("/")
+        inside = {path.partition("/")[2] if group else path for path in self.PACKAGES
+                  if path.rpartition("/")[0] == group}  # fmt: skip
+        names = {ObjectType.GROUP: inside, ObjectType.CONFIG: self._names(group)}
+        return sorted(names[results_filter] if results_filter else inside | self._names(group))
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, _, name = config_path.strip("/").removesuffix(".yaml").rpartition("/")
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=self._config(group, name),
+            header={"package": self.PACKAGES[group].format(name)},
         )
-    for name, technique in discover().items():
-        store.store(
-            group="technique/schema",
-            name=name,
-            node=_writable(technique),
-            package=f"technique.{name}",
-        )
+
+    @staticmethod
+    def _names(group: str) -> set[str]:
+        return set(experiments() if group == "experiments" else classes(group.partition("/")[0]))
+
+    @staticmethod
+    def _config(group: str, name: str) -> Any:
+        if group == "experiments":
+            return OmegaConf.load(experiments()[name])
+        return _writable(classes(group.partition("/")[0])[name].load())
 
 
 def _writable(cls: type) -> DictConfig:

@@ -41,6 +41,7 @@ def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
         {"name": name, **knobs, **spec.technique[name].disclosed()}
         for name, knobs in values["technique"].items()
     ]
+    values["engine"] = {"name": spec.engine.name, **values["engine"]}
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:

@@ -173,7 +173,7 @@ def _asks_for_bench_help() -> bool:
 
 
 def _choices() -> str:
-    from greenbench.campaign.compose import experiments, options
+    from greenbench.campaign.options import experiments, options
 
     groups = ("model", "technique", "task", "workload", "meter", "protocol")
     lines = [f"  {group:10}  {', '.join(options(group))}" for group in groups]

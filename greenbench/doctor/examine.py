@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from greenbench.campaign.compose import options, plan
+from greenbench.campaign.compose import plan
+from greenbench.campaign.options import options
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
@@ -17,7 +18,6 @@ from greenbench.meters import open_meters
 from greenbench.models.files import check
 from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
-from greenbench.run.preflight import IN_PROCESS
 from greenbench.schema.calibration import Calibration
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.spec import Device, MeterSpec, ModelSpec, Source
@@ -217,7 +217,7 @@ def _share(quantity: Quantity, of: str, sign: str = "") -> str:
 def _technique(name: str, machine: Machine) -> None:
     (job,) = plan([f"technique={name}"], multirun=False)
     for technique in job.spec.technique.values():
-        technique.check(machine, IN_PROCESS)
+        technique.check(machine, job.spec.engine)
 
 
 def _task(name: str) -> None:

@@ -255,6 +255,8 @@ class RunSpec:
     protocol: ProtocolSpec
     device: Device = Device.auto
     seed: int = 0
+    engine: Any = None
+    """What runs the model: an Engine, whose fields are its knobs."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
-"""Techniques, found by discovery: every module in these folders, and every installed plug-in.
+"""Techniques: a file each, in the folder of its family, found by its name.
 
-A plug-in is a package with an entry point in the group ``greenbench.techniques`` that names a module
-with a technique; the YAML lies in the ``conf/technique/`` folder of that package.
+`named` tells what there is without importing it, `load` imports the one that is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from importlib.metadata import entry_points
+from typing import cast
 
-from greenbench.errors import UserError
+from greenbench import plugins
 from greenbench.techniques.stack import check_order, require_forms
 from greenbench.techniques.technique import (
     Edited,
@@ -34,34 +31,27 @@ __all__ = [
     "check_order",
     "discover",
     "knobs",
-    "plugin_packages",
+    "load",
+    "named",
     "require_forms",
 ]
 
-GROUP = "greenbench.techniques"
+
+def named() -> dict[str, plugins.Named]:
+    """Every technique by name, plug-ins' too; none is imported."""
+    return plugins.named(__name__)
+
+
+def load(name: str) -> type[Technique]:
+    """The technique of that name, imported alone."""
+    return cast("type[Technique]", named()[name].load())
 
 
 def discover() -> dict[str, type[Technique]]:
-    """Every technique by name."""
-    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
-        importlib.import_module(module.name)
-    for plugin in entry_points(group=GROUP):
-        _load(plugin.name, plugin.value)
+    """Every technique by name, all of them imported: seconds."""
+    for known in named().values():
+        known.load()
     return {cls.name: cls for cls in _subclasses(Technique)}
-
-
-def plugin_packages() -> list[str]:
-    """Top-level packages of the installed plug-ins, whose ``conf`` folders Hydra searches too."""
-    return sorted({plugin.value.partition(".")[0] for plugin in entry_points(group=GROUP)})
-
-
-def _load(name: str, module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"The technique plug-in {name} cannot be imported ({error}): reinstall or remove it."
-        ) from error
 
 
 def _subclasses(cls: type[Technique]) -> list[type[Technique]]:

@@ -2,14 +2,29 @@
 
 import pytest
 
-from greenbench.campaign.compose import experiments, options, plain, plan
+from greenbench import plugins
+from greenbench.campaign.compose import plain, plan
+from greenbench.campaign.options import GROUPS, experiments, options
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 
-GROUPS = sorted(
-    path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "impact"
-)  # what impact assumes is the report's, no part of a run
 NEEDS = {"hub": ["model.id=org/name"], "local": ["model.path=somewhere/tiny"]}
+
+
+ENGINE = """
+from dataclasses import dataclass
+from greenbench.engines.engine import Engine
+
+@dataclass(frozen=True)
+class Outside(Engine):
+    name = "outside"
+    summary = "an engine from outside"
+    forms = frozenset({"url"})
+    slots: int = 1
+
+    def room_bytes(self, build): ...
+    def serve(self, build, machine): ...
+"""
 
 
 @pytest.mark.parametrize(
@@ -42,6 +57,8 @@ def test_a_stack_keeps_its_order():
     ("overrides", "key", "allowed"),
     [
         (["technique=bogus"], "technique=bogus", "int8_bnb"),
+        (["engine=bogus"], "engine=bogus", "transformers"),
+        (["technique=[int8_bnb,bogus]"], "technique=bogus", "int8_bnb"),
         (["+experiments=bogus"], "experiments=bogus", "frontier-cpu"),
         (["sed=1"], "sed", "seed"),
         (["workload.prompt=1"], "workload.prompt", "prompt_tokens"),
@@ -86,6 +103,38 @@ def test_a_mistake_is_one_sentence_with_the_key_and_what_is_allowed(overrides, k
     assert key in text
     assert allowed in text
     assert "\n" not in text
+
+
+def test_every_folder_of_values_is_a_group():
+    folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    assert folders - {"impact"} <= set(GROUPS)  # what impact assumes is the report's
+
+
+def test_a_class_is_an_option_by_itself_and_a_file_of_values_another():
+    (own,), (variant,) = (
+        plan([f"technique={name}"], multirun=False) for name in ("gptq", "gptq_int3")
+    )
+    (turned,) = plan(["technique=gptq", "technique.gptq.bits=3"], multirun=False)
+    assert own.spec.technique["gptq"].bits == 4
+    assert variant.spec.technique == turned.spec.technique
+
+
+def test_the_engine_is_one_whose_knobs_stand_in_the_run(tmp_path, monkeypatch):
+    (tmp_path / "outside_engine.py").write_text(ENGINE)
+    info = tmp_path / "outside_engine-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[greenbench.engines]\nx = outside_engine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.named.cache_clear()
+    try:
+        assert options("engine")["outside"] == "an engine from outside"
+        (job,) = plan(["engine=outside", "engine.slots=3"], multirun=False)
+        with pytest.raises(UserError, match=r"engine.slot .*allowed here are slots"):
+            plan(["engine=outside", "engine.slot=3"], multirun=False)
+    finally:
+        plugins.named.cache_clear()
+    assert (job.spec.engine.name, job.spec.engine.slots) == ("outside", 3)
+    assert plan([], multirun=False)[0].spec.engine.name == "transformers"
 
 
 def test_what_lies_beside_experiments_is_no_config_group():

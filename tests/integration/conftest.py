@@ -52,17 +52,12 @@ class Outside(ModelEdit):
         return Edited(model)
 '''
 
-YAML = "defaults: [schema/outside, _self_]\noutside:\n  scale: 2.0\n  fail: ''\n"
-
 
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory):
-    """An installed plug-in: one Python file, one YAML file and the entry point in its metadata."""
+    """An installed plug-in: one Python file, and the entry point in its metadata."""
     site = tmp_path_factory.mktemp("site")
-    package = site / "outside_plugin"
-    (package / "conf" / "technique").mkdir(parents=True)
-    (package / "__init__.py").write_text(PLUGIN)
-    (package / "conf" / "technique" / "outside.yaml").write_text(YAML)
+    (site / "outside_plugin.py").write_text(PLUGIN)
     info = site / "outside_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-plugin\nVersion: 1.0\n")
@@ -82,7 +77,7 @@ class Bench:
             "protocol.window_s=0.001", "protocol.warmup_s=0", "protocol.warmup_limit_s=0", "device=cpu",
         ]  # fmt: skip
         self.environment = os.environ | {
-            "PYTHONPATH": str(plugin),
+            "PYTHONPATH": os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]),
             "SOME_API_KEY": "very-secret-value-123",
             "OMP_NUM_THREADS": "1",
         }

@@ -4,17 +4,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig
 
 from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.transformers.engine import Transformers
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.run.prepare import Candidate, Place
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
-from greenbench.techniques.runtime.kernels_and_threads import Threads
+from greenbench.techniques.pruning.depth import PruneDepth
+from greenbench.techniques.runtime.kernels_and_threads import Attention, StaticCache, Threads
 from greenbench.techniques.technique import Edited, ModelEdit
+
+
+IN_PROCESS = Transformers()
+
+
+def silent(stage, done, total):
+    """No progress."""
+
+
+def place(spec, machine, engine=IN_PROCESS, again=False):
+    directory = Path(spec.model.path)
+    return Place(machine, engine, Build(spec.model, "safetensors", directory, directory), again)
 
 
 @dataclass(frozen=True)
@@ -52,15 +67,10 @@ def test_what_a_preparation_kept_for_the_next_turn_goes_at_the_end(tiny_director
     cpu = Machine("cpu", "some CPU", 1 << 34)
     leaves = Leaves()
     object.__setattr__(leaves, "name", "leaves")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
     candidate = Candidate(
-        spec,
-        [leaves],
-        Place(cpu, tiny_directory, tokenizer, again=True),
-        Recorder(OpenMeters(), cpu.torch_device),
-        lambda stage, done, total: None,
+        spec, [leaves], place(spec, cpu, again=True), Recorder(OpenMeters()), silent
     )
-    candidate.prepare(candidate.load())
+    candidate.build()
     (applied,) = candidate.applied()
     assert applied.details["again"] is True
     assert (Path(applied.details["place"]) / "trained").exists()
@@ -72,20 +82,13 @@ def test_surroundings_of_one_technique_hold_while_the_next_prepares(tiny_directo
     spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
     spec = replace(spec, workload=WorkloadSpec("w", batch_size=3))
     cpu = Machine("cpu", "some CPU", 1 << 34)
-    recorder = Recorder(OpenMeters(), cpu.torch_device)
+    recorder = Recorder(OpenMeters())
     before = torch.get_num_threads()
     looks = Looks()
     object.__setattr__(looks, "name", "looks")
     stack = [Threads(before + 1), looks]
-    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
-    candidate = Candidate(
-        spec,
-        stack,
-        Place(cpu, tiny_directory, tokenizer, again=False),
-        recorder,
-        lambda stage, done, total: None,
-    )
-    candidate.prepare(candidate.load())
+    candidate = Candidate(spec, stack, place(spec, cpu), recorder, silent)
+    candidate.build()
     assert candidate.applied()[1].details == {"threads": before + 1, "batch": 3}
     assert torch.get_num_threads() == before
 
@@ -108,7 +111,7 @@ class Installs(Looks):
 def test_what_is_made_once_per_machine_is_not_metered_as_preparation(tiny_directory: Path):
     spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
     cpu = Machine("cpu", "some CPU", 1 << 34)
-    recorder = Recorder(OpenMeters(), cpu.torch_device)
+    recorder = Recorder(OpenMeters())
     metered = recorder.whole
 
     def whole(*args):
@@ -118,8 +121,47 @@ def test_what_is_made_once_per_machine_is_not_metered_as_preparation(tiny_direct
     recorder.whole = whole
     installs = Installs()
     object.__setattr__(installs, "name", "installs")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
-    place = Place(cpu, tiny_directory, tokenizer, again=False)
-    candidate = Candidate(spec, [installs], place, recorder, lambda stage, done, total: None)
-    candidate.prepare(candidate.load())
+    candidate = Candidate(spec, [installs], place(spec, cpu), recorder, silent)
+    candidate.build()
     assert EVENTS == ["installs", "prepare", "prepares"]
+
+
+class Files(Transformers):
+    """Takes checkpoints only."""
+
+    name = "files"
+    forms = frozenset({"safetensors"})
+
+
+def test_an_engine_that_takes_files_gets_the_edited_model_as_a_checkpoint(tiny_directory: Path):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    candidate = Candidate(
+        spec, [PruneDepth(0.25)], place(spec, cpu, Files()), Recorder(OpenMeters()), silent
+    )
+    build = candidate.build()
+    assert build.form == "safetensors"
+    assert AutoConfig.from_pretrained(build.source).num_hidden_layers == 3
+    with Files().serve(build, cpu) as served:
+        assert served.footprint().layers == 3
+        (done,) = served.complete([Request((5, 6, 7), 4)])
+        assert done.tokens == 4
+    with Transformers().serve(replace(build, source=tiny_directory), cpu) as whole:
+        assert whole.tokenizer.encode("two words") == served.tokenizer.encode("two words")
+    candidate.close()
+    assert not build.source.exists()
+
+
+def test_options_merge_and_settings_nest_in_the_order_of_the_stack(tiny_directory: Path):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    before = torch.get_num_threads()
+    stack = [Threads(before + 2), StaticCache(), Attention("eager"), Threads(before + 1)]
+    candidate = Candidate(spec, stack, place(spec, cpu), Recorder(OpenMeters()), silent)
+    build = candidate.build()
+    assert build.form == "safetensors", "nothing was edited, so the engine loads the model itself"
+    assert build.options["attn_implementation"] == "eager"
+    assert build.options["cache_implementation"] == "static"
+    with build.hold():
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before

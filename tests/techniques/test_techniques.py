@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers.techniques import HERE, SMALLER, Letters, holding, live, promised
 
-from greenbench.campaign.compose import options, plan
+from greenbench.campaign.compose import plan
+from greenbench.campaign.options import options
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights

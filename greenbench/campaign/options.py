@@ -1,0 +1,52 @@
+"""What can be asked for by name: the options of each group, and the sweeps that come along."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from greenbench import engines, techniques
+from greenbench.paths import conf_dir
+from greenbench.plugins import Named, conf_folders
+
+GROUPS = ("model", "technique", "engine", "task", "workload", "meter", "protocol")
+COMMENT = re.compile(r"#(?! *@package)(.*)")
+
+
+def experiments() -> dict[str, Path]:
+    """The files of the sweeps that come with GreenBench, by name."""
+    return {path.stem: path for path in sorted((conf_dir().parent / "experiments").glob("*.yaml"))}
+
+
+def options(group: str, beside: Sequence[Path] = ()) -> dict[str, str]:
+    """The options of a group, each with a few words on it; nothing is imported for it.
+
+    They are the classes of that kind, and the files of values here, in plug-ins and in the folders
+    `beside`.
+    """
+    found = {name: known.summary for name, known in classes(group).items()}
+    for path in _files(group, beside):
+        found[path.stem] = comment(path) or found.get(path.stem, "")
+    return dict(sorted(found.items()))
+
+
+def classes(group: str) -> dict[str, Named]:
+    """The classes that are options of a group by themselves, from their own defaults."""
+    rooms = {"technique": techniques.named, "engine": engines.named}
+    return rooms[group]() if group in rooms else {}
+
+
+def _files(group: str, beside: Sequence[Path]) -> Iterator[Path]:
+    for folder in (conf_dir(), *conf_folders(), *beside):
+        yield from (folder / group).glob("*.yaml")
+
+
+def comment(path: Path) -> str:
+    """The comment with which a file of values begins, on one line."""
+    words = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        words += [found[1].strip()] if (found := COMMENT.match(line)) else []
+    return " ".join(words)
