@@ -11,6 +11,7 @@ from greenbench.paths import conf_dir
 from greenbench.plugins import Named, conf_folders
 
 GROUPS = ("model", "technique", "engine", "task", "workload", "meter", "protocol")
+STOP = re.compile(r"[.:;](?: |$)")
 COMMENT = re.compile(r"#(?! *@package)(.*)")
 
 
@@ -43,10 +44,10 @@ def _files(group: str, beside: Sequence[Path]) -> Iterator[Path]:
 
 
 def comment(path: Path) -> str:
-    """The comment with which a file of values begins, on one line."""
+    """What the comment says with which a file of values begins, up to the first stop."""
     words = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         words += [found[1].strip()] if (found := COMMENT.match(line)) else []
-    return " ".join(words)
+    return STOP.split(" ".join(words))[0]

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenbench import report
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.identity import command, identity, label, run_key
@@ -20,10 +19,8 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine, describe
 from greenbench.machine.device_lock import device_lock
-from greenbench.meters.wall_log import WallLog
-from greenbench.models import files
-from greenbench.quality.tasks import check_tasks
 from greenbench.records.store import Store
+from greenbench.report import rebuild
 from greenbench.run.story import run
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Failure, Findings, Record, Status
@@ -40,12 +37,11 @@ class Surroundings(NamedTuple):
     environment: dict[str, Any]
 
 
-def sweep(jobs: Sequence[Job]) -> int:
-    """Run every job that has no record yet, then write the report.
+def sweep(jobs: Sequence[Job]) -> list[Record]:
+    """Run every job that has no record yet, then write the report; return each job's record.
 
-    Returns the exit status: 0, or 1 where a run failed or, asked for alone, cannot run here.
+    Presumes `preflight.refuse`.
     """
-    _refuse(jobs)
     started_s = time.monotonic()
     with _terminable(), Workers(PRELOAD) as workers, Console(len(jobs)) as console:
         _restore_settings(console)  # of sweeps that are gone
@@ -53,27 +49,17 @@ def sweep(jobs: Sequence[Job]) -> int:
             device: _describe(workers, device) for device in {job.spec.device for job in jobs}
         }
         done: dict[str, Record] = {}
+        records = []
         for number, job in enumerate(jobs, 1):
             console.begin(number, f"{job.spec.model.name}, {label(job.spec)}")
             record = _once(job, surroundings[job.spec.device], workers, console, done)
             done[record.key] = record
+            records.append(record)
         for results in {job.spec.results for job in jobs}:
             for path in write_report(Path(results)):
                 console.note(f"wrote {path}")
         console.note(_closing(list(done.values()), time.monotonic() - started_s))
-    bad = {"failed", "unsupported"} if len(jobs) == 1 else {"failed"}
-    return int(any(record.status in bad for record in done.values()))
-
-
-def _refuse(jobs: Sequence[Job]) -> None:
-    """Raise UserError for a missing model, data wheel, task or wall log, before any process starts."""
-    for job in jobs:
-        files.check(job.spec.model)
-        for technique in job.spec.technique.values():
-            technique.disclosed()  # says what is missing of its own
-        check_tasks(job.spec.task)
-        if job.spec.meter.wall_log:
-            WallLog(Path(job.spec.meter.wall_log), job.spec.meter.wall_offset_s)
+    return records
 
 
 @contextmanager
@@ -93,7 +79,7 @@ def _restore_settings(console: Console) -> None:
 
 def write_report(results: Path) -> list[Path]:
     """Rebuild the report in `results` from its records."""
-    return report.rebuild([results], results)
+    return rebuild([results], results)
 
 
 def _describe(workers: Workers, device: Device) -> Surroundings:

@@ -1,20 +1,111 @@
-"""The commands that only read records and print: advise, export."""
+"""The commands that only read records: report, compare, advise, export."""
 
 from __future__ import annotations
 
 import argparse
+import gc
+import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from greenbench import api
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
     from greenbench.analysis.impact import Assumptions
-    from greenbench.records.store import Loaded
     from greenbench.schema.record import Record
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_report(commands: Commands) -> None:
+    """The command ``report``."""
+    report = commands.add_parser(
+        "report",
+        help="rebuild the leaderboard from the records",
+        description="Rebuild leaderboard.md, index.html and the figures from the records of one or "
+        "several results directories. "
+        "Nothing is measured; the same records always give the same bytes.",
+    )
+    report.add_argument(
+        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
+    )
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="default: the results directory itself"
+    )
+    report.add_argument(
+        "--impact",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="other assumptions than conf/impact's, such as country=FRA pue=1.2",
+    )
+    report.add_argument(
+        "--margin",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="of accuracy within which two models are called equivalent (default: 1)",
+    )
+    report.add_argument(
+        "--schema", action="store_true", help="print the records' JSON Schema and stop"
+    )
+    report.set_defaults(command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        from greenbench.schema.record import json_schema
+
+        print(json.dumps(json_schema(), indent=1))
+        return 0
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for small matrices others only wait
+    gc.disable()  # records hold no cycles, and looking for some takes a tenth of a report's time
+    for path in api.report(
+        arguments.results,
+        output=arguments.output,
+        impact=arguments.impact,
+        margin=arguments.margin,
+    ):
+        print(path)
+    gc.freeze()  # else the interpreter's last act is to look for cycles among all records
+    return 0
+
+
+def add_compare(commands: Commands) -> None:
+    """The command ``compare``."""
+    compare = commands.add_parser(
+        "compare",
+        help="say what changed from one run or results directory to another",
+        description="Compare two records, or the runs that two results directories share: energy "
+        "and time per token as ratios to each run's own baseline, bytes, and quality on the items "
+        "that both answered.",
+    )
+    compare.add_argument("a", type=Path, metavar="A", help="a record or a results directory")
+    compare.add_argument("b", type=Path, metavar="B", help="another")
+    compare.add_argument(
+        "--fail-on",
+        nargs="+",
+        default=[],
+        metavar="LIMIT",
+        help="exit with 1 where B is shown beyond it: 'energy>+3%%', 'time>+5%%', 'quality<-1'",
+    )
+    compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    compare.set_defaults(command=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from greenbench.analysis.choices import comparison
+    from greenbench.report.markdown.comparison import as_markdown, as_text
+
+    limits = [comparison.parse_limit(text) for text in arguments.fail_on]
+    pairs = api.compare(api.load(arguments.a), api.load(arguments.b))
+    complaints = comparison.broken(pairs, limits)
+    formats = {"text": as_text, "markdown": as_markdown, "json": comparison.as_json}
+    print(formats[arguments.format](pairs, complaints))
+    return int(bool(complaints))
 
 
 def add_advise(commands: Commands) -> None:
@@ -47,7 +138,6 @@ def add_advise(commands: Commands) -> None:
 
 
 def _advise(arguments: argparse.Namespace) -> int:
-    from greenbench.analysis.choices import advice
     from greenbench.analysis.choices.limits import needs
     from greenbench.analysis.impact import assumptions
     from greenbench.report.markdown.advice import as_json, as_markdown, as_text
@@ -63,30 +153,26 @@ def _advise(arguments: argparse.Namespace) -> int:
     )
     country = [f"country={arguments.country}"] if arguments.country else []
     given = assumptions([*country, *arguments.impact])
-    records = loaded(arguments.results).records
-    found = advice.advise(records, wanted, given, model=arguments.model, device=arguments.device)
-    formats = {
-        "text": as_text,
-        "markdown": as_markdown,
-        "json": as_json,
-    }
-    print(formats[arguments.format](found, wanted, given))
+    advices = api.advise(
+        _loaded(arguments.results),
+        wanted,
+        impact=given,
+        model=arguments.model,
+        device=arguments.device,
+    )
+    formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
+    print(formats[arguments.format](advices, wanted, given))
     return 0
 
 
-def loaded(paths: list[Path]) -> Loaded:
-    """All records of `paths`. Raises UserError for a path that does not exist."""
-    from greenbench.records.store import load
-
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path} does not exist: give a record or a results directory.")
-    found = load(paths)
-    if found.rejected:
-        count = len(found.rejected)
+def _loaded(paths: list[Path]) -> list[Record]:
+    """All records of `paths`; says how many files are none."""
+    records = api.load(*paths)
+    if records.rejected:
+        count = len(records.rejected)
         said = "1 file is" if count == 1 else f"{count} files are"
         print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
-    return found
+    return records
 
 
 def add_export(commands: Commands) -> None:
@@ -113,7 +199,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.impact import assumptions
 
     given = assumptions(arguments.impact)
-    records = loaded(arguments.results).records
+    records = _loaded(arguments.results)
     key = arguments.run or ""
     chosen = [record for record in records if record.key.startswith(key)]
     if not chosen:

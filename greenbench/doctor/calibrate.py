@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.campaign.compose import plan
+from greenbench.campaign.bench import bench
 from greenbench.campaign.launch.local import Workers
-from greenbench.campaign.sweep import sweep
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine, detect, environment
 from greenbench.meters import Meter, Unavailable, open_meters
@@ -187,9 +186,9 @@ def _a_a_record(machine: Machine, results: Path, say: Callable[[str], None]) -> 
         return newest
     say("noise floor: an A/A run of the embedded model, some minutes")
     own = cache_dir() / "calibration" / "results"
-    failed = sweep(plan([*A_A_RUN, f"results={own}"], multirun=False))
+    (run,) = bench([*A_A_RUN, f"results={own}"])
     made = newest_a_a(own, machine)
-    if failed or made is None:
+    if run.status != "completed" or made is None:
         raise UserError(
             "The A/A run gave no noise floor: see above what it said, mend that and calibrate again."
         )

@@ -18,6 +18,7 @@ from greenbench.meters import open_meters
 from greenbench.models.files import check
 from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
+from greenbench.run.preflight import refuse_here
 from greenbench.schema.calibration import Calibration
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.spec import Device, MeterSpec, ModelSpec, Source
@@ -29,6 +30,7 @@ SUBJECTS = {
     "hardware": "what models can run on",
     "kernels": "compiled kernels",
     "techniques": "techniques",
+    "engines": "engines",
     "models": "models",
     "tasks": "task sets",
     "load": "who else is busy",
@@ -58,6 +60,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "hardware": _hardware(machine, facts),
         "kernels": {name: _kernels(found) for name, found in facts["kernels"].items()},
         "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
+        "engines": {name: _verdict(_engine, name, machine) for name in options("engine")},
         "models": {name: _model(name) for name in options("model")},
         "tasks": {name: _verdict(_task, name) for name in options("task")},
         "load": _load(facts["load"], facts["gpus"]),
@@ -216,8 +219,12 @@ def _share(quantity: Quantity, of: str, sign: str = "") -> str:
 
 def _technique(name: str, machine: Machine) -> None:
     (job,) = plan([f"technique={name}"], multirun=False)
-    for technique in job.spec.technique.values():
-        technique.check(machine, job.spec.engine)
+    refuse_here(job.spec, machine)
+
+
+def _engine(name: str, machine: Machine) -> None:
+    (job,) = plan([f"engine={name}"], multirun=False)
+    refuse_here(job.spec, machine)
 
 
 def _task(name: str) -> None:

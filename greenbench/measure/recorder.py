@@ -17,7 +17,7 @@ from greenbench.machine import cpu_load, memory
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.requests import seconds_of
 from greenbench.meters import OpenMeters
-from greenbench.meters.meter import Reading, at_edge, codes, residual, span
+from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.meters.wall_log import WallLog
 from greenbench.schema.codes import validity
 from greenbench.schema.difficulty import Bin
@@ -169,11 +169,11 @@ class Recorder:
         end_s = time.monotonic()
         triples = list(zip(self._opened.meters, start.readings, ends, strict=True))
         spans = [span(meter, before, after, self._origin_s) for meter, before, after in triples]
-        apart, found = self._check(spans)
+        apart, found = self._opened.checked(spans)
         trace = self._opened.trace(start.time_s, end_s)
         found += [code for _, before, after in triples for code in codes(before, after)]
         found += _clock_codes(trace)
-        found += _short_codes(spans)
+        found += short_codes(spans)
         if self._on_cpu:
             found += cpu_load.codes(start.usage, cpu_load.usage(self._own))
         faults = sorted(set(found))
@@ -202,14 +202,6 @@ class Recorder:
         self.windows.append(window)
         return window
 
-    def _check(self, spans: Sequence[Span]) -> tuple[float | None, list[str]]:
-        """Residual of a counter against the meter that checks it, where both were read."""
-        by_meter = {span.meter: span for span in spans}
-        for meter in self._opened.meters:
-            if meter.checks in by_meter:
-                return residual(by_meter[meter.checks], by_meter[meter.name])
-        return None, []
-
 
 class _Start(NamedTuple):
     time_s: float
@@ -224,7 +216,7 @@ def _clock_codes(trace: Trace | None) -> list[str]:
     return ["clock_change"] if clocks and max(clocks) > 1.05 * min(clocks) else []
 
 
-def _short_codes(spans: Sequence[Span]) -> list[str]:
+def short_codes(spans: Sequence[Span]) -> list[str]:
     """``short_window`` where the headline counter stepped too seldom to tell."""
     headline = spans[:1]
     short = any(span.end_s - span.start_s < TICKS * span.tick_s for span in headline)

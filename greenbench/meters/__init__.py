@@ -17,7 +17,7 @@ from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
 from greenbench.meters.zeus import ZeusMeter
 from greenbench.schema.codes import validity
-from greenbench.schema.record import Trace
+from greenbench.schema.record import Span, Trace
 from greenbench.schema.spec import MeterName, MeterSpec
 
 __all__ = [
@@ -58,6 +58,14 @@ class OpenMeters:
         """How the device fared between two monotonic times, by the first meter that looks."""
         traces = (meter.trace(start_s, end_s) for meter in self.meters)
         return next((trace for trace in traces if trace is not None), None)
+
+    def checked(self, spans: Sequence[Span]) -> tuple[float | None, list[str]]:
+        """Residual of a counter against the meter that checks it, where both were read, and its codes."""
+        by_meter = {span.meter: span for span in spans}
+        for meter in self.meters:
+            if meter.checks in by_meter:
+                return residual(by_meter[meter.checks], by_meter[meter.name])
+        return None, []
 
     def __enter__(self) -> Self:
         return self

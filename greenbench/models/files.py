@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
 
 from greenbench.errors import UserError
 from greenbench.paths import cache_dir
@@ -162,7 +161,7 @@ def _convert(parts: list[Path], work: Path) -> None:
         work,
         gguf_file="model.gguf",
         quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
+        dtype="float32",
     )
     tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
     model.config.__dict__.pop("quantization_config", None)  # the weights are plain float32 now

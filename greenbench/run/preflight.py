@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from greenbench.analysis.disturbances import TICKS
 from greenbench.errors import UserError
-from greenbench.machine.detect import Machine
-from greenbench.meters import OpenMeters
-from greenbench.meters.wall_log import WallLog
+from greenbench.models import files
 from greenbench.quality.tasks import check_tasks
-from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec
+from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
 from greenbench.techniques.stack import check_order, require_forms
 
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
+    from greenbench.meters import OpenMeters
+    from greenbench.meters.wall_log import WallLog
+    from greenbench.techniques.technique import Technique
 
-def refuse_here(spec: RunSpec, machine: Machine) -> WallLog | None:
-    """Refuse, in the run's own process, what cannot run on `machine`; the wall meter's log, if any."""
-    log = wall_log(spec.meter)
+
+def refuse(spec: RunSpec) -> None:
+    """Raise UserError for a missing model, data wheel, task or wall log, before a process starts."""
+    files.check(spec.model)
+    for technique in spec.technique.values():
+        technique.disclosed()  # says what is missing of its own
+    check_tasks(spec.task)
+    wall_log(spec.meter)
+
+
+def refuse_here(spec: RunSpec, machine: Machine) -> None:
+    """Raise Unsupported where `machine` cannot run the engine or a technique; no model is loaded."""
     stack = list(spec.technique.values())
     check_order(stack)
     spec.engine.check(machine)
     require_forms(stack, spec.engine)
     for technique in stack:
         technique.check(machine, spec.engine)
-    check_tasks(spec.task)
-    return log
 
 
-def refuse_model(spec: RunSpec, config: Any) -> None:
+def refuse_model(stack: Sequence[Technique], config: Any, workload: WorkloadSpec) -> None:
     """Each technique meets the model that those before it leave. `config` is transformers'."""
-    for technique in spec.technique.values():
-        technique.check_model(config, spec.workload)
+    for technique in stack:
+        technique.check_model(config, workload)
         config = technique.after(config)
 
 
 def wall_log(spec: MeterSpec) -> WallLog | None:
     """The log that `spec` names, read; null where it names none. Raises UserError."""
-    return WallLog(Path(spec.wall_log), spec.wall_offset_s) if spec.wall_log else None
+    if not spec.wall_log:
+        return None
+    from greenbench.meters.wall_log import WallLog
+
+    return WallLog(Path(spec.wall_log), spec.wall_offset_s)
 
 
 def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
     """Raise UserError for windows too short for the counter that is to be read."""
+    from greenbench.analysis.disturbances import TICKS
+
     for meter in meters.meters[:1]:
         if protocol.window_s < TICKS * meter.tick_s:
             raise UserError(

@@ -20,8 +20,9 @@ from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters import OpenMeters, open_meters
 from greenbench.meters.wall_log import WallLog
 from greenbench.models import files, texts
+from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import conclude
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
+from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import Failure, Findings, Who, Window
@@ -71,7 +72,9 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     """
     stages, own = Stages(progress), OwnProcesses()
     machine = detect(spec.device)
-    log = refuse_here(spec, machine)
+    log = wall_log(spec.meter)
+    check_tasks(spec.task)
+    refuse_here(spec, machine)
     with open_meters(spec.meter, machine.uuids, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own)
@@ -142,7 +145,8 @@ def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
 def _suited(spec: RunSpec) -> Build:
     """The plain model, once its configuration suits the stack."""
     path = files.directory(spec.model)
-    refuse_model(spec, files.config(spec.model, path))
+    stack = list(spec.technique.values())
+    refuse_model(stack, files.config(spec.model, path), spec.workload)
     return Build(spec.model, "safetensors", path, path)
 
 

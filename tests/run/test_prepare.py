@@ -19,7 +19,6 @@ from greenbench.techniques.pruning.depth import PruneDepth
 from greenbench.techniques.runtime.kernels_and_threads import Attention, StaticCache, Threads
 from greenbench.techniques.technique import Edited, ModelEdit
 
-
 IN_PROCESS = Transformers()
 
 

@@ -12,13 +12,13 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.generation.candidate_generator import CandidateGenerator
 
 from greenbench.campaign import identity as identity_
-from greenbench.campaign import sweep
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.generate import generate
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
 from greenbench.models import files, texts, weights
+from greenbench.run.preflight import refuse
 from greenbench.schema.spec import Dtype, Stop, WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.decoding.assisted import PromptLookup, Speculative, counting
@@ -301,7 +301,7 @@ def test_a_draft_that_is_not_there_is_one_sentence_before_any_process_starts(dra
         ["technique=speculative", f"technique.speculative.draft='{draft}'"], multirun=False
     )
     with pytest.raises(UserError, match=r"technique\.speculative\.draft"):
-        sweep._refuse([job])
+        refuse(job.spec)
 
 
 def test_a_hub_draft_that_cannot_be_had_is_one_sentence(tiny):

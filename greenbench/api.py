@@ -1,0 +1,246 @@
+"""GreenBench in Python: run, read, compare, advise, report, and meter code of your own.
+
+    >>> import greenbench
+
+`bench` runs what the command ``greenbench bench`` runs, with the same words, and gives the records.
+The others read records, of which the examples here find some in ``results``:
+
+    >>> records = greenbench.load("results")
+    >>> for group in greenbench.groups(records):
+    ...     print(group.setting.model, [row.label for row in group.rows])
+    smollm2-135m (bfloat16) ['saver', 'none']
+
+Every number is a `Quantity`: value, unit, provenance, n, 95 % interval, and the reason for what is
+missing.
+
+    >>> saver = greenbench.groups(records)[0].rows[0]
+    >>> ratio = saver.ratio("energy_per_token")
+    >>> f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), {ratio.provenance}, n={ratio.n}"
+    '0.70 (0.70 to 0.70), measured:counter:nvml, n=8'
+
+A mistake is a `greenbench.errors.UserError`, one sentence that says what, why and what to do.
+`Technique`, `Engine` and `Meter` are what to build on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenbench.errors import UserError
+
+if TYPE_CHECKING:
+    from greenbench.analysis.choices.advice import Advice
+    from greenbench.analysis.choices.comparison import Pairing
+    from greenbench.analysis.choices.limits import Needs
+    from greenbench.analysis.groups.rows import Group
+    from greenbench.analysis.impact import Assumptions
+    from greenbench.engines.engine import Engine
+    from greenbench.measure.metered import Metered
+    from greenbench.meters.meter import Meter
+    from greenbench.records.store import Rejected
+    from greenbench.schema.record import Record
+    from greenbench.techniques.technique import Technique
+
+__all__ = [
+    "Engine",
+    "Meter",
+    "Records",
+    "Technique",
+    "advise",
+    "bench",
+    "compare",
+    "groups",
+    "load",
+    "metered",
+    "report",
+]
+
+_BUILD_ON = {
+    "Engine": "greenbench.engines.engine",
+    "Meter": "greenbench.meters.meter",
+    "Technique": "greenbench.techniques.technique",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What to build on, loaded when first asked for: a technique needs torch."""
+    if name not in _BUILD_ON:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_BUILD_ON[name]), name)
+
+
+class Records(list["Record"]):
+    """Records, and in `rejected` the files that are none, each with the reason."""
+
+    rejected: Sequence[Rejected] = ()
+
+
+def bench(
+    overrides: Iterable[str] = (), *, multirun: bool = False, config_dir: Path | str | None = None
+) -> list[Record]:
+    """Run what the `overrides` of ``greenbench bench`` ask for; return a record for each run.
+
+    What has a record already is not run again. Each run is a process of its own; one that fails
+    leaves a record that says so. The report is written beside the records, to ``results=...``.
+    With `multirun` every combination of the values given is run. Raises UserError for a mistake,
+    before anything has started.
+
+        >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
+        Traceback (most recent call last):
+        greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
+fewshot, items, names, seed.
+
+    Called from a script, it must stand under ``if __name__ == "__main__":``, as all that starts
+    processes must.
+    """
+    from greenbench.campaign.bench import bench
+
+    folder = Path(config_dir) if config_dir is not None else None
+    return bench(list(overrides), multirun=multirun, config_dir=folder)
+
+
+def load(*paths: Path | str) -> Records:
+    """All records of results directories, directories of records and single files.
+
+    What is no record is in `Records.rejected`, with the reason. Raises UserError for a path that
+    does not exist.
+
+        >>> records = greenbench.load("results")
+        >>> [record.status for record in records], records.rejected
+        (['completed', 'completed'], [])
+    """
+    from greenbench.records import store
+
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path} does not exist: give a record or a results directory.")
+    loaded = store.load(list(map(Path, paths)))
+    records = Records(loaded.records)
+    records.rejected = loaded.rejected
+    return records
+
+
+def groups(records: Iterable[Record]) -> list[Group]:
+    """Completed, valid runs in groups that may be compared, the most trustworthy group first.
+
+    In a group the surest members of its frontier come first.
+
+        >>> [group.setting.device for group in greenbench.groups(greenbench.load("results"))]
+        ['Imaginary GPU (cuda)']
+    """
+    from greenbench.analysis.groups import rows
+
+    return rows.groups(records)
+
+
+def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
+    """What changed from `a` to `b`, in runs that both hold; one run each is a pair whatever it is.
+
+    Energy, time and bytes are ratios, below 1 where `b` needs less; quality is in points. Raises
+    UserError where there is nothing to compare.
+
+        >>> none, saver = sorted(greenbench.load("results"), key=lambda record: record.name)
+        >>> (pair,) = greenbench.compare([none], [saver])
+        >>> pair.name, [(change.metric, change.verdict) for change in pair.changes][:2]
+        ('none -> saver', [('energy', 'saves'), ('time', 'equivalent')])
+    """
+    from greenbench.analysis.choices import comparison
+
+    return comparison.pairings(list(a), list(b))
+
+
+def advise(
+    records: Iterable[Record],
+    limits: Needs | Mapping[str, float] | None = None,
+    *,
+    impact: Assumptions | Iterable[str] = (),
+    model: str = "",
+    device: str = "",
+) -> list[Advice]:
+    """Which run saves the most energy and is shown to keep `limits`, for each group.
+
+    Limits are ``quality_loss`` (points of accuracy, 1 where not given), ``token_ms``,
+    ``first_token_ms``, ``memory_gb`` and ``requests_per_day``. `impact` changes what is assumed
+    of the surroundings (``["country=FRA", "pue=1.2"]``); `model` and `device` keep the groups whose
+    name holds them. Raises UserError for what is no limit.
+
+        >>> (advice,) = greenbench.advise(greenbench.load("results"), {"quality_loss": 5})
+        >>> advice.answer, advice.best.row.label
+        ('recommended', 'saver')
+    """
+    from greenbench.analysis.choices import advice
+    from greenbench.analysis.impact import Assumptions, assumptions
+
+    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
+    return advice.advise(list(records), _needs(limits), given, model=model, device=device)
+
+
+def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
+    from greenbench.analysis.choices.limits import Needs, needs
+    from greenbench.schema.spec import require_choice
+
+    if isinstance(limits, Needs):
+        return limits
+    for name in limits or ():
+        require_choice(name, "limit", Needs._fields)
+    return needs({name: str(value) for name, value in (limits or {}).items()})
+
+
+def report(
+    paths: Path | str | Iterable[Path | str],
+    output: Path | str | None = None,
+    *,
+    impact: Assumptions | Iterable[str] = (),
+    margin: float = 1.0,
+) -> list[Path]:
+    """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
+
+    To `output`, or to the results directory itself. Qualities within `margin` points are called
+    equivalent. The same records give the same bytes. Raises UserError where it cannot be written.
+
+        >>> from greenbench import api
+        >>> [path.name for path in api.report("results", output="report")][:2]
+        ['leaderboard.md', 'index.html']
+    """
+    from greenbench.analysis.impact import Assumptions, assumptions
+    from greenbench.report import rebuild
+
+    several = [paths] if isinstance(paths, Path | str) else paths
+    folders = list(map(Path, several))
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder} is not a directory: give the results directory of a bench, "
+                "or run `greenbench bench` first."
+            )
+    if output is None and len(folders) != 1:
+        raise UserError("Several results directories: say where the report goes with -o DIR.")
+    if not 0 < margin < 100:
+        raise UserError(f"--margin={margin:g} is no margin: give points above 0, such as 1.")
+    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
+    return rebuild(folders, Path(output) if output else folders[0], given, margin)
+
+
+def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:
+    """Meter the block of code, whatever it does; its numbers are there when it has ended.
+
+    `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate; "auto"
+    takes what answers here, GPUs that CUDA would see first. The meters count the whole GPU and the
+    whole CPU package, idle power included; the estimate, this process alone.
+
+        >>> with greenbench.metered() as window:
+        ...     total = sum(range(1_000_000))
+        >>> window.energy.unit, window.energy.value is not None or bool(window.energy.reason)
+        ('J', True)
+        >>> window.seconds > 0
+        True
+
+    Where no meter answers, ``window.energy.value`` is None and ``window.energy.reason`` says why.
+    """
+    from greenbench.measure import metered as windows
+
+    return windows.metered(meters)

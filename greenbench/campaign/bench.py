@@ -1,0 +1,29 @@
+"""From overrides to records: compose, refuse what cannot be, run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbench.campaign.compose import plan
+
+if TYPE_CHECKING:
+    from greenbench.schema.record import Record
+
+
+def bench(
+    overrides: Sequence[str], *, multirun: bool = False, config_dir: Path | None = None
+) -> list[Record]:
+    """Run all that `overrides` ask for, write the report, and return a record for each run.
+
+    Raises UserError, one sentence, for a mistake; nothing has started then.
+    """
+    jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
+    from greenbench.run.preflight import refuse  # each of these costs time that a mistake need not
+
+    for job in jobs:
+        refuse(job.spec)
+    from greenbench.campaign.sweep import sweep
+
+    return sweep(jobs)

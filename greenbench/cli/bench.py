@@ -1,0 +1,89 @@
+"""The command ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+from greenbench import api
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+BENCH_HELP = """\
+Measure what efficiency techniques save: accuracy, latency and joules per token of a model with a
+technique, against the same model without, side by side in one run.
+
+  greenbench bench technique=int8_bnb                    one run
+  greenbench bench --multirun technique=none,int8_bnb    a sweep of two
+  greenbench bench --multirun +experiments=smoke         a sweep that comes with GreenBench
+  greenbench bench 'technique=[prune_depth,int8_bnb]'    a stack, applied in this order
+  greenbench bench model=hub model.id=Qwen/Qwen3-0.6B    any causal language model of the hub
+
+What is done already is not run again. Records go to results/records/, the report is
+results/leaderboard.md, results/frontier.svg and results/index.html. Overrides are Hydra's:
+GROUP=OPTION chooses a file of values, KEY=VALUE changes one value (greenbench bench --cfg shows
+them all).
+"""
+
+
+def add_bench(commands: Commands) -> None:
+    """The command ``bench``."""
+    sweep = commands.add_parser(
+        "bench",
+        help="measure techniques on a model and write the leaderboard",
+        description=BENCH_HELP,
+        epilog=_choices() if _asks_for_bench_help() else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sweep.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    sweep.add_argument(
+        "-m", "--multirun", action="store_true", help="run every combination of the values given"
+    )
+    sweep.add_argument(
+        "--cfg", action="store_true", help="print the composed configuration and stop"
+    )
+    sweep.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
+    )
+    sweep.set_defaults(command=_bench)
+
+
+def _asks_for_bench_help() -> bool:
+    return "bench" in sys.argv and bool({"-h", "--help"} & set(sys.argv))
+
+
+def _choices() -> str:
+    """Every option of every group; those with a word to say, one a line."""
+    from greenbench.campaign.options import GROUPS, comment, experiments, options
+
+    short = [group for group in GROUPS if group not in ("technique", "engine")]
+    lines = ["groups and their options:"]
+    lines += [f"  {group:10} {', '.join(options(group))}" for group in short]
+    told = {
+        "techniques": options("technique"),
+        "engines": options("engine"),
+        "experiments": {name: comment(path) for name, path in experiments().items()},
+    }
+    for title, known in told.items():
+        lines += ["", f"{title}:", *(f"  {name:18} {said}" for name, said in known.items())]
+    return "\n".join(lines)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.cfg:
+        return _show(arguments)
+    records = api.bench(
+        arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir
+    )
+    bad = {"failed", "unsupported"} if len(records) == 1 else {"failed"}
+    return int(any(record.status in bad for record in records))
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from greenbench.campaign.compose import plan, resolved_yaml
+
+    jobs = plan(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
+    print("---\n".join(resolved_yaml(job) for job in jobs), end="")
+    return 0

@@ -1,0 +1,40 @@
+"""The command ``doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_doctor(commands: Commands) -> None:
+    """The command ``doctor``."""
+    examine = commands.add_parser(
+        "doctor",
+        help="say what this machine can measure and run",
+        description="Say which meters answer here, which techniques, models and tasks can run and "
+        "why not the rest, and what would disturb a run.",
+    )
+    examine.add_argument("--json", action="store_true", help="for machines")
+    examine.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure first how fine the meters are and this machine's noise floor, and keep it "
+        "for records to cite (some minutes)",
+    )
+    examine.set_defaults(command=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from greenbench.doctor import examine
+
+    if arguments.calibrate:
+        from greenbench.doctor.calibrate import calibrate
+
+        calibrate(lambda text: print(text, file=sys.stderr, flush=True))
+    findings = examine.examine()
+    print(json.dumps(findings, indent=1) if arguments.json else examine.as_text(findings))
+    return 0

@@ -1,0 +1,134 @@
+"""One metered window around any code: no model, no engine, no blocks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from greenbench.errors import Lost, Unavailable
+from greenbench.machine import cpu_load
+from greenbench.machine.gpus import visible_uuids
+from greenbench.machine.processes import OwnProcesses
+from greenbench.measure.recorder import short_codes
+from greenbench.meters import OpenMeters, open_meters
+from greenbench.meters.meter import Reading, at_edge, codes, span
+from greenbench.schema.codes import Validity, validity
+from greenbench.schema.quantity import Boundary, Quantity, missing
+from greenbench.schema.record import Span
+from greenbench.schema.spec import MeterName, MeterSpec, require_choice
+
+OPEN = "the window has not ended yet"
+ONE = "one window has no interval: repeat it to see how much it varies"
+
+
+@dataclass
+class Metered:
+    """What a block of code drew. Before its end, every number says that it has not ended."""
+
+    energy: Quantity = field(default_factory=lambda: missing("J", OPEN))
+    """Joules by the first meter that answers, idle power included."""
+    energy_by_meter: Mapping[str, Quantity] = field(default_factory=dict)
+    boundaries: Mapping[str, Boundary] = field(default_factory=dict)
+    """What each meter's joules cover."""
+    seconds: float | None = None
+    codes: list[str] = field(default_factory=list)
+    """What disturbed it; `greenbench.schema.codes` says what each means."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why other meters do not answer."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What a reader of a meter's numbers must know."""
+
+    @property
+    def validity(self) -> Validity:
+        """The worst that its codes do to it."""
+        return validity(self.codes)
+
+
+@contextmanager
+def metered(meters: str | Sequence[str] = "auto") -> Iterator[Metered]:
+    """Meter the block of code, also where it raises. Raises UserError for an unknown meter.
+
+    The joules are counted from a step of the first meter's counter to a step of it: up to two ticks
+    longer than the block. Work that torch has begun on a GPU is waited for.
+    """
+    spec, window = _spec(meters), Metered()
+    uuids, reason = _gpus()
+    own = OwnProcesses()
+    with open_meters(spec, uuids, own) as opened:
+        if reason and "nvml" in opened.refused:
+            opened.refused["nvml"] = reason
+        window.refused, window.notes = opened.refused, opened.notes
+        own.refresh()
+        usage, begins, start_s = cpu_load.usage(own), _read(opened), time.monotonic()
+        try:
+            yield window
+        finally:
+            own.refresh()
+            window.seconds = time.monotonic() - start_s
+            _conclude(window, opened, begins)
+            if not uuids:
+                window.codes = sorted({*window.codes, *cpu_load.codes(usage, cpu_load.usage(own))})
+
+
+def _spec(meters: str | Sequence[str]) -> MeterSpec:
+    if meters == "auto":
+        return MeterSpec()
+    names = [meters] if isinstance(meters, str) else list(meters)
+    for name in names:
+        require_choice(name, "meters", ["auto", *(known.value for known in MeterName)])
+    return MeterSpec(order=[MeterName(name) for name in names])
+
+
+def _gpus() -> tuple[list[str], str | None]:
+    """The GPUs that CUDA would see, or why there are none."""
+    try:
+        return visible_uuids(), None
+    except Unavailable as reason:
+        return [], str(reason)
+
+
+def _read(opened: OpenMeters) -> list[Reading]:
+    """All meters, the first one just after its counter has stepped, once the GPU is done."""
+    torch = sys.modules.get("torch")  # what has not been imported has begun nothing
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    first, others = opened.meters[:1], opened.meters[1:]
+    return [at_edge(meter, time) for meter in first] + [meter.read() for meter in others]
+
+
+def _conclude(window: Metered, opened: OpenMeters, begins: Sequence[Reading]) -> None:
+    try:
+        ends = _read(opened)
+    except Lost as lost:
+        window.energy, window.codes = missing("J", str(lost)), [lost.code]
+        return
+    triples = list(zip(opened.meters, begins, ends, strict=True))
+    spans = [span(meter, begin, end, begin.time_s) for meter, begin, end in triples]
+    window.energy_by_meter = {counted.meter: _joules(counted) for counted in spans}
+    window.boundaries = {counted.meter: counted.boundary for counted in spans}
+    window.energy = next(iter(window.energy_by_meter.values()), _no_meter(opened))
+    disturbed = [code for _, begin, end in triples for code in codes(begin, end)]
+    window.codes = sorted({*disturbed, *short_codes(spans), *opened.checked(spans)[1]})
+
+
+def _joules(counted: Span) -> Quantity:
+    value = counted.end_j - counted.start_j
+    if value <= 0:
+        return missing("J", f"the window is shorter than the meter's tick of {counted.tick_s:g} s")
+    return Quantity(
+        value=value,
+        unit="J",
+        provenance=counted.provenance,
+        n=1,
+        low=counted.low_j,
+        high=counted.high_j,
+        reason=ONE if counted.low_j is None else "bounds of the estimate, not of a measurement",
+    )
+
+
+def _no_meter(opened: OpenMeters) -> Quantity:
+    refused = "; ".join(f"{name}: {why}" for name, why in opened.refused.items())
+    return missing("J", f"no meter answered: {refused}")
