@@ -22,7 +22,7 @@ from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.schema.difficulty import Bin
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import WHO, Who
+from greenbench.schema.record import WHO, Place, Who
 from greenbench.schema.spec import ProtocolSpec
 
 SPARE = 1.1  # windows are planned so much longer than they must be, as questions differ
@@ -76,9 +76,7 @@ def ask(
                 partial(_watched, work, observed, shown[name]) if who == "candidate" else work,
                 window_s=protocol.window_s,
                 exactly=answers[name],
-                round=number,
-                position=position,
-                bin=name,
+                place=Place(series="round", unit=number, position=position, bin=name),
             )
     lengths = {name: sum(map(len, third)) / len(third) for name, third in texts.items()}
     return Asked(None, questions, lengths, answers, shown)

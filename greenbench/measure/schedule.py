@@ -13,7 +13,7 @@ from greenbench.engines.transformers.generate import generate
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
-from greenbench.schema.record import WHO, Phase, Stopping, Who, Window
+from greenbench.schema.record import WHO, Phase, Place, Stopping, Who, Window
 from greenbench.schema.spec import ProtocolSpec, Stop, WorkloadSpec
 
 PHASES: tuple[Phase, ...] = ("prefill", "generate")
@@ -100,8 +100,7 @@ def measure(
                     partial(_request, model, requests, block * STRIDE, new_tokens, workload.stop),
                     window_s=protocol.window_s,
                     min_iterations=protocol.min_iterations,
-                    block=block,
-                    position=position,
+                    place=Place(series="block", unit=block, position=position),
                 )
             done += 1
         enough = done >= protocol.blocks * len(WHO) * len(PHASES)

@@ -133,6 +133,7 @@ class Candidate:
         self._applied.append(
             AppliedTechnique(
                 name=technique.name,
+                family=type(technique).__module__.split(".")[-2:][0],
                 summary=technique.summary,
                 paper=technique.paper,
                 lossless=technique.lossless,

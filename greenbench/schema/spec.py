@@ -68,6 +68,12 @@ class Stop(Enum):
     natural = "natural"
 
 
+class Arrivals(Enum):
+    """How requests arrive: each batch when the one before is answered."""
+
+    closed = "closed"
+
+
 class MeterName(Enum):
     """Ways to count joules."""
 
@@ -243,6 +249,13 @@ class ProtocolSpec:
 
 
 @dataclass(frozen=True)
+class LoadSpec:
+    """How requests reach the model."""
+
+    arrivals: Arrivals = Arrivals.closed
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One run. Everything here, and nothing else, determines its result and its key."""
 
@@ -253,6 +266,9 @@ class RunSpec:
     workload: WorkloadSpec
     meter: MeterSpec
     protocol: ProtocolSpec
+    load: LoadSpec = field(default_factory=LoadSpec)
+    engine: Any = None
+    """An engine's own dataclass; its name and knobs stand in the record. None: transformers."""
     device: Device = Device.auto
     seed: int = 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenbench.analysis import blocks, footprint
 from greenbench.analysis.verdicts import judge_exact
-from greenbench.schema.record import Phase, Record, Span, Who, Window
+from greenbench.schema.record import Phase, Place, Record, Span, Who, Window
 from helpers import examples, factory
 
 BLOCKS, WINDOW_S, TOKENS = 8, 10.0, 1000
@@ -45,7 +45,7 @@ def window(who: str, phase: Phase, block: int | None, joules: float, meters: Met
     return Window(
         phase=phase,
         who=who,
-        block=block,
+        place=None if block is None else Place(series="block", unit=block, position=0),
         start_s=start_s,
         end_s=start_s + WINDOW_S,
         iterations=10 if busy else 0,

@@ -16,7 +16,6 @@ import pynvml
 import torch
 
 from greenbench.analysis.blocks import energy_of
-from greenbench.campaign.identity import run_key
 from greenbench.engines.engine import Iteration
 from greenbench.measure import recorder, schedule
 from greenbench.meters import OpenMeters, nvml_telemetry
@@ -24,7 +23,8 @@ from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.run import conclude
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import ModelFacts, Record
+from greenbench.schema.record import ModelFacts, Place, Record
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import Design, ProtocolSpec, Tier
 from greenbench.schema.technique import AppliedTechnique, Promise
 from helpers import examples, factory
@@ -105,6 +105,22 @@ CAMPAIGN = (
     Load("power_limit", 1.21, 0.72, driver="throttle 0 90 64\n", traced=True),
 )  # fmt: skip
 
+KEYS = {
+    ("none", 1): "4b3cd078fba7cdba",
+    ("int4_torchao", 1): "54bd018d08872631",
+    ("int4_torchao", 8): "bd8faba774f4c062",
+    ("int4_torchao", 32): "fa6ad9cfb6cbda29",
+    ("int8_torchao", 1): "67a84f7d7dc5f687",
+    ("int8_torchao", 8): "22999614ce879b34",
+    ("int8_torchao", 32): "c04cdf8a79df7184",
+    ("prune_wanda", 1): "918d85b82d362832",
+    ("prune_depth_heal", 1): "073d0e56ed6ec7eb",
+    ("early_exit", 1): "f5b8f612af142a8f",
+    ("self_speculative", 1): "37ee6e4f731fd95d",
+    ("power_limit", 1): "f958cd87a8a30916",
+}
+"""By name and batch. Fixed, as a page orders its runs, and seeds its draws, by key."""
+
 
 class Simulation:
     """One run on the fake driver."""
@@ -163,7 +179,7 @@ class Simulation:
                 self._recorder.repeat(
                     phase, who, lambda _, who=who, phase=phase: self._request(who, phase),
                     window_s=PROTOCOL.window_s, min_iterations=PROTOCOL.min_iterations,
-                    block=block, position=position,
+                    place=Place(series="block", unit=block, position=position),
                 )  # fmt: skip
                 self._draw(IDLE_W)
 
@@ -199,7 +215,7 @@ class Simulation:
             "stages_s": {"measure": self._clock.now_s, "total": self._clock.now_s},
         }  # fmt: skip
         return Record(
-            key=run_key(spec),
+            key=KEYS[load.name, load.batch],
             name=load.name,
             status="completed",
             spec=spec,
@@ -209,26 +225,25 @@ class Simulation:
             **fields,
         )
 
-    def _spec(self) -> dict[str, Any]:
+    def _spec(self) -> ResolvedSpec:
         name = self._load.name
-        return {
-            "model": {"name": "simulated-1b", "dtype": "bfloat16"},
-            "technique": [] if name == "none" else [{"name": name}],
-            "task": {"names": ["simulated"], "items": ITEMS, "seed": 0, "fewshot": 0},
-            "workload": {"name": "chat", "batch_size": self._load.batch, "prompt_tokens": PROMPT,
-                         "output_tokens": OUTPUT, "stop": "fixed"},
-            "protocol": {"tier": "dev", "window_s": 10.0, "min_iterations": 3, "blocks": 5,
-                         "max_blocks": 5, "warmup_s": 0.0},
-            "device": {"kind": "cuda", "name": "Simulated GPU (fake NVML)"},
-            "seed": 0,
-        }  # fmt: skip
+        return factory.spec(
+            model={"name": "simulated-1b"},
+            technique=[] if name == "none" else [{"name": name}],
+            task={"names": ["simulated"], "items": ITEMS},
+            workload={"batch_size": self._load.batch, "prompt_tokens": PROMPT,
+                      "output_tokens": OUTPUT},
+            protocol={"tier": "dev", "window_s": 10.0, "min_iterations": 3, "blocks": 5,
+                      "max_blocks": 5},
+            device={"kind": "cuda", "name": "Simulated GPU (fake NVML)"},
+        )  # fmt: skip
 
     def _applied(self) -> list[AppliedTechnique]:
         load = self._load
         done = [w for w in self._recorder.windows if w.phase == "prepare"]
         return [
             AppliedTechnique(
-                name=load.name, summary="simulated", paper=None, lossless=False,
+                name=load.name, family="simulated", summary="simulated", paper=None, lossless=False,
                 promise=load.promise, prepare_s=load.prepare_s,
                 prepare_energy=energy_of(window), details=dict(load.details),
                 observed=dict(load.observed),

@@ -27,7 +27,7 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading
 from greenbench.meters.wall_log import WallLog
 from greenbench.run.preflight import require_ticks
-from greenbench.schema.record import Percentiles, Settling, Span, Trace, Window
+from greenbench.schema.record import Percentiles, Place, Settling, Span, Trace, Window
 from greenbench.schema.spec import Design, ProtocolSpec, Stop, Tier, WorkloadSpec
 from greenbench.stats.intervals import paired_ratio
 
@@ -72,8 +72,7 @@ def test_a_window_is_the_difference_of_two_readings():
         lambda i: iteration(),
         window_s=0.05,
         min_iterations=3,
-        block=0,
-        position=0,
+        place=Place(series="block", unit=0, position=0),
     )
     (span,) = window.energy
     assert span.end_j - span.start_j == pytest.approx(300 * (span.end_s - span.start_s))
@@ -84,9 +83,8 @@ def test_a_window_is_the_difference_of_two_readings():
 
 def test_a_window_lasts_until_both_the_time_and_the_count_are_met():
     recorder = Recorder(OpenMeters(), CPU)
-    options = {"block": 0, "position": 0}
     few = recorder.repeat(
-        "prefill", "candidate", lambda i: iteration(), window_s=0, min_iterations=7, **options
+        "prefill", "candidate", lambda i: iteration(), window_s=0, min_iterations=7
     )
     assert few.iterations == 7
     assert few.energy == []
@@ -112,18 +110,29 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
         return iteration()
 
     window = recorder.repeat(
-        "prefill", "baseline", work, window_s=0, min_iterations=1, block=0, position=0
+        "prefill",
+        "baseline",
+        work,
+        window_s=0,
+        min_iterations=1,
+        place=Place(series="block", unit=0, position=0),
     )
     assert (window.validity, window.codes) == ("invalid", ["counter_reset"])
-    recorder.repeat("prefill", "candidate", work, window_s=0, min_iterations=1, block=0, position=1)
+    recorder.repeat(
+        "prefill",
+        "candidate",
+        work,
+        window_s=0,
+        min_iterations=1,
+        place=Place(series="block", unit=0, position=1),
+    )
     kept = recorder.repeat(
         "prefill",
         "candidate",
         lambda i: iteration(),
         window_s=0,
         min_iterations=1,
-        block=1,
-        position=0,
+        place=Place(series="block", unit=1, position=0),
     )
     assert summary.valid_blocks(recorder.windows) == [kept]
 
@@ -131,7 +140,8 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
 def window(who, phase, block, joules, tokens=32, iterations=2, seconds=1.0):
     latency = Percentiles(p50_s=seconds / 10, p90_s=seconds / 5, p99_s=seconds / 4, n=5)
     return Window(
-        phase=phase, who=who, block=block, position=0, start_s=0, end_s=seconds * iterations,
+        phase=phase, who=who, place=Place(series="block", unit=block, position=0),
+        start_s=0, end_s=seconds * iterations,
         iterations=iterations, tokens=tokens if phase == "generate" else iterations, prompt_tokens=64,
         energy=[Span(meter="nvml", boundary="gpu", provenance="measured:counter:nvml", tick_s=0.1,
                      start_s=0, start_j=5, end_s=1, end_j=5 + joules)],

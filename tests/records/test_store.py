@@ -151,7 +151,7 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
     (store.records / "list.json").write_text("[1, 2]")
     changed = json.loads(one.read_bytes())
     (store.records / "old.json").write_text(json.dumps(changed | {"schema_version": 0}))
-    (store.records / "new.json").write_text(json.dumps(changed | {"schema_version": 2, "x": 0}))
+    (store.records / "new.json").write_text(json.dumps(changed | {"schema_version": 3, "x": 0}))
     (store.records / "odd.json").write_text(json.dumps(changed | {"status": "splendid"}))
     (store.records / ".0123.partial.tmp").write_text("{")
     (store.records / ".hidden.json").write_text("{")
@@ -170,9 +170,9 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
             Rejected("list.json", "It is not a record of GreenBench."),
             Rejected(
                 "new.json",
-                "It is of a newer GreenBench: its schema version is 2, and this one reads up to 1.",
+                "It is of a newer GreenBench: its schema version is 3, and this one reads up to 2.",
             ),
-            Rejected("old.json", "It has schema version 0, not 1 as this GreenBench."),
+            Rejected("old.json", "It has schema version 0, not 2 as this GreenBench."),
             Rejected(
                 "odd.json",
                 "It breaks the record's schema at 'status': "
