@@ -15,16 +15,27 @@ from greenbench.machine.detect import Machine
 from greenbench.models import files
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import RunSpec, Source
+from greenbench.schema.spec import RunSpec, Source, labels
 from greenbench.scrub import scrub
 
 DEFAULT_ENGINE = "transformers"
 
 
 def run_key(spec: ResolvedSpec) -> str:
-    """Hash of what determines a result: the resolved spec and the schema version (16 hex digits)."""
-    values = [SCHEMA_VERSION, spec.model_dump(mode="json")]
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    """Hash of what determines a result (16 hex digits): the schema version, and the spec but its labels."""
+    return _hash(SCHEMA_VERSION, spec.model_dump(mode="json", exclude=labels()))
+
+
+def former_key(spec: ResolvedSpec) -> str | None:
+    """The key that the same run had in version 1, labels included; null where there was none such."""
+    values = spec.model_dump(mode="json")
+    engine, load = values.pop("engine"), values.pop("load")
+    known = (engine, load) == ({"name": DEFAULT_ENGINE}, {"arrivals": "closed"})
+    return _hash(1, values) if known else None
+
+
+def _hash(version: int, values: dict[str, Any]) -> str:
+    text = json.dumps([version, values], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

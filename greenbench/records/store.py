@@ -69,8 +69,10 @@ class Store:
                 f"({error.strerror}): free some space or choose another with results=DIRECTORY."
             ) from error
 
-    def write(self, record: Record) -> Path:
+    def write(self, record: Record, *, replaces: str | None = None) -> Path:
         """Write `record` atomically and durably, replacing an earlier one; return its path.
+
+        That is the one of its key, and the one under `replaces`, the key that its run had before.
 
         Raises UserError where that fails; the record is then rescued to the temporary directory.
         """
@@ -83,20 +85,17 @@ class Store:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}): free some space and {advice}."
             ) from error
+        if replaces:
+            self.record_path(replaces).unlink(missing_ok=True)
         return path
 
     def read(self, key: str) -> Record | None:
         """The record of `key`; null where there is none that can be read."""
         try:
-            record = Record.model_validate_json(self.record_path(key).read_bytes())
+            record = _parse(self.record_path(key).read_bytes())
         except (OSError, ValidationError):
             return None
         return record if record.key == key else None
-
-    def completed(self, key: str) -> bool:
-        """Whether `key` needs no further run."""
-        record = self.read(key)
-        return record is not None and record.status == "completed"
 
     @contextmanager
     def claim(self, key: str, on_wait: Callable[[str], None]) -> Iterator[None]:

@@ -27,6 +27,12 @@ from greenbench.records.store import Rejected, Store, canonical, load
 TESTS = Path(__file__).parents[1]
 
 
+def completed(store, key):
+    """Whether `key` needs no further run."""
+    record = store.read(key)
+    return record is not None and record.status == "completed"
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "results")
@@ -85,7 +91,7 @@ def test_what_is_written_is_read_back(store):
     path = store.write(record)
     assert path == store.root / "records" / f"{record.key}.json"
     assert store.read(record.key) == record
-    assert store.completed(record.key)
+    assert completed(store, record.key)
     assert load([store.root]).records == [record]
 
 
@@ -109,12 +115,12 @@ def test_mode_follows_the_umask(store):
 
 def test_only_completed_runs_are_completed(store):
     record = factory.failed()
-    assert not store.completed(record.key)
+    assert not completed(store, record.key)
     store.write(record)
     assert store.read(record.key) == record
-    assert not store.completed(record.key)
+    assert not completed(store, record.key)
     store.write(factory.record(key=record.key))
-    assert store.completed(record.key)
+    assert completed(store, record.key)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"", lambda data: b"[]"])
@@ -122,13 +128,13 @@ def test_a_damaged_record_is_none(store, damage):
     path = store.write(factory.record())
     path.write_bytes(damage(path.read_bytes()))
     assert store.read(path.stem) is None
-    assert not store.completed(path.stem)
+    assert not completed(store, path.stem)
 
 
 def test_a_record_under_another_key_is_none(store):
     path = store.write(factory.record())
     path.rename(path.with_name("0123456789abcdef.json"))
-    assert not store.completed("0123456789abcdef")
+    assert not completed(store, "0123456789abcdef")
 
 
 def test_a_copy_is_a_copy_however_it_is_written(store):
@@ -355,6 +361,18 @@ def test_two_sweeps_never_run_a_key_twice(store, tmp_path):
         assert (one.wait(60), two.wait(60)) == (0, 0)
     runs = log.read_text().split()
     assert len(runs) == len(set(runs)) == 20
+
+
+def test_a_record_under_its_former_key_is_read_and_replaced(store):
+    old = (TESTS / "records" / "old_records" / "b5195f5.json").read_bytes()
+    former = json.loads(old)["key"]
+    store.records.mkdir(parents=True)
+    store.record_path(former).write_bytes(old)
+    assert completed(store, former)
+    record = factory.record()
+    store.write(record, replaces=former)
+    assert [file.stem for file in store.records.iterdir()] == [record.key]
+    store.write(record, replaces=former)
 
 
 def test_other_keys_and_other_devices_do_not_wait(store, tmp_path, monkeypatch):
