@@ -36,6 +36,7 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.models import files, texts
+from greenbench.schema.record import Place
 from greenbench.schema.spec import BenchSpec, Device
 from greenbench.stats.intervals import paired_ratio
 
@@ -126,8 +127,7 @@ def timed(machine: Machine, opened: OpenMeters, work: Any, first: int) -> float:
         lambda index: work(first + index),
         window_s=0,
         min_iterations=1,
-        block=0,
-        position=0,
+        place=Place(series="block", unit=0, position=0),
     )
     return taken.tokens / sum(taken.iteration_s)
 

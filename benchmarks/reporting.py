@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from helpers import campaign, examples  # noqa: E402
+from helpers import campaign, examples, factory  # noqa: E402
 
 from greenbench.analysis.energy.energy_label import BANDS  # noqa: E402
 from greenbench.campaign.identity import run_key  # noqa: E402
@@ -83,11 +83,10 @@ def _templates() -> Iterator[str]:
 
 def _record(draw: random.Random, model: int, device: int, batch: int, technique: int) -> Record:
     name = "none" if technique == 0 else f"technique_{technique:02}"
-    base = examples.spec(name)
     changes: dict[str, Any] = {
-        "model": base["model"] | {"name": f"model-{model}"},
+        "model": {"name": f"model-{model}"},
         "device": {"kind": "cuda" if device else "cpu", "name": f"Imaginary device {device}"},
-        "workload": base["workload"] | {"batch_size": batch},
+        "workload": {"batch_size": batch},
     }
     spec = examples.spec(name, **changes)
     if technique == TECHNIQUES - 1:
@@ -134,7 +133,7 @@ def _fill(results: Path, templates: list[str], count: int) -> int:
     folder.mkdir()
     for index in range(count):
         text = templates[index % len(templates)]
-        key = run_key({"seed": index})
+        key = run_key(factory.spec(seed=index))
         text = KEY.sub(f'"key": "{key}"', text, count=1)
         (folder / f"{key}.json").write_text(_spoiled(text, index))
     return sum(file.stat().st_size for file in folder.iterdir())
@@ -145,7 +144,7 @@ def _spoiled(text: str, index: int) -> str:
     if index % 500 == 7:
         return text[: len(text) // 2]
     if index % 500 == 8:
-        return text.replace('"schema_version": 1', '"schema_version": 99')
+        return text.replace('"schema_version": 2', '"schema_version": 99')
     return text
 
 

@@ -94,12 +94,12 @@ def summarise(
 def _taken(windows: Sequence[Window], no_energy: str) -> tuple[_Taken, int]:
     """The valid rounds, and how many there were."""
     mine = [w for w in windows if w.phase == "answer"]
-    rounds = {w.round for w in mine if w.round is not None}
-    spoiled = {w.round for w in mine if w.validity == "invalid"}
+    rounds = {w.place.unit for w in mine if w.place}
+    spoiled = {w.place.unit for w in mine if w.place and w.validity == "invalid"}
     cells = {
-        (w.bin, w.who, w.round): w
+        (w.place.bin, w.who, w.place.unit): w
         for w in mine
-        if w.bin is not None and w.round is not None and w.who in WHO
+        if w.place and w.place.bin and w.who in WHO
     }
     provenance: Provenance = next((w.energy[0].provenance for w in mine if w.energy), "unavailable")
     return _Taken(cells, sorted(rounds - spoiled), provenance, no_energy), len(rounds)

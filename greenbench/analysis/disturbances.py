@@ -20,7 +20,7 @@ def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     Like are the windows of one model in one phase: a technique may change the clock, a run may not.
     """
     usual: dict[tuple[str, str], float] = {}
-    for who, phase in {(w.who, w.phase) for w in windows if (w.block, w.round) != (None, None)}:
+    for who, phase in {(w.who, w.phase) for w in windows if w.place}:
         clocks = [c for w in windows if (w.who, w.phase) == (who, phase) and (c := _clock(w))]
         usual[who, phase] = median(clocks) if clocks else 0.0
     return [

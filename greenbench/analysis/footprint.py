@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Who, Window
+
+Side = Literal["host", "device"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
@@ -15,32 +19,43 @@ def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> 
     )
 
 
-def exact_ratio(baseline: int, candidate: int) -> Quantity:
-    """Ratio of two counts, which has no spread."""
+def exact_ratio(baseline: int | None, candidate: int | None, unknown: str) -> Quantity:
+    """Ratio of two counts, which has no spread; `unknown` says why one is not known."""
+    if baseline is None or candidate is None:
+        return missing("ratio", unknown)
     return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
 
 
 def byte_counts(
-    windows: Sequence[Window], who: Who, size: Mapping[Who, int], device: str, together: bool
+    windows: Sequence[Window],
+    who: Who,
+    held: int | None,
+    beside: Mapping[Side, int | None],
+    unknown: str,
 ) -> dict[str, Quantity]:
-    """True bytes of one model, and its peaks: high-water marks less the other model's weights."""
-    other: Who = "candidate" if who == "baseline" else "baseline"
-    others = size[other] if together else 0
-    beside = {"host": others if device == "cpu" else 0, "device": others}
+    """True bytes of one model, and its peaks: high-water marks less what lies `beside` it.
+
+    That are the other model's weights, where both share a process; `unknown` says why a number of
+    bytes is not known.
+    """
     peaks = {
-        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side])
-        for side in ("host", "device")
+        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side], unknown)
+        for side in SIDES
     }
-    return {"model_bytes": exact(size[who], "B"), **peaks}
+    return {"model_bytes": missing("B", unknown) if held is None else exact(held, "B"), **peaks}
 
 
-def _peak(windows: Sequence[Window], who: Who, field: str, others_bytes: int) -> Quantity:
+def _peak(
+    windows: Sequence[Window], who: Who, field: str, beside: int | None, unknown: str
+) -> Quantity:
     marks = [getattr(w, field) for w in windows if w.who == who]
     known = [mark for mark in marks if mark is not None]
     if not known:
         return missing("B", "this device or kernel has no such high-water mark")
+    if beside is None:
+        return missing("B", unknown)
     return Quantity(
-        value=max(known) - others_bytes,
+        value=max(known) - beside,
         unit="B",
         provenance="measured:memory",
         n=len(known),

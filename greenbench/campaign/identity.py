@@ -14,13 +14,28 @@ from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
 from greenbench.models import files
 from greenbench.schema.record import SCHEMA_VERSION
-from greenbench.schema.spec import RunSpec, Source
+from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.spec import RunSpec, Source, labels
 from greenbench.scrub import scrub
 
+DEFAULT_ENGINE = "transformers"
 
-def run_key(spec: dict[str, Any]) -> str:
-    """Hash of what determines a result: the resolved spec and the schema version (16 hex digits)."""
-    text = json.dumps([SCHEMA_VERSION, spec], sort_keys=True, separators=(",", ":"))
+
+def run_key(spec: ResolvedSpec) -> str:
+    """Hash of what determines a result (16 hex digits): the schema version, and the spec but its labels."""
+    return _hash(SCHEMA_VERSION, spec.model_dump(mode="json", exclude=labels()))
+
+
+def former_key(spec: ResolvedSpec) -> str | None:
+    """The key that the same run had in version 1, labels included; null where there was none such."""
+    values = spec.model_dump(mode="json")
+    engine, load = values.pop("engine"), values.pop("load")
+    known = (engine, load) == ({"name": DEFAULT_ENGINE}, {"arrivals": "closed"})
+    return _hash(1, values) if known else None
+
+
+def _hash(version: int, values: dict[str, Any]) -> str:
+    text = json.dumps([version, values], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -29,8 +44,8 @@ def label(spec: RunSpec) -> str:
     return " + ".join(technique.label() for technique in spec.technique.values()) or "none"
 
 
-def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
-    """The resolved spec as plain values: what determines the result, and nothing private.
+def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
+    """The resolved spec: what determines the result, and nothing private.
 
     A local path, a model's or a technique's, gives way to its content's hash, the device to the
     hardware's name.
@@ -41,12 +56,19 @@ def identity(spec: RunSpec, machine: Machine) -> dict[str, Any]:
         {"name": name, **knobs, **spec.technique[name].disclosed()}
         for name, knobs in values["technique"].items()
     ]
-    values["engine"] = {"name": spec.engine.name, **values["engine"]}
+    values["engine"] = _engine(spec.engine)
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:
         values["model"]["path"] = files.fingerprint(Path(str(spec.model.path)).expanduser())
-    return values
+    return ResolvedSpec.model_validate(values)
+
+
+def _engine(engine: Any) -> dict[str, Any]:
+    """The engine's name and knobs."""
+    if engine is None:
+        return {"name": DEFAULT_ENGINE}
+    return {"name": engine.name, **plain(engine)}
 
 
 def command(overrides: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
-from greenbench.campaign.identity import command, identity, label, run_key
+from greenbench.campaign.identity import command, former_key, identity, label, run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
@@ -101,17 +101,18 @@ def _once(
 ) -> Record:
     """The job's record: read where it is already there, else made."""
     store = Store(Path(job.spec.results))
-    key = run_key(identity(job.spec, around.machine))
+    spec = identity(job.spec, around.machine)
+    key, former = run_key(spec), former_key(spec)
     store.require_space()
     with store.claim(key, console.note):
-        old = store.read(key)
+        old = store.read(key) or (store.read(former) if former else None)
         if key in done or (old is not None and old.status == "completed" and not job.spec.force):
             console.end("already done", ran=False)
             return done.get(key) or old  # type: ignore[return-value]
         with device_lock(around.machine.device, console.note):
             record = _measure(job, key, around, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
-            store.write(record)
+            store.write(record, replaces=former)
         else:
             console.note("the earlier record is kept, as this run did not complete")
     console.end(_outcome(record))

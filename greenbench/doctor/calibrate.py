@@ -21,6 +21,7 @@ from greenbench.records.store import load
 from greenbench.schema.calibration import Calibration, MeterCost, NoiseFloor
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
+from greenbench.schema.resolved import ResolvedDevice
 from greenbench.schema.spec import Device, MeterSpec
 from greenbench.stats.intervals import mean_interval
 
@@ -162,7 +163,7 @@ def noise_floor(record: Record) -> NoiseFloor:
         else missing("ratio", "joules are estimated here, and an estimate has no noise of its own"),
         record=record.key,
         measured_at=record.started_at,
-        window_s=record.spec["protocol"]["window_s"],
+        window_s=record.spec.protocol.window_s,
         blocks=record.ratios["tokens_per_s"].n,
     )
 
@@ -197,14 +198,14 @@ def _a_a_record(machine: Machine, results: Path, say: Callable[[str], None]) -> 
 
 def newest_a_a(results: Path, machine: Machine) -> Record | None:
     """The newest valid A/A record of this device with enough blocks, if any."""
-    device = {"kind": machine.device, "name": machine.device_name}
+    device = ResolvedDevice(kind=machine.device, name=machine.device_name)
     found = [
         record
         for record in load([results]).records
         if record.status == "completed"
         and record.validity != "invalid"
-        and record.spec["technique"] == []
-        and record.spec["device"] == device
+        and not record.spec.technique
+        and record.spec.device == device
         and record.ratios["tokens_per_s"].n >= LEAST_BLOCKS
     ]
     return max(found, key=lambda record: record.started_at, default=None)

@@ -67,8 +67,13 @@ class Footprint(NamedTuple):
 
     parameters: int | None
     layers: int | None
-    bytes_by_dtype: Mapping[str, int]
+    bytes_by_dtype: Mapping[str, int] | None
     reason: str | None = None
+
+    @property
+    def held_bytes(self) -> int | None:
+        """All of them."""
+        return None if self.bytes_by_dtype is None else sum(self.bytes_by_dtype.values())
 
 
 class Tokenizer(Protocol):

@@ -15,11 +15,11 @@ from typing import NamedTuple
 from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Asked, Counts, added, thirds
 from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
-from greenbench.measure.recorder import Place, Recorder
+from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import seconds_of
 from greenbench.schema.difficulty import Bin
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import WHO, Who
+from greenbench.schema.record import WHO, Place, Who
 from greenbench.schema.spec import ProtocolSpec
 
 SPARE = 1.1  # windows are planned so much longer than they must be, as questions differ
@@ -74,7 +74,7 @@ def ask(
                 partial(_watched, work, observed, shown[name]) if who == "candidate" else work,
                 window_s=protocol.window_s,
                 exactly=answers[name],
-                place=Place(round=number, position=position, bin=name),
+                place=Place(series="round", unit=number, position=position, bin=name),
             )
     lengths = {name: sum(map(len, third)) / len(third) for name, third in texts.items()}
     return Asked(None, questions, lengths, answers, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +21,12 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.meters.wall_log import WallLog
 from greenbench.schema.codes import validity
-from greenbench.schema.difficulty import Bin
-from greenbench.schema.record import Percentiles, Phase, Span, Trace, Who, Window
+from greenbench.schema.record import Percentiles, Phase, Place, Span, Trace, Who, Window
 
 IDLE_PARTS = 3  # one window has no spread
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
 
-class Place(NamedTuple):
-    """Where a window stands: its block or round, its position in the random order, its bin."""
-
-    block: int | None = None
-    round: int | None = None
-    position: int | None = None
-    bin: Bin | None = None
-
-
-NOWHERE = Place()
 Whose = Who | Literal["empty", "both", "unloaded"]
 
 
@@ -95,7 +85,7 @@ class Recorder:
         window_s: float,
         min_iterations: int = 1,
         exactly: int | None = None,
-        place: Place = NOWHERE,
+        place: Place | None = None,
     ) -> Window:
         """Repeat ``work(iteration)``, a batch of requests, until both the time and the count are met.
 
@@ -144,10 +134,11 @@ class Recorder:
         self._own.add(observed.pids() if observed else ())
         if observed:
             observed.reset_peaks()
-        memory.reset_peaks(self._own.pids)
+        pids = {os.getpid(), *(observed.pids() if observed else ())}
+        memory.reset_peaks(pids)
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)
-        return _Start(time.monotonic(), readings, usage, observed)
+        return _Start(time.monotonic(), readings, usage, observed, pids)
 
     def _read(self, observed: Observed | None) -> list[Reading]:
         """All meters, the primary one just after its counter has stepped."""
@@ -162,7 +153,7 @@ class Recorder:
         who: Whose,
         start: _Start,
         done: Sequence[Sequence[Completion]],
-        place: Place = NOWHERE,
+        place: Place | None = None,
     ) -> Window:
         self._own.refresh()
         ends = self._read(start.observed)
@@ -181,7 +172,7 @@ class Recorder:
         window = Window(
             phase=phase,
             who=who,
-            **place._asdict(),
+            place=place,
             start_s=round(start.time_s - self._origin_s, 6),
             end_s=round(end_s - self._origin_s, 6),
             iterations=len(done),
@@ -192,7 +183,7 @@ class Recorder:
             iteration_s=[round(seconds_of(batch), 6) for batch in done],
             ttft=percentiles([request.ttft_s for request in each]),
             tpot=percentiles([gap for request in each for gap in request.gaps_s]),
-            host_peak_bytes=memory.host_peak_bytes(self._own.pids),
+            host_peak_bytes=memory.host_peak_bytes(start.pids),
             device_peak_bytes=start.observed.device_peak_bytes() if start.observed else None,
             residual=apart,
             trace=trace,
@@ -208,6 +199,7 @@ class _Start(NamedTuple):
     readings: list[Reading]
     usage: cpu_load.Usage
     observed: Observed | None
+    pids: set[int]
 
 
 def _clock_codes(trace: Trace | None) -> list[str]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from greenbench.analysis import blocks as summary
 from greenbench.engines.engine import Completion, Served
 from greenbench.measure.pair import Pair
-from greenbench.measure.recorder import Place, Recorder
+from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
-from greenbench.schema.record import WHO, Phase, Stopping, Who, Window
+from greenbench.schema.record import WHO, Phase, Place, Stopping, Who, Window
 from greenbench.schema.spec import ProtocolSpec
 
 PHASES: tuple[Phase, ...] = ("prefill", "generate")
@@ -99,7 +99,7 @@ def measure(
                     partial(_answered, served, requests, block * STRIDE, new_tokens),
                     window_s=protocol.window_s,
                     min_iterations=protocol.min_iterations,
-                    place=Place(block=block, position=position),
+                    place=Place(series="block", unit=block, position=position),
                 )
             done += 1
         enough = done >= protocol.blocks * len(WHO) * len(PHASES)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from greenbench.schema.record import SCHEMA_VERSION, Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
+EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
 
 
@@ -67,8 +69,10 @@ class Store:
                 f"({error.strerror}): free some space or choose another with results=DIRECTORY."
             ) from error
 
-    def write(self, record: Record) -> Path:
+    def write(self, record: Record, *, replaces: str | None = None) -> Path:
         """Write `record` atomically and durably, replacing an earlier one; return its path.
+
+        That is the one of its key, and the one under `replaces`, the key that its run had before.
 
         Raises UserError where that fails; the record is then rescued to the temporary directory.
         """
@@ -81,20 +85,17 @@ class Store:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}): free some space and {advice}."
             ) from error
+        if replaces:
+            self.record_path(replaces).unlink(missing_ok=True)
         return path
 
     def read(self, key: str) -> Record | None:
         """The record of `key`; null where there is none that can be read."""
         try:
-            record = Record.model_validate_json(self.record_path(key).read_bytes())
+            record = _parse(self.record_path(key).read_bytes())
         except (OSError, ValidationError):
             return None
         return record if record.key == key else None
-
-    def completed(self, key: str) -> bool:
-        """Whether `key` needs no further run."""
-        record = self.read(key)
-        return record is not None and record.status == "completed"
 
     @contextmanager
     def claim(self, key: str, on_wait: Callable[[str], None]) -> Iterator[None]:
@@ -174,13 +175,15 @@ def collector_paused() -> Iterator[None]:
 
 def _parse(data: bytes) -> Record:
     """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError."""
-    try:
-        return Record.model_validate_json(data)
-    except ValidationError:
-        with suppress(ValueError, RecursionError):
-            if document := upgraded(json.loads(data)):
-                return Record.model_validate(document)
-        raise
+    if EARLIER.search(data) and (document := _upgraded(data)):
+        return Record.model_validate(document)
+    return Record.model_validate_json(data)  # nearly every record: read without a detour
+
+
+def _upgraded(data: bytes) -> dict[str, Any] | None:
+    with suppress(ValueError, RecursionError):
+        return upgraded(json.loads(data))
+    return None
 
 
 def _rescue(path: Path, data: bytes) -> str:

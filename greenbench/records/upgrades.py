@@ -11,7 +11,24 @@ from typing import Any, Final, TypeAlias
 
 NOTE: Final = "upgraded"
 """Where in a loaded record's environment the upgrades are named."""
+LIFTED: Final = "schema version 1, in the words of version 2"
+"""What is said of a record that is none the poorer for its age: no reader of a report need know it."""
 Document: TypeAlias = dict[str, Any]
+FAMILIES: Final = {
+    name: family
+    for family, names in {
+        "pruning": "prune_depth prune_magnitude prune_sparsegpt prune_wanda prune_width",
+        "quantization": "dtype float8_quanto float8_torchao gptq int4_bnb int4_quanto int4_torchao "
+        "int8_bnb int8_quanto int8_torchao int8dyn_torchao kv_quanto",
+        "distillation": "distill",
+        "early_exit": "early_exit self_speculative",
+        "decoding": "prompt_lookup speculative",
+        "runtime": "attention compile static_cache threads",
+        "hardware": "clock_lock power_limit",
+    }.items()
+    for name in names.split()
+}
+"""Of the techniques that version 1 came with, each in the folder of its code."""
 
 
 def upgraded(document: Any) -> Document | None:
@@ -50,4 +67,53 @@ def _whole_preparation(document: Document) -> Document:
     }
 
 
-UPGRADES: Final[tuple[Callable[[Document], str | None], ...]] = (_preparation_energy,)
+def _version_2(document: Document) -> str | None:
+    """Since version 2 the spec is typed, with engine and load: one of each was known before."""
+    if document["schema_version"] != 1:
+        return None
+    document["schema_version"] = 2
+    lift_spec(document["spec"])
+    for window in document.get("windows", ()):
+        _place(window)
+    for part in document.get("techniques", ()):
+        part["family"] = FAMILIES.get(part["name"], "other")
+    packages = document["environment"].get("packages", {})
+    known = document.get("model") is not None
+    document["engine"] = (
+        {"name": "transformers", "version": packages.get("transformers")} if known else None
+    )
+    return LIFTED
+
+
+def _place(window: Document) -> None:
+    """Block and round were fields of their own."""
+    fields = {name: window.pop(name, None) for name in ("block", "round", "position", "bin")}
+    series = "block" if fields["block"] is not None else "round"
+    unit = fields[series]
+    window["place"] = unit if unit is None else {
+        "series": series, "unit": unit, "position": fields["position"], "bin": fields["bin"],
+    }  # fmt: skip
+
+
+def lift_spec(spec: Document) -> Document:
+    """A spec of version 1 in the shape of version 2, changed in place: as what was absent then was."""
+    spec.setdefault("engine", {"name": "transformers"})
+    spec.setdefault("load", {"arrivals": "closed"})
+    spec["task"].pop(
+        "batch_size", None
+    )  # of scoring: it changed no result, and is chosen by itself
+    spec["workload"].setdefault("stop", "fixed")
+    spec["workload"].setdefault("chat_template", False)
+    protocol = spec["protocol"]
+    protocol.setdefault("max_blocks", protocol["blocks"])
+    protocol.setdefault("target_half_width", None)
+    protocol.setdefault("idle_s", 0.0)
+    protocol.setdefault("warmup_limit_s", protocol["warmup_s"])
+    protocol.setdefault("design", "interleaved")
+    return spec
+
+
+UPGRADES: Final[tuple[Callable[[Document], str | None], ...]] = (
+    _preparation_energy,
+    _version_2,
+)

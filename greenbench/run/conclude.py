@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
@@ -12,19 +13,73 @@ from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.schema.codes import validity
-from greenbench.schema.record import WHO, Findings, MeterChoice, Settling, Subject, Who
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.record import (
+    WHO,
+    EngineFacts,
+    Findings,
+    MeterChoice,
+    Settling,
+    Subject,
+    Who,
+    Window,
+)
 from greenbench.schema.spec import RunSpec
+from greenbench.schema.verdict import Verdict
+
+
+class Bodies(NamedTuple):
+    """How large both models are, and where."""
+
+    each: Mapping[Who, Footprint]
+    on_device: str
+    share: bool
+    """Whether they share this process, so that one's peak holds the other."""
+
+    @property
+    def unknown(self) -> str:
+        """Why some number of bytes is not known."""
+        reasons = (found.reason for found in self.each.values())
+        return next(filter(None, reasons), "the engine does not tell what it holds")
+
+    def held(self, who: Who) -> int | None:
+        """Bytes of one model's weights."""
+        return self.each[who].held_bytes
+
+    def subject(self, who: Who, metrics: dict[str, Quantity], windows: Sequence[Window]) -> Subject:
+        """One model with its numbers."""
+        mine = self.each[who]
+        other: Who = "candidate" if who == "baseline" else "baseline"
+        others = self.held(other) if self.share else 0
+        beside: dict[footprint.Side, int | None] = {
+            "host": others if self.on_device == "cpu" else 0,
+            "device": others,
+        }
+        return Subject(
+            parameters=mine.parameters,
+            layers=mine.layers,
+            dtypes=None if mine.bytes_by_dtype is None else dict(mine.bytes_by_dtype),
+            footprint_reason=mine.reason,
+            metrics=metrics
+            | footprint.byte_counts(windows, who, self.held(who), beside, self.unknown),
+        )
+
+    def verdict(self) -> dict[str, Verdict]:
+        """On the bytes, where both are known."""
+        before, after = (self.held(who) for who in WHO)
+        if before is None or after is None:
+            return {}
+        return {"model_bytes": judge_exact("model_bytes", before, after)}
 
 
 def conclude(
     spec: RunSpec,
     meters: OpenMeters,
     recorder: Recorder,
-    footprints: Mapping[Who, Footprint],
+    bodies: Bodies,
     warmth: dict[Who, Settling],
     asked: Asked | None,
     *,
-    on_device: str,
     together: bool,
 ) -> Findings:
     """Turn windows into numbers and verdicts."""
@@ -35,21 +90,15 @@ def conclude(
     codes = disturbances.run_codes(recorder.windows, tier, settled, on_battery())
     codes += [] if together else disturbances.drift_codes(windows)
     sound = validity(codes)
-    size = {who: sum(footprints[who].bytes_by_dtype.values()) for who in WHO}
     ratios = blocks.ratios(windows, reason)
-    ratios["model_bytes"] = footprint.exact_ratio(size["baseline"], size["candidate"])
+    before, after = (bodies.held(who) for who in WHO)
+    ratios["model_bytes"] = footprint.exact_ratio(before, after, bodies.unknown)
     subjects = {
-        who: Subject(
-            parameters=footprints[who].parameters,
-            layers=footprints[who].layers,
-            dtypes=dict(footprints[who].bytes_by_dtype),
-            metrics=blocks.metrics(windows, who, reason)
-            | footprint.byte_counts(windows, who, size, on_device, together),
-        )
-        for who in WHO
+        who: bodies.subject(who, blocks.metrics(windows, who, reason), windows) for who in WHO
     }
     energy = subjects["candidate"].metrics["energy_per_token_j"]
     return Findings(
+        engine=EngineFacts(name=spec.engine.name, version=spec.engine.version()),
         meter=MeterChoice(
             used=recorder.used,
             refused=meters.refused,
@@ -59,8 +108,7 @@ def conclude(
         baseline=subjects["baseline"],
         candidate=subjects["candidate"],
         ratios=ratios,
-        verdicts=blocks.verdicts(windows, tier, sound)
-        | {"model_bytes": judge_exact("model_bytes", size["baseline"], size["candidate"])},
+        verdicts=blocks.verdicts(windows, tier, sound) | bodies.verdict(),
         uncertainty=blocks.budgets(windows, energy, ratios["energy_per_token"]),
         validity=sound,
         codes=codes,

@@ -191,6 +191,7 @@ class Candidate:
         self._applied.append(
             AppliedTechnique(
                 name=technique.name,
+                family=technique.family,
                 summary=technique.summary,
                 paper=technique.paper,
                 lossless=technique.traits().lossless,

@@ -21,7 +21,7 @@ from greenbench.meters import OpenMeters, open_meters
 from greenbench.meters.wall_log import WallLog
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
-from greenbench.run.conclude import conclude
+from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
@@ -124,10 +124,9 @@ def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
     with stages("finish"):
         if log:
             recorder.join(log)
-        findings = conclude(
-            spec, bench.meters, recorder, pair.footprints, warmth, asked,
-            on_device=bench.machine.device, together=not apart,
-        )  # fmt: skip
+        share = "module" in bench.engine.forms
+        bodies = Bodies(pair.footprints, bench.machine.device, share)
+        findings = conclude(spec, bench.meters, recorder, bodies, warmth, asked, together=not apart)
     return findings.model_copy(
         update={
             "model": files.facts(spec.model, base.directory),

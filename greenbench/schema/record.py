@@ -13,11 +13,12 @@ from pydantic import Field, model_validator
 from greenbench.schema.difficulty import Bin, Difficulty
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Boundary, Part, Provenance, Quantity
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Validity, Verdict
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Status = Literal["completed", "failed", "unsupported"]
 Reason = Literal[
@@ -74,20 +75,27 @@ class Trace(Part):
     utilization: list[int | None]
 
 
+class Place(Part):
+    """Where a window stands among those that are paired with it."""
+
+    series: Literal["block", "round"]
+    """Blocks pair the windows of the workload, rounds those of answers by difficulty."""
+    unit: int
+    """Number of the block or round."""
+    position: int
+    """Place in its random order."""
+    bin: Bin | None = None
+    """In a round, how sure the baseline is of the questions that are asked."""
+
+
 class Window(Part):
     """A metered interval of one phase, with its raw readings."""
 
     phase: Phase
     who: Who | Literal["empty", "both", "unloaded"]
     """Whose window; for an idle one what was loaded meanwhile: nothing yet, both, nothing any more."""
-    block: int | None = None
-    """Block number; null for windows outside the blocks (prepare, score, answer)."""
-    position: int | None = None
-    """Place in its block's or round's random order."""
-    bin: Bin | None = None
-    """Of an answer window, how sure the baseline is of the questions that it asks."""
-    round: int | None = None
-    """Of an answer window: rounds pair them as blocks pair the others, and never count as blocks."""
+    place: Place | None = None
+    """Null for windows that are paired with no other (prepare, score, idle)."""
     start_s: float
     end_s: float
     iterations: int
@@ -109,15 +117,36 @@ class Window(Part):
     codes: list[str] = Field(default_factory=list)
     """Machine-readable reasons for a validity other than valid."""
 
+    @property
+    def block(self) -> int | None:
+        """The block that it is in, if any."""
+        return self.place.unit if self.place and self.place.series == "block" else None
+
 
 class Subject(Part):
     """One of the two models measured: what it is, and its numbers by name."""
 
-    parameters: int
-    layers: int
-    dtypes: dict[str, int]
+    parameters: int | None
+    layers: int | None
+    dtypes: dict[str, int] | None
     """Bytes held in each storage dtype."""
+    footprint_reason: str | None = None
+    """Why any of these three is null: some engines cannot tell."""
     metrics: dict[str, Quantity]
+
+    @model_validator(mode="after")
+    def _say_why(self) -> Self:
+        if None in (self.parameters, self.layers, self.dtypes) and not self.footprint_reason:
+            raise ValueError("a model without a footprint must give its reason")
+        return self
+
+
+class EngineFacts(Part):
+    """Which engine ran the models."""
+
+    name: str
+    version: str | None
+    """Null where it does not say."""
 
 
 class Failure(Part):
@@ -182,6 +211,8 @@ class Findings(Part):
     """What a worker found out: everything in a record that is measured."""
 
     model: ModelFacts | None = None
+    engine: EngineFacts | None = None
+    """Null where the run failed before it was known."""
     techniques: list[AppliedTechnique] = Field(default_factory=list)
     meter: MeterChoice | None = None
     block_order: list[list[str]] = Field(default_factory=list)
@@ -220,12 +251,12 @@ class Findings(Part):
 class Record(Findings):
     """One spec on one device."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     key: str
     name: str
     """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
     status: Status
-    spec: dict[str, Any]
+    spec: ResolvedSpec
     command: str
     """The command that reproduces this run."""
     started_at: str

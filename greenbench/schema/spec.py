@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
 
@@ -68,6 +68,12 @@ class Stop(Enum):
     natural = "natural"
 
 
+class Arrivals(Enum):
+    """How requests arrive: each batch when the one before is answered."""
+
+    closed = "closed"
+
+
 class MeterName(Enum):
     """Ways to count joules."""
 
@@ -90,11 +96,17 @@ def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
         raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
 
 
+LABEL = {"label": True}
+"""Metadata of a field that says what something is called, or when to give up: it is recorded, but decides
+no result, so that changing it changes no run's key."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A real base model and the dtype its baseline is measured in."""
 
-    name: str
+    name: str = field(metadata=LABEL)
+    """What it is called; which one it is, the hub's id, the path or the packages say."""
     source: Source
     id: str | None = None
     """Hub id, as in ``Qwen/Qwen3-0.6B``."""
@@ -107,8 +119,8 @@ class ModelSpec:
     file: str | None = None
     """Glob of the GGUF file, or its parts, inside each package."""
     dtype: Dtype = Dtype.bfloat16
-    license: str | None = None
-    note: str | None = None
+    license: str | None = field(default=None, metadata=LABEL)
+    note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its leaderboard rows must know."""
     trust_remote_code: bool = False
 
@@ -141,7 +153,7 @@ class TaskSpec:
 class WorkloadSpec:
     """What one request looks like: greedy generation from real text."""
 
-    name: str
+    name: str = field(metadata=LABEL)
     batch_size: int = 1
     prompt_tokens: int = 64
     output_tokens: int = 32
@@ -203,7 +215,7 @@ class ProtocolSpec:
     """At most this long for each, settled or not."""
     design: Design
     """``auto``: interleaved where both models fit on the device, else sequential."""
-    time_limit_s: float
+    time_limit_s: float = field(metadata=LABEL)
     """A run that takes longer is killed and recorded as such."""
 
     def __post_init__(self) -> None:
@@ -243,8 +255,15 @@ class ProtocolSpec:
 
 
 @dataclass(frozen=True)
+class LoadSpec:
+    """How requests reach the model."""
+
+    arrivals: Arrivals = Arrivals.closed
+
+
+@dataclass(frozen=True)
 class RunSpec:
-    """One run. Everything here, and nothing else, determines its result and its key."""
+    """One run. Everything here but labels, and nothing else, determines its result and its key."""
 
     model: ModelSpec
     technique: dict[str, Any]
@@ -253,10 +272,21 @@ class RunSpec:
     workload: WorkloadSpec
     meter: MeterSpec
     protocol: ProtocolSpec
+    load: LoadSpec = field(default_factory=LoadSpec)
     device: Device = Device.auto
     seed: int = 0
     engine: Any = None
-    """What runs the model: an Engine, whose fields are its knobs."""
+    """What runs the model: an Engine, whose name and fields stand in the record."""
+
+
+def labels() -> dict[str, set[str]]:
+    """The labels of a run's spec, by part."""
+    parts = {
+        name: {item.name for item in fields(part) if item.metadata.get("label")}
+        for name, part in get_type_hints(RunSpec).items()
+        if is_dataclass(part)
+    }
+    return {name: found for name, found in parts.items() if found}
 
 
 @dataclass(frozen=True)

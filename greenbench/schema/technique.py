@@ -30,6 +30,8 @@ class AppliedTechnique(Part):
     """One technique of the run's stack, as applied."""
 
     name: str
+    family: str
+    """The folder of its code, such as ``pruning``; a plug-in's says it itself."""
     summary: str
     paper: str | None
     lossless: bool

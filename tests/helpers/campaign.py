@@ -7,7 +7,7 @@ from typing import Any
 
 from greenbench.analysis import blocks, footprint
 from greenbench.analysis.verdicts import judge_exact
-from greenbench.schema.record import Phase, Record, Span, Who, Window
+from greenbench.schema.record import Phase, Place, Record, Span, Who, Window
 from helpers import examples, factory
 
 BLOCKS, WINDOW_S, TOKENS = 8, 10.0, 1000
@@ -45,7 +45,7 @@ def window(who: str, phase: Phase, block: int | None, joules: float, meters: Met
     return Window(
         phase=phase,
         who=who,
-        block=block,
+        place=None if block is None else Place(series="block", unit=block, position=0),
         start_s=start_s,
         end_s=start_s + WINDOW_S,
         iterations=10 if busy else 0,
@@ -85,7 +85,9 @@ def run(
     """A completed run with everything that a record can hold."""
     found = windows(ratio, spread, meters)
     validity = changes.get("validity", "valid")
-    ratios = blocks.ratios(found, "") | {"model_bytes": footprint.exact_ratio(2_000_000, 1_000_000)}
+    ratios = blocks.ratios(found, "") | {
+        "model_bytes": footprint.exact_ratio(2_000_000, 1_000_000, "")
+    }
     levels: dict[Who, Any] = {
         who: examples.subject(blocks.metrics(found, who, "")["energy_per_token_j"], 50, 1_000_000)
         for who in ("baseline", "candidate")

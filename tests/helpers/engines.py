@@ -83,7 +83,7 @@ class Echoing:
         return None, []
 
     def footprint(self):
-        return Footprint(None, None, {}, "this engine does not tell what it holds")
+        return Footprint(None, None, None, "this engine does not tell what it holds")
 
     def synchronize(self):
         pass

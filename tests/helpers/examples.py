@@ -9,6 +9,7 @@ from greenbench.analysis.blocks import joules
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record, Subject, Window
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.stats.items import change, level
 from helpers import factory
@@ -120,11 +121,11 @@ def subject(energy: Quantity, speed: float, size: int) -> Subject:
     return factory.subject("candidate").model_copy(update={"metrics": metrics})
 
 
-def spec(technique: str, tier: str = "dev", **changes: Any) -> dict[str, Any]:
-    """A resolved spec; `changes` replace whole sections."""
-    protocol = factory.spec()["protocol"] | {"tier": tier}
+def spec(technique: str, tier: str = "dev", **changes: Any) -> ResolvedSpec:
+    """A resolved spec; `changes` are merged with its parts."""
     stack = [] if technique == "none" else [{"name": technique}]
-    return factory.spec(**({"device": GPU, "protocol": protocol, "technique": stack} | changes))
+    defaults: dict[str, Any] = {"device": GPU, "protocol": {"tier": tier}, "technique": stack}
+    return factory.spec(**(defaults | changes))
 
 
 def completed(

@@ -11,11 +11,13 @@ from greenbench.campaign.identity import run_key
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import (
+    EngineFacts,
     Failure,
     MeterChoice,
     ModelFacts,
     Percentiles,
     Phase,
+    Place,
     Record,
     Settling,
     Span,
@@ -24,6 +26,7 @@ from greenbench.schema.record import (
     Who,
     Window,
 )
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.stats.intervals import mean_interval, ratio_of_sums
 
@@ -47,9 +50,9 @@ ORDER: list[list[tuple[Who, Phase]]] = [
 ]
 
 
-def spec(**changes: Any) -> dict[str, Any]:
-    """A resolved spec as records keep it, its top-level keys replaced by `changes`."""
-    return {
+def spec(**changes: Any) -> ResolvedSpec:
+    """A resolved spec as records keep it, its lists replaced and its parts merged with `changes`."""
+    parts: dict[str, Any] = {
         "model": {
             "name": "smollm2-135m",
             "source": "wheel",
@@ -65,19 +68,32 @@ def spec(**changes: Any) -> dict[str, Any]:
         },
         "technique": [{"name": "int8_bnb", "threshold": 6.0}],
         "task": {"names": ["sciq"], "items": 8, "seed": 0, "fewshot": 0},
-        "workload": {"name": "chat", "batch_size": 1, "prompt_tokens": 64, "output_tokens": 32},
+        "workload": {"name": "chat", "batch_size": 1, "prompt_tokens": 64, "output_tokens": 32,
+                     "stop": "fixed", "chat_template": False},
         "meter": {"order": ["nvml", "rapl", "estimate"], "cpu_tdp_w": None},
         "protocol": {
             "tier": "smoke",
             "window_s": 1.0,
             "min_iterations": 2,
             "blocks": 2,
+            "max_blocks": 2,
+            "target_half_width": 0.03,
+            "idle_s": 0.0,
             "warmup_s": 0.0,
+            "warmup_limit_s": 0.0,
+            "design": "auto",
             "time_limit_s": 600.0,
         },
         "device": {"kind": "cpu", "name": "Example CPU @ 2.00GHz"},
+        "engine": {"name": "transformers"},
+        "load": {"arrivals": "closed"},
         "seed": 0,
-    } | changes
+    }  # fmt: skip
+    merged = {
+        name: parts[name] | change if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
+    return ResolvedSpec.model_validate(parts | merged)
 
 
 def window(who: Who, phase: Phase, start_s: float) -> Window:
@@ -104,8 +120,7 @@ def block_window(who: Who, phase: Phase, block: int, position: int, start_s: flo
     return Window(
         phase=phase,
         who=who,
-        block=block,
-        position=position,
+        place=Place(series="block", unit=block, position=position),
         start_s=start_s,
         end_s=end_s,
         iterations=2,
@@ -153,8 +168,10 @@ def windows() -> list[Window]:
 
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
+    other = "candidate" if who == "baseline" else "baseline"
+    beside = {"host": BYTES[other], "device": BYTES[other]}
     metrics = summary.metrics(windows(), who, "") | footprint.byte_counts(
-        windows(), who, BYTES, "cpu", together=True
+        windows(), who, BYTES[who], beside, ""
     )
     dtypes = {"bfloat16": BYTES[who]} if who == "baseline" else {"int8": BYTES[who]}
     return Subject(parameters=134_515_008, layers=30, dtypes=dtypes, metrics=metrics)
@@ -224,7 +241,7 @@ def record(**changes: Any) -> Record:
     """A valid completed record, its fields replaced by `changes`; its key follows from its spec."""
     resolved = changes.get("spec", spec())
     ratios = summary.ratios(windows(), "")
-    ratios["model_bytes"] = footprint.exact_ratio(BYTES["baseline"], BYTES["candidate"])
+    ratios["model_bytes"] = footprint.exact_ratio(BYTES["baseline"], BYTES["candidate"], "")
     level = subject("candidate").metrics["energy_per_token_j"]
     fields: dict[str, Any] = {
         "key": run_key(resolved),
@@ -244,9 +261,11 @@ def record(**changes: Any) -> Record:
             license="Apache-2.0",
             note="weights come from a 4-bit file",
         ),
+        "engine": EngineFacts(name="transformers", version="5.23.0"),
         "techniques": [
             AppliedTechnique(
                 name="int8_bnb",
+                family="quantization",
                 summary="holds the weights of linear layers in 8 bits",
                 paper="arXiv 2208.07339",
                 lossless=False,

@@ -13,18 +13,18 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pynvml
-import torch
 
 from greenbench.analysis.blocks import energy_of
-from greenbench.campaign.identity import run_key
-from greenbench.engines.engine import Iteration
+from greenbench.engines.engine import Completion, Footprint
+from greenbench.engines.transformers.engine import Transformers
 from greenbench.measure import recorder, schedule
 from greenbench.meters import OpenMeters, nvml_telemetry
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.run import conclude
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import ModelFacts, Record
+from greenbench.schema.record import ModelFacts, Place, Record
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import Design, ProtocolSpec, Tier
 from greenbench.schema.technique import AppliedTechnique, Promise
 from helpers import examples, factory
@@ -105,6 +105,30 @@ CAMPAIGN = (
     Load("power_limit", 1.21, 0.72, driver="throttle 0 90 64\n", traced=True),
 )  # fmt: skip
 
+KEYS = {
+    ("none", 1): "4b3cd078fba7cdba",
+    ("int4_torchao", 1): "54bd018d08872631",
+    ("int4_torchao", 8): "bd8faba774f4c062",
+    ("int4_torchao", 32): "fa6ad9cfb6cbda29",
+    ("int8_torchao", 1): "67a84f7d7dc5f687",
+    ("int8_torchao", 8): "22999614ce879b34",
+    ("int8_torchao", 32): "c04cdf8a79df7184",
+    ("prune_wanda", 1): "918d85b82d362832",
+    ("prune_depth_heal", 1): "073d0e56ed6ec7eb",
+    ("early_exit", 1): "f5b8f612af142a8f",
+    ("self_speculative", 1): "37ee6e4f731fd95d",
+    ("power_limit", 1): "f958cd87a8a30916",
+}
+"""By name and batch. Fixed, as a page orders its runs, and seeds its draws, by key."""
+
+
+GPU_MEMORY = SimpleNamespace(
+    synchronize=lambda: None,
+    reset_peaks=lambda: None,
+    device_peak_bytes=lambda: 6_000_000_000,
+    pids=frozenset,
+)
+
 
 class Simulation:
     """One run on the fake driver."""
@@ -114,11 +138,9 @@ class Simulation:
         self._load, self._clock = load, attach(DRIVER + load.driver)
         self._dice = random.Random(f"{load.name} {load.batch}")
         vars(self._clock)["time"] = lambda: 0.0
-        quiet = SimpleNamespace(usage=lambda: None, codes=lambda *_: [])
+        quiet = SimpleNamespace(usage=lambda _: None, codes=lambda *_: [])
         memory = SimpleNamespace(
-            reset_peaks=lambda _: None,
-            host_peak_bytes=lambda: 3_000_000_000,
-            device_peak_bytes=lambda _: 6_000_000_000,
+            reset_peaks=lambda _: None, host_peak_bytes=lambda _: 3_000_000_000
         )
         for name, stand_in in (("time", self._clock), ("cpu_load", quiet), ("memory", memory)):
             monkeypatch.setattr(recorder, name, stand_in)
@@ -128,7 +150,7 @@ class Simulation:
         self._clock.step_s = sensor.tick_s
         self._clock.listeners.append(lambda now_s: sensor.read())
         self._meters = OpenMeters([NvmlCounter([GPU], self._clock), sensor])
-        self._recorder = recorder.Recorder(self._meters, torch.device("cpu"))
+        self._recorder = recorder.Recorder(self._meters)
         self._handle = pynvml.nvmlDeviceGetHandleByUUID(GPU)
 
     def run(self) -> Record:
@@ -150,7 +172,7 @@ class Simulation:
         pynvml.nvmlDeviceSetPowerManagementLimit(self._handle, round(1000 * watts))
 
     def _whole(self, phase: Any, who: str, seconds: float) -> None:
-        with self._recorder.whole(phase, who):
+        with self._recorder.whole(phase, who, GPU_MEMORY):
             self._draw(BUSY_W)
             self._clock.sleep(seconds)
             self._draw(IDLE_W)
@@ -161,30 +183,33 @@ class Simulation:
                 drift = self._dice.gauss(1, 0.006)
                 self._draw(BUSY_W * (self._load.watts if who == "candidate" else 1.0) * drift)
                 self._recorder.repeat(
-                    phase, who, lambda _, who=who, phase=phase: self._request(who, phase),
+                    phase, who, GPU_MEMORY, lambda _, who=who, phase=phase: self._request(who, phase),
                     window_s=PROTOCOL.window_s, min_iterations=PROTOCOL.min_iterations,
-                    block=block, position=position,
+                    place=Place(series="block", unit=block, position=position),
                 )  # fmt: skip
                 self._draw(IDLE_W)
 
-    def _request(self, who: str, phase: str) -> Iteration:
+    def _request(self, who: str, phase: str) -> list[Completion]:
         batch = self._load.batch
         slow = (self._load.time if who == "candidate" else 1.0) * self._dice.gauss(1, 0.01)
         first_s, gap_s = FIRST_S * batch**0.8 * slow, GAP_S * batch**0.2 * slow
         made = 1 if phase == "prefill" else OUTPUT
         seconds = first_s + (made - 1) * gap_s
         self._clock.sleep(seconds)
-        return Iteration(made * batch, PROMPT * batch, seconds, first_s, [gap_s] * (made - 1))
+        stamps = tuple(first_s + gap_s * i for i in range(made))
+        # As one request, for all of the batch come at the same moments.
+        return [Completion(made * batch, PROMPT * batch, 0.0, stamps, seconds)]
 
     def _record(self) -> Record:
         load, spec = self._load, self._spec()
         held = {"baseline": WEIGHTS, "candidate": round(WEIGHTS * load.size)}
-        shapes = {
-            who: conclude.Shape({"bfloat16": size}, WEIGHTS // 2, LAYERS, "cuda")
-            for who, size in held.items()
+        each = {
+            who: Footprint(WEIGHTS // 2, LAYERS, {"bfloat16": size}) for who, size in held.items()
         }
+        spec_ = SimpleNamespace(protocol=PROTOCOL, engine=Transformers())
+        bodies = conclude.Bodies(each, "cuda", share=True)
         found = conclude.conclude(
-            SimpleNamespace(protocol=PROTOCOL), self._meters, self._recorder, shapes,
+            spec_, self._meters, self._recorder, bodies,
             {"baseline": factory.settling(), "candidate": factory.settling()}, None, together=True,
         )  # fmt: skip
         kept = found.windows if load.traced else [_untraced(w) for w in found.windows]
@@ -199,7 +224,7 @@ class Simulation:
             "stages_s": {"measure": self._clock.now_s, "total": self._clock.now_s},
         }  # fmt: skip
         return Record(
-            key=run_key(spec),
+            key=KEYS[load.name, load.batch],
             name=load.name,
             status="completed",
             spec=spec,
@@ -209,26 +234,25 @@ class Simulation:
             **fields,
         )
 
-    def _spec(self) -> dict[str, Any]:
+    def _spec(self) -> ResolvedSpec:
         name = self._load.name
-        return {
-            "model": {"name": "simulated-1b", "dtype": "bfloat16"},
-            "technique": [] if name == "none" else [{"name": name}],
-            "task": {"names": ["simulated"], "items": ITEMS, "seed": 0, "fewshot": 0},
-            "workload": {"name": "chat", "batch_size": self._load.batch, "prompt_tokens": PROMPT,
-                         "output_tokens": OUTPUT, "stop": "fixed"},
-            "protocol": {"tier": "dev", "window_s": 10.0, "min_iterations": 3, "blocks": 5,
-                         "max_blocks": 5, "warmup_s": 0.0},
-            "device": {"kind": "cuda", "name": "Simulated GPU (fake NVML)"},
-            "seed": 0,
-        }  # fmt: skip
+        return factory.spec(
+            model={"name": "simulated-1b"},
+            technique=[] if name == "none" else [{"name": name}],
+            task={"names": ["simulated"], "items": ITEMS},
+            workload={"batch_size": self._load.batch, "prompt_tokens": PROMPT,
+                      "output_tokens": OUTPUT},
+            protocol={"tier": "dev", "window_s": 10.0, "min_iterations": 3, "blocks": 5,
+                      "max_blocks": 5},
+            device={"kind": "cuda", "name": "Simulated GPU (fake NVML)"},
+        )  # fmt: skip
 
     def _applied(self) -> list[AppliedTechnique]:
         load = self._load
         done = [w for w in self._recorder.windows if w.phase == "prepare"]
         return [
             AppliedTechnique(
-                name=load.name, summary="simulated", paper=None, lossless=False,
+                name=load.name, family="simulated", summary="simulated", paper=None, lossless=False,
                 promise=load.promise, prepare_s=load.prepare_s,
                 prepare_energy=energy_of(window), details=dict(load.details),
                 observed=dict(load.observed),

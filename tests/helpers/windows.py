@@ -4,7 +4,7 @@ import time
 
 from greenbench.engines.engine import Completion
 from greenbench.meters.meter import Meter, Reading
-from greenbench.schema.record import Percentiles, Span, Window
+from greenbench.schema.record import Percentiles, Place, Span, Window
 from greenbench.schema.spec import Design, ProtocolSpec, Tier
 
 
@@ -34,7 +34,8 @@ def iteration(tokens=4, seconds=0.01):
 def window(who, phase, block, joules, tokens=32, iterations=2, seconds=1.0):
     latency = Percentiles(p50_s=seconds / 10, p90_s=seconds / 5, p99_s=seconds / 4, n=5)
     return Window(
-        phase=phase, who=who, block=block, position=0, start_s=0, end_s=seconds * iterations,
+        phase=phase, who=who, place=Place(series="block", unit=block, position=0),
+        start_s=0, end_s=seconds * iterations,
         iterations=iterations, tokens=tokens if phase == "generate" else iterations, prompt_tokens=64,
         energy=[Span(meter="nvml", boundary="gpu", provenance="measured:counter:nvml", tick_s=0.1,
                      start_s=0, start_j=5, end_s=1, end_j=5 + joules)],

@@ -30,11 +30,13 @@ def run(tiny_directory):
 def test_a_technique_that_depends_on_the_input_is_measured_by_difficulty(run):
     found = run(*EARLY)
     answers = [w for w in found.windows if w.phase == "answer"]
-    assert [(w.bin, w.who) for w in answers].count(("easy", "candidate")) == 2
+    assert [(w.place.bin, w.who) for w in answers].count(("easy", "candidate")) == 2
     assert found.difficulty.of_rounds == 2
     assert [third.bin for third in found.difficulty.bins] == list(BINS)
     for third in found.difficulty.bins:
-        made = sum(w.iterations for w in answers if (w.bin, w.who) == (third.bin, "candidate"))
+        made = sum(
+            w.iterations for w in answers if (w.place.bin, w.who) == (third.bin, "candidate")
+        )
         by_depth = third.observed["early_exit"]["tokens_by_depth"]
         assert sum(by_depth.values()) == made * (NEW_TOKENS - 1)
         assert set(by_depth) <= {"2", "3", "4"}

@@ -23,15 +23,17 @@ from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Question, summarise
 from greenbench.campaign.compose import plan
 from greenbench.engines.engine import Completion
 from greenbench.measure import difficulty, schedule
-from greenbench.measure.recorder import Place, Recorder
+from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.quality import Item
-from greenbench.schema.record import WHO
+from greenbench.schema.record import WHO, Place
 from greenbench.techniques import discover
 from greenbench.techniques.early_exit.depth_tally import Tally, costs
 from greenbench.techniques.early_exit.forward import Exiting, Rule
 from greenbench.techniques.early_exit.heads import ExitHead
+
+PLACE = Place(series="round", unit=4, position=0, bin="easy")
 
 margins = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.5, 7.0])), max_size=25)
 
@@ -146,13 +148,13 @@ def stage():
 
 
 def test_both_models_answer_the_same_questions_in_windows_of_their_own(stage):
-    cells = Counter((w.phase, w.round, w.bin, w.who) for w in stage.windows)
+    cells = Counter((w.phase, w.place.unit, w.place.bin, w.who) for w in stage.windows)
     assert cells == Counter(
         ("answer", number, name, who) for number in range(3) for name in BINS for who in WHO
     )
     for number in range(3):
         for name in BINS:
-            one, other = (w for w in stage.windows if (w.round, w.bin) == (number, name))
+            one, other = (w for w in stage.windows if (w.place.unit, w.place.bin) == (number, name))
             assert one.iterations == other.iterations == 2
             assert one.prompt_tokens == other.prompt_tokens
             assert one.tokens == other.tokens == 2 * NEW_TOKENS
@@ -169,9 +171,9 @@ def test_a_window_of_so_many_answers_is_neither_filled_up_nor_cut():
         lambda index: [moment],
         window_s=0.2,
         exactly=3,
-        place=Place(bin="easy", round=4),
+        place=PLACE,
     )
-    assert (window.iterations, window.bin, window.round, window.block) == (3, "easy", 4, None)
+    assert (window.iterations, window.place, window.block) == (3, PLACE, None)
 
 
 def test_exit_depths_of_the_thirds_sum_to_the_tally(stage):
@@ -190,7 +192,7 @@ def test_exit_depths_of_the_thirds_sum_to_the_tally(stage):
 
 def test_the_time_of_an_answer_is_that_of_its_windows(stage):
     found = summarise(stage.asked, stage.windows, "smoke", "valid", "")
-    easy = [w for w in stage.windows if (w.bin, w.who) == ("easy", "candidate")]
+    easy = [w for w in stage.windows if (w.place.bin, w.who) == ("easy", "candidate")]
     seconds = torch.tensor([sum(w.iteration_s) / 2 for w in easy])
     assert found.bins[0].candidate["seconds_per_answer"].value == pytest.approx(
         seconds.log().mean().exp().item(), rel=1e-5
@@ -236,7 +238,9 @@ def test_drift_cancels_and_easy_over_hard_is_a_ratio_of_ratios():
 
 def test_a_round_with_an_invalid_window_counts_for_nothing():
     spoiled = [answer("baseline", "medium", 2, 1e6, valid=False)]
-    kept = [w for w in campaign() if (w.round, w.bin, w.who) != (2, "medium", "baseline")]
+    kept = [
+        w for w in campaign() if (w.place.unit, w.place.bin, w.who) != (2, "medium", "baseline")
+    ]
     found = difficulty_of(kept + spoiled)
     assert (found.rounds, found.of_rounds, found.codes) == (5, 6, ["throttled"])
     assert found.bins[1].ratios["energy_per_answer"].value == pytest.approx(0.7)
@@ -259,7 +263,9 @@ def test_joules_of_one_model_only_or_below_a_tick_give_no_ratio():
     windows = campaign()
     half = [w if w.who == "baseline" else without_joules([w])[0] for w in windows]
     nothing = [
-        answer(w.who, w.bin, w.round, 0.0) if (w.bin, w.round) == ("easy", 1) else w
+        answer(w.who, w.place.bin, w.place.unit, 0.0)
+        if (w.place.bin, w.place.unit) == ("easy", 1)
+        else w
         for w in windows
     ]
     for found in (difficulty_of(half), difficulty_of(nothing)):

@@ -7,9 +7,10 @@ from helpers.windows import Watts, iteration
 
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Completion
-from greenbench.measure.recorder import Place, Recorder, percentiles
+from greenbench.measure.recorder import Recorder, percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.wall_log import WallLog
+from greenbench.schema.record import Place
 
 
 def test_a_window_is_the_difference_of_two_readings():
@@ -21,7 +22,7 @@ def test_a_window_is_the_difference_of_two_readings():
         lambda i: [iteration()],
         window_s=0.05,
         min_iterations=3,
-        place=Place(block=0, position=0),
+        place=Place(series="block", unit=0, position=0),
     )
     (span,) = window.energy
     assert span.end_j - span.start_j == pytest.approx(300 * (span.end_s - span.start_s))
@@ -32,7 +33,7 @@ def test_a_window_is_the_difference_of_two_readings():
 
 def test_a_window_lasts_until_both_the_time_and_the_count_are_met():
     recorder = Recorder(OpenMeters())
-    options = {"place": Place(block=0, position=0)}
+    options = {"place": Place(series="block", unit=0, position=0)}
     few = recorder.repeat(
         "prefill",
         "candidate",
@@ -72,7 +73,7 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
         work,
         window_s=0,
         min_iterations=1,
-        place=Place(block=0, position=0),
+        place=Place(series="block", unit=0, position=0),
     )
     assert (window.validity, window.codes) == ("invalid", ["counter_reset"])
     recorder.repeat(
@@ -82,7 +83,7 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
         work,
         window_s=0,
         min_iterations=1,
-        place=Place(block=0, position=1),
+        place=Place(series="block", unit=0, position=1),
     )
     kept = recorder.repeat(
         "prefill",
@@ -91,7 +92,7 @@ def test_a_faulty_meter_invalidates_the_window_and_its_block():
         lambda i: [iteration()],
         window_s=0,
         min_iterations=1,
-        place=Place(block=1, position=0),
+        place=Place(series="block", unit=1, position=0),
     )
     assert blocks.valid_blocks(recorder.windows) == [kept]
 

@@ -27,6 +27,12 @@ from greenbench.records.store import Rejected, Store, canonical, load
 TESTS = Path(__file__).parents[1]
 
 
+def completed(store, key):
+    """Whether `key` needs no further run."""
+    record = store.read(key)
+    return record is not None and record.status == "completed"
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "results")
@@ -85,7 +91,7 @@ def test_what_is_written_is_read_back(store):
     path = store.write(record)
     assert path == store.root / "records" / f"{record.key}.json"
     assert store.read(record.key) == record
-    assert store.completed(record.key)
+    assert completed(store, record.key)
     assert load([store.root]).records == [record]
 
 
@@ -109,12 +115,12 @@ def test_mode_follows_the_umask(store):
 
 def test_only_completed_runs_are_completed(store):
     record = factory.failed()
-    assert not store.completed(record.key)
+    assert not completed(store, record.key)
     store.write(record)
     assert store.read(record.key) == record
-    assert not store.completed(record.key)
+    assert not completed(store, record.key)
     store.write(factory.record(key=record.key))
-    assert store.completed(record.key)
+    assert completed(store, record.key)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: b"", lambda data: b"[]"])
@@ -122,13 +128,13 @@ def test_a_damaged_record_is_none(store, damage):
     path = store.write(factory.record())
     path.write_bytes(damage(path.read_bytes()))
     assert store.read(path.stem) is None
-    assert not store.completed(path.stem)
+    assert not completed(store, path.stem)
 
 
 def test_a_record_under_another_key_is_none(store):
     path = store.write(factory.record())
     path.rename(path.with_name("0123456789abcdef.json"))
-    assert not store.completed("0123456789abcdef")
+    assert not completed(store, "0123456789abcdef")
 
 
 def test_a_copy_is_a_copy_however_it_is_written(store):
@@ -151,7 +157,7 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
     (store.records / "list.json").write_text("[1, 2]")
     changed = json.loads(one.read_bytes())
     (store.records / "old.json").write_text(json.dumps(changed | {"schema_version": 0}))
-    (store.records / "new.json").write_text(json.dumps(changed | {"schema_version": 2, "x": 0}))
+    (store.records / "new.json").write_text(json.dumps(changed | {"schema_version": 3, "x": 0}))
     (store.records / "odd.json").write_text(json.dumps(changed | {"status": "splendid"}))
     (store.records / ".0123.partial.tmp").write_text("{")
     (store.records / ".hidden.json").write_text("{")
@@ -170,9 +176,9 @@ def test_load_sorts_and_says_what_it_rejects(store, tmp_path):
             Rejected("list.json", "It is not a record of GreenBench."),
             Rejected(
                 "new.json",
-                "It is of a newer GreenBench: its schema version is 2, and this one reads up to 1.",
+                "It is of a newer GreenBench: its schema version is 3, and this one reads up to 2.",
             ),
-            Rejected("old.json", "It has schema version 0, not 1 as this GreenBench."),
+            Rejected("old.json", "It has schema version 0, not 2 as this GreenBench."),
             Rejected(
                 "odd.json",
                 "It breaks the record's schema at 'status': "
@@ -355,6 +361,18 @@ def test_two_sweeps_never_run_a_key_twice(store, tmp_path):
         assert (one.wait(60), two.wait(60)) == (0, 0)
     runs = log.read_text().split()
     assert len(runs) == len(set(runs)) == 20
+
+
+def test_a_record_under_its_former_key_is_read_and_replaced(store):
+    old = (TESTS / "records" / "old_records" / "b5195f5.json").read_bytes()
+    former = json.loads(old)["key"]
+    store.records.mkdir(parents=True)
+    store.record_path(former).write_bytes(old)
+    assert completed(store, former)
+    record = factory.record()
+    store.write(record, replaces=former)
+    assert [file.stem for file in store.records.iterdir()] == [record.key]
+    store.write(record, replaces=former)
 
 
 def test_other_keys_and_other_devices_do_not_wait(store, tmp_path, monkeypatch):

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from helpers import factory
 
+from greenbench.analysis.groups.comparable import setting
+from greenbench.analysis.groups.quick_read import shortened
+from greenbench.analysis.groups.rows import technique
 from greenbench.cli.main import main
-from greenbench.records.store import canonical, load
-from greenbench.records.upgrades import NOTE, upgraded
+from greenbench.records.store import canonical, load, parse
+from greenbench.records.upgrades import FAMILIES, LIFTED, NOTE, upgraded
+from greenbench.techniques import discover
 
 OLD = Path(__file__).parent / "old_records"
 EARLY = OLD / "b5195f5.json"  # as the factory of that commit wrote it
@@ -61,3 +65,41 @@ def test_every_command_reads_an_early_record(tmp_path, capsys):
     for words in (["advise", str(OLD)], ["export", str(OLD)], ["compare", str(OLD), str(OLD)]):
         assert main(words) == 0, words
     capsys.readouterr()
+
+
+COMMITTED = OLD.parents[1] / "report" / "golden" / "cpu" / "records"
+
+
+@pytest.mark.parametrize("file", sorted(COMMITTED.glob("*.json")), ids=lambda file: file.stem)
+def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
+    before = json.loads(file.read_bytes())
+    record = parse(file)
+    assert (record.schema_version, record.environment[NOTE]) == (2, [LIFTED])
+    assert record.key == file.stem == before["key"]
+    assert record.engine.name == record.spec.engine.name == "transformers"
+    assert record.engine.version == before["environment"]["packages"]["transformers"]
+    assert record.spec.load.arrivals == "closed"
+    spec = record.spec.model_dump(mode="json", exclude={"engine", "load"})
+    assert spec == before["spec"]
+    for window, old in zip(record.windows, before["windows"], strict=True):
+        assert window.block == old["block"]
+        assert (window.place and window.place.position) == old["position"]
+    folders = {"early_exit": "early_exit", "self_speculative": "early_exit"}
+    for part in record.techniques:
+        assert part.family == folders.get(part.name, "quantization")
+    assert parse(file) == record
+    brief = shortened(file)
+    assert (brief.setting, brief.label) == (setting(record), technique(record))
+
+
+def test_rounds_of_version_1_become_places():
+    window = {"block": None, "round": 3, "position": 5, "bin": "hard"}
+    document = upgraded(early(windows=[window]) | {"techniques": []})
+    assert document["windows"] == [
+        {"place": {"series": "round", "unit": 3, "position": 5, "bin": "hard"}}
+    ]
+
+
+def test_every_technique_has_its_folder_for_a_family():
+    folders = {cls.name: cls.__module__.split(".")[2] for cls in discover().values()}
+    assert {name: FAMILIES[name] for name in folders} == folders

@@ -14,7 +14,7 @@ from greenbench.analysis.energy.savings import (
     request_ratio,
     saved,
 )
-from greenbench.analysis.groups.comparable import dig, setting
+from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, technique
 from greenbench.analysis.impact import Assumptions
 from greenbench.errors import UserError
@@ -187,11 +187,19 @@ def _again(group: Group, spoiled: Iterable[Record]) -> list[Step]:
 
 def _place(record: Record) -> tuple[str, ...]:
     here = setting(record)
-    return here.model, here.device, here.workload, here.tasks, here.fingerprint
+    return (
+        here.model,
+        here.device,
+        here.workload,
+        here.tasks,
+        here.fingerprint,
+        here.engine,
+        here.load,
+    )
 
 
 def _sweep(group: Group) -> Step:
-    kind = dig(group.rows[0].record.spec, "device", "kind")
+    kind = group.rows[0].record.spec.device.kind
     return Step(
         "only the A/A run is here: measure techniques beside it",
         f"greenbench bench --multirun +experiments=frontier-{'cpu' if kind == 'cpu' else 'gpu'}",

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import ndtri
 
 from greenbench.analysis.energy.savings import request_ratio
-from greenbench.analysis.groups.comparable import dig
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import ENERGY, helps
@@ -81,7 +80,7 @@ def checks(row: Row, wanted: Needs) -> list[Check]:
 
 
 def _tier(row: Row) -> str:
-    return str(dig(row.record.spec, "protocol", "tier"))
+    return row.record.spec.protocol.tier
 
 
 def _longer(tier: str) -> tuple[Mapping[str, str], str]:

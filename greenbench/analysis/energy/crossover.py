@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.groups.comparable import Setting, dig
+from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import EFFECT, ENERGY, SPEED, Yardstick
 from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.resolved import ResolvedWorkload
 
 State = Literal["pays", "costs", "changes nothing", "not known"]
 
@@ -22,11 +23,12 @@ class Axis(NamedTuple):
     key: str
     noun: str
     unit: str
+    at: Callable[[ResolvedWorkload], int]
 
 
 AXES: Final = (
-    Axis("batch_size", "batch", "requests at once"),
-    Axis("prompt_tokens", "prompt", "tokens in"),
+    Axis("batch_size", "batch", "requests at once", lambda load: load.batch_size),
+    Axis("prompt_tokens", "prompt", "tokens in", lambda load: load.prompt_tokens),
 )
 
 
@@ -59,7 +61,7 @@ class Crossing(NamedTuple):
     @property
     def title(self) -> str:
         """Model, device and what the workloads share."""
-        return f"{self.setting.model} on {self.setting.device}, {self.rest}"
+        return f"{self.setting.place}, {self.rest}"
 
 
 def crossings(groups: Sequence[Group]) -> list[Crossing]:
@@ -72,16 +74,14 @@ def _along(axis: Axis, groups: Sequence[Group]) -> list[Crossing]:
     together: defaultdict[str, list[tuple[Setting, Row]]] = defaultdict(list)
     for group in groups:
         for row in group.rows:
-            if isinstance(dig(row.record.spec, "workload", axis.key), int):
-                together[_shared(axis, group.setting, row)].append((group.setting, row))
+            together[_shared(axis, group.setting, row)].append((group.setting, row))
     found = (_crossing(axis, rows) for rows in together.values())
     return [crossing for crossing in found if crossing]
 
 
 def _shared(axis: Axis, setting: Setting, row: Row) -> str:
-    workload = dict(dig(row.record.spec, "workload"))
-    rest = {key: workload[key] for key in sorted({*workload} - {axis.key, "name"})}
-    return json.dumps([*setting._replace(workload=""), rest], default=str)
+    rest = row.record.spec.workload.model_dump(exclude={axis.key, "name"})
+    return json.dumps([*setting._replace(workload=""), rest])
 
 
 def _crossing(axis: Axis, rows: Sequence[tuple[Setting, Row]]) -> Crossing | None:
@@ -104,7 +104,7 @@ def _technique(row: Row) -> str:
 
 def _points(axis: Axis, rows: Sequence[Row], yardstick: Yardstick) -> list[Point]:
     found = [
-        Point(dig(row.record.spec, "workload", axis.key), ratio, _state(ratio, row, yardstick))
+        Point(axis.at(row.record.spec.workload), ratio, _state(ratio, row, yardstick))
         for row in rows
         if (ratio := row.ratio(yardstick.metric)).value is not None
     ]
@@ -130,13 +130,13 @@ def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
 
 
 def _rest(axis: Axis, row: Row) -> str:
-    words = {"batch_size": "batch {}", "prompt_tokens": "{} tokens in", "output_tokens": "{} out"}
-    workload = dig(row.record.spec, "workload")
-    return ", ".join(
-        word.format(workload[key])
-        for key, word in words.items()
-        if key != axis.key and workload.get(key) is not None
-    )
+    workload = row.record.spec.workload
+    words = {
+        "batch_size": f"batch {workload.batch_size}",
+        "prompt_tokens": f"{workload.prompt_tokens} tokens in",
+        "output_tokens": f"{workload.output_tokens} out",
+    }
+    return ", ".join(said for key, said in words.items() if key != axis.key)
 
 
 def told(series: Series, axis: Axis) -> str:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, energy_of, joules, valid_blocks
 from greenbench.analysis.energy.promises import prepare_energy
-from greenbench.analysis.groups.comparable import dig
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Phase, Record, Who, Window
@@ -68,8 +67,7 @@ def request_joules(record: Record, who: Who, phase: Phase = "generate") -> list[
 
 def _batch(record: Record) -> int:
     """Requests in one iteration."""
-    size = dig(record.spec, "workload", "batch_size")
-    return size if isinstance(size, int) and size > 0 else 1
+    return record.spec.workload.batch_size
 
 
 def _mean(values: Sequence[float], source: Provenance) -> Quantity:

@@ -35,7 +35,7 @@ def label(row: Row) -> Label:
     ratio = row.ratio("energy_per_token")
     interval, change = bounds(ratio), bounds(row.change)
     letters = sorted({band(end) for end in interval or ()})
-    tier = str(row.record.spec.get("protocol", {}).get("tier"))
+    tier = row.record.spec.protocol.tier
     obstacles = {
         f"no interval: {plain(ratio.reason)}": interval is None,
         "joules are estimated": not ratio.provenance.startswith("measured"),

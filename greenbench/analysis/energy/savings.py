@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, joules, valid_blocks
 from greenbench.analysis.energy.promises import break_even
-from greenbench.analysis.groups.comparable import dig
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
 from greenbench.schema.quantity import Quantity, missing, scaled
@@ -40,7 +39,7 @@ class Savings(NamedTuple):
 
 def by_block(record: Record) -> list[tuple[Request, Request]]:
     """Baseline and candidate of each valid block in which both have joules, in block order."""
-    batch = dig(record.spec, "workload", "batch_size") or 1
+    batch = record.spec.workload.batch_size
     windows = [w for w in valid_blocks(record.windows) if w.phase == "generate"]
     sides = [_requests(windows, who, batch) for who in ("baseline", "candidate")]
     blocks = sorted(sides[0].keys() & sides[1].keys())

@@ -148,7 +148,7 @@ def _exits(row: Row) -> list[dict[str, Any]]:
 
 
 def _no_exits(row: Row) -> str | None:
-    layers = row.record.baseline.layers if row.record.baseline else 0
+    layers = (row.record.baseline.layers if row.record.baseline else None) or 0
     for seen in _exits(row):
         depth = seen["mean_depth"]
         if isinstance(depth, int | float) and layers and depth >= (1 - EFFECT) * layers:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from greenbench.schema.quantity import Provenance, named
 from greenbench.schema.record import Record
+from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, ResolvedWorkload
 from greenbench.wording import natural
 
+USUAL_ENGINE = "transformers"
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
@@ -35,11 +36,19 @@ class Setting(NamedTuple):
     tasks: str
     fingerprint: str
     """Of the model's content: two models of one name stay apart."""
+    engine: str
+    load: str
 
     @property
     def title(self) -> str:
         """Model, device and workload."""
-        return f"{self.model} on {self.device}, {self.workload}"
+        return f"{self.place}, {self.workload}"
+
+    @property
+    def place(self) -> str:
+        """Model and device, and the engine where it is not the usual one."""
+        engine = "" if self.engine == USUAL_ENGINE else f" with {self.engine}"
+        return f"{self.model} on {self.device}{engine}"
 
     @property
     def measured(self) -> bool:
@@ -65,35 +74,29 @@ def setting(record: Record) -> Setting:
     energy = named(metrics, "energy_per_token_j", "J/token")
     source: Provenance = "unavailable" if energy.value is None else energy.provenance
     return Setting(
-        tier=str(dig(spec, "protocol", "tier")),
+        tier=spec.protocol.tier,
         source=source,
         boundary=_boundary(record, source),
-        model=_model(spec),
+        model=_model(spec.model),
         device=hardware(record),
-        workload=_workload(spec),
-        tasks=_tasks(spec),
+        workload=_workload(spec.workload),
+        tasks=_tasks(spec.task),
         fingerprint=record.model.fingerprint if record.model else "",
+        engine=_engine(spec.engine),
+        load=spec.load.arrivals,
     )
-
-
-def dig(tree: Any, *path: str) -> Any:
-    """The value at `path` in nested mappings, or None."""
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return tree
 
 
 def hardware(record: Record) -> str:
     """The device by name, and whether it is a CPU or a GPU."""
-    name, kind = (dig(record.spec, "device", key) for key in ("name", "kind"))
-    return f"{name or 'unnamed device'} ({kind})" if kind else str(name or "unnamed device")
+    device = record.spec.device
+    return f"{device.name} ({device.kind})"
 
 
 def rank(key: Setting) -> tuple[Any, ...]:
     """Order of groups: by tier, measurements before estimates before neither, then by name."""
-    tier = TIERS.index(key.tier) if key.tier in TIERS else len(TIERS)
     trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
-    return (tier, trust, key.model, key.device, natural(key.workload), *key)
+    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *key)
 
 
 def _boundary(record: Record, source: Provenance) -> str:
@@ -101,23 +104,25 @@ def _boundary(record: Record, source: Provenance) -> str:
     return " + ".join(sorted({span.boundary for span in primary if span.provenance == source}))
 
 
-def _model(spec: Mapping[str, Any]) -> str:
-    name = dig(spec, "model", "id") or dig(spec, "model", "name")
-    revision, dtype = dig(spec, "model", "revision"), dig(spec, "model", "dtype")
-    return f"{name}{f'@{revision}' if revision else ''} ({dtype})"
+def _model(model: ResolvedModel) -> str:
+    revision = f"@{model.revision}" if model.revision else ""
+    return f"{model.id or model.name}{revision} ({model.dtype})"
 
 
-def _workload(spec: Mapping[str, Any]) -> str:
-    load = dig(spec, "workload")
-    sizes = ("name", "batch_size", "prompt_tokens", "output_tokens")
-    name, batch, given, made = (dig(load, key) for key in sizes)
-    limit = "up to " if dig(load, "stop") == "natural" else ""
-    chat = ", chat template" if dig(load, "chat_template") is True else ""
-    return f"{name} (batch {batch}, {given} tokens in, {limit}{made} out{chat})"
+def _workload(load: ResolvedWorkload) -> str:
+    limit = "up to " if load.stop == "natural" else ""
+    chat = ", chat template" if load.chat_template else ""
+    return (
+        f"{load.name} (batch {load.batch_size}, {load.prompt_tokens} tokens in, "
+        f"{limit}{load.output_tokens} out{chat})"
+    )
 
 
-def _tasks(spec: Mapping[str, Any]) -> str:
-    task = dig(spec, "task")
-    names, items, seed, shots = (dig(task, key) for key in ("names", "items", "seed", "fewshot"))
-    count = "all items" if items == 0 else f"{items} items each"
-    return f"{', '.join(map(str, names or []))} ({count}, seed {seed}, {shots}-shot)"
+def _tasks(task: ResolvedTask) -> str:
+    count = "all items" if task.items == 0 else f"{task.items} items each"
+    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {task.fewshot}-shot)"
+
+
+def _engine(engine: Chosen) -> str:
+    knobs = ", ".join(f"{name}={value}" for name, value in sorted(engine.knobs.items()))
+    return f"{engine.name}({knobs})" if knobs else engine.name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.records.store import Rejected, identity, parse
+from greenbench.records.upgrades import lift_spec
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import SCHEMA_VERSION, ModelFacts, Record, Status
+from greenbench.schema.record import ModelFacts, Record, Status
+from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.verdict import Validity
 
 
@@ -63,12 +65,12 @@ class _Verdict(_Part):
 class _Light(_Part):
     """The fields of a `Record` that a brief is made of, by the same names."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2]
     key: str
     name: str
     status: Status
     started_at: str
-    spec: dict[str, Any]
+    spec: Annotated[ResolvedSpec, BeforeValidator(lift_spec)]
     command: str
     environment: dict[str, Any]
     validity: Validity = "valid"

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from greenbench.analysis import accuracy
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
-from greenbench.analysis.groups.comparable import Setting, dig, rank, setting
+from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.verdicts import judge_sweep
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, named
@@ -40,7 +40,7 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether this is the A/A run."""
-        return not self.record.spec.get("technique", "unknown")
+        return not self.record.spec.technique
 
     @property
     def flagged(self) -> bool:
@@ -147,7 +147,7 @@ def is_invalid(record: Record) -> bool:
 
 def technique(record: Record) -> str:
     """The technique's label, without the model's name that may stand before it."""
-    return record.name.removeprefix(f"{dig(record.spec, 'model', 'name')}-") or "none"
+    return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 
 
 def _group(key: Setting, records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> Group:

@@ -90,7 +90,7 @@ def _words(axes: Axes, crossing: Crossing) -> None:
     setting = crossing.setting
     energy = crossing.yardstick is ENERGY
     tier = f"tier {plain(setting.tier)}" + ("" if setting.claims else ": no claims")
-    lines = (f"{setting.model} on {setting.device}", f"{crossing.rest}; {tier}")
+    lines = (setting.place, f"{crossing.rest}; {tier}")
     axes.set_title("\n".join(plain(line, 88) for line in lines), loc="left", fontsize="medium",
                    parse_math=False)  # fmt: skip
     axes.set_ylabel(

@@ -72,7 +72,7 @@ def exits(groups: Sequence[Group]) -> list[Exits]:
     found = []
     for group in groups:
         for row in group.rows:
-            layers = row.record.baseline.layers if row.record.baseline else 0
+            layers = (row.record.baseline.layers if row.record.baseline else None) or 0
             for part in row.record.techniques:
                 tokens = _tokens(part.observed.get("tokens_by_depth"))
                 if tokens:

@@ -11,8 +11,8 @@ from greenbench.analysis import accuracy
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
-from greenbench.analysis.groups.comparable import dig
 from greenbench.analysis.groups.rows import Row
+from greenbench.records.upgrades import FAMILIES
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing, scaled
 from greenbench.schema.record import Record
@@ -23,26 +23,6 @@ from greenbench.wording import visible
 Json = Any
 LONGEST: Final = 4000  # characters of one string
 TIES: Final = 20  # named; in a group of thousands nearly all are ties
-FAMILIES: Final = (
-    ("prune_", "pruning"),
-    ("int", "quantization"),
-    ("float8", "quantization"),
-    ("gptq", "quantization"),
-    ("kv_", "quantization"),
-    ("distill", "distillation"),
-    ("early_exit", "dynamic inference"),
-    ("self_speculative", "dynamic inference"),
-    ("speculative", "decoding"),
-    ("prompt_lookup", "decoding"),
-    ("attention", "runtime"),
-    ("flash_attention", "runtime"),
-    ("compile", "runtime"),
-    ("static_cache", "runtime"),
-    ("threads", "runtime"),
-    ("power_limit", "hardware"),
-    ("clock_lock", "hardware"),
-)
-"""How names of techniques begin, and the README's word for them; another is its own family."""
 
 
 class Pool:
@@ -188,13 +168,10 @@ def outcome(record: Record) -> str:
 
 def families(record: Record) -> list[str]:
     """The families of the run's techniques; a stack may belong to several."""
-    stack = dig(record.spec, "technique")
-    names = [str(dig(part, "name")) for part in stack] if isinstance(stack, list) else []
-    return sorted({_family(name) for name in names}) or ["none (A/A)"]
-
-
-def _family(name: str) -> str:
-    return next((word for start, word in FAMILIES if name.startswith(start)), shown(name))
+    kept = {part.name: part.family for part in record.techniques}
+    known = FAMILIES | kept  # a run that failed may not have come as far as to say it
+    found = {known.get(part.name, "other") for part in record.spec.technique}
+    return sorted(shown(name).replace("_", " ") for name in found) or ["none (A/A)"]
 
 
 def _numbers(pool: Pool, numbers: Mapping[str, Quantity]) -> Json:

@@ -18,13 +18,7 @@ STATES = ("pays", "costs", "changes nothing", "not known")
 
 def at(batch=1, prompt=64, **more):
     """A spec's workload."""
-    return {
-        "name": "chat",
-        "batch_size": batch,
-        "prompt_tokens": prompt,
-        "output_tokens": 32,
-        **more,
-    }
+    return {"batch_size": batch, "prompt_tokens": prompt, **more}
 
 
 def runs(name, ratios, axis="batch", **changes):

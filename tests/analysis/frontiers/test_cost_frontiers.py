@@ -115,7 +115,7 @@ def test_draws_do_not_depend_on_which_runs_are_beside():
 
 def of_model(name, record):
     """The same run of another model."""
-    spec = record.spec | {"model": record.spec["model"] | {"name": name}}
+    spec = examples.spec(record.name, model={"name": name}, device=record.spec.device.model_dump())
     model = record.model.model_copy(update={"name": name, "fingerprint": name})
     return record.model_copy(update={"spec": spec, "model": model})
 

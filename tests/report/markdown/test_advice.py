@@ -56,10 +56,7 @@ def test_it_saves_the_mean_of_the_blocks_with_its_t_interval():
 
 
 def test_a_batch_shares_its_joules():
-    one, eight = (
-        run("x", 0.7, workload=examples.spec("x")["workload"] | {"batch_size": size})
-        for size in (1, 8)
-    )
+    one, eight = (run("x", 0.7, workload={"batch_size": size}) for size in (1, 8))
     ratio = (
         saved(row(one), assumptions(), 1).energy_kwh.value
         / saved(row(eight), assumptions(), 1).energy_kwh.value

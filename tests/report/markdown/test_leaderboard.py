@@ -288,9 +288,7 @@ def test_only_failures_are_told_too():
 
 
 def test_a_record_that_leaves_out_all_it_may_is_shown():
-    bare = examples.completed(
-        spec={}, environment={}, stages_s={}, techniques=[], quality=[], ratios={}
-    )
+    bare = examples.completed(environment={}, stages_s={}, techniques=[], quality=[], ratios={})
     empty = {"metrics": {}}
     subjects = {
         who: getattr(bare, who).model_copy(update=empty) for who in ("baseline", "candidate")
@@ -305,16 +303,13 @@ def poisoned():
     model = factory.record().model
     technique = factory.record().techniques[0]
     evil = {"name": HOSTILE, "command": HOSTILE, "started_at": HOSTILE, "key": HOSTILE}
-    spec = {
-        "model": {"name": HOSTILE, "id": HOSTILE, "revision": HOSTILE, "dtype": HOSTILE},
-        "technique": [{"name": HOSTILE}],
-        "task": dict.fromkeys(("items", "seed", "fewshot"), HOSTILE) | {"names": [HOSTILE]},
-        "workload": dict.fromkeys(
-            ("name", "batch_size", "prompt_tokens", "output_tokens"), HOSTILE
-        ),
-        "protocol": dict.fromkeys(("tier", "blocks", "window_s", "warmup_s"), HOSTILE),
-        "device": {"kind": HOSTILE, "name": HOSTILE},
-    }
+    spec = examples.spec(
+        HOSTILE,
+        model=dict.fromkeys(("name", "id", "revision", "license", "note"), HOSTILE),
+        task={"names": [HOSTILE]},
+        workload={"name": HOSTILE},
+        device={"kind": HOSTILE, "name": HOSTILE},
+    )
     failure = factory.failed().failure.model_copy(
         update={"message": HOSTILE, "phase": HOSTILE, "log_tail": [HOSTILE, "```", "# x"]}
     )

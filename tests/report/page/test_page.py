@@ -99,14 +99,13 @@ def scripts_of(text):
 def poisoned():
     """Records whose every free string is hostile."""
     evil = {"name": HOSTILE, "command": HOSTILE, "started_at": HOSTILE}
-    spec = {
-        "model": {"name": HOSTILE, "id": HOSTILE, "revision": HOSTILE, "dtype": HOSTILE},
-        "technique": [{"name": HOSTILE}],
-        "task": {"names": [HOSTILE], "items": 8, "seed": 0, "fewshot": 0},
-        "workload": dict.fromkeys(("name", "batch_size"), HOSTILE),
-        "protocol": {"tier": HOSTILE},
-        "device": {"kind": HOSTILE, "name": HOSTILE},
-    }
+    spec = examples.spec(
+        HOSTILE,
+        model=dict.fromkeys(("name", "id", "revision", "license", "note"), HOSTILE),
+        task={"names": [HOSTILE]},
+        workload={"name": HOSTILE},
+        device={"kind": HOSTILE, "name": HOSTILE},
+    )
     part = factory.record().techniques[0].model_copy(
         update={"name": HOSTILE, "summary": HOSTILE, "details": {HOSTILE: [HOSTILE, 1.5, None]}}
     )  # fmt: skip
@@ -611,9 +610,7 @@ def test_only_failures_are_told_too(opened):
 
 
 def test_a_record_that_leaves_out_all_it_may_is_shown(opened):
-    bare = examples.completed(
-        spec={}, environment={}, stages_s={}, techniques=[], quality=[], ratios={}
-    )
+    bare = examples.completed(environment={}, stages_s={}, techniques=[], quality=[], ratios={})
     empty = {
         who: getattr(bare, who).model_copy(update={"metrics": {}})
         for who in ("baseline", "candidate")

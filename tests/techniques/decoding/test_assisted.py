@@ -314,10 +314,12 @@ def test_a_drafts_path_stays_out_of_the_record(drafter):
     overrides = ["technique=speculative", f"technique.speculative.draft={drafter}"]
     (job,) = plan(overrides, multirun=False)
     identity = identity_.identity(job.spec, CPU)
-    told = json.dumps([identity, identity_.label(job.spec), identity_.command(job.overrides)])
+    told = json.dumps(
+        [identity.model_dump(), identity_.label(job.spec), identity_.command(job.overrides)]
+    )
     assert str(drafter.parent) not in told
     fingerprint = files.fingerprint(drafter)
-    assert identity["technique"][0]["draft"] == f"tiny-drafter@{fingerprint}"
+    assert identity.technique[0].knobs["draft"] == f"tiny-drafter@{fingerprint}"
     assert identity_.label(job.spec) == "speculative(tiny-drafter)"
     assert Speculative().label() == "speculative(Qwen3-0.6B)"
 

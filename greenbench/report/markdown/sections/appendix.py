@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.analysis.groups.comparable import hardware, setting
 from greenbench.analysis.groups.rows import Group, is_invalid, technique
-from greenbench.records.upgrades import NOTE
+from greenbench.records.upgrades import LIFTED, NOTE
 from greenbench.report.markdown.format import Column, code, fenced, folded, prose, table, titled
 from greenbench.report.markdown.sections.codes import explained
 from greenbench.report.markdown.sections.method import how_measured
@@ -87,14 +87,15 @@ def _where(record: Record) -> str:
 
 
 def _upgraded(records: Sequence[Record]) -> list[str]:
+    """Records that lack something for their age; those that are only spelt anew are as good as any."""
     lines = [
-        f"- {_where(record)}: {prose('; '.join(map(str, record.environment[NOTE])))}."
+        f"- {_where(record)}: {prose('; '.join(said))}."
         for record in records
-        if record.environment.get(NOTE)
+        if (said := [str(w) for w in record.environment.get(NOTE, ()) if w != LIFTED])
     ]
     if lines:
-        said = "Written by an earlier GreenBench, and brought to the present schema as it was read."
-        lines = [said, "", *lines]
+        head = "Written by an earlier GreenBench, and brought to the present schema as it was read."
+        lines = [head, "", *lines]
     return titled("Upgraded records", lines)
 
 

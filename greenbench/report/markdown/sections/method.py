@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from greenbench.analysis.groups.comparable import Setting, dig
+from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import code, prose
 from greenbench.schema.record import Record, Settling, Stopping, Who
+from greenbench.schema.resolved import ResolvedProtocol
 from greenbench.wording import number
 
 
@@ -41,18 +41,14 @@ def _models(records: Sequence[Record]) -> str:
 
 
 def _protocols(records: Sequence[Record]) -> str:
-    return " or ".join(sorted({_protocol(record.spec) for record in records}))
+    return " or ".join(sorted({_protocol(record.spec.protocol) for record in records}))
 
 
-def _protocol(spec: Mapping[str, Any]) -> str:
-    tier, blocks, most, window_s, repeats, warmup_s = (
-        prose(dig(spec, "protocol", key))
-        for key in ("tier", "blocks", "max_blocks", "window_s", "min_iterations", "warmup_s")
-    )
-    blocks += f" to {most}" if most not in {blocks, "None"} else ""
+def _protocol(spec: ResolvedProtocol) -> str:
+    most = f" to {spec.max_blocks}" if spec.max_blocks != spec.blocks else ""
     return (
-        f"tier {tier}, {blocks} blocks in random order, windows of {window_s} s and {repeats} "
-        f"requests or more, warm-up {warmup_s} s"
+        f"tier {spec.tier}, {spec.blocks}{most} blocks in random order, windows of {spec.window_s} s "
+        f"and {spec.min_iterations} requests or more, warm-up {spec.warmup_s} s"
     )
 
 

@@ -113,10 +113,10 @@ SPREAD = (0.9, 0.95, 1.0, 0.9, 0.97, 0.96)
 
 def scattered(window):
     """Easy questions cost the candidate less, but by another share in each round."""
-    if (window.who, window.bin) != ("candidate", "easy"):
+    if (window.who, window.place and window.place.bin) != ("candidate", "easy"):
         return window
     (span,) = window.energy
-    energy_j = SPREAD[window.round] * (span.end_j - span.start_j)
+    energy_j = SPREAD[window.place.unit] * (span.end_j - span.start_j)
     changed = span.model_copy(update={"end_j": span.start_j + energy_j})
     return window.model_copy(update={"energy": [changed]})
 

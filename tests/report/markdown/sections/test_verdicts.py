@@ -471,8 +471,7 @@ def test_hostile_strings_stay_text():
 
 
 def test_workloads_that_stop_differently_stand_apart():
-    workload = factory.spec()["workload"]
-    natural = workload | {"stop": "natural", "chat_template": True}
+    natural = {"stop": "natural", "chat_template": True}
     records = [campaign.run("a", 0.7), campaign.run("b", 0.7, workload=natural)]
     titles = [group.setting.workload for group in groups(records)]
     assert sorted(titles)[1] == "chat (batch 1, 64 tokens in, up to 32 out, chat template)"

@@ -1,0 +1,120 @@
+"""A run's spec as its record keeps it: every choice resolved, nothing private, and typed to the end.
+
+Each part mirrors the dataclass in `schema/spec.py` that it is written from. A local path gives way to
+the hash of what is there, the device to the hardware's name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from greenbench.schema.quantity import Part
+
+
+class Chosen(Part):
+    """A technique or an engine: its name, and its knobs as further fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Its settings by name."""
+        return dict(self.model_extra or {})
+
+
+class ResolvedModel(Part):
+    """Which model, and the dtype that its baseline is measured in."""
+
+    name: str
+    source: Literal["wheel", "hub", "local"]
+    id: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    """Hash of a local model's content."""
+    packages: list[str] = Field(default_factory=list)
+    file: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    license: str | None = None
+    note: str | None = None
+    trust_remote_code: bool = False
+
+
+class ResolvedTask(Part):
+    """Which tasks measured quality, on how many items each; 0: all."""
+
+    names: list[str]
+    items: int
+    seed: int
+    fewshot: int
+
+
+class ResolvedWorkload(Part):
+    """What one request looked like."""
+
+    name: str
+    batch_size: int
+    prompt_tokens: int
+    output_tokens: int
+    stop: Literal["fixed", "natural"]
+    chat_template: bool
+
+
+class ResolvedMeter(Part):
+    """Which meters were to be tried, in order."""
+
+    order: list[str]
+    cpu_tdp_w: float | None = None
+    wall_log: bool = False
+    """Whether a wall meter's log was joined."""
+    wall_offset_s: float = 0.0
+
+
+class ResolvedProtocol(Part):
+    """How long and how often was measured; see `ProtocolSpec`."""
+
+    tier: Literal["smoke", "dev", "publish"]
+    window_s: float
+    min_iterations: int
+    blocks: int
+    max_blocks: int
+    target_half_width: float | None
+    """Null in records of a time when no target was set."""
+    idle_s: float
+    warmup_s: float
+    warmup_limit_s: float
+    design: Literal["auto", "interleaved", "sequential"]
+    time_limit_s: float
+
+
+class ResolvedDevice(Part):
+    """The hardware: ``cpu`` or ``cuda``, and its name."""
+
+    kind: str
+    name: str
+
+
+class ResolvedLoad(Part):
+    """How requests arrived."""
+
+    arrivals: Literal["closed"]
+    """``closed``: one batch after another, each sent when the one before is answered."""
+
+
+class ResolvedSpec(Part):
+    """What determines a run's result, and the labels that it goes by."""
+
+    model: ResolvedModel
+    technique: list[Chosen]
+    """In the order in which they were applied; empty is the A/A run."""
+    task: ResolvedTask
+    workload: ResolvedWorkload
+    meter: ResolvedMeter
+    protocol: ResolvedProtocol
+    device: ResolvedDevice
+    engine: Chosen
+    load: ResolvedLoad
+    seed: int
