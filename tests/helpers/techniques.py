@@ -6,10 +6,14 @@ from types import SimpleNamespace
 
 import torch
 
+from greenbench.campaign.compose import options, plan
 from greenbench.engines.transformers.options import apply_options
-from greenbench.techniques import EngineOption, MachineSetting, ModelEdit
+from greenbench.machine.detect import Machine
+from greenbench.techniques import EngineOption, MachineSetting, ModelEdit, Preparation
 from greenbench.techniques.distillation.budget import Training
 
+CPU = Machine("cpu", "some CPU", 1 << 34)
+OPTIONS = [option for option in options("technique") if option != "none"]
 HERE = SimpleNamespace(name="transformers", forms=frozenset({"module"}))
 """The engine in this process, as far as techniques ask it."""
 FILES = SimpleNamespace(name="vllm", forms=frozenset({"safetensors", "packed"}))
@@ -33,6 +37,16 @@ class Letters:
         return {
             "input_ids": torch.tensor([[2 + ord(letter) % 254 for letter in text][:max_length]])
         }
+
+
+def preparation():
+    """On a CPU, with two texts."""
+    return Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 8, "hgfedcba" * 8])
+
+
+def stack(option):
+    """The techniques of the option of that name."""
+    return list(plan([f"technique={option}"], multirun=False)[0].spec.technique.values())
 
 
 def live(technique, model, work):

@@ -21,3 +21,34 @@ def tiny_llama(layers=4, seed=0):
             pad_token_id=0,
         )
     ).eval()
+
+
+def small(kind):
+    """A random model of another family, as small."""
+    import torch
+    from transformers import (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig,
+        GPTNeoXConfig,
+        GPTNeoXForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 256,
+             "intermediate_size": 128, "pad_token_id": 0, "eos_token_id": 2, "bos_token_id": 1}  # fmt: skip
+    grouped = {"num_key_value_heads": 2, "head_dim": 16}
+    make = {
+        "gemma3": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(
+                **shape,
+                **grouped,
+                sliding_window=8,
+                layer_types=2 * ["sliding_attention", "full_attention"],
+            )
+        ),
+        "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),
+        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shape, **grouped)),
+    }
+    return make[kind]().eval().requires_grad_(False)

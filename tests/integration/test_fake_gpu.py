@@ -15,7 +15,7 @@ RUN = """
 import sys
 import greenbench.run.story as story
 from greenbench.campaign.compose import plan
-from greenbench.machine import Machine
+from greenbench.machine.detect import Machine
 story.detect = lambda device: Machine("cpu", "fake GPU", 1 << 34, uuids=("{uuid}",))
 job, = plan(sys.argv[1:], multirun=False)
 print(story.run(job.spec, progress=lambda *_: None).model_dump_json())

@@ -1,5 +1,6 @@
 """What every technique says of itself: its family, its traits, and where it may stand in a stack."""
 
+import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
@@ -269,3 +270,9 @@ def test_a_setting_tells_nothing_that_it_did_not_try():
             return nullcontext()
 
     assert Fan().tried(GPU) == {}
+
+
+def test_what_a_technique_is_can_be_known_without_torch():
+    code = "import sys, greenbench.techniques; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers"} & set(run.stdout.split())

@@ -7,8 +7,17 @@ from itertools import permutations
 
 import pytest
 import torch
-from helpers.techniques import HERE, SMALLER, holding, live, promised
-from test_techniques import CPU, OPTIONS, preparation, stack
+from helpers.techniques import (
+    CPU,
+    HERE,
+    OPTIONS,
+    SMALLER,
+    holding,
+    live,
+    preparation,
+    promised,
+    stack,
+)
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError

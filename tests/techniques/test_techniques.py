@@ -6,27 +6,24 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from helpers.techniques import HERE, SMALLER, Letters, holding, live, promised
+from helpers.techniques import (
+    CPU,
+    HERE,
+    OPTIONS,
+    SMALLER,
+    holding,
+    live,
+    preparation,
+    promised,
+    stack,
+)
 
-from greenbench.campaign.compose import plan
-from greenbench.campaign.options import options
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights
 from greenbench.schema.spec import WorkloadSpec
-from greenbench.techniques import Preparation, Technique, check_order, discover
+from greenbench.techniques import Technique, check_order, discover
 from greenbench.techniques.pruning.depth import PruneDepth, block_influence, keep_blocks
-
-CPU = Machine("cpu", "some CPU", 1 << 34)
-OPTIONS = [option for option in options("technique") if option != "none"]
-
-
-def preparation():
-    return Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 8, "hgfedcba" * 8])
-
-
-def stack(option):
-    return list(plan([f"technique={option}"], multirun=False)[0].spec.technique.values())
 
 
 def suits(technique, model, workload):

@@ -225,11 +225,9 @@ def test_the_promise_says_where_rounding_may_turn_a_tie(tiny, drafter):
 
 
 def test_the_draft_has_the_models_dtype(tiny, drafter):
-    work = preparation()
-    _, loop, _ = Speculative(draft=str(drafter)).edit(tiny.to(torch.bfloat16), work)
-    assert weights.storage_bytes(torch.nn.Module(), loop.args[0]) == {
-        "bfloat16": work.details["draft_bytes"]
-    }
+    _, loop, _ = Speculative(draft=str(drafter)).edit(tiny.to(torch.bfloat16), preparation())
+    (assisted, *_) = loop.args
+    assert assisted.keywords["assistant_model"].dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize("right", [True, False])

@@ -7,17 +7,10 @@ import random
 import pytest
 import torch
 from helpers.techniques import live
+from helpers.tiny import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    DynamicCache,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import DynamicCache
 
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
@@ -246,26 +239,6 @@ def test_at_threshold_0_it_is_the_model_cut_at_the_first_exit(tiny, confidence):
     seen = run.tally.observed
     assert seen["mean_depth"] == 2
     assert (seen["flops_ratio"], seen["key_value_fills"]) == (0.5, 0)
-
-
-def small(kind):
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 256,
-             "intermediate_size": 128, "pad_token_id": 0, "eos_token_id": 2, "bos_token_id": 1}  # fmt: skip
-    grouped = {"num_key_value_heads": 2, "head_dim": 16}
-    make = {
-        "gemma3": lambda: Gemma3ForCausalLM(
-            Gemma3TextConfig(
-                **shape,
-                **grouped,
-                sliding_window=8,
-                layer_types=2 * ["sliding_attention", "full_attention"],
-            )
-        ),
-        "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),
-        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shape, **grouped)),
-    }
-    return make[kind]().eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "neox", "qwen3"])

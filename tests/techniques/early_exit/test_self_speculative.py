@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.served import load
 from helpers.techniques import live
+from helpers.tiny import small
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.engines.transformers.generate import generate
@@ -122,8 +123,6 @@ def test_drafts_are_the_early_blocks_own(tiny):
 
 @pytest.mark.parametrize("kind", ["gemma3", "neox", "qwen3"])
 def test_other_decoders_speculate_alike(kind):
-    from test_early_exit import small
-
     model = small(kind)
     wanted = [model.generate(prompt(seed), **OPTIONS) for seed in range(3)]
     model, work = prepared(model, drafts=3, exit=2)
