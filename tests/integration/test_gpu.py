@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import torch
 
-from greenbench.campaign.compose import options
+from greenbench.campaign.options import options
 
 pytestmark = [
     pytest.mark.gpu,
