@@ -38,12 +38,12 @@ class Named(NamedTuple):
     def load(self) -> type:
         """The class. Raises UserError, one sentence, where its plug-in cannot be imported."""
         try:
-            found: type = getattr(importlib.import_module(self.module), self.cls)
+            cls: type = getattr(importlib.import_module(self.module), self.cls)
         except ImportError as error:
             if self.plugin is None:
                 raise
             raise UserError(_broken(self.plugin, error)) from error
-        return found
+        return cls
 
 
 @cache
@@ -52,15 +52,15 @@ def named(room: str) -> dict[str, Named]:
 
     Raises UserError for a plug-in whose module is not there.
     """
-    found = _within(room, None)
+    classes = _within(room, None)
     kind = room.rpartition(".")[2].removesuffix("s")
     for plugin in entry_points(group=room):
         brings = f"{kind} plug-in {plugin.name}"
         try:
-            found |= _within(plugin.module, brings)
+            classes |= _within(plugin.module, brings)
         except (ImportError, SyntaxError) as error:
             raise UserError(_broken(brings, error)) from error
-    return dict(sorted(found.items()))
+    return dict(sorted(classes.items()))
 
 
 def _within(module: str, plugin: str | None) -> dict[str, Named]:
@@ -103,10 +103,10 @@ def _places(module: str) -> list[Path]:
         places = [Path(spec.origin)]
     for part in inner:
         places = [path for place in places for path in (place / part, place / f"{part}.py")]
-    found = [place for place in places if place.exists()]
-    if not found:
+    there = [place for place in places if place.exists()]
+    if not there:
         raise ModuleNotFoundError(f"No module named {module!r}")
-    return found
+    return there
 
 
 def _classes(module: str, path: Path, plugin: str | None) -> Iterator[Named]:

@@ -44,35 +44,41 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
 
     Raises UserError, one sentence, at the first mistake.
     """
+    with _hydra(config_dir, imports=False), one_sentence():
+        choices = list(_choices(overrides, multirun))
+        _look_over(choices, [config_dir] if config_dir else [])
     with _hydra(config_dir), one_sentence():
-        parsed = _parse(overrides)
-        if multirun:
-            swept = list(_expand(overrides, parsed))
-        else:
-            _refuse_sweeps(overrides, parsed)
-            swept = [tuple(overrides)]
-        _look_over(swept, [config_dir] if config_dir else [])
-        return [Job(_compose(choice), choice) for choice in swept]
+        return [Job(_require_code(_compose(choice)), choice) for choice in choices]
 
 
-def _look_over(swept: Sequence[tuple[str, ...]], beside: Sequence[Path]) -> None:
-    """Find what mistakes there are before a technique is imported, which takes seconds."""
+def _choices(overrides: Sequence[str], multirun: bool) -> Iterator[tuple[str, ...]]:
+    """The overrides of each run."""
+    parsed = _parse(overrides)
+    if multirun:
+        yield from _expand(overrides, parsed)
+    else:
+        _refuse_sweeps(overrides, parsed)
+        yield tuple(overrides)
+
+
+def _look_over(choices: Sequence[tuple[str, ...]], beside: Sequence[Path]) -> None:
+    """Find what mistakes there are before a technique or an engine is imported: that takes seconds."""
     known = options("technique", beside)
-    for override in _parse(sorted({text for choice in swept for text in choice})):
+    for override in _parse(sorted({text for choice in choices for text in choice})):
         chosen = override.value() if override.get_key_element() == "technique" else []
         for name in chosen if isinstance(chosen, list) else [chosen]:
             require_choice(str(name), "technique", known)
-    _compose(_without_techniques(swept[0]))
+    _compose(_bare(choices[0]))
 
 
-def _without_techniques(overrides: Sequence[str]) -> list[str]:
-    """The same run, as far as its techniques have no part in it."""
-    kept = [
+def _bare(overrides: Sequence[str]) -> list[str]:
+    """The same run, as far as its techniques and the knobs of its engine have no part in it."""
+    return [
         text
         for text, override in zip(overrides, _parse(overrides), strict=True)
-        if override.key_or_group.partition(".")[0] != "technique"
+        if not f"{override.key_or_group}.".startswith("technique.")
+        and not override.key_or_group.startswith("engine.")
     ]
-    return [*kept, "technique=none"]
 
 
 def resolved_yaml(job: Job) -> str:
@@ -90,12 +96,11 @@ def _compose(overrides: Sequence[str]) -> BenchSpec:
     config = compose(ROOT, overrides=list(overrides))
     spec = OmegaConf.to_object(config)
     assert isinstance(spec, BenchSpec)
-    _require_code(spec)
     return replace(spec, model=replace(spec.model, name=_model_name(spec)))
 
 
-def _require_code(spec: BenchSpec) -> None:
-    """Raise UserError for a file of values without a class, and for a stack that cannot work."""
+def _require_code(spec: BenchSpec) -> BenchSpec:
+    """The spec. Raises UserError for a file of values without a class, and for a stack that cannot work."""
     values = [name for name, technique in spec.technique.items() if isinstance(technique, dict)]
     if values:
         raise UserError(
@@ -106,6 +111,7 @@ def _require_code(spec: BenchSpec) -> None:
         from greenbench.techniques import check_order
 
         check_order(list(spec.technique.values()))
+    return spec
 
 
 def _model_name(spec: BenchSpec) -> str:
@@ -136,7 +142,7 @@ def _expand(overrides: Sequence[str], parsed: Sequence[Override]) -> Iterator[tu
 
 
 def _experiment_axes(overrides: Sequence[str]) -> list[str]:
-    config = compose(ROOT, overrides=_without_techniques(overrides), return_hydra_config=True)
+    config = compose(ROOT, overrides=_bare(overrides), return_hydra_config=True)
     return [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
 
 
@@ -159,13 +165,14 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 
 
 @contextmanager
-def _hydra(config_dir: Path | None) -> Iterator[None]:
-    """Hydra with our folders on its search path and every schema registered."""
+def _hydra(config_dir: Path | None, imports: bool = True) -> Iterator[None]:
+    """Hydra with our folders on its search path; classes are names without knobs unless `imports`."""
     if config_dir is not None and not config_dir.is_dir():
         raise UserError(
             f"--config-dir {config_dir} is not a directory: give one that holds config groups."
         )
     _SearchPath.folders = [*conf_folders(), *([config_dir] if config_dir else [])]
+    _ByName.imports = imports
     for plugin in (_SearchPath, _ByName):
         Plugins.instance().register(plugin)
     ConfigStore.instance().store(name="bench_schema", node=_writable(BenchSpec))
@@ -192,6 +199,7 @@ class _ByName(ConfigSource):
     folder of the search path, as all that lies beside them would become config groups.
     """
 
+    imports = True
     PACKAGES = {  # noqa: RUF012
         "technique": "technique.{}",
         "technique/schema": "technique.{}",
@@ -234,11 +242,11 @@ class _ByName(ConfigSource):
     def _names(group: str) -> set[str]:
         return set(experiments() if group == "experiments" else classes(group.partition("/")[0]))
 
-    @staticmethod
-    def _config(group: str, name: str) -> Any:
+    def _config(self, group: str, name: str) -> Any:
         if group == "experiments":
             return OmegaConf.load(experiments()[name])
-        return _writable(classes(group.partition("/")[0])[name].load())
+        known = classes(group.partition("/")[0])[name]
+        return _writable(known.load()) if self.imports else OmegaConf.create({})
 
 
 def _writable(cls: type) -> DictConfig:

@@ -26,10 +26,10 @@ def options(group: str, beside: Sequence[Path] = ()) -> dict[str, str]:
     They are the classes of that kind, and the files of values here, in plug-ins and in the folders
     `beside`.
     """
-    found = {name: known.summary for name, known in classes(group).items()}
+    summaries = {name: known.summary for name, known in classes(group).items()}
     for path in _files(group, beside):
-        found[path.stem] = comment(path) or found.get(path.stem, "")
-    return dict(sorted(found.items()))
+        summaries[path.stem] = comment(path) or summaries.get(path.stem, "")
+    return dict(sorted(summaries.items()))
 
 
 def classes(group: str) -> dict[str, Named]:
@@ -49,5 +49,5 @@ def comment(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
-        words += [found[1].strip()] if (found := COMMENT.match(line)) else []
+        words += [match[1].strip()] if (match := COMMENT.match(line)) else []
     return STOP.split(" ".join(words))[0]

@@ -156,8 +156,9 @@ def _findings(outcome: Outcome) -> dict[str, Any]:
         "start": outcome.duration_s - known_s,
         "total": outcome.duration_s,
     }
-    found = dict(findings)
-    return found | {"stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}}
+    return dict(findings) | {
+        "stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}
+    }
 
 
 def _status(failure: Failure | None) -> Status:

@@ -82,10 +82,10 @@ def _in_a_worker(say: Callable[[str], None]) -> Costs:
 def meter_costs(*, progress: Callable[[str, int, int], None]) -> Costs:
     """Tick and read cost of every meter that answers, and the sampler's cost."""
     machine = detect(Device.auto)
-    with open_meters(MeterSpec(), machine.uuids) as found:
+    with open_meters(MeterSpec(), machine.uuids) as opened:
         progress("meters: seconds per reading", 0, 1)
-        costs = [read_cost(meter) for meter in found.meters]
-        refused = dict(found.refused)
+        costs = [read_cost(meter) for meter in opened.meters]
+        refused = dict(opened.refused)
     progress("sampler: its own CPU time", 0, 1)
     return Costs(machine, _versions(machine), costs, refused, sampler_cost(machine.uuids))
 
@@ -93,10 +93,10 @@ def meter_costs(*, progress: Callable[[str, int, int], None]) -> Costs:
 def _versions(machine: Machine) -> dict[str, str]:
     facts = environment(machine)
     packages = {name: facts["packages"][name] for name in ("torch", "transformers")}
-    found = {"greenbench": facts["greenbench"], "python": facts["python"], **packages}
+    versions = {"greenbench": facts["greenbench"], "python": facts["python"], **packages}
     for gpu in facts["gpus"]:
-        found |= {"nvidia-driver": gpu["driver"]} if gpu["driver"] else {}
-    return found
+        versions |= {"nvidia-driver": gpu["driver"]} if gpu["driver"] else {}
+    return versions
 
 
 def read_cost(meter: Meter) -> MeterCost:
@@ -199,7 +199,7 @@ def _a_a_record(machine: Machine, results: Path, say: Callable[[str], None]) -> 
 def newest_a_a(results: Path, machine: Machine) -> Record | None:
     """The newest valid A/A record of this device with enough blocks, if any."""
     device = ResolvedDevice(kind=machine.device, name=machine.device_name)
-    found = [
+    suited = [
         record
         for record in load([results]).records
         if record.status == "completed"
@@ -208,4 +208,4 @@ def newest_a_a(results: Path, machine: Machine) -> Record | None:
         and record.spec.device == device
         and record.ratios["tokens_per_s"].n >= LEAST_BLOCKS
     ]
-    return max(found, key=lambda record: record.started_at, default=None)
+    return max(suited, key=lambda record: record.started_at, default=None)

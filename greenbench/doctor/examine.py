@@ -58,7 +58,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "machine": environment(machine),
         "meters": _meters(machine),
         "hardware": _hardware(machine, facts),
-        "kernels": {name: _kernels(found) for name, found in facts["kernels"].items()},
+        "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
         "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
         "engines": {name: _verdict(_engine, name, machine) for name in options("engine")},
         "models": {name: _model(name) for name in options("model")},
@@ -105,11 +105,12 @@ def _entry(name: str, said: str) -> list[str]:
 
 def _meters(machine: Machine) -> dict[str, str]:
     """Every meter's answer: the energy a run here would be measured with comes first."""
-    with open_meters(MeterSpec(), machine.uuids) as found:
+    with open_meters(MeterSpec(), machine.uuids) as opened:
         used = {
-            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s" for m in found.meters
+            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s"
+            for m in opened.meters
         }
-    return used | found.refused
+    return used | opened.refused
 
 
 def _hardware(machine: Machine, facts: dict[str, Any]) -> dict[str, str]:
@@ -138,10 +139,10 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
-def _kernels(found: list[str] | None) -> str:
-    if found is None:
+def _kernels(targets: list[str] | None) -> str:
+    if targets is None:
         return "not installed"
-    return f"{OK}: for {', '.join(found)}" if found else "installed without compiled kernels"
+    return f"{OK}: for {', '.join(targets)}" if targets else "installed without compiled kernels"
 
 
 def _load(load: dict[str, Any], gpus: list[dict[str, Any]]) -> dict[str, str]:
@@ -196,16 +197,16 @@ def _left_set() -> dict[str, str]:
     return {f"gpu setting {n}": said for n, said in enumerate(gpu_settings.restore(), 1)}
 
 
-def _calibration(found: Calibration | None) -> dict[str, str]:
-    if found is None:
+def _calibration(kept: Calibration | None) -> dict[str, str]:
+    if kept is None:
         return {"none": "not done for this device: run `greenbench doctor --calibrate`."}
-    said = {"id": f"{OK}: {found.id}, made {found.date}"}
-    for cost in found.meters:
+    said = {"id": f"{OK}: {kept.id}, made {kept.date}"}
+    for cost in kept.meters:
         micros = 1e6 * (cost.read.value or 0.0)
         said[cost.meter] = f"{OK}: tick {cost.tick_s:g} s, a reading takes {micros:.1f} µs"
-    noise = found.noise
+    noise = kept.noise
     return said | {
-        "sampler": _share(found.sampler, "of a core"),
+        "sampler": _share(kept.sampler, "of a core"),
         "noise, speed": _share(noise.tokens_per_s, f"over {noise.blocks} blocks", "±"),
         "noise, energy": _share(noise.energy_per_token, f"over {noise.blocks} blocks", "±"),
     }

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from helpers import campaign
@@ -22,11 +21,16 @@ print("MODULES", status, *sys.modules)
 """
 
 
-def loaded(*arguments, cwd=None):
+def beside(path):
+    """The environment of a process that finds `path` and what we find."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(path), *sys.path]))}
+
+
+def loaded(*arguments, cwd=None, path=""):
     """Exit status, output, and the modules that were imported for it."""
     done = subprocess.run(
         [sys.executable, "-c", MAIN, *arguments],
-        capture_output=True, text=True, check=True, cwd=cwd,
+        capture_output=True, text=True, check=True, cwd=cwd, env=beside(path),
     )  # fmt: skip
     said, _, modules = done.stdout.partition("MODULES ")
     status, *names = modules.split()
@@ -75,6 +79,19 @@ def test_a_sweep_with_a_mistake_is_answered_as_fast():
     assert not modules & HEAVY
 
 
+def test_a_mistake_costs_no_engine_either(tmp_path):
+    """Whatever an engine imports: it is not imported for a mistake elsewhere."""
+    (tmp_path / "greedy.py").write_text(
+        'import torch\nclass Greedy:\n    name = "greedy"\n    summary = "imports all it can"\n'
+    )
+    info = tmp_path / "greedy-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[greenbench.engines]\ngreedy = greedy\n")
+    status, output, modules = loaded("bench", "engine=greedy", "engine.x=1", "sed=1", path=tmp_path)
+    assert (status, "sed is not a key" in output) == ("2", True)
+    assert not modules & HEAVY
+
+
 def test_the_configuration_of_the_baseline_needs_no_torch():
     status, output, modules = loaded("bench", "technique=none", "--cfg")
     assert status == "0"
@@ -111,10 +128,9 @@ def test_the_help_lists_a_plug_in_of_one_file(tmp_path):
     info = tmp_path / "alone-1.0.dist-info"
     info.mkdir()
     (info / "entry_points.txt").write_text("[greenbench.techniques]\nalone = alone\n")
-    path = os.pathsep.join([str(tmp_path), *map(str, filter(None, sys.path))])
     done = subprocess.run(
         [sys.executable, "-m", "greenbench", "bench", "--help"],
-        env=os.environ | {"PYTHONPATH": path}, cwd=Path(tmp_path), capture_output=True, text=True,
+        env=beside(tmp_path), cwd=tmp_path, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
     assert "  alone              stands in one file" in done.stdout

@@ -20,6 +20,7 @@ def by_name(records):
 
 
 def test_a_sweep_leaves_valid_records_and_a_report_and_a_second_one_measures_nothing(bench):
+    assert "  outside            scales the output head" in bench.run("--help", quick=False)[1]
     sweep = ("--multirun", "technique=none,int8_bnb,outside")
     status, output = bench.run(*sweep)
     assert status == 0, output
