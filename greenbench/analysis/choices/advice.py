@@ -19,6 +19,7 @@ from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, tech
 from greenbench.analysis.impact import Assumptions
 from greenbench.errors import UserError
 from greenbench.schema.codes import meaning
+from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, bounds
 from greenbench.schema.record import Record
 
@@ -139,7 +140,7 @@ def _saving_first(option: Option) -> tuple[float, str]:
 def _promising_first(option: Option) -> tuple[int, float, str]:
     """Those whose best guess keeps every need first, then by joules; by speed if those are no guide."""
     doubts = sum(not check.likely for check in option.unsure)
-    speed = option.row.ratio("tokens_per_s").value or 1.0
+    speed = option.row.ratio(TOKENS_PER_S).value or 1.0
     measured = option.row.energy.provenance.startswith("measured")
     ratio = option.ratio.value if measured and option.ratio.value else 1 / speed
     return doubts, ratio, option.row.label

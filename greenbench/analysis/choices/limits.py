@@ -14,7 +14,8 @@ from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import ENERGY, helps
 from greenbench.errors import UserError
-from greenbench.schema.quantity import Quantity, bounds, estimated, missing, named, said, scaled
+from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
+from greenbench.schema.quantity import Quantity, bounds, estimated, missing, said, scaled
 from greenbench.stats.items import p_noninferiority
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
@@ -140,14 +141,14 @@ def energy(row: Row) -> Check:
     if not row.energy.provenance.startswith("measured"):
         said = "estimated, not measured" if estimated(row.energy) else "not known"
         wall = {"meter": "wall", "meter.wall_log": "FILE.csv"}
-        fast = (row.ratio("tokens_per_s").value or 0.0) >= 1  # the best guess about joules
+        fast = (row.ratio(TOKENS_PER_S).value or 0.0) >= 1  # the best guess about joules
         return Check(
             "energy", "unsure", f"energy: the joules are {said}", fast, longer | wall, METER
         )
     if longer:
         return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
                      longer, "longer windows")  # fmt: skip
-    verdict = row.verdicts.get(ENERGY.metric)
+    verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
     interval = bounds(request)
     if saves and interval and interval[1] < 1:
@@ -160,12 +161,12 @@ def energy(row: Row) -> Check:
 def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:
     """Latency and memory, where they were asked for."""
     rows = (
-        ("time per output token", "tpot_p50_s", wanted.token_ms),
-        ("time to the first token", "ttft_p50_s", wanted.first_token_ms),
+        ("time per output token", TPOT, wanted.token_ms),
+        ("time to the first token", TTFT, wanted.first_token_ms),
     )
     found = [
-        _limit(what, scaled(named(metrics, name, "s"), 1e3, "ms"), most, tier)
-        for what, name, most in rows
+        _limit(what, scaled(metric.level(metrics), 1e3, "ms"), most, tier)
+        for what, metric, most in rows
         if most is not None
     ]
     if wanted.memory_gb is not None:
@@ -176,7 +177,7 @@ def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Ch
 
 def memory(metrics: Mapping[str, Quantity]) -> Quantity:
     """Peak bytes of the device, or of the host where the device has none of its own."""
-    peaks = [metrics.get(f"{side}_peak_bytes") for side in ("device", "host")]
+    peaks = [metrics.get(peak.name) for peak in (DEVICE_PEAK_BYTES, HOST_PEAK_BYTES)]
     known = [peak for peak in peaks if peak and peak.value is not None]
     return known[0] if known else missing("B", "no peak was recorded")
 

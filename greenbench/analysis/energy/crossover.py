@@ -113,7 +113,7 @@ def _points(axis: Axis, rows: Sequence[Row], yardstick: Yardstick) -> list[Point
 
 def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
     """By the verdict, which is Holm's over the table, or where there is none by the interval."""
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict and not verdict.barred:
         words: dict[str, State] = {
             "saves": "pays",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from greenbench.analysis.groups.rows import Row
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.quantity import bounds
 from greenbench.wording import plain
 
@@ -32,7 +33,7 @@ def label(row: Row) -> Label:
     Withheld where joules are estimated, the tier claims nothing, the run is invalid, the interval
     spans two bands, or a loss of quality beyond the margin is not excluded.
     """
-    ratio = row.ratio("energy_per_token")
+    ratio = row.ratio(ENERGY_PER_TOKEN)
     interval, change = bounds(ratio), bounds(row.change)
     letters = sorted({band(end) for end in interval or ()})
     tier = row.record.spec.protocol.tier

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from greenbench.analysis.blocks import joules, valid_blocks
 from greenbench.analysis.groups.rows import Row
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, TTFT
 from greenbench.schema.quantity import Quantity, bounds
 from greenbench.schema.record import Who
 from greenbench.wording import fixed
@@ -63,13 +64,13 @@ def product(row: Row, name: str) -> float | None:
 
 def realised(row: Row) -> Quantity:
     """J/token over the baseline's where it was measured; else time per token, which always is."""
-    energy = row.ratio("energy_per_token")
+    energy = row.ratio(ENERGY_PER_TOKEN)
     return energy if energy.provenance.startswith("measured") else seconds_per_token(row)
 
 
 def seconds_per_token(row: Row) -> Quantity:
     """Time per token over the baseline's: 1 over the ratio of tokens per second."""
-    speed = row.ratio("tokens_per_s")
+    speed = row.ratio(TOKENS_PER_S)
     if not speed.value:
         return speed
     interval = bounds(speed)
@@ -117,7 +118,7 @@ def _dense(row: Row) -> str | None:
 
 
 def _dequantized(row: Row) -> str | None:
-    time, held = seconds_per_token(row).value, row.ratio("model_bytes").value
+    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
     if "dequantize" not in _kernels(row) or time is None or held is None:
         return None
     if time <= min(held, 1.0) + EFFECT:
@@ -126,7 +127,7 @@ def _dequantized(row: Row) -> str | None:
 
 
 def _slow(row: Row) -> Evidence | None:
-    time, held = seconds_per_token(row).value, row.ratio("model_bytes").value
+    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
     own = sorted(_kernels(row) - {"", "dense", "dequantize"})
     if not own or time is None or held is None or held > 1 - EFFECT or time < 1 - EFFECT:
         return None
@@ -200,7 +201,7 @@ def _waiting(row: Row) -> str | None:
 
 def _memory(row: Row) -> str | None:
     """Time follows the bytes that are read, not the multiplications that were promised."""
-    work, held = product(row, "flops_ratio"), row.ratio("model_bytes").value
+    work, held = product(row, "flops_ratio"), row.ratio(MODEL_BYTES).value
     time = bounds(seconds_per_token(row))
     if work is None or held is None or time is None or work >= held - EFFECT:
         return None
@@ -213,7 +214,7 @@ def _prefill(row: Row) -> str | None:
     """How much of the time that is missing from the saving lies before the first token."""
     promise = promised_ratio(row)
     sides = row.baseline, row.metrics
-    first = [side["ttft_p50_s"].value for side in sides if "ttft_p50_s" in side]
+    first = [side[TTFT.name].value for side in sides if TTFT.name in side]
     whole = [_request_s(row, who) for who in WHO]
     known = [value for value in (*first, *whole) if value is not None]
     if promise is None or len(known) < 4:

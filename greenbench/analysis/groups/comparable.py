@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from greenbench.schema.quantity import Provenance, named
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.quantity import Provenance
 from greenbench.schema.record import Record
 from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, ResolvedWorkload
 from greenbench.wording import natural
@@ -71,7 +72,7 @@ def setting(record: Record) -> Setting:
     """What `record` shares with the runs that it may be compared with."""
     spec = record.spec
     metrics = record.candidate.metrics if record.candidate else {}
-    energy = named(metrics, "energy_per_token_j", "J/token")
+    energy = ENERGY_PER_TOKEN.level(metrics)
     source: Provenance = "unavailable" if energy.value is None else energy.provenance
     return Setting(
         tier=spec.protocol.tier,

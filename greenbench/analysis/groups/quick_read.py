@@ -11,10 +11,11 @@ from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.records.store import Rejected, identity, parse
 from greenbench.records.upgrades import lift_spec
+from greenbench.schema.codes import Validity
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import ModelFacts, Record, Status
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.verdict import Validity
 
 
 class Brief(NamedTuple):
@@ -93,7 +94,7 @@ def shortened(path: Path) -> Brief | Rejected:
 
 
 def _brief(path: Path, record: Record) -> Brief:
-    energy = record.ratios.get("energy_per_token")
+    energy = record.ratios.get(ENERGY_PER_TOKEN.ratio)
     return Brief(
         path=path,
         identity=identity(record),

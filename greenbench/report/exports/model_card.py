@@ -19,8 +19,17 @@ from greenbench.analysis.groups.rows import Row, technique
 from greenbench.analysis.impact import Assumptions, impact
 from greenbench.report.markdown.format import Column, Notes, code, fenced, only, prose, show, table
 from greenbench.report.markdown.sections.codes import explained
+from greenbench.schema.metrics import (
+    DECODE_ENERGY_PER_TOKEN,
+    ENERGY_PER_TOKEN,
+    MODEL_BYTES,
+    TOKENS_PER_S,
+    TPOT,
+    TTFT,
+    Metric,
+)
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, estimated, missing, named, scaled
+from greenbench.schema.quantity import Quantity, estimated, missing, scaled
 from greenbench.schema.record import Record
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
@@ -95,19 +104,18 @@ def _section(row: Row, emissions: float | None, given: Assumptions) -> list[str]
 
 
 def _numbers(row: Row) -> list[_Line]:
-    def metric(what: str, name: str, ratio: str, factor: float, unit: str) -> _Line:
-        before, after = (scaled(named(side, name, unit), factor, unit) for side in sides)
-        return _Line(f"{what}, {unit}", before, after, row.ratio(ratio), True)
+    def line(what: str, metric: Metric, factor: float, unit: str) -> _Line:
+        before, after = (scaled(metric.level(side), factor, unit) for side in sides)
+        return _Line(f"{what}, {unit}", before, after, row.ratio(metric), True)
 
     sides = (row.baseline, row.metrics)
     return [
-        metric("energy per token", "energy_per_token_j", "energy_per_token", 1, "J"),
-        metric("energy per decoded token", "decode_energy_per_token_j", "decode_energy_per_token",
-               1, "J"),
-        metric("speed", "tokens_per_s", "tokens_per_s", 1, "tokens/s"),
-        metric("time per output token (median)", "tpot_p50_s", "tpot", 1e3, "ms"),
-        metric("time to the first token (median)", "ttft_p50_s", "ttft", 1e3, "ms"),
-        metric("weights", "model_bytes", "model_bytes", 1e-6, "MB"),
+        line("energy per token", ENERGY_PER_TOKEN, 1, "J"),
+        line("energy per decoded token", DECODE_ENERGY_PER_TOKEN, 1, "J"),
+        line("speed", TOKENS_PER_S, 1, "tokens/s"),
+        line("time per output token (median)", TPOT, 1e3, "ms"),
+        line("time to the first token (median)", TTFT, 1e3, "ms"),
+        line("weights", MODEL_BYTES, 1e-6, "MB"),
         _peak(*(scaled(memory(side), 1e-6, "MB") for side in sides)),
         _Line("items answered right, %", row.baseline_quality, row.quality,
               row.change, False),

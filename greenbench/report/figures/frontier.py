@@ -30,6 +30,7 @@ from greenbench.report.figures.style import (
     log_ticks,
     svg,
 )
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.quantity import bounds
 from greenbench.wording import TIMES, plain
 
@@ -131,7 +132,7 @@ def _panel(group: Group) -> Panel | None:
 
 def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     member, other, again = KINDS
-    ratio = bounds(row.ratio("energy_per_token")) or (point.energy, point.energy)
+    ratio = bounds(row.ratio(ENERGY_PER_TOKEN)) or (point.energy, point.energy)
     moved = row.change.value or 0.0
     change = bounds(row.change) or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)

@@ -15,6 +15,7 @@ from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.format import fenced, prose
+from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, bounds, said
 from greenbench.wording import TIMES, number, plain, visible
 
@@ -166,7 +167,7 @@ def _kept(best: Option | None, option: Option) -> str:
 
 def _open(option: Option) -> str:
     """What speaks for it and what is open."""
-    speed = said(option.row.ratio("tokens_per_s"), suffix=TIMES)
+    speed = said(option.row.ratio(TOKENS_PER_S), suffix=TIMES)
     kept = [check.why for check in option.checks if check.outcome == "kept"]
     return "; ".join(
         [f"speed {speed} the baseline's", *kept, *(check.why for check in option.unsure)]

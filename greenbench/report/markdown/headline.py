@@ -28,12 +28,12 @@ def answer(group: Group) -> list[str]:
     return [
         *lines,
         *_findings(techniques, yardstick, claims=group.setting.claims),
-        *tally(techniques, yardstick.metric, yardstick.noun),
+        *tally(techniques, yardstick.metric.ratio, yardstick.noun),
     ]
 
 
 def _stands_out(row: Row, yardstick: Yardstick) -> bool:
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict is None:
         return helps(row.ratio(yardstick.metric), yardstick)
     return verdict.verdict == "saves"
@@ -54,7 +54,7 @@ def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
         return text
     percent = 100 * max(abs(bound - 1) for bound in interval)
     floor = f"less than {fixed(percent, 1 if percent < 10 else 0)} % is noise here"
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict and not verdict.barred:
         biased = verdict.verdict in LOUD
         text += f", verdict {loud(verdict.verdict)}"
@@ -118,7 +118,11 @@ def _rest(rows: Sequence[Row], named: Sequence[Row], yardstick: Yardstick) -> st
     others = [row for row in rows if row not in named]
     if not others or any(_stands_out(row, yardstick) for row in others):
         return ""
-    found = [row.verdicts[yardstick.metric] for row in others if yardstick.metric in row.verdicts]
+    found = [
+        row.verdicts[yardstick.metric.ratio]
+        for row in others
+        if yardstick.metric.ratio in row.verdicts
+    ]
     if any(verdict.barred or verdict.verdict == "inconclusive" for verdict in found):
         return " Nothing else is shown to help."
     return " Nothing else helps."
@@ -205,7 +209,11 @@ def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
 
 def _outcome(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
     """What it means that none saves: uncertainty is not evidence of no effect."""
-    found = [row.verdicts[yardstick.metric] for row in kept if yardstick.metric in row.verdicts]
+    found = [
+        row.verdicts[yardstick.metric.ratio]
+        for row in kept
+        if yardstick.metric.ratio in row.verdicts
+    ]
     if found and all(verdict.barred for verdict in found):
         return "no claim is made"
     if not claims:

@@ -13,6 +13,15 @@ from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.groups.rows import Row
 from greenbench.records.upgrades import FAMILIES
+from greenbench.schema.metrics import (
+    DEVICE_PEAK_BYTES,
+    ENERGY_PER_TOKEN,
+    HOST_PEAK_BYTES,
+    MODEL_BYTES,
+    TOKENS_PER_S,
+    TPOT,
+    TTFT,
+)
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing, scaled
 from greenbench.schema.record import Record
@@ -100,7 +109,7 @@ def _bits_change(row: Row) -> Quantity:
 
 def _peak(row: Row) -> Quantity:
     """Peak memory of the device, or of the host where the device has none of its own."""
-    found = [row.metric(f"{where}_peak_bytes", "B") for where in ("device", "host")]
+    found = [row.metric(peak) for peak in (DEVICE_PEAK_BYTES, HOST_PEAK_BYTES)]
     return next((peak for peak in found if peak.value is not None), found[0])
 
 
@@ -117,11 +126,7 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
 }
 """Numbers of the tables that stand in no record by themselves."""
 TABLED: Final = {
-    "energy_per_token_j",
-    "tpot_p50_s",
-    "ttft_p50_s",
-    "tokens_per_s",
-    "model_bytes",
+    metric.name for metric in (ENERGY_PER_TOKEN, TPOT, TTFT, TOKENS_PER_S, MODEL_BYTES)
 }
 """The candidate's levels that stand in tables; all others are a run's own."""
 

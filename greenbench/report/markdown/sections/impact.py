@@ -10,6 +10,7 @@ from typing import Final
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.impact import Assumptions, Impact, grids, impact
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, bounds, estimated
 from greenbench.wording import ESTIMATE, fixed, number
 
@@ -69,7 +70,7 @@ def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
 
 def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     """One impact of `tokens` generated tokens, with the interval of the joules."""
-    pace = row.metrics.get("tokens_per_s")
+    pace = row.metrics.get(TOKENS_PER_S.name)
     seconds = tokens / pace.value if pace and pace.value else 0.0
 
     def at(joules: float) -> float:

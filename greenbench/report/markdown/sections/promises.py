@@ -15,6 +15,7 @@ from greenbench.analysis.energy.shortfalls import (
 )
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import Column, Notes, code, folded, only, prose, show, table
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, Metric
 from greenbench.schema.quantity import bounds, estimated
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
@@ -122,8 +123,8 @@ def _saving(ratio: float | None) -> str:
     return NO_PROMISE if ratio is None or fixed(ratio, 2) == "1.00" else _share(ratio)
 
 
-def _realised(row: Row, name: str, promise: float | None, notes: Notes) -> str:
-    ratio = row.ratio(name)
+def _realised(row: Row, metric: Metric, promise: float | None, notes: Notes) -> str:
+    ratio = row.ratio(metric)
     said = show(ratio, notes, suffix=TIMES) if bounds(ratio) else only(ratio, notes) + TIMES
     if promise is None or promise >= 1 or ratio.value is None:
         return said
@@ -156,16 +157,16 @@ PROMISED: list[Column[Row]] = [
     Column("bytes promised", lambda row, _: _share(product(row, "bytes_ratio"))),
     Column(
         "bytes held",
-        lambda row, notes: _realised(row, "model_bytes", product(row, "bytes_ratio"), notes),
+        lambda row, notes: _realised(row, MODEL_BYTES, product(row, "bytes_ratio"), notes),
     ),
     Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
     Column(
         "time per token",
-        lambda row, notes: _realised(row, "tpot", product(row, "flops_ratio"), notes),
+        lambda row, notes: _realised(row, TPOT, product(row, "flops_ratio"), notes),
     ),
     Column(
         "J/token",
-        lambda row, notes: _realised(row, "energy_per_token", promised_ratio(row), notes),
+        lambda row, notes: _realised(row, ENERGY_PER_TOKEN, promised_ratio(row), notes),
     ),
     Column("kernel", lambda row, _: _kernels(row)),
     Column(
