@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.quantity import Quantity
 
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
 
@@ -45,7 +45,7 @@ SPEED = Yardstick(
 
 def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
     """Whether `ratio` is better than 1 with its whole interval, and by more than 2 %."""
-    interval = bounds(ratio)
+    interval = ratio.bounds
     if ratio.value is None or interval is None:
         return False
     worst = max(interval) if yardstick.sign < 0 else min(interval)

@@ -157,7 +157,7 @@ def _cpu_share(seconds: float) -> float:
 def noise_floor(record: Record) -> NoiseFloor:
     """What an A/A record says about this machine's noise."""
     energy = record.ratios[ENERGY_PER_TOKEN.ratio]
-    measured = energy.provenance.startswith("measured:")
+    measured = energy.is_measured
     return NoiseFloor(
         tokens_per_s=_half_width(record.ratios[TOKENS_PER_S.ratio]),
         energy_per_token=_half_width(energy)

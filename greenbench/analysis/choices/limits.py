@@ -15,13 +15,13 @@ from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import ENERGY, helps
 from greenbench.errors import UserError
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
-from greenbench.schema.quantity import Quantity, bounds, estimated, missing, said, scaled
+from greenbench.schema.quantity import Quantity, missing, said
 from greenbench.stats.items import p_noninferiority
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
-METER = "a wall meter, or a machine with an energy counter (then without `meter=`)"
+METER = "a wall meter, or a machine with an energy counter (then without meter=)"
 Outcome = Literal["kept", "broken", "unsure"]
 
 
@@ -100,7 +100,7 @@ def quality(row: Row, margin: float) -> Check:
     before, after = [item.baseline for item in items], [item.candidate for item in items]
     p_value = p_noninferiority(before, after, [1.0] * len(items), margin / 100)
     seen = f"{_shown(row.change, ' points', change=True)} on {len(items)} items"
-    interval = bounds(row.change)
+    interval = row.change.bounds
     if p_value is not None and p_value < ALPHA:
         return Check("quality", "kept",
                      f"quality: {seen}; a loss of {_points(margin)} or more is excluded "
@@ -138,8 +138,8 @@ def energy(row: Row) -> Check:
     tier = _tier(row)
     longer = {} if tier in {"dev", "publish"} else {"protocol": "dev"}
     likely = request.value is not None and request.value < 1
-    if not row.energy.provenance.startswith("measured"):
-        said = "estimated, not measured" if estimated(row.energy) else "not known"
+    if not row.energy.is_measured:
+        said = "estimated, not measured" if row.energy.is_estimate else "not known"
         wall = {"meter": "wall", "meter.wall_log": "FILE.csv"}
         fast = (row.ratio(TOKENS_PER_S).value or 0.0) >= 1  # the best guess about joules
         return Check(
@@ -150,7 +150,7 @@ def energy(row: Row) -> Check:
                      longer, "longer windows")  # fmt: skip
     verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
-    interval = bounds(request)
+    interval = request.bounds
     if saves and interval and interval[1] < 1:
         return Check("energy", "kept", seen)
     if verdict and verdict.verdict in {"costs", "equivalent"}:
@@ -165,12 +165,12 @@ def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Ch
         ("time to the first token", TTFT, wanted.first_token_ms),
     )
     found = [
-        _limit(what, scaled(metric.level(metrics), 1e3, "ms"), most, tier)
+        _limit(what, metric.level(metrics).scaled(1e3, "ms"), most, tier)
         for what, metric, most in rows
         if most is not None
     ]
     if wanted.memory_gb is not None:
-        peak = scaled(memory(metrics), 1e-9, "GB")
+        peak = memory(metrics).scaled(1e-9, "GB")
         found.append(_limit("peak memory", peak, wanted.memory_gb, tier))
     return found
 
@@ -187,7 +187,7 @@ def _limit(what: str, found: Quantity, most: float, tier: str) -> Check:
     if found.value is None:
         return Check(what, "unsure", seen, False)
     exact = found.provenance == "measured:memory"  # a maximum has no interval
-    low, high = bounds(found) or ((found.value,) * 2 if exact else (-np.inf, np.inf))
+    low, high = found.bounds or ((found.value,) * 2 if exact else (-np.inf, np.inf))
     if high <= most:
         return Check(what, "kept", seen)
     if low > most:
@@ -200,7 +200,7 @@ def _shown(quantity: Quantity, suffix: str, *, change: bool = False) -> str:
     """A number with its interval, in plain text."""
     if quantity.value is None:
         return f"unknown ({plain(quantity.reason)})"
-    if bounds(quantity) is None:
-        mark = ESTIMATE if estimated(quantity) else ""
+    if quantity.bounds is None:
+        mark = ESTIMATE if quantity.is_estimate else ""
         return f"{mark}{number(quantity.value)}{suffix}"
     return said(quantity, suffix=suffix, change=change, decimals=1 if change else None)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.quantity import bounds
 from greenbench.wording import plain
 
 VERSION = 1
@@ -34,12 +33,12 @@ def label(row: Row) -> Label:
     spans two bands, or a loss of quality beyond the margin is not excluded.
     """
     ratio = row.ratio(ENERGY_PER_TOKEN)
-    interval, change = bounds(ratio), bounds(row.change)
+    interval, change = ratio.bounds, row.change.bounds
     letters = sorted({band(end) for end in interval or ()})
     tier = row.record.spec.protocol.tier
     obstacles = {
         f"no interval: {plain(ratio.reason)}": interval is None,
-        "joules are estimated": not ratio.provenance.startswith("measured"),
+        "joules are estimated": not ratio.is_measured,
         f"tier {tier} makes no claims": tier not in {"dev", "publish"},
         "the run is invalid": row.record.validity == "invalid",
         f"a loss of over {MARGIN_POINTS:g} points of quality is not excluded": change is None

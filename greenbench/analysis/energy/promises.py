@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.quantity import Quantity, bounds, missing
+from greenbench.schema.quantity import Quantity, missing
 
 
 def prepare_energy(row: Row) -> Quantity:
@@ -29,7 +29,7 @@ def break_even(row: Row) -> Quantity:
     if ratio.value >= 1:
         return missing("token", "no break-even: it saves no energy")
     paid = once.value / before.value
-    interval = bounds(ratio)
+    interval = ratio.bounds
     high = paid / (1 - interval[1]) if interval and interval[1] < 1 else None
     return Quantity(
         value=paid / (1 - ratio.value),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -13,8 +13,9 @@ from greenbench.records.store import Rejected, identity, parse
 from greenbench.records.upgrades import lift_spec
 from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import ModelFacts, Record, Status
+from greenbench.schema.outline import Outline
+from greenbench.schema.quantity import Provenance, Quantity
+from greenbench.schema.record import ModelFacts, Status
 from greenbench.schema.resolved import ResolvedSpec
 
 
@@ -41,7 +42,7 @@ class _Part(BaseModel):
 
 class _Span(_Part):
     boundary: str
-    provenance: str
+    provenance: Provenance
 
 
 class _Window(_Part):
@@ -64,7 +65,7 @@ class _Verdict(_Part):
 
 
 class _Light(_Part):
-    """The fields of a `Record` that a brief is made of, by the same names."""
+    """The `Outline` of a record; all else that a record must have is looked for, but not kept."""
 
     schema_version: Literal[1, 2]
     key: str
@@ -90,10 +91,10 @@ def shortened(path: Path) -> Brief | Rejected:
     except (OSError, ValidationError):
         whole = parse(path)  # knows the reason, or how to upgrade it
         return whole if isinstance(whole, Rejected) else _brief(path, whole)
-    return _brief(path, cast("Record", found))
+    return _brief(path, found)
 
 
-def _brief(path: Path, record: Record) -> Brief:
+def _brief(path: Path, record: Outline) -> Brief:
     energy = record.ratios.get(ENERGY_PER_TOKEN.ratio)
     return Brief(
         path=path,
@@ -111,7 +112,7 @@ def _brief(path: Path, record: Record) -> Brief:
     )
 
 
-def _change(record: Record) -> float | None:
+def _change(record: Outline) -> float | None:
     """Mean change of the tasks of which more is better, in points: enough to choose by."""
     parts = [
         (score.change.n, score.change.value)

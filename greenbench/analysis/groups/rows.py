@@ -17,6 +17,7 @@ from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hy
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.verdicts import judge_sweep
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
+from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
@@ -141,12 +142,12 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     ]
 
 
-def is_invalid(record: Record) -> bool:
+def is_invalid(record: Outline) -> bool:
     """Whether a run has numbers that nothing may rest on."""
     return record.status == "completed" and record.validity == "invalid"
 
 
-def technique(record: Record) -> str:
+def technique(record: Outline) -> str:
     """The technique's label, without the model's name that may stand before it."""
     return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 

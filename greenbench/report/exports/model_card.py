@@ -29,7 +29,7 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, estimated, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
@@ -61,7 +61,7 @@ def _emissions(row: Row, given: Assumptions) -> float | None:
 
 def _yaml(row: Row, grams: float, given: Assumptions) -> list[str]:
     grid, once = given.grid, prepare_energy(row)
-    known = "estimated, not measured" if estimated(once) else "measured"
+    known = "estimated, not measured" if once.is_estimate else "measured"
     names = ", ".join(part.name for part in row.record.techniques)
     metadata = {
         "emissions": float(f"{grams:.4g}"),
@@ -105,7 +105,7 @@ def _section(row: Row, emissions: float | None, given: Assumptions) -> list[str]
 
 def _numbers(row: Row) -> list[_Line]:
     def line(what: str, metric: Metric, factor: float, unit: str) -> _Line:
-        before, after = (scaled(metric.level(side), factor, unit) for side in sides)
+        before, after = (metric.level(side).scaled(factor, unit) for side in sides)
         return _Line(f"{what}, {unit}", before, after, row.ratio(metric), True)
 
     sides = (row.baseline, row.metrics)
@@ -116,7 +116,7 @@ def _numbers(row: Row) -> list[_Line]:
         line("time per output token (median)", TPOT, 1e3, "ms"),
         line("time to the first token (median)", TTFT, 1e3, "ms"),
         line("weights", MODEL_BYTES, 1e-6, "MB"),
-        _peak(*(scaled(memory(side), 1e-6, "MB") for side in sides)),
+        _peak(*(memory(side).scaled(1e-6, "MB") for side in sides)),
         _Line("items answered right, %", row.baseline_quality, row.quality,
               row.change, False),
         *map(_task, row.record.quality),
@@ -130,7 +130,7 @@ def _peak(before: Quantity, after: Quantity) -> _Line:
 def _task(score: TaskScore) -> _Line:
     accuracy = score.is_accuracy
     before, after, change = (
-        scaled(level, 100, "%") if accuracy else level
+        level.scaled(100, "%") if accuracy else level
         for level in (score.baseline, score.candidate, score.change)
     )
     name = f"{plain(score.task)} {plain(score.metric)}{', %' if accuracy else ''}"
@@ -161,7 +161,7 @@ COLUMNS: list[Column[_Line]] = [
 def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[str]:
     once = prepare_energy(row)
     lines = ["Brackets hold 95 % intervals. Ratios are paired by block, changes by item."]
-    if estimated(row.energy):
+    if row.energy.is_estimate:
         lines.append(
             f"{ESTIMATE} marks an **estimate**: these joules follow CPU time and were not measured."
         )
@@ -172,7 +172,7 @@ def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[
     elif emissions is None:
         lines.append(f"No emissions are stated for the preparation: {prose(once.reason)}.")
     else:
-        mark = ESTIMATE if estimated(once) else ""
+        mark = ESTIMATE if once.is_estimate else ""
         lines.append(
             f"Preparing it took {mark}{number(once.value or 0.0)} J ({code(once.provenance)}), "
             f"{mark}{number(emissions)} g CO₂e at an assumed PUE of {given.pue:g} and "

@@ -28,7 +28,6 @@ from greenbench.report.figures.style import (
 )
 from greenbench.report.markdown.format import show
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.quantity import bounds, estimated
 from greenbench.stats.intervals import MARGIN
 from greenbench.wording import ESTIMATE, TIMES, plain
 
@@ -91,13 +90,13 @@ def _line(row: Row) -> Line | None:
     if quantity.value is None or quantity.value <= 0:
         return None
     kind, shown = _kind(row), show(quantity, suffix=TIMES)
-    shown = shown if bounds(quantity) else f"{shown.partition(' ')[0]} (no interval)"
+    shown = shown if quantity.bounds else f"{shown.partition(' ')[0]} (no interval)"
     label = f"{plain(row.label, 24)}{' (flagged)' if row.flagged else ''}"
-    return Line(label, quantity.value, bounds(quantity), f"{shown}, {kind}", kind)
+    return Line(label, quantity.value, quantity.bounds, f"{shown}, {kind}", kind)
 
 
 def _kind(row: Row) -> str:
-    if estimated(row.ratio(ENERGY_PER_TOKEN)):
+    if row.ratio(ENERGY_PER_TOKEN).is_estimate:
         return ESTIMATED
     verdict = row.verdicts.get(ENERGY_PER_TOKEN.ratio)
     return NO_CLAIM if verdict is None or verdict.barred else verdict.verdict
@@ -139,7 +138,7 @@ def _words(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> No
     more = f"; {left_out} more runs are in the tables" if left_out > 0 else ""
     mark = (
         ESTIMATE
-        if group.rows and any(estimated(row.ratio(ENERGY_PER_TOKEN)) for row in group.rows)
+        if group.rows and any(row.ratio(ENERGY_PER_TOKEN).is_estimate for row in group.rows)
         else ""
     )
     axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), y=1,

@@ -16,7 +16,7 @@ from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.format import fenced, prose
 from greenbench.schema.metrics import TOKENS_PER_S
-from greenbench.schema.quantity import Quantity, bounds, said
+from greenbench.schema.quantity import Quantity, said
 from greenbench.wording import TIMES, number, plain, visible
 
 SHOWN = 5  # of a list that may be long
@@ -159,7 +159,7 @@ def _list(title: str, options: Sequence[Option], say: Callable[[Option], str]) -
 def _kept(best: Option | None, option: Option) -> str:
     parts = [check.why for check in option.checks]
     parts += [f"saves {_amount(option.saved.energy_kwh)}"] if option.saved else []
-    mine, theirs = bounds(option.ratio), bounds(best.ratio) if best else None
+    mine, theirs = option.ratio.bounds, best.ratio.bounds if best else None
     if best and mine and theirs and mine[0] <= theirs[1]:
         parts.append(f"its energy is not told apart from that of {best.row.label}")
     return "; ".join(parts)
@@ -208,7 +208,7 @@ def _payback(option: Option) -> str:
         return f"{took}; give --requests-per-day to learn when that pays back"
     if days.value is None:
         return f"{took}; {plain(days.reason)}"
-    interval = bounds(days)
+    interval = days.bounds
     between = "" if interval is None else f" ({in_days(interval[0])} to {in_days(interval[1])})"
     return f"{took}, paid back after {in_days(days.value)}{between} at that rate"
 

@@ -8,7 +8,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.quantity import Quantity
 from greenbench.wording import TIMES, fixed, signed
 
 MARGINS = (1, 3)  # points of accuracy
@@ -49,7 +49,7 @@ def noise_floor(row: Row) -> str:
 
 def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
     ratio = row.ratio(yardstick.metric)
-    text, interval = f"{word} {show(ratio, suffix=TIMES)}", bounds(ratio)
+    text, interval = f"{word} {show(ratio, suffix=TIMES)}", ratio.bounds
     if interval is None:
         return text
     percent = 100 * max(abs(bound - 1) for bound in interval)
@@ -165,7 +165,7 @@ def _praise(
 
 def _surely_within(row: Row, margin: float) -> bool:
     """Non-inferiority: the whole interval of the change lies above the margin."""
-    interval = bounds(row.change)
+    interval = row.change.bounds
     return interval is not None and interval[0] >= -margin
 
 
@@ -181,7 +181,7 @@ def _sure(kept: Sequence[Row], margin: float, yardstick: Yardstick) -> str:
 
 def _quality(row: Row, margin: float) -> str:
     text = show(row.change, suffix=" points", change=True, decimals=1)
-    interval = bounds(row.change)
+    interval = row.change.bounds
     if interval and interval[0] < -margin:
         text += f", so a loss beyond {_points(margin)} is not excluded"
     bits = row.bits_per_byte
@@ -194,7 +194,7 @@ def _quality(row: Row, margin: float) -> str:
 
 def _overlap(ratio: Quantity, other: Row, yardstick: Yardstick) -> bool:
     rival = other.ratio(yardstick.metric)
-    mine, theirs = bounds(ratio), bounds(rival)
+    mine, theirs = ratio.bounds, rival.bounds
     return bool(mine and theirs and mine[0] <= theirs[1] and theirs[0] <= mine[1])
 
 

@@ -30,7 +30,6 @@ from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN_LOW,
     TPOT,
 )
-from greenbench.schema.quantity import estimated, scaled
 from greenbench.schema.record import Record
 from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
 
@@ -160,7 +159,7 @@ def _baseline(rows: Sequence[Row]) -> list[str]:
     """The baseline's own numbers over the runs: each run measured it again."""
     energies = [row.baseline.get(ENERGY_PER_TOKEN.name) for row in rows]
     values = [energy.value for energy in energies if energy and energy.value]
-    mark = ESTIMATE if any(estimated(row.energy) for row in rows) else ""
+    mark = ESTIMATE if any(row.energy.is_estimate for row in rows) else ""
     qualities = [row.baseline_quality.value for row in rows]
     parts = [
         f"quality {_range(qualities)} %",
@@ -189,7 +188,7 @@ def _model_bounds(rows: Sequence[Row]) -> list[str]:
 
 
 def _milliseconds(row: Row) -> float | None:
-    return scaled(TPOT.level(row.baseline), 1e3, "ms").value
+    return TPOT.level(row.baseline).scaled(1e3, "ms").value
 
 
 def _range(values: Iterable[float | None]) -> str:

@@ -23,7 +23,7 @@ from greenbench.schema.metrics import (
     TTFT,
 )
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.verdict import Verdict
@@ -226,7 +226,7 @@ def _task(pool: Pool, score: TaskScore) -> Json:
         "metric": shown(score.metric),
         "split": shown(score.split),
         "levels": [
-            quantity(pool, scaled(level, 100, "%") if percent else level) for level in levels
+            quantity(pool, level.scaled(100, "%") if percent else level) for level in levels
         ],
         "changed": accuracy.changed_items(score),
         "items": len(score.items),

@@ -25,7 +25,7 @@ from greenbench.schema.metrics import (
     SECONDS_PER_ANSWER,
     Metric,
 )
-from greenbench.schema.quantity import Quantity, named, scaled
+from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Who
 from greenbench.schema.verdict import Verdict, Word
 from greenbench.wording import TIMES
@@ -185,7 +185,7 @@ LEVELS: list[Column[Level]] = [
     Column(
         "right, %",
         lambda level, notes: show(
-            scaled(level.quantity(ACCURACY), 100, "%"), notes, decimals=1
+            level.quantity(ACCURACY).scaled(100, "%"), notes, decimals=1
         ),
     ),
     Column("J/answer", lambda level, notes: show(level.quantity(ENERGY_PER_ANSWER), notes)),

@@ -19,7 +19,7 @@ from greenbench.schema.metrics import (
     TTFT,
     Metric,
 )
-from greenbench.schema.quantity import missing, scaled
+from greenbench.schema.quantity import missing
 from greenbench.wording import TIMES, fixed
 
 MEMBER = "★"
@@ -43,19 +43,19 @@ def _peak(row: Row, notes: Notes) -> str:
     for where, metric in (("device", DEVICE_PEAK_BYTES), ("host", HOST_PEAK_BYTES)):
         peak = row.metrics.get(metric.name)
         if peak and peak.value is not None:
-            return f"{only(scaled(peak, 1e-6, 'MB'), notes)} {where}"
+            return f"{only(peak.scaled(1e-6, 'MB'), notes)} {where}"
     reason = peak.reason if peak else "the record has no peak memory"
     return f"n/a {notes.mark(reason)}"
 
 
 def _milli(row: Row, notes: Notes, metric: Metric) -> str:
-    return show(scaled(row.metric(metric), 1e3, "ms"), notes)
+    return show(row.metric(metric).scaled(1e3, "ms"), notes)
 
 
 def _size(row: Row, notes: Notes) -> str:
     ratio = row.ratio(MODEL_BYTES)
     share = "" if ratio.value is None else f" ({fixed(ratio.value, 2)}{TIMES})"
-    return only(scaled(row.metric(MODEL_BYTES), 1e-6, "MB"), notes) + share
+    return only(row.metric(MODEL_BYTES).scaled(1e-6, "MB"), notes) + share
 
 
 def headline(group: Group) -> list[Column[Row]]:

@@ -11,7 +11,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.impact import Assumptions, Impact, grids, impact
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
 from greenbench.schema.metrics import TOKENS_PER_S
-from greenbench.schema.quantity import Quantity, bounds, estimated
+from greenbench.schema.quantity import Quantity
 from greenbench.wording import ESTIMATE, fixed, number
 
 MILLION = 1_000_000
@@ -76,7 +76,7 @@ def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     def at(joules: float) -> float:
         return pick(impact(joules * tokens, seconds, given))
 
-    energy, interval = row.energy, bounds(row.energy)
+    energy, interval = row.energy, row.energy.bounds
     return energy.model_copy(
         update={
             "value": None if energy.value is None else at(energy.value),
@@ -114,7 +114,7 @@ def _embodied(row: Row, tokens: float, given: Assumptions) -> str:
     part = _of(row, tokens, lambda i: i.embodied_g, given).value
     if not whole or part is None:
         return "n/a"
-    mark = ESTIMATE if estimated(row.energy) else ""
+    mark = ESTIMATE if row.energy.is_estimate else ""
     return f"{mark}{fixed(100 * part / whole, 0)} %"
 
 
