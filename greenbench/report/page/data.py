@@ -17,7 +17,8 @@ from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
 from greenbench.report.markdown.sections.selection import notice
-from greenbench.report.page.run import DERIVED, Json, Pool, cleaned, details, shown, summary
+from greenbench.report.page.numbers import Json, Pool, cleaned, shown
+from greenbench.report.page.run import DERIVED, details, summary
 from greenbench.schema.codes import CODES, UNKNOWN
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, TTFT, Metric
 from greenbench.schema.record import Record

@@ -20,7 +20,7 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quantity import missing
-from greenbench.wording import TIMES, fixed
+from greenbench.wording import TIMES, fixed, percent
 
 MEMBER = "★"
 NOTED = "†"
@@ -84,7 +84,7 @@ def _energy_label(row: Row, notes: Notes) -> str:
 
 def _frontier(row: Row, _: Notes) -> str:
     """Marked if on the frontier, with the share of resampled frontiers that hold the run."""
-    share = f"{100 * row.standing.probability:.0f} %" if row.standing else ""
+    share = percent(row.standing.probability) if row.standing else ""
     return f"{MEMBER if row.frontier else ''} {share}".strip()
 
 
