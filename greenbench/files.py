@@ -15,19 +15,25 @@ from greenbench.errors import UserError
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write durably: readers see the old file or the new one, even across a crash of the machine."""
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data`: readers see the old file or the new one, even across a crash of the machine.
+
+    Not `durable` does not wait for the disk, for what can be made again after such a crash.
+    """
     partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
         with partial.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     with suppress(OSError):  # some network file systems cannot; the record is in place all the same
         _sync_directory(path.parent)
 

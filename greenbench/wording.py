@@ -62,6 +62,16 @@ def fixed(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
 
 
+def percent(share: float) -> str:
+    """A share as ``86 %``."""
+    return f"{100 * share:.0f} %"
+
+
+def chance(p_value: float | None) -> str:
+    """A p-value to two digits."""
+    return "n/a" if p_value is None else f"{p_value:.2g}"
+
+
 def signed(text: str) -> str:
     """A number's text with its sign, where it has one."""
     zero = not text.strip(f"0.{MINUS}")

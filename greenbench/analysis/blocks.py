@@ -7,10 +7,26 @@ from typing import NamedTuple
 
 from greenbench.analysis.uncertainty import uncertainty
 from greenbench.analysis.verdicts import judge
+from greenbench.schema.codes import Validity
+from greenbench.schema.metrics import (
+    DECODE_ENERGY_PER_TOKEN,
+    ENERGY_PER_TOKEN,
+    ENERGY_PER_TOKEN_HIGH,
+    ENERGY_PER_TOKEN_LOW,
+    PREFILL_ENERGY,
+    TOKENS_PER_S,
+    TPOT,
+    TPOT_P90,
+    TPOT_P99,
+    TTFT,
+    TTFT_P90,
+    TTFT_P99,
+    Metric,
+)
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Phase, Who, Window
 from greenbench.schema.uncertainty import Uncertainty
-from greenbench.schema.verdict import Validity, Verdict
+from greenbench.schema.verdict import Verdict
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
 
 Value = Callable[[Window], float | None]
@@ -19,16 +35,13 @@ Value = Callable[[Window], float | None]
 NO_VALUE = "not seen in every block, or every block is invalid"
 
 
-class Metric(NamedTuple):
-    """How one number is read off a block's window of one phase."""
+class Reading(NamedTuple):
+    """How a metric is read off a block's window of one phase."""
 
-    name: str
-    unit: str
+    metric: Metric
     phase: Phase
     value: Value
     energy: bool = False
-    ratio: str | None = None
-    """Name of its candidate-over-baseline ratio, where it has one."""
 
 
 def joules(window: Window) -> float | None:
@@ -40,59 +53,56 @@ def _per(joules: float | None, count: int) -> float | None:
     return None if joules is None else joules / count
 
 
-METRICS = (
-    Metric("energy_per_token_j", "J/token", "generate",
-           lambda w: _per(joules(w), w.tokens), energy=True, ratio="energy_per_token"),
-    Metric("energy_per_token_low_j", "J/token", "generate",
-           lambda w: _per(w.energy[0].low_j, w.tokens) if w.energy else None, energy=True),
-    Metric("energy_per_token_high_j", "J/token", "generate",
-           lambda w: _per(w.energy[0].high_j, w.tokens) if w.energy else None, energy=True),
-    Metric("prefill_energy_j", "J/request batch", "prefill",
-           lambda w: _per(joules(w), w.iterations), energy=True, ratio="prefill_energy"),
-    Metric("ttft_p50_s", "s", "prefill", lambda w: w.ttft.p50_s if w.ttft else None, ratio="ttft"),
-    Metric("ttft_p90_s", "s", "prefill", lambda w: w.ttft.p90_s if w.ttft else None),
-    Metric("ttft_p99_s", "s", "prefill", lambda w: w.ttft.p99_s if w.ttft else None),
-    Metric("tpot_p50_s", "s", "generate", lambda w: w.tpot.p50_s if w.tpot else None, ratio="tpot"),
-    Metric("tpot_p90_s", "s", "generate", lambda w: w.tpot.p90_s if w.tpot else None),
-    Metric("tpot_p99_s", "s", "generate", lambda w: w.tpot.p99_s if w.tpot else None),
-    Metric("tokens_per_s", "token/s", "generate",
-           lambda w: w.tokens / sum(w.iteration_s), ratio="tokens_per_s"),
+READINGS = (
+    Reading(ENERGY_PER_TOKEN, "generate", lambda w: _per(joules(w), w.tokens), energy=True),
+    Reading(ENERGY_PER_TOKEN_LOW, "generate",
+            lambda w: _per(w.energy[0].low_j, w.tokens) if w.energy else None, energy=True),
+    Reading(ENERGY_PER_TOKEN_HIGH, "generate",
+            lambda w: _per(w.energy[0].high_j, w.tokens) if w.energy else None, energy=True),
+    Reading(PREFILL_ENERGY, "prefill", lambda w: _per(joules(w), w.iterations), energy=True),
+    Reading(TTFT, "prefill", lambda w: w.ttft.p50_s if w.ttft else None),
+    Reading(TTFT_P90, "prefill", lambda w: w.ttft.p90_s if w.ttft else None),
+    Reading(TTFT_P99, "prefill", lambda w: w.ttft.p99_s if w.ttft else None),
+    Reading(TPOT, "generate", lambda w: w.tpot.p50_s if w.tpot else None),
+    Reading(TPOT_P90, "generate", lambda w: w.tpot.p90_s if w.tpot else None),
+    Reading(TPOT_P99, "generate", lambda w: w.tpot.p99_s if w.tpot else None),
+    Reading(TOKENS_PER_S, "generate", lambda w: w.tokens / sum(w.iteration_s)),
 )  # fmt: skip
+PAIRED = tuple(reading for reading in READINGS if reading.metric.ratio)
 
 
 def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
     """Every level of one model: the geometric mean over blocks with its t interval."""
     found = {
-        metric.name: level(
-            _values(windows, who, metric), metric.unit, _provenance(windows, metric), no_energy
+        each.metric.name: level(
+            _values(windows, who, each), each.metric.unit, _provenance(windows, each), no_energy
         )
-        for metric in METRICS
+        for each in READINGS
     }
     decode = _decode(windows, who)
-    provenance = _provenance(windows, METRICS[0])
-    name = "decode_energy_per_token_j"
-    found[name] = level(decode, "J/token", provenance, no_energy)
+    provenance = _provenance(windows, READINGS[0])
+    name, unit, *_ = DECODE_ENERGY_PER_TOKEN
+    found[name] = level(decode, unit, provenance, no_energy)
     if provenance != "estimated:model":  # only an estimate has model bounds
-        del found["energy_per_token_low_j"], found["energy_per_token_high_j"]
+        del found[ENERGY_PER_TOKEN_LOW.name], found[ENERGY_PER_TOKEN_HIGH.name]
     return found
 
 
 def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block."""
     found = {
-        metric.ratio: paired(
-            _values(windows, "baseline", metric),
-            _values(windows, "candidate", metric),
-            _provenance(windows, metric),
+        each.metric.ratio: paired(
+            _values(windows, "baseline", each),
+            _values(windows, "candidate", each),
+            _provenance(windows, each),
             no_energy,
         )
-        for metric in METRICS
-        if metric.ratio
+        for each in PAIRED
     }
-    found["decode_energy_per_token"] = paired(
+    found[DECODE_ENERGY_PER_TOKEN.ratio] = paired(
         _decode(windows, "baseline"),
         _decode(windows, "candidate"),
-        _provenance(windows, METRICS[0]),
+        _provenance(windows, READINGS[0]),
         no_energy,
     )
     return found
@@ -100,25 +110,25 @@ def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
 
 def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
     """Candidate over baseline of one metric, by its ratio's name, in each valid block."""
-    metric = next(metric for metric in METRICS if metric.ratio == name)
+    reading = next(each for each in PAIRED if each.metric.ratio == name)
     kept = valid_blocks(windows)
-    sides = (_values(kept, who, metric) for who in ("baseline", "candidate"))
+    sides = (_values(kept, who, reading) for who in ("baseline", "candidate"))
     return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
 
 
 def verdicts(windows: Sequence[Window], tier: str, validity: Validity) -> dict[str, Verdict]:
     """What each ratio of this run alone shows, by the ratio's name."""
     return {
-        metric.ratio: judge(
-            metric.ratio,
-            _values(windows, "baseline", metric),
-            _values(windows, "candidate", metric),
-            provenance=_provenance(windows, metric),
+        each.metric.ratio: judge(
+            each.metric.ratio,
+            _values(windows, "baseline", each),
+            _values(windows, "candidate", each),
+            provenance=_provenance(windows, each),
             tier=tier,
             validity=validity,
         )
-        for metric in METRICS
-        if metric.ratio and _provenance(windows, metric) != "unavailable"
+        for each in PAIRED
+        if _provenance(windows, each) != "unavailable"
     }
 
 
@@ -140,8 +150,8 @@ def budgets(
             aligned=True,
         )
         for name, quantity in (
-            ("candidate.energy_per_token_j", candidate),
-            ("ratio.energy_per_token", ratio),
+            (f"candidate.{ENERGY_PER_TOKEN.name}", candidate),
+            (f"ratio.{ENERGY_PER_TOKEN.ratio}", ratio),
         )
     }
 
@@ -189,10 +199,10 @@ def valid_blocks(windows: Sequence[Window]) -> list[Window]:
     return [w for w in windows if w.block is not None and w.block not in spoiled]
 
 
-def _values(windows: Sequence[Window], who: Who, metric: Metric) -> list[float]:
+def _values(windows: Sequence[Window], who: Who, reading: Reading) -> list[float]:
     """One value per block, in block order; empty if any block lacks it."""
-    mine = [w for w in windows if w.who == who and w.phase == metric.phase]
-    values = [metric.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
+    mine = [w for w in windows if w.who == who and w.phase == reading.phase]
+    values = [reading.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
     return [] if None in values else [value for value in values if value is not None]
 
 
@@ -215,8 +225,8 @@ def _decode(windows: Sequence[Window], who: Who) -> list[float]:
     return values
 
 
-def _provenance(windows: Sequence[Window], metric: Metric) -> Provenance:
-    if not metric.energy:
+def _provenance(windows: Sequence[Window], reading: Reading) -> Provenance:
+    if not reading.energy:
         return "measured:clock"
     return next((w.energy[0].provenance for w in windows if w.energy), "unavailable")
 

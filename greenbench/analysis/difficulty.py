@@ -7,20 +7,26 @@ from typing import Any, Final, NamedTuple, get_args
 
 from greenbench.analysis.blocks import as_quantity, joules, level, paired
 from greenbench.analysis.verdicts import judge
+from greenbench.schema.codes import Validity
 from greenbench.schema.difficulty import Bin, Difficulty, Questions
+from greenbench.schema.metrics import (
+    ACCURACY,
+    ENERGY_PER_ANSWER,
+    ENERGY_PER_TOKEN,
+    SECONDS_PER_ANSWER,
+    Metric,
+)
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import WHO, Who, Window
-from greenbench.schema.verdict import Validity
 from greenbench.stats.intervals import mean_interval, ratio_of_sums
 
 
 class _Cost(NamedTuple):
-    name: str
-    unit: str
+    metric: Metric
     value: Callable[[Window], float | None]
     energy: bool
-    ratio: str | None
+    paired: bool = True
 
 
 def _per(window: Window, count: int) -> float | None:
@@ -29,11 +35,10 @@ def _per(window: Window, count: int) -> float | None:
 
 
 COSTS: Final = (
-    _Cost("energy_per_answer_j", "J/answer", lambda w: _per(w, w.iterations), True, "energy_per_answer"),
-    _Cost("energy_per_token_j", "J/token", lambda w: _per(w, w.tokens), True, None),
-    _Cost("seconds_per_answer", "s/answer", lambda w: sum(w.iteration_s) / w.iterations, False,
-          "seconds_per_answer"),
-)  # fmt: skip
+    _Cost(ENERGY_PER_ANSWER, lambda w: _per(w, w.iterations), energy=True),
+    _Cost(ENERGY_PER_TOKEN, lambda w: _per(w, w.tokens), energy=True, paired=False),
+    _Cost(SECONDS_PER_ANSWER, lambda w: sum(w.iteration_s) / w.iterations, energy=False),
+)
 
 
 class _Taken(NamedTuple):
@@ -69,9 +74,9 @@ def summarise(
         return Difficulty(reason=asked.reason, new_tokens=NEW_TOKENS)
     taken, of_rounds = _taken(windows, no_energy)
     sides = {
-        cost.ratio: (cost, taken.ratios("hard", cost), taken.ratios("easy", cost))
+        cost.metric.ratio: (cost, taken.ratios("hard", cost), taken.ratios("easy", cost))
         for cost in COSTS
-        if cost.ratio
+        if cost.paired
     }
     return Difficulty(
         new_tokens=NEW_TOKENS,
@@ -118,14 +123,14 @@ def _bin(name: Bin, asked: Asked, taken: _Taken) -> Questions:
         baseline=_levels(name, "baseline", questions, taken),
         candidate=_levels(name, "candidate", questions, taken),
         ratios={
-            cost.ratio: paired(
+            cost.metric.ratio: paired(
                 taken.values(name, "baseline", cost),
                 taken.values(name, "candidate", cost),
                 taken.of(cost),
                 taken.no_energy,
             )
             for cost in COSTS
-            if cost.ratio
+            if cost.paired
         },
         mean_depth=_mean(once, _depth, "block", "no technique here exits early"),
         accepted_per_pass=_mean(once, _accepted, "token/pass", "no technique here drafts tokens"),
@@ -139,10 +144,12 @@ def _levels(
     right = [getattr(question.item, who) for question in questions]
     accuracy = ratio_of_sums(right, [1.0] * len(right))
     costs = {
-        cost.name: level(taken.values(name, who, cost), cost.unit, taken.of(cost), taken.no_energy)
+        cost.metric.name: level(
+            taken.values(name, who, cost), cost.metric.unit, taken.of(cost), taken.no_energy
+        )
         for cost in COSTS
     }
-    return {"accuracy": as_quantity(accuracy, "fraction", "measured:score"), **costs}
+    return {ACCURACY.name: as_quantity(accuracy, ACCURACY.unit, "measured:score"), **costs}
 
 
 def _margins(questions: Sequence[Question]) -> list[Quantity]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
+from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Who, Window
-
-Side = Literal["host", "device"]
-SIDES: tuple[Side, ...] = get_args(Side)
 
 
 def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
@@ -19,8 +16,8 @@ def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> 
     )
 
 
-def exact_ratio(baseline: int | None, candidate: int | None, unknown: str) -> Quantity:
-    """Ratio of two counts, which has no spread; `unknown` says why one is not known."""
+def exact_ratio(baseline: int | None, candidate: int | None, unknown: str = "") -> Quantity:
+    """Ratio of two counts, which has no spread; `unknown` says why one is null."""
     if baseline is None or candidate is None:
         return missing("ratio", unknown)
     return exact(baseline, "ratio").model_copy(update={"value": candidate / baseline})
@@ -30,19 +27,20 @@ def byte_counts(
     windows: Sequence[Window],
     who: Who,
     held: int | None,
-    beside: Mapping[Side, int | None],
-    unknown: str,
+    beside: Mapping[str, int | None],
+    unknown: str = "",
 ) -> dict[str, Quantity]:
     """True bytes of one model, and its peaks: high-water marks less what lies `beside` it.
 
-    That are the other model's weights, where both share a process; `unknown` says why a number of
-    bytes is not known.
+    By the name of a peak, that are the other model's weights, where both share a process. `unknown`
+    says why a number of bytes is null.
     """
     peaks = {
-        f"{side}_peak_bytes": _peak(windows, who, f"{side}_peak_bytes", beside[side], unknown)
-        for side in SIDES
+        peak.name: _peak(windows, who, peak.name, beside[peak.name], unknown)
+        for peak in (HOST_PEAK_BYTES, DEVICE_PEAK_BYTES)
     }
-    return {"model_bytes": missing("B", unknown) if held is None else exact(held, "B"), **peaks}
+    own = missing("B", unknown) if held is None else exact(held, "B")
+    return {MODEL_BYTES.name: own, **peaks}
 
 
 def _peak(
@@ -53,7 +51,7 @@ def _peak(
     if not known:
         return missing("B", "this device or kernel has no such high-water mark")
     if beside is None:
-        return missing("B", unknown)
+        return missing("B", f"what lies beside it is not known: {unknown}")
     return Quantity(
         value=max(known) - beside,
         unit="B",

@@ -62,7 +62,7 @@ def _repeats(energy: Quantity) -> float | None:
 
 
 def _no_total(energy: Quantity, repeats: float | None, *, known_gain: bool) -> str | None:
-    if not energy.provenance.startswith("measured:"):
+    if not energy.is_measured:
         return f"{energy.provenance} is no measurement: it has bounds of a model, or nothing"
     if repeats is None:
         return energy.reason or "a value of 0 has no relative uncertainty"

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from greenbench.schema.codes import Validity
+from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Provenance
-from greenbench.schema.verdict import Comparison, Validity, Verdict, Word
+from greenbench.schema.verdict import Comparison, Verdict, Word
 from greenbench.stats.intervals import (
     CONFIDENCE,
     MARGIN,
@@ -18,7 +20,7 @@ from greenbench.stats.intervals import (
 )
 
 ALPHA: Final = 1 - CONFIDENCE
-RECIPROCALS: Final = {"tokens_per_s": "seconds_per_token"}
+RECIPROCALS: Final = {TOKENS_PER_S.ratio: "seconds_per_token"}
 """Metrics of which more is better, and what is judged in their place: less of it is better."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
+from greenbench.schema.quantity import Quantity
 
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
 
@@ -12,18 +13,20 @@ EFFECT = 0.02  # design rule 6: a smaller effect is not called one
 class Yardstick(NamedTuple):
     """The ratio that an answer ranks by, and how to speak about it."""
 
-    metric: str
-    sign: int
-    """-1 where less is better, +1 where more is."""
+    metric: Metric
     claim: str
     seen: str
     of: str
     noun: str
 
+    @property
+    def sign(self) -> int:
+        """-1 where less is better, +1 where more is."""
+        return -1 if self.metric.better == "lower" else +1
+
 
 ENERGY = Yardstick(
-    "energy_per_token",
-    -1,
+    ENERGY_PER_TOKEN,
     "uses the least energy",
     "drew the fewest joules",
     "the baseline's J/token",
@@ -32,8 +35,7 @@ ENERGY = Yardstick(
 
 
 SPEED = Yardstick(
-    "tokens_per_s",
-    +1,
+    TOKENS_PER_S,
     "is the fastest",
     "ran fastest",
     "the baseline's tokens per second",
@@ -43,7 +45,7 @@ SPEED = Yardstick(
 
 def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
     """Whether `ratio` is better than 1 with its whole interval, and by more than 2 %."""
-    interval = bounds(ratio)
+    interval = ratio.bounds
     if ratio.value is None or interval is None:
         return False
     worst = max(interval) if yardstick.sign < 0 else min(interval)

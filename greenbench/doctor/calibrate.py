@@ -19,6 +19,7 @@ from greenbench.paths import cache_dir
 from greenbench.records import calibrations
 from greenbench.records.store import load
 from greenbench.schema.calibration import Calibration, MeterCost, NoiseFloor
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.resolved import ResolvedDevice
@@ -154,17 +155,17 @@ def _cpu_share(seconds: float) -> float:
 
 def noise_floor(record: Record) -> NoiseFloor:
     """What an A/A record says about this machine's noise."""
-    energy = record.ratios["energy_per_token"]
-    measured = energy.provenance.startswith("measured:")
+    energy = record.ratios[ENERGY_PER_TOKEN.ratio]
+    measured = energy.is_measured
     return NoiseFloor(
-        tokens_per_s=_half_width(record.ratios["tokens_per_s"]),
+        tokens_per_s=_half_width(record.ratios[TOKENS_PER_S.ratio]),
         energy_per_token=_half_width(energy)
         if measured or energy.value is None
         else missing("ratio", "joules are estimated here, and an estimate has no noise of its own"),
         record=record.key,
         measured_at=record.started_at,
         window_s=record.spec.protocol.window_s,
-        blocks=record.ratios["tokens_per_s"].n,
+        blocks=record.ratios[TOKENS_PER_S.ratio].n,
     )
 
 
@@ -206,6 +207,6 @@ def newest_a_a(results: Path, machine: Machine) -> Record | None:
         and record.validity != "invalid"
         and not record.spec.technique
         and record.spec.device == device
-        and record.ratios["tokens_per_s"].n >= LEAST_BLOCKS
+        and record.ratios[TOKENS_PER_S.ratio].n >= LEAST_BLOCKS
     ]
     return max(suited, key=lambda record: record.started_at, default=None)

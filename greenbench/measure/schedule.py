@@ -12,6 +12,7 @@ from greenbench.engines.engine import Completion, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.record import WHO, Phase, Place, Stopping, Who, Window
 from greenbench.schema.spec import ProtocolSpec
 
@@ -113,8 +114,8 @@ def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:
     """Whether the headline ratio is known to the target: energy, or speed where that is estimated."""
     blocks = summary.valid_blocks(windows)
     ratios = summary.ratios(blocks, "no meter answered")
-    measured = ratios["energy_per_token"].provenance.startswith("measured")
-    metric = "energy_per_token" if measured else "tokens_per_s"
+    measured = ratios[ENERGY_PER_TOKEN.ratio].provenance.startswith("measured")
+    metric = (ENERGY_PER_TOKEN if measured else TOKENS_PER_S).ratio
     ratio = ratios[metric]
     known = ratio.value is not None and ratio.low is not None and ratio.high is not None
     half = (ratio.high - ratio.low) / 2 / ratio.value if known else None  # type: ignore[operator]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
 from greenbench.schema.calibration import Calibration
 from greenbench.schema.quantity import Part
@@ -31,9 +31,7 @@ def write(calibration: Calibration) -> Path:
     path = path_of(calibration.device_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = Stored(id=calibration.id, calibration=calibration)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(stored.model_dump_json(indent=1) + "\n")
-    partial.replace(path)
+    write_atomically(path, (stored.model_dump_json(indent=1) + "\n").encode())
     return path
 
 

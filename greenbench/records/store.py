@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from greenbench.errors import UserError
 from greenbench.files import _locked, write_atomically
 from greenbench.records.upgrades import upgraded
+from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
@@ -148,7 +149,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(file for path in paths for file in _files(path)))
 
 
-def identity(record: Record) -> tuple[str, str, str]:
+def identity(record: Outline) -> tuple[str, str, str]:
     """What two records can only share if one is a copy, or by a rare chance."""
     return record.name, record.key, record.started_at
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
 from greenbench.errors import UserError
+from greenbench.files import write_atomically
 from greenbench.records.store import Rejected, collector_paused
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
@@ -72,18 +72,11 @@ def write(
         drawn = {file for folder in FOLDERS for file in (results / folder).glob("*.svg")}
         for stale in drawn - {results / name for name in contents}:
             stale.unlink()
-        return [_replace(results / name, content) for name, content in contents.items()]
+        for name, content in contents.items():
+            write_atomically(results / name, content, durable=False)
     except OSError as error:
         raise UserError(
             f"The report cannot be written to {results} ({error.strerror}): "
             "free some space or choose another results directory."
         ) from error
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        partial.write_bytes(content)
-        return partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return [results / name for name in contents]

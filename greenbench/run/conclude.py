@@ -13,6 +13,12 @@ from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.schema.codes import validity
+from greenbench.schema.metrics import (
+    DEVICE_PEAK_BYTES,
+    ENERGY_PER_TOKEN,
+    HOST_PEAK_BYTES,
+    MODEL_BYTES,
+)
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import (
     WHO,
@@ -34,7 +40,7 @@ class Bodies(NamedTuple):
     each: Mapping[Who, Footprint]
     on_device: str
     share: bool
-    """Whether they share this process, so that one's peak holds the other."""
+    """Whether they share a process at the same time, so that one's peak holds the other."""
 
     @property
     def unknown(self) -> str:
@@ -51,9 +57,9 @@ class Bodies(NamedTuple):
         mine = self.each[who]
         other: Who = "candidate" if who == "baseline" else "baseline"
         others = self.held(other) if self.share else 0
-        beside: dict[footprint.Side, int | None] = {
-            "host": others if self.on_device == "cpu" else 0,
-            "device": others,
+        beside = {
+            HOST_PEAK_BYTES.name: others if self.on_device == "cpu" else 0,
+            DEVICE_PEAK_BYTES.name: others,
         }
         return Subject(
             parameters=mine.parameters,
@@ -69,7 +75,7 @@ class Bodies(NamedTuple):
         before, after = (self.held(who) for who in WHO)
         if before is None or after is None:
             return {}
-        return {"model_bytes": judge_exact("model_bytes", before, after)}
+        return {MODEL_BYTES.ratio: judge_exact(MODEL_BYTES.ratio, before, after)}
 
 
 def conclude(
@@ -92,11 +98,11 @@ def conclude(
     sound = validity(codes)
     ratios = blocks.ratios(windows, reason)
     before, after = (bodies.held(who) for who in WHO)
-    ratios["model_bytes"] = footprint.exact_ratio(before, after, bodies.unknown)
+    ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, bodies.unknown)
     subjects = {
         who: bodies.subject(who, blocks.metrics(windows, who, reason), windows) for who in WHO
     }
-    energy = subjects["candidate"].metrics["energy_per_token_j"]
+    energy = subjects["candidate"].metrics[ENERGY_PER_TOKEN.name]
     return Findings(
         engine=EngineFacts(name=spec.engine.name, version=spec.engine.version()),
         meter=MeterChoice(
@@ -109,7 +115,7 @@ def conclude(
         candidate=subjects["candidate"],
         ratios=ratios,
         verdicts=blocks.verdicts(windows, tier, sound) | bodies.verdict(),
-        uncertainty=blocks.budgets(windows, energy, ratios["energy_per_token"]),
+        uncertainty=blocks.budgets(windows, energy, ratios[ENERGY_PER_TOKEN.ratio]),
         validity=sound,
         codes=codes,
         warmup=warmth,

@@ -124,7 +124,7 @@ def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
     with stages("finish"):
         if log:
             recorder.join(log)
-        share = "module" in bench.engine.forms
+        share = "module" in bench.engine.forms and not apart
         bodies = Bodies(pair.footprints, bench.machine.device, share)
         findings = conclude(spec, bench.meters, recorder, bodies, warmth, asked, together=not apart)
     return findings.model_copy(

@@ -52,38 +52,39 @@ class Quantity(Part):
             raise ValueError("a quantity without a value or an interval must give its reason")
         return self
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The 95 % interval, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the number was not measured."""
+        return self.provenance in {"estimated:model", "assumed"}
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it was; one that is unavailable is neither."""
+        return self.provenance.startswith("measured")
+
+    def scaled(self, factor: float, unit: str) -> Quantity:
+        """The same in another unit, `factor` of which make one of its own."""
+        value, low, high = (
+            None if part is None else part * factor for part in (self.value, self.low, self.high)
+        )
+        return self.model_copy(update={"value": value, "low": low, "high": high, "unit": unit})
+
 
 def missing(unit: str, reason: str) -> Quantity:
     """A quantity that could not be had, and why."""
     return Quantity(value=None, unit=unit, provenance="unavailable", reason=reason)
 
 
-def bounds(quantity: Quantity) -> tuple[float, float] | None:
-    """The 95 % interval, or None."""
-    if quantity.low is None or quantity.high is None:
-        return None
-    return quantity.low, quantity.high
-
-
-def estimated(quantity: Quantity) -> bool:
-    """Whether the number was not measured."""
-    return quantity.provenance in {"estimated:model", "assumed"}
-
-
 def decimals_of(quantity: Quantity) -> int:
     """Decimals that the shorter side of the interval supports."""
-    value, interval = quantity.value or 0.0, bounds(quantity)
+    value, interval = quantity.value or 0.0, quantity.bounds
     sides = [abs(bound - value) for bound in interval or () if bound != value]
     return len(number(value, min(sides, default=None)).partition(".")[2])
-
-
-def scaled(quantity: Quantity, factor: float, unit: str) -> Quantity:
-    """The quantity in another unit, `factor` of which make one of its own."""
-    value, low, high = (
-        None if part is None else part * factor
-        for part in (quantity.value, quantity.low, quantity.high)
-    )
-    return quantity.model_copy(update={"value": value, "low": low, "high": high, "unit": unit})
 
 
 def named(quantities: Mapping[str, Quantity], name: str, unit: str) -> Quantity:
@@ -110,11 +111,11 @@ def said(
     """
     if quantity.value is None:
         return f"n/a {why(quantity.reason, '')}"
-    mark = ESTIMATE if estimated(quantity) else ""
+    mark = ESTIMATE if quantity.is_estimate else ""
     sign = signed if change else str
     places = decimals_of(quantity) if decimals is None else decimals
     value = f"{mark}{sign(fixed(quantity.value, places))}{suffix}"
-    interval = bounds(quantity)
+    interval = quantity.bounds
     if interval is None:
         return f"{value} {why(quantity.reason, 'no interval: ')}"
     low, high = (fixed(bound, places) for bound in interval)

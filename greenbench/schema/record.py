@@ -10,13 +10,14 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from greenbench.schema.codes import Validity
 from greenbench.schema.difficulty import Bin, Difficulty
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Boundary, Part, Provenance, Quantity
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.uncertainty import Uncertainty
-from greenbench.schema.verdict import Validity, Verdict
+from greenbench.schema.verdict import Verdict
 
 SCHEMA_VERSION: Final = 2
 

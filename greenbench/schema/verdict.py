@@ -12,9 +12,6 @@ from greenbench.stats.intervals import (
 Word = Literal["saves", "costs", "equivalent", "inconclusive"]
 
 
-Validity = Literal["valid", "flagged", "invalid"]
-
-
 class Comparison(Part):
     """One metric's candidate-over-baseline ratio in one run, and the tests of it.
 

@@ -156,7 +156,11 @@ def completed(
         own = quantity(energy * baseline_j, spread, "J/token", source)
         ratio = quantity(energy, half, "ratio", source)
     applied = AppliedTechnique.model_validate(
-        factory.record().techniques[0].model_dump() | {"name": technique}
+        factory.record().techniques[0].model_dump()
+        | {
+            "name": technique,
+            "family": "quantization" if technique.startswith("int") else "other",
+        }
     )
     values = {
         "name": technique,

@@ -19,7 +19,8 @@ from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, tech
 from greenbench.analysis.impact import Assumptions
 from greenbench.errors import UserError
 from greenbench.schema.codes import meaning
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.metrics import TOKENS_PER_S
+from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Record
 
 STEPS = 3  # commands that a reader will run
@@ -139,8 +140,8 @@ def _saving_first(option: Option) -> tuple[float, str]:
 def _promising_first(option: Option) -> tuple[int, float, str]:
     """Those whose best guess keeps every need first, then by joules; by speed if those are no guide."""
     doubts = sum(not check.likely for check in option.unsure)
-    speed = option.row.ratio("tokens_per_s").value or 1.0
-    measured = option.row.energy.provenance.startswith("measured")
+    speed = option.row.ratio(TOKENS_PER_S).value or 1.0
+    measured = option.row.energy.is_measured
     ratio = option.ratio.value if measured and option.ratio.value else 1 / speed
     return doubts, ratio, option.row.label
 
@@ -149,7 +150,7 @@ def _could_beat(option: Option, fitting: Sequence[Option]) -> bool:
     """Whether settling it could change the answer."""
     if not fitting:
         return True
-    low = bounds(option.ratio)
+    low = option.ratio.bounds
     return all(check.likely for check in option.unsure) and (
         low is None or low[0] < (fitting[0].ratio.value or 0.0)
     )

@@ -11,6 +11,7 @@ from greenbench.analysis.blocks import block_ratios
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.errors import UserError
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Word
 from greenbench.stats import items
@@ -22,14 +23,8 @@ POINT = 0.01
 NOTHING = "not in both"
 
 
-class Metric(NamedTuple):
-    """What is compared: its name, the ratio in the records, and whether more of it is worse."""
-
-    name: str
-    ratio: str
-
-
-METRICS = (Metric("energy", "energy_per_token"), Metric("time", "tpot"))
+METRICS = {"energy": ENERGY_PER_TOKEN, "time": TPOT}
+"""What is compared block by block; less is better in each."""
 
 
 class Change(NamedTuple):
@@ -97,11 +92,11 @@ def _place(record: Record) -> tuple[str, ...]:
 
 
 def _changes(a: Record, b: Record) -> Iterator[Change]:
-    for metric in METRICS:
+    for name, metric in METRICS.items():
         sides = [block_ratios(record.windows, metric.ratio) for record in (a, b)]
         found = unpaired_ratio(*sides) if all(sides) else None
-        yield _judged(metric.name, found, _barred(metric.name, a, b))
-    sizes = [record.ratios["model_bytes"].value for record in (a, b)]
+        yield _judged(name, found, _barred(name, a, b))
+    sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
         yield _judged("bytes", Interval(ratio, ratio, ratio, 1), None)
@@ -112,7 +107,7 @@ def _barred(metric: str, a: Record, b: Record) -> str | None:
     for record in (a, b):
         if is_invalid(record):
             return "a run is invalid"
-        if metric == "energy" and not record.ratios["energy_per_token"].provenance.startswith(
+        if metric == "energy" and not record.ratios[ENERGY_PER_TOKEN.ratio].provenance.startswith(
             "measured"
         ):
             return "joules are not measured"

@@ -14,13 +14,14 @@ from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import ENERGY, helps
 from greenbench.errors import UserError
-from greenbench.schema.quantity import Quantity, bounds, estimated, missing, named, said, scaled
+from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
+from greenbench.schema.quantity import Quantity, missing, said
 from greenbench.stats.items import p_noninferiority
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
-METER = "a wall meter, or a machine with an energy counter (then without `meter=`)"
+METER = "a wall meter, or a machine with an energy counter (then without meter=)"
 Outcome = Literal["kept", "broken", "unsure"]
 
 
@@ -99,7 +100,7 @@ def quality(row: Row, margin: float) -> Check:
     before, after = [item.baseline for item in items], [item.candidate for item in items]
     p_value = p_noninferiority(before, after, [1.0] * len(items), margin / 100)
     seen = f"{_shown(row.change, ' points', change=True)} on {len(items)} items"
-    interval = bounds(row.change)
+    interval = row.change.bounds
     if p_value is not None and p_value < ALPHA:
         return Check("quality", "kept",
                      f"quality: {seen}; a loss of {_points(margin)} or more is excluded "
@@ -137,19 +138,19 @@ def energy(row: Row) -> Check:
     tier = _tier(row)
     longer = {} if tier in {"dev", "publish"} else {"protocol": "dev"}
     likely = request.value is not None and request.value < 1
-    if not row.energy.provenance.startswith("measured"):
-        said = "estimated, not measured" if estimated(row.energy) else "not known"
+    if not row.energy.is_measured:
+        said = "estimated, not measured" if row.energy.is_estimate else "not known"
         wall = {"meter": "wall", "meter.wall_log": "FILE.csv"}
-        fast = (row.ratio("tokens_per_s").value or 0.0) >= 1  # the best guess about joules
+        fast = (row.ratio(TOKENS_PER_S).value or 0.0) >= 1  # the best guess about joules
         return Check(
             "energy", "unsure", f"energy: the joules are {said}", fast, longer | wall, METER
         )
     if longer:
         return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
                      longer, "longer windows")  # fmt: skip
-    verdict = row.verdicts.get(ENERGY.metric)
+    verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
-    interval = bounds(request)
+    interval = request.bounds
     if saves and interval and interval[1] < 1:
         return Check("energy", "kept", seen)
     if verdict and verdict.verdict in {"costs", "equivalent"}:
@@ -160,23 +161,23 @@ def energy(row: Row) -> Check:
 def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:
     """Latency and memory, where they were asked for."""
     rows = (
-        ("time per output token", "tpot_p50_s", wanted.token_ms),
-        ("time to the first token", "ttft_p50_s", wanted.first_token_ms),
+        ("time per output token", TPOT, wanted.token_ms),
+        ("time to the first token", TTFT, wanted.first_token_ms),
     )
     found = [
-        _limit(what, scaled(named(metrics, name, "s"), 1e3, "ms"), most, tier)
-        for what, name, most in rows
+        _limit(what, metric.level(metrics).scaled(1e3, "ms"), most, tier)
+        for what, metric, most in rows
         if most is not None
     ]
     if wanted.memory_gb is not None:
-        peak = scaled(memory(metrics), 1e-9, "GB")
+        peak = memory(metrics).scaled(1e-9, "GB")
         found.append(_limit("peak memory", peak, wanted.memory_gb, tier))
     return found
 
 
 def memory(metrics: Mapping[str, Quantity]) -> Quantity:
     """Peak bytes of the device, or of the host where the device has none of its own."""
-    peaks = [metrics.get(f"{side}_peak_bytes") for side in ("device", "host")]
+    peaks = [metrics.get(peak.name) for peak in (DEVICE_PEAK_BYTES, HOST_PEAK_BYTES)]
     known = [peak for peak in peaks if peak and peak.value is not None]
     return known[0] if known else missing("B", "no peak was recorded")
 
@@ -186,7 +187,7 @@ def _limit(what: str, found: Quantity, most: float, tier: str) -> Check:
     if found.value is None:
         return Check(what, "unsure", seen, False)
     exact = found.provenance == "measured:memory"  # a maximum has no interval
-    low, high = bounds(found) or ((found.value,) * 2 if exact else (-np.inf, np.inf))
+    low, high = found.bounds or ((found.value,) * 2 if exact else (-np.inf, np.inf))
     if high <= most:
         return Check(what, "kept", seen)
     if low > most:
@@ -199,7 +200,7 @@ def _shown(quantity: Quantity, suffix: str, *, change: bool = False) -> str:
     """A number with its interval, in plain text."""
     if quantity.value is None:
         return f"unknown ({plain(quantity.reason)})"
-    if bounds(quantity) is None:
-        mark = ESTIMATE if estimated(quantity) else ""
+    if quantity.bounds is None:
+        mark = ESTIMATE if quantity.is_estimate else ""
         return f"{mark}{number(quantity.value)}{suffix}"
     return said(quantity, suffix=suffix, change=change, decimals=1 if change else None)

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import EFFECT, ENERGY, SPEED, Yardstick
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.quantity import Quantity
 from greenbench.schema.resolved import ResolvedWorkload
 
 State = Literal["pays", "costs", "changes nothing", "not known"]
@@ -113,7 +113,7 @@ def _points(axis: Axis, rows: Sequence[Row], yardstick: Yardstick) -> list[Point
 
 def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
     """By the verdict, which is Holm's over the table, or where there is none by the interval."""
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict and not verdict.barred:
         words: dict[str, State] = {
             "saves": "pays",
@@ -121,7 +121,7 @@ def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
             "equivalent": "changes nothing",
         }
         return words.get(verdict.verdict, "not known")
-    interval = bounds(ratio)
+    interval = ratio.bounds
     if interval is None or ratio.value is None or interval[0] <= 1 <= interval[1]:
         return "not known"
     if abs(ratio.value - 1) <= EFFECT:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, valid_blocks
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.quantity import Boundary, Provenance, Quantity, bounds, missing
+from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
 from greenbench.schema.record import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
 
@@ -145,7 +145,7 @@ def above_idle(row: Row) -> Quantity:
 
 
 def _widened(found: Quantity, idle: Quantity, seconds_per_token: float) -> Quantity:
-    mine, theirs = bounds(found), bounds(idle)
+    mine, theirs = found.bounds, idle.bounds
     if found.value is None or mine is None or theirs is None:
         return found
     half = hypot((mine[1] - mine[0]) / 2, (theirs[1] - theirs[0]) / 2 * seconds_per_token)

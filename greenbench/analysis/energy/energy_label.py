@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.quantity import bounds
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.wording import plain
 
 VERSION = 1
@@ -32,13 +32,13 @@ def label(row: Row) -> Label:
     Withheld where joules are estimated, the tier claims nothing, the run is invalid, the interval
     spans two bands, or a loss of quality beyond the margin is not excluded.
     """
-    ratio = row.ratio("energy_per_token")
-    interval, change = bounds(ratio), bounds(row.change)
+    ratio = row.ratio(ENERGY_PER_TOKEN)
+    interval, change = ratio.bounds, row.change.bounds
     letters = sorted({band(end) for end in interval or ()})
     tier = row.record.spec.protocol.tier
     obstacles = {
         f"no interval: {plain(ratio.reason)}": interval is None,
-        "joules are estimated": not ratio.provenance.startswith("measured"),
+        "joules are estimated": not ratio.is_measured,
         f"tier {tier} makes no claims": tier not in {"dev", "publish"},
         "the run is invalid": row.record.validity == "invalid",
         f"a loss of over {MARGIN_POINTS:g} points of quality is not excluded": change is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.quantity import Quantity, bounds, missing
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.quantity import Quantity, missing
 
 
 def prepare_energy(row: Row) -> Quantity:
@@ -21,14 +22,14 @@ def prepare_energy(row: Row) -> Quantity:
 
 def break_even(row: Row) -> Quantity:
     """Generated tokens until the saving has paid for the preparation; null: never, or not known."""
-    once, ratio = prepare_energy(row), row.ratio("energy_per_token")
-    before = row.baseline.get("energy_per_token_j")
+    once, ratio = prepare_energy(row), row.ratio(ENERGY_PER_TOKEN)
+    before = row.baseline.get(ENERGY_PER_TOKEN.name)
     if once.value is None or ratio.value is None or before is None or before.value is None:
         return missing("token", "joules of the preparation or of the tokens are missing")
     if ratio.value >= 1:
         return missing("token", "no break-even: it saves no energy")
     paid = once.value / before.value
-    interval = bounds(ratio)
+    interval = ratio.bounds
     high = paid / (1 - interval[1]) if interval and interval[1] < 1 else None
     return Quantity(
         value=paid / (1 - ratio.value),

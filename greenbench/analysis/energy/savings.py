@@ -9,7 +9,7 @@ from greenbench.analysis.blocks import as_quantity, joules, valid_blocks
 from greenbench.analysis.energy.promises import break_even
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
-from greenbench.schema.quantity import Quantity, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record, Who, Window
 from greenbench.stats.intervals import mean_interval, paired_ratio
 
@@ -95,4 +95,4 @@ def payback_days(row: Row, requests_per_day: float) -> Quantity:
     if tokens.value is None or not pairs:
         return missing("day", tokens.reason or NO_JOULES)
     per_request = sum(after.tokens for _, after in pairs) / len(pairs)
-    return scaled(tokens, 1 / (per_request * requests_per_day), "day")
+    return tokens.scaled(1 / (per_request * requests_per_day), "day")

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from greenbench.analysis.blocks import joules, valid_blocks
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, TTFT
+from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Who
 from greenbench.wording import fixed
 
@@ -63,16 +64,16 @@ def product(row: Row, name: str) -> float | None:
 
 def realised(row: Row) -> Quantity:
     """J/token over the baseline's where it was measured; else time per token, which always is."""
-    energy = row.ratio("energy_per_token")
-    return energy if energy.provenance.startswith("measured") else seconds_per_token(row)
+    energy = row.ratio(ENERGY_PER_TOKEN)
+    return energy if energy.is_measured else seconds_per_token(row)
 
 
 def seconds_per_token(row: Row) -> Quantity:
     """Time per token over the baseline's: 1 over the ratio of tokens per second."""
-    speed = row.ratio("tokens_per_s")
+    speed = row.ratio(TOKENS_PER_S)
     if not speed.value:
         return speed
-    interval = bounds(speed)
+    interval = speed.bounds
     turned = {"value": 1 / speed.value}
     if interval and interval[0] > 0:
         turned |= {"low": 1 / interval[1], "high": 1 / interval[0]}
@@ -87,7 +88,7 @@ def outcome(row: Row) -> Outcome:
     saves = promise < 1 - EFFECT
     if found.value is None or not (saves or drafts or _exits(row)):
         return Outcome("")
-    interval = bounds(found)
+    interval = found.bounds
     if saves and interval and interval[0] <= promise and interval[1] >= 1:
         return Outcome("too uncertain: the interval holds the promise, and 1")
     if saves and 1 - found.value >= KEPT * (1 - promise):
@@ -117,7 +118,7 @@ def _dense(row: Row) -> str | None:
 
 
 def _dequantized(row: Row) -> str | None:
-    time, held = seconds_per_token(row).value, row.ratio("model_bytes").value
+    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
     if "dequantize" not in _kernels(row) or time is None or held is None:
         return None
     if time <= min(held, 1.0) + EFFECT:
@@ -126,7 +127,7 @@ def _dequantized(row: Row) -> str | None:
 
 
 def _slow(row: Row) -> Evidence | None:
-    time, held = seconds_per_token(row).value, row.ratio("model_bytes").value
+    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
     own = sorted(_kernels(row) - {"", "dense", "dequantize"})
     if not own or time is None or held is None or held > 1 - EFFECT or time < 1 - EFFECT:
         return None
@@ -167,7 +168,7 @@ def _heads(row: Row) -> str | None:
 
 def _idle(row: Row) -> str | None:
     idle = row.record.idle.get("both")
-    if idle is None or idle.value is None or not idle.provenance.startswith("measured"):
+    if idle is None or idle.value is None or not idle.is_measured:
         return None
     counted = [
         (spent, window.end_s - window.start_s)
@@ -200,8 +201,8 @@ def _waiting(row: Row) -> str | None:
 
 def _memory(row: Row) -> str | None:
     """Time follows the bytes that are read, not the multiplications that were promised."""
-    work, held = product(row, "flops_ratio"), row.ratio("model_bytes").value
-    time = bounds(seconds_per_token(row))
+    work, held = product(row, "flops_ratio"), row.ratio(MODEL_BYTES).value
+    time = seconds_per_token(row).bounds
     if work is None or held is None or time is None or work >= held - EFFECT:
         return None
     if not time[0] <= held <= time[1] or time[0] <= work or time[0] <= 1 <= time[1]:
@@ -213,7 +214,7 @@ def _prefill(row: Row) -> str | None:
     """How much of the time that is missing from the saving lies before the first token."""
     promise = promised_ratio(row)
     sides = row.baseline, row.metrics
-    first = [side["ttft_p50_s"].value for side in sides if "ttft_p50_s" in side]
+    first = [side[TTFT.name].value for side in sides if TTFT.name in side]
     whole = [_request_s(row, who) for who in WHO]
     known = [value for value in (*first, *whole) if value is not None]
     if promise is None or len(known) < 4:
@@ -245,15 +246,15 @@ def _of(ratio: float) -> str:
 
 
 CAUSES: Final = (
-    Cause("dense kernel", "zeros were promised and the kernel is `dense`", _dense),
+    Cause("dense kernel", "zeros were promised and the kernel is dense", _dense),
     Cause(
         "dequantization",
-        "the kernel is `dequantize`, and time per token fell by less than the bytes",
+        "the kernel is dequantize, and time per token fell by less than the bytes",
         _dequantized,
     ),
     Cause(
         "slow kernel",
-        "the kernel is neither `dense` nor `dequantize`, the bytes fell, and time per token did not "
+        "the kernel is neither dense nor dequantize, the bytes fell, and time per token did not "
         "by 2 %",
         _slow,
     ),
@@ -278,15 +279,3 @@ CAUSES: Final = (
     ),
     Cause("prefill", "half of the missing time or more lies before the first token", _prefill),
 )
-
-
-def rules() -> list[str]:
-    """How causes are named, for the reader."""
-    return [
-        f"A run kept its promise where it realised {100 * KEPT:.0f} % or more of the most that it "
-        "promised to save, in J/token where that is measured, else in time per token. Where it did "
-        f"not, each cause whose rule holds is named; where none does, {UNKNOWN}:",
-        "",
-        *(f"- {cause.name}: {cause.rule}." for cause in CAUSES),
-        "",
-    ]

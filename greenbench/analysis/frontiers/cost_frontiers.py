@@ -17,6 +17,7 @@ from greenbench.analysis.frontiers.frontier_confidence import (
     resampled,
 )
 from greenbench.analysis.groups.rows import Row
+from greenbench.schema.metrics import MODEL_BYTES, TPOT
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE
@@ -24,8 +25,8 @@ from greenbench.stats.intervals import CONFIDENCE
 DRAWS, SEED = 1000, 0
 COSTS: Final = {
     "correct": "J per correct answer",
-    "tpot": "ms per output token",
-    "model_bytes": "bytes of the weights",
+    TPOT.ratio: "ms per output token",
+    MODEL_BYTES.ratio: "bytes of the weights",
 }
 NO_JOULES = "no valid block has joules, or no item was answered right"
 Array = npt.NDArray[np.floating]
@@ -78,12 +79,12 @@ def drawn(row: Row, resampler: Resampler) -> Drawn | None:
         return None
     before, after = resampler.shares(found.baseline), resampler.shares(found.candidate)
     costs: dict[str, Array] = {}
-    size = row.ratio("model_bytes").value
+    size = row.ratio(MODEL_BYTES).value
     if size is not None:
-        costs["model_bytes"] = np.full(DRAWS, size)
-    ratios = np.log(block_ratios(row.record.windows, "tpot"))
+        costs[MODEL_BYTES.ratio] = np.full(DRAWS, size)
+    ratios = np.log(block_ratios(row.record.windows, TPOT.ratio))
     if len(ratios):
-        costs["tpot"] = np.exp(means(ratios, resampler.blocks(len(ratios))))
+        costs[TPOT.ratio] = np.exp(means(ratios, resampler.blocks(len(ratios))))
     joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
     correct = missing("J", row.energy.reason or NO_JOULES)
     if _usable(*joules, after):

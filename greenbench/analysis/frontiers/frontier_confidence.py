@@ -14,6 +14,7 @@ from scipy.special import ndtri
 
 from greenbench.analysis.blocks import block_ratios
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, Interval, t_quantile
 
@@ -63,7 +64,9 @@ def draw(records: Mapping[str, Record]) -> Draws:
     """
     rng = np.random.default_rng(SEED)
     items = {label: _changes(record) for label, record in records.items()}
-    blocks = {label: block_ratios(r.windows, "energy_per_token") for label, r in records.items()}
+    blocks = {
+        label: block_ratios(r.windows, ENERGY_PER_TOKEN.ratio) for label, r in records.items()
+    }
     labels = [label for label in records if items[label] and blocks[label]]
     quality = [item_weights(len(items[label])) @ np.asarray(items[label]) for label in labels]
     logs = {label: np.log(blocks[label]) for label in labels}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from greenbench.schema.quantity import Provenance, named
-from greenbench.schema.record import Record
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.outline import Outline
+from greenbench.schema.quantity import Provenance
 from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, ResolvedWorkload
 from greenbench.wording import natural
 
@@ -67,11 +68,11 @@ class Setting(NamedTuple):
         return f"{words}, {self.boundary}" if self.boundary else words
 
 
-def setting(record: Record) -> Setting:
+def setting(record: Outline) -> Setting:
     """What `record` shares with the runs that it may be compared with."""
     spec = record.spec
     metrics = record.candidate.metrics if record.candidate else {}
-    energy = named(metrics, "energy_per_token_j", "J/token")
+    energy = ENERGY_PER_TOKEN.level(metrics)
     source: Provenance = "unavailable" if energy.value is None else energy.provenance
     return Setting(
         tier=spec.protocol.tier,
@@ -87,7 +88,7 @@ def setting(record: Record) -> Setting:
     )
 
 
-def hardware(record: Record) -> str:
+def hardware(record: Outline) -> str:
     """The device by name, and whether it is a CPU or a GPU."""
     device = record.spec.device
     return f"{device.name} ({device.kind})"
@@ -99,7 +100,7 @@ def rank(key: Setting) -> tuple[Any, ...]:
     return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *key)
 
 
-def _boundary(record: Record, source: Provenance) -> str:
+def _boundary(record: Outline, source: Provenance) -> str:
     primary = (window.energy[0] for window in record.windows if window.energy)
     return " + ".join(sorted({span.boundary for span in primary if span.provenance == source}))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -11,10 +11,12 @@ from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.records.store import Rejected, identity, parse
 from greenbench.records.upgrades import lift_spec
-from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import ModelFacts, Record, Status
+from greenbench.schema.codes import Validity
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.outline import Outline
+from greenbench.schema.quantity import Provenance, Quantity
+from greenbench.schema.record import ModelFacts, Status
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.verdict import Validity
 
 
 class Brief(NamedTuple):
@@ -40,7 +42,7 @@ class _Part(BaseModel):
 
 class _Span(_Part):
     boundary: str
-    provenance: str
+    provenance: Provenance
 
 
 class _Window(_Part):
@@ -63,7 +65,7 @@ class _Verdict(_Part):
 
 
 class _Light(_Part):
-    """The fields of a `Record` that a brief is made of, by the same names."""
+    """The `Outline` of a record; all else that a record must have is looked for, but not kept."""
 
     schema_version: Literal[1, 2]
     key: str
@@ -89,11 +91,11 @@ def shortened(path: Path) -> Brief | Rejected:
     except (OSError, ValidationError):
         whole = parse(path)  # knows the reason, or how to upgrade it
         return whole if isinstance(whole, Rejected) else _brief(path, whole)
-    return _brief(path, cast("Record", found))
+    return _brief(path, found)
 
 
-def _brief(path: Path, record: Record) -> Brief:
-    energy = record.ratios.get("energy_per_token")
+def _brief(path: Path, record: Outline) -> Brief:
+    energy = record.ratios.get(ENERGY_PER_TOKEN.ratio)
     return Brief(
         path=path,
         identity=identity(record),
@@ -110,7 +112,7 @@ def _brief(path: Path, record: Record) -> Brief:
     )
 
 
-def _change(record: Record) -> float | None:
+def _change(record: Outline) -> float | None:
     """Mean change of the tasks of which more is better, in points: enough to choose by."""
     parts = [
         (score.change.n, score.change.value)

@@ -16,6 +16,8 @@ from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.verdicts import judge_sweep
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
+from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
@@ -60,7 +62,7 @@ class Row:
     @cached_property
     def energy(self) -> Quantity:
         """Joules per generated token, idle included."""
-        return named(self.metrics, "energy_per_token_j", "J/token")
+        return ENERGY_PER_TOKEN.level(self.metrics)
 
     @cached_property
     def quality(self) -> Quantity:
@@ -89,18 +91,18 @@ class Row:
         The ratio is paired within the run; J/token of two runs also differ by what the machine
         did in between.
         """
-        ratio = self.ratio("energy_per_token").value
+        ratio = self.ratio(ENERGY_PER_TOKEN).value
         if self.quality.value is None or ratio is None:
             return None
         return Point(self.quality.value, ratio)
 
-    def metric(self, name: str, unit: str) -> Quantity:
+    def metric(self, metric: Metric) -> Quantity:
         """One of the candidate's numbers."""
-        return named(self.metrics, name, unit)
+        return metric.level(self.metrics)
 
-    def ratio(self, name: str) -> Quantity:
+    def ratio(self, metric: Metric) -> Quantity:
         """Candidate over baseline."""
-        return named(self.record.ratios, name, "ratio")
+        return named(self.record.ratios, metric.ratio, "ratio")
 
 
 Beside: TypeAlias = Mapping[Setting, Mapping[str, Sequence[float]]]
@@ -118,7 +120,7 @@ class Group(NamedTuple):
     @property
     def baseline_j(self) -> float | None:
         """Geometric mean of the baseline's J/token over the runs."""
-        known = [row.baseline.get("energy_per_token_j") for row in self.rows]
+        known = [row.baseline.get(ENERGY_PER_TOKEN.name) for row in self.rows]
         values = [energy.value for energy in known if energy and energy.value and energy.value > 0]
         return geometric_mean(values) if values else None
 
@@ -140,12 +142,12 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     ]
 
 
-def is_invalid(record: Record) -> bool:
+def is_invalid(record: Outline) -> bool:
     """Whether a run has numbers that nothing may rest on."""
     return record.status == "completed" and record.validity == "invalid"
 
 
-def technique(record: Record) -> str:
+def technique(record: Outline) -> str:
     """The technique's label, without the model's name that may stand before it."""
     return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 
@@ -186,6 +188,6 @@ def _placed(rows: Sequence[Row], found: Mapping[str, Standing]) -> list[Row]:
 
 
 def _order(row: Row) -> tuple[float, bool, bool, float, str]:
-    ratio = row.ratio("energy_per_token").value
+    ratio = row.ratio(ENERGY_PER_TOKEN).value
     sure = row.standing.probability if row.standing else 0.0
     return -sure, not row.frontier, ratio is None, ratio or 0.0, row.label

@@ -1,8 +1,10 @@
-"""transformers as an engine: a live module of this process, greedy, one batch after another."""
+"""transformers as an engine: a live module of this process, greedy, one batch after another.
+
+What needs torch is imported when something is served, so that composing a run needs none.
+"""
 
 from __future__ import annotations
 
-import gc
 import json
 import struct
 from collections.abc import Iterator
@@ -11,16 +13,16 @@ from dataclasses import dataclass
 from importlib import metadata
 from math import prod
 from pathlib import Path
-from typing import ClassVar
-
-import torch
+from typing import TYPE_CHECKING, ClassVar
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
-from greenbench.engines.transformers.load import load_model, load_tokenizer
-from greenbench.engines.transformers.options import apply_options
-from greenbench.engines.transformers.served import InProcess
-from greenbench.machine.detect import Machine
-from greenbench.models.weights import storage_bytes
+from greenbench.schema.spec import Dtype
+
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
+
+BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
+"""Of a number."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,18 @@ class Transformers(Engine):
     def room_bytes(self, build: Build) -> int:
         """Its weights, at the dtype they are loaded in."""
         if build.form == "module":
-            return sum(storage_bytes(build.source).values())
-        dtype: torch.dtype = getattr(torch, build.model.dtype.value)
-        return _elements(Path(build.source)) * dtype.itemsize
+            from greenbench.models.weights import storage_bytes
+
+            return sum(storage_bytes(build.source, build.loop).values())
+        return _elements(Path(build.source)) * BYTES[build.model.dtype]
 
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The module of `build`, or the one that its checkpoint holds."""
+        from greenbench.engines.transformers.load import empty_caches, load_model, load_tokenizer
+        from greenbench.engines.transformers.options import apply_options
+        from greenbench.engines.transformers.served import InProcess
+
         model = build.source
         if build.form == "safetensors":
             model = load_model(build.model, Path(build.source), machine.device_map)
@@ -57,13 +64,6 @@ class Transformers(Engine):
         finally:
             served.close()
             empty_caches()
-
-
-def empty_caches() -> None:
-    """Let go of what no one holds any more, on the host and on the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _elements(directory: Path) -> int:

@@ -119,7 +119,7 @@ class InProcess(OnDevice):
         return Footprint(
             self._model.num_parameters(),
             self._model.config.get_text_config().num_hidden_layers,
-            storage_bytes(self._model),
+            storage_bytes(self._model, self._loop),
         )
 
     def close(self) -> None:

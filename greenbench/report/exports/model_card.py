@@ -19,8 +19,17 @@ from greenbench.analysis.groups.rows import Row, technique
 from greenbench.analysis.impact import Assumptions, impact
 from greenbench.report.markdown.format import Column, Notes, code, fenced, only, prose, show, table
 from greenbench.report.markdown.sections.codes import explained
+from greenbench.schema.metrics import (
+    DECODE_ENERGY_PER_TOKEN,
+    ENERGY_PER_TOKEN,
+    MODEL_BYTES,
+    TOKENS_PER_S,
+    TPOT,
+    TTFT,
+    Metric,
+)
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, estimated, missing, named, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
@@ -52,7 +61,7 @@ def _emissions(row: Row, given: Assumptions) -> float | None:
 
 def _yaml(row: Row, grams: float, given: Assumptions) -> list[str]:
     grid, once = given.grid, prepare_energy(row)
-    known = "estimated, not measured" if estimated(once) else "measured"
+    known = "estimated, not measured" if once.is_estimate else "measured"
     names = ", ".join(part.name for part in row.record.techniques)
     metadata = {
         "emissions": float(f"{grams:.4g}"),
@@ -95,20 +104,19 @@ def _section(row: Row, emissions: float | None, given: Assumptions) -> list[str]
 
 
 def _numbers(row: Row) -> list[_Line]:
-    def metric(what: str, name: str, ratio: str, factor: float, unit: str) -> _Line:
-        before, after = (scaled(named(side, name, unit), factor, unit) for side in sides)
-        return _Line(f"{what}, {unit}", before, after, row.ratio(ratio), True)
+    def line(what: str, metric: Metric, factor: float, unit: str) -> _Line:
+        before, after = (metric.level(side).scaled(factor, unit) for side in sides)
+        return _Line(f"{what}, {unit}", before, after, row.ratio(metric), True)
 
     sides = (row.baseline, row.metrics)
     return [
-        metric("energy per token", "energy_per_token_j", "energy_per_token", 1, "J"),
-        metric("energy per decoded token", "decode_energy_per_token_j", "decode_energy_per_token",
-               1, "J"),
-        metric("speed", "tokens_per_s", "tokens_per_s", 1, "tokens/s"),
-        metric("time per output token (median)", "tpot_p50_s", "tpot", 1e3, "ms"),
-        metric("time to the first token (median)", "ttft_p50_s", "ttft", 1e3, "ms"),
-        metric("weights", "model_bytes", "model_bytes", 1e-6, "MB"),
-        _peak(*(scaled(memory(side), 1e-6, "MB") for side in sides)),
+        line("energy per token", ENERGY_PER_TOKEN, 1, "J"),
+        line("energy per decoded token", DECODE_ENERGY_PER_TOKEN, 1, "J"),
+        line("speed", TOKENS_PER_S, 1, "tokens/s"),
+        line("time per output token (median)", TPOT, 1e3, "ms"),
+        line("time to the first token (median)", TTFT, 1e3, "ms"),
+        line("weights", MODEL_BYTES, 1e-6, "MB"),
+        _peak(*(memory(side).scaled(1e-6, "MB") for side in sides)),
         _Line("items answered right, %", row.baseline_quality, row.quality,
               row.change, False),
         *map(_task, row.record.quality),
@@ -122,7 +130,7 @@ def _peak(before: Quantity, after: Quantity) -> _Line:
 def _task(score: TaskScore) -> _Line:
     accuracy = score.is_accuracy
     before, after, change = (
-        scaled(level, 100, "%") if accuracy else level
+        level.scaled(100, "%") if accuracy else level
         for level in (score.baseline, score.candidate, score.change)
     )
     name = f"{plain(score.task)} {plain(score.metric)}{', %' if accuracy else ''}"
@@ -153,7 +161,7 @@ COLUMNS: list[Column[_Line]] = [
 def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[str]:
     once = prepare_energy(row)
     lines = ["Brackets hold 95 % intervals. Ratios are paired by block, changes by item."]
-    if estimated(row.energy):
+    if row.energy.is_estimate:
         lines.append(
             f"{ESTIMATE} marks an **estimate**: these joules follow CPU time and were not measured."
         )
@@ -164,7 +172,7 @@ def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[
     elif emissions is None:
         lines.append(f"No emissions are stated for the preparation: {prose(once.reason)}.")
     else:
-        mark = ESTIMATE if estimated(once) else ""
+        mark = ESTIMATE if once.is_estimate else ""
         lines.append(
             f"Preparing it took {mark}{number(once.value or 0.0)} J ({code(once.provenance)}), "
             f"{mark}{number(emissions)} g CO₂e at an assumed PUE of {given.pue:g} and "

@@ -25,7 +25,6 @@ from greenbench.report.figures.style import (
     source,
     svg,
 )
-from greenbench.schema.quantity import bounds
 from greenbench.stats.intervals import MARGIN
 from greenbench.wording import TIMES, plain
 
@@ -65,7 +64,7 @@ def _draw(axes: Axes, crossing: Crossing) -> None:
         axes.plot(at, ratios, color=color, linestyle=dashes, marker=marker, markersize=6,
                   fillstyle="full" if crossing.setting.claims else "none", label=label)  # fmt: skip
         for x, point in zip(at, series.points, strict=True):
-            interval = bounds(point.ratio)
+            interval = point.ratio.bounds
             if interval:
                 axes.plot([x, x], interval, color=color, linewidth=1.1)
     _scales(axes, crossing)

@@ -29,7 +29,7 @@ from greenbench.report.figures.style import (
     source,
     svg,
 )
-from greenbench.schema.quantity import Quantity, bounds, estimated
+from greenbench.schema.quantity import Quantity
 from greenbench.wording import ESTIMATE, number, plain
 
 NAME = "figures/phases.svg"
@@ -94,7 +94,7 @@ def _told(each: Phases) -> str:
 def _brief(quantity: Quantity) -> str:
     if quantity.value is None:
         return "not known"
-    return f"{ESTIMATE if estimated(quantity) else ''}{number(quantity.value)} J"
+    return f"{ESTIMATE if quantity.is_estimate else ''}{number(quantity.value)} J"
 
 
 def _request(axes: Axes, panel: Panel) -> None:
@@ -118,11 +118,11 @@ def _bars(axes: Axes, runs: Sequence[Phases]) -> None:
     """Prefill, decode beside it, and the interval of decode at its end."""
     prefill = [each.prefill.value or 0.0 for each in runs]
     both = [start + (each.decode.value or 0.0) for start, each in zip(prefill, runs, strict=True)]
-    faint = [0.45 if estimated(each.decode) else 1.0 for each in runs]
+    faint = [0.45 if each.decode.is_estimate else 1.0 for each in runs]
     _boxes(axes, [0.0] * len(runs), prefill, BLUE, faint, hatch="///")
     _boxes(axes, prefill, both, ORANGE, faint)
     axes.autoscale_view()
-    known = [(place, bounds(each.decode)) for place, each in enumerate(runs)]
+    known = [(place, each.decode.bounds) for place, each in enumerate(runs)]
     bars = [(place, *(prefill[place] + end for end in ends)) for place, ends in known if ends]
     if bars:
         axes.hlines(*zip(*bars, strict=True), color=GREY, linewidth=1.1)
@@ -163,7 +163,7 @@ def _marks(axes: Axes, values: Sequence[Quantity], marker: str, color: str, **st
 
 
 def _legend(axes: Axes, panel: Panel) -> None:
-    faint = 0.45 if any(estimated(each.decode) for each in panel.runs) else 1.0
+    faint = 0.45 if any(each.decode.is_estimate for each in panel.runs) else 1.0
     handles = [
         Patch(facecolor=BLUE, hatch="///", edgecolor="white", alpha=faint, label=PREFILL),
         Patch(facecolor=ORANGE, alpha=faint, label=DECODE),

@@ -27,11 +27,10 @@ from greenbench.report.figures.style import (
     svg,
 )
 from greenbench.report.markdown.format import show
-from greenbench.schema.quantity import bounds, estimated
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.stats.intervals import MARGIN
 from greenbench.wording import ESTIMATE, TIMES, plain
 
-ENERGY = "energy_per_token"
 NAME = "figures/forest.svg"
 RUNS = 60  # in one panel
 LINE_IN, LEFT_IN, RIGHT_IN = 0.27, 2.3, 2.75
@@ -87,19 +86,19 @@ def _lines(group: Group) -> list[Line]:
 
 
 def _line(row: Row) -> Line | None:
-    quantity = row.ratio(ENERGY)
+    quantity = row.ratio(ENERGY_PER_TOKEN)
     if quantity.value is None or quantity.value <= 0:
         return None
     kind, shown = _kind(row), show(quantity, suffix=TIMES)
-    shown = shown if bounds(quantity) else f"{shown.partition(' ')[0]} (no interval)"
+    shown = shown if quantity.bounds else f"{shown.partition(' ')[0]} (no interval)"
     label = f"{plain(row.label, 24)}{' (flagged)' if row.flagged else ''}"
-    return Line(label, quantity.value, bounds(quantity), f"{shown}, {kind}", kind)
+    return Line(label, quantity.value, quantity.bounds, f"{shown}, {kind}", kind)
 
 
 def _kind(row: Row) -> str:
-    if estimated(row.ratio(ENERGY)):
+    if row.ratio(ENERGY_PER_TOKEN).is_estimate:
         return ESTIMATED
-    verdict = row.verdicts.get(ENERGY)
+    verdict = row.verdicts.get(ENERGY_PER_TOKEN.ratio)
     return NO_CLAIM if verdict is None or verdict.barred else verdict.verdict
 
 
@@ -138,7 +137,9 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
 def _words(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> None:
     more = f"; {left_out} more runs are in the tables" if left_out > 0 else ""
     mark = (
-        ESTIMATE if group.rows and any(estimated(row.ratio(ENERGY)) for row in group.rows) else ""
+        ESTIMATE
+        if group.rows and any(row.ratio(ENERGY_PER_TOKEN).is_estimate for row in group.rows)
+        else ""
     )
     axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), y=1,
                    fontsize="medium", parse_math=False)  # fmt: skip

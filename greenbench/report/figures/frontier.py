@@ -30,7 +30,7 @@ from greenbench.report.figures.style import (
     log_ticks,
     svg,
 )
-from greenbench.schema.quantity import bounds
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.wording import TIMES, plain
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -131,9 +131,9 @@ def _panel(group: Group) -> Panel | None:
 
 def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     member, other, again = KINDS
-    ratio = bounds(row.ratio("energy_per_token")) or (point.energy, point.energy)
+    ratio = row.ratio(ENERGY_PER_TOKEN).bounds or (point.energy, point.energy)
     moved = row.change.value or 0.0
-    change = bounds(row.change) or (moved, moved)
+    change = row.change.bounds or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)
     return Mark(
         label=f"{plain(row.label, 40)}{' (flagged)' if row.flagged else ''}",

@@ -15,7 +15,8 @@ from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.format import fenced, prose
-from greenbench.schema.quantity import Quantity, bounds, said
+from greenbench.schema.metrics import TOKENS_PER_S
+from greenbench.schema.quantity import Quantity, said
 from greenbench.wording import TIMES, number, plain, visible
 
 SHOWN = 5  # of a list that may be long
@@ -158,7 +159,7 @@ def _list(title: str, options: Sequence[Option], say: Callable[[Option], str]) -
 def _kept(best: Option | None, option: Option) -> str:
     parts = [check.why for check in option.checks]
     parts += [f"saves {_amount(option.saved.energy_kwh)}"] if option.saved else []
-    mine, theirs = bounds(option.ratio), bounds(best.ratio) if best else None
+    mine, theirs = option.ratio.bounds, best.ratio.bounds if best else None
     if best and mine and theirs and mine[0] <= theirs[1]:
         parts.append(f"its energy is not told apart from that of {best.row.label}")
     return "; ".join(parts)
@@ -166,7 +167,7 @@ def _kept(best: Option | None, option: Option) -> str:
 
 def _open(option: Option) -> str:
     """What speaks for it and what is open."""
-    speed = said(option.row.ratio("tokens_per_s"), suffix=TIMES)
+    speed = said(option.row.ratio(TOKENS_PER_S), suffix=TIMES)
     kept = [check.why for check in option.checks if check.outcome == "kept"]
     return "; ".join(
         [f"speed {speed} the baseline's", *kept, *(check.why for check in option.unsure)]
@@ -207,7 +208,7 @@ def _payback(option: Option) -> str:
         return f"{took}; give --requests-per-day to learn when that pays back"
     if days.value is None:
         return f"{took}; {plain(days.reason)}"
-    interval = bounds(days)
+    interval = days.bounds
     between = "" if interval is None else f" ({in_days(interval[0])} to {in_days(interval[1])})"
     return f"{took}, paid back after {in_days(days.value)}{between} at that rate"
 

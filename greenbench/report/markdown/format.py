@@ -8,7 +8,7 @@ from string import ascii_lowercase
 from typing import Generic, NamedTuple, TypeVar
 
 from greenbench.analysis.groups import rows
-from greenbench.schema.quantity import Quantity, estimated, said
+from greenbench.schema.quantity import Quantity, said
 from greenbench.wording import ESTIMATE, number, plain, visible
 
 Row = TypeVar("Row")
@@ -99,7 +99,7 @@ def only(quantity: Quantity, notes: Notes) -> str:
     """The value alone, for what is counted once; ``n/a`` with its reason where missing."""
     if quantity.value is None:
         return show(quantity, notes)
-    return f"{ESTIMATE if estimated(quantity) else ''}{number(quantity.value)}"
+    return f"{ESTIMATE if quantity.is_estimate else ''}{number(quantity.value)}"
 
 
 class Column(NamedTuple, Generic[Row]):

@@ -8,7 +8,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
-from greenbench.schema.quantity import Quantity, bounds
+from greenbench.schema.quantity import Quantity
 from greenbench.wording import TIMES, fixed, signed
 
 MARGINS = (1, 3)  # points of accuracy
@@ -28,12 +28,12 @@ def answer(group: Group) -> list[str]:
     return [
         *lines,
         *_findings(techniques, yardstick, claims=group.setting.claims),
-        *tally(techniques, yardstick.metric, yardstick.noun),
+        *tally(techniques, yardstick.metric.ratio, yardstick.noun),
     ]
 
 
 def _stands_out(row: Row, yardstick: Yardstick) -> bool:
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict is None:
         return helps(row.ratio(yardstick.metric), yardstick)
     return verdict.verdict == "saves"
@@ -49,12 +49,12 @@ def noise_floor(row: Row) -> str:
 
 def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
     ratio = row.ratio(yardstick.metric)
-    text, interval = f"{word} {show(ratio, suffix=TIMES)}", bounds(ratio)
+    text, interval = f"{word} {show(ratio, suffix=TIMES)}", ratio.bounds
     if interval is None:
         return text
     percent = 100 * max(abs(bound - 1) for bound in interval)
     floor = f"less than {fixed(percent, 1 if percent < 10 else 0)} % is noise here"
-    verdict = row.verdicts.get(yardstick.metric)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
     if verdict and not verdict.barred:
         biased = verdict.verdict in LOUD
         text += f", verdict {loud(verdict.verdict)}"
@@ -118,7 +118,11 @@ def _rest(rows: Sequence[Row], named: Sequence[Row], yardstick: Yardstick) -> st
     others = [row for row in rows if row not in named]
     if not others or any(_stands_out(row, yardstick) for row in others):
         return ""
-    found = [row.verdicts[yardstick.metric] for row in others if yardstick.metric in row.verdicts]
+    found = [
+        row.verdicts[yardstick.metric.ratio]
+        for row in others
+        if yardstick.metric.ratio in row.verdicts
+    ]
     if any(verdict.barred or verdict.verdict == "inconclusive" for verdict in found):
         return " Nothing else is shown to help."
     return " Nothing else helps."
@@ -161,7 +165,7 @@ def _praise(
 
 def _surely_within(row: Row, margin: float) -> bool:
     """Non-inferiority: the whole interval of the change lies above the margin."""
-    interval = bounds(row.change)
+    interval = row.change.bounds
     return interval is not None and interval[0] >= -margin
 
 
@@ -177,7 +181,7 @@ def _sure(kept: Sequence[Row], margin: float, yardstick: Yardstick) -> str:
 
 def _quality(row: Row, margin: float) -> str:
     text = show(row.change, suffix=" points", change=True, decimals=1)
-    interval = bounds(row.change)
+    interval = row.change.bounds
     if interval and interval[0] < -margin:
         text += f", so a loss beyond {_points(margin)} is not excluded"
     bits = row.bits_per_byte
@@ -190,7 +194,7 @@ def _quality(row: Row, margin: float) -> str:
 
 def _overlap(ratio: Quantity, other: Row, yardstick: Yardstick) -> bool:
     rival = other.ratio(yardstick.metric)
-    mine, theirs = bounds(ratio), bounds(rival)
+    mine, theirs = ratio.bounds, rival.bounds
     return bool(mine and theirs and mine[0] <= theirs[1] and theirs[0] <= mine[1])
 
 
@@ -205,7 +209,11 @@ def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
 
 def _outcome(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
     """What it means that none saves: uncertainty is not evidence of no effect."""
-    found = [row.verdicts[yardstick.metric] for row in kept if yardstick.metric in row.verdicts]
+    found = [
+        row.verdicts[yardstick.metric.ratio]
+        for row in kept
+        if yardstick.metric.ratio in row.verdicts
+    ]
     if found and all(verdict.barred for verdict in found):
         return "no claim is made"
     if not claims:

@@ -24,7 +24,12 @@ from greenbench.report.markdown.sections.quality import MARGIN, per_task
 from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.schema.codes import meaning
-from greenbench.schema.quantity import estimated, named, scaled
+from greenbench.schema.metrics import (
+    ENERGY_PER_TOKEN,
+    ENERGY_PER_TOKEN_HIGH,
+    ENERGY_PER_TOKEN_LOW,
+    TPOT,
+)
 from greenbench.schema.record import Record
 from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
 
@@ -152,9 +157,9 @@ def _section(index: int, group: Group, margin: float) -> list[str]:
 
 def _baseline(rows: Sequence[Row]) -> list[str]:
     """The baseline's own numbers over the runs: each run measured it again."""
-    energies = [row.baseline.get("energy_per_token_j") for row in rows]
+    energies = [row.baseline.get(ENERGY_PER_TOKEN.name) for row in rows]
     values = [energy.value for energy in energies if energy and energy.value]
-    mark = ESTIMATE if any(estimated(row.energy) for row in rows) else ""
+    mark = ESTIMATE if any(row.energy.is_estimate for row in rows) else ""
     qualities = [row.baseline_quality.value for row in rows]
     parts = [
         f"quality {_range(qualities)} %",
@@ -173,7 +178,7 @@ def _model_bounds(rows: Sequence[Row]) -> list[str]:
     shares = [
         bound.value / row.energy.value
         for row in rows
-        for name in ("energy_per_token_low_j", "energy_per_token_high_j")
+        for name in (ENERGY_PER_TOKEN_LOW.name, ENERGY_PER_TOKEN_HIGH.name)
         if (bound := row.metrics.get(name)) and bound.value is not None and row.energy.value
     ]
     if not shares:
@@ -183,7 +188,7 @@ def _model_bounds(rows: Sequence[Row]) -> list[str]:
 
 
 def _milliseconds(row: Row) -> float | None:
-    return scaled(named(row.baseline, "tpot_p50_s", "s"), 1e3, "ms").value
+    return TPOT.level(row.baseline).scaled(1e3, "ms").value
 
 
 def _range(values: Iterable[float | None]) -> str:

@@ -17,8 +17,10 @@ from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
 from greenbench.report.markdown.sections.selection import notice
-from greenbench.report.page.run import DERIVED, Json, Pool, cleaned, details, shown, summary
-from greenbench.schema.codes import MEANINGS, UNKNOWN
+from greenbench.report.page.numbers import Json, Pool, cleaned, shown
+from greenbench.report.page.run import DERIVED, details, summary
+from greenbench.schema.codes import CODES, UNKNOWN
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, TTFT, Metric
 from greenbench.schema.record import Record
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 DETAILED: Final = 2000
 """Runs with all their numbers; of later ones the tables and the figure show theirs, to stay usable."""
-AXES: Final = ("energy_per_token", "tpot", "ttft", "model_bytes")
+AXES: Final = (ENERGY_PER_TOKEN, TPOT, TTFT, MODEL_BYTES)
 """Ratios to set quality against; less is better in each."""
 _MARKDOWN: Final = MarkdownIt("commonmark")
 
@@ -62,8 +64,8 @@ def page_data(
         "derived": [*DERIVED, *PER_QUERIES],
         "assumed": segments(assumed(given)),
         "currency": shown(given.currency),
-        "meanings": MEANINGS,
-        "unknown": UNKNOWN,
+        "meanings": {code: fault.meaning for code, fault in CODES.items()},
+        "unknown": UNKNOWN.meaning,
         "sources": SOURCES,
         "detailed": DETAILED,
         "notice": [segments(line) for line in notice(crowd) if line] if crowd else [],
@@ -93,20 +95,20 @@ def _group(group: Group, runs: list[int]) -> Json:
         "answer": [segments(line) for line in answer(group)],
         "noise": [segments(line) for line in floors],
         "notes": sorted(shown(note) for note in notes if note),
-        "axes": [found for name in AXES if (found := _axis(group, runs, name))["placed"]],
+        "axes": [found for metric in AXES if (found := _axis(group, runs, metric))["placed"]],
     }
 
 
-def _axis(group: Group, runs: list[int], name: str) -> Json:
-    """Which runs can be set against the ratio `name`, and which of them no other beats."""
+def _axis(group: Group, runs: list[int], metric: Metric) -> Json:
+    """Which runs can be set against the ratio of `metric`, and which of them no other beats."""
     placed = [
         (run, Point(row.quality.value, ratio))
         for run, row in zip(runs, group.rows, strict=True)
-        if row.quality.value is not None and (ratio := row.ratio(name).value) is not None
+        if row.quality.value is not None and (ratio := row.ratio(metric).value) is not None
     ]
     members = on_frontier([point for _, point in placed])
     return {
-        "ratio": name,
+        "ratio": metric.ratio,
         "placed": [run for run, _ in placed],
         "members": [run for (run, _), member in zip(placed, members, strict=True) if member],
     }

@@ -4,88 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from math import isfinite
-from typing import Any, Final
+from typing import Final
 
 from greenbench.analysis import accuracy
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
+from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
 from greenbench.records.upgrades import FAMILIES
+from greenbench.report.page.numbers import Json, Pool, cleaned, quantity, rounded, shown
+from greenbench.schema.metrics import (
+    DEVICE_PEAK_BYTES,
+    ENERGY_PER_TOKEN,
+    HOST_PEAK_BYTES,
+    MODEL_BYTES,
+    TOKENS_PER_S,
+    TPOT,
+    TTFT,
+)
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.verdict import Verdict
-from greenbench.wording import visible
+from greenbench.wording import TIMES, chance, fixed, number, percent, signed
 
-Json = Any
-LONGEST: Final = 4000  # characters of one string
 TIES: Final = 20  # named; in a group of thousands nearly all are ties
 
-
-class Pool:
-    """Values that many runs share, each kept once and named by its place."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._known: dict[object, int] = {}
-
-    def place(self, text: object) -> int:
-        """Where the visible characters of `text` are kept; -1 for None."""
-        if text is None:
-            return -1
-        found = self._known.get(text)
-        if found is None:
-            found = self._places.setdefault(shown(text), len(self._places))
-            self._known[text] = found
-        return found
-
-    @property
-    def values(self) -> list[str]:
-        """All strings, in the order of their places."""
-        return list(self._places)
-
-
-def shown(text: object) -> str:
-    """`text` in one line of visible characters, cut where it gets absurdly long."""
-    line = str(text)
-    if not (line.isascii() and line.isprintable()):
-        line = visible(line)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
-
-
-def cleaned(tree: Json) -> Json:
-    """A JSON value whose strings and keys are `shown`, and whose floats are rounded."""
-    if isinstance(tree, Mapping):
-        return {shown(name): cleaned(tree[name]) for name in sorted(tree, key=str)}
-    if isinstance(tree, list | tuple):
-        return [cleaned(value) for value in tree]
-    if isinstance(tree, float):
-        return rounded(tree) if isfinite(tree) else str(tree)
-    return tree if tree is None or isinstance(tree, bool | int) else shown(tree)
-
-
-def rounded(value: float | None) -> float | None:
-    """`value` to 7 digits: more than any table shows, so that rounding again changes nothing."""
-    if value is None:
-        return None
-    short = float(f"{value:.7g}")
-    return int(short) if short.is_integer() and abs(short) < 1e15 else short
-
-
-def quantity(pool: Pool, found: Quantity) -> Json:
-    """A number as value, low, high, n, and the places of its unit, provenance and reason."""
-    return [
-        rounded(found.value),
-        rounded(found.low),
-        rounded(found.high),
-        found.n,
-        pool.place(found.unit),
-        pool.place(found.provenance),
-        pool.place(found.reason),
-    ]
+ALONE: Final = "bits_per_byte"
+"""Told without its interval in its table."""
 
 
 def _bits(row: Row) -> Quantity:
@@ -100,7 +48,7 @@ def _bits_change(row: Row) -> Quantity:
 
 def _peak(row: Row) -> Quantity:
     """Peak memory of the device, or of the host where the device has none of its own."""
-    found = [row.metric(f"{where}_peak_bytes", "B") for where in ("device", "host")]
+    found = [row.metric(peak) for peak in (DEVICE_PEAK_BYTES, HOST_PEAK_BYTES)]
     return next((peak for peak in found if peak.value is not None), found[0])
 
 
@@ -117,11 +65,7 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
 }
 """Numbers of the tables that stand in no record by themselves."""
 TABLED: Final = {
-    "energy_per_token_j",
-    "tpot_p50_s",
-    "ttft_p50_s",
-    "tokens_per_s",
-    "model_bytes",
+    metric.name for metric in (ENERGY_PER_TOKEN, TPOT, TTFT, TOKENS_PER_S, MODEL_BYTES)
 }
 """The candidate's levels that stand in tables; all others are a run's own."""
 
@@ -130,7 +74,6 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
     """What the tables and the figure need of a run; its `impacts` follow what is derived."""
     record = row.record
     standing = row.standing
-    rival = standing.rival if standing else None
     return {
         "label": shown(row.label),
         "key": shown(record.key),
@@ -142,12 +85,16 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "probability": rounded(standing.probability) if standing else None,
         "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],
         "moreTies": max(0, len(standing.ties) - TIES) if standing else 0,
-        "rival": cleaned(list(rival)) if rival else None,
+        "share": percent(standing.probability) if standing else "",
+        "rival": _rival(standing.rival) if standing and standing.rival else None,
         "noted": bool(record.model and record.model.note and not row.is_baseline),
         "energyLabel": [*map(shown, label(row))],
         "derived": [
-            quantity(pool, found)
-            for found in (*(read(row) for read in DERIVED.values()), *impacts.values())
+            *(
+                quantity(pool, read(row), change=name.endswith("_change"), alone=name == ALONE)
+                for name, read in DERIVED.items()
+            ),
+            *(quantity(pool, found) for found in impacts.values()),
         ],
         "candidate": _numbers(pool, {name: q for name, q in row.metrics.items() if name in TABLED}),
         "ratios": _numbers(pool, record.ratios),
@@ -159,6 +106,16 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "codes": _codes(record),
         "why": _why(record),
     }
+
+
+def _rival(rival: Rival) -> Json:
+    """Who beats the run: by so many points, at which share of its energy, in how many draws."""
+    return [
+        shown(rival.label),
+        signed(fixed(rival.quality, 1)),
+        f"{fixed(rival.energy, 2)}{TIMES}",
+        percent(rival.probability),
+    ]
 
 
 def outcome(record: Record) -> str:
@@ -181,12 +138,16 @@ def _numbers(pool: Pool, numbers: Mapping[str, Quantity]) -> Json:
 def _tests(pool: Pool, verdict: Verdict) -> Json:
     """What a verdict rests on: Holm's p-value and its family, that of equivalence, the reason."""
     return [
-        rounded(verdict.p_adjusted),
+        _chance(verdict.p_adjusted),
         verdict.family,
-        rounded(verdict.p_equivalence),
+        _chance(verdict.p_equivalence),
         pool.place(verdict.method),
         shown(verdict.reason),
     ]
+
+
+def _chance(p_value: float | None) -> str | None:
+    return None if p_value is None else chance(p_value)
 
 
 def details(pool: Pool, row: Row) -> Json:
@@ -214,14 +175,18 @@ def details(pool: Pool, row: Row) -> Json:
 
 def _task(pool: Pool, score: TaskScore) -> Json:
     """A task in %, where its items are answers, and how many items changed."""
-    percent = score.is_accuracy
-    levels = (score.baseline, score.candidate, score.change)
+    before, after, moved = score.baseline, score.candidate, score.change
+    if score.is_accuracy:
+        before, after = before.scaled(100, "%"), after.scaled(100, "%")
+        moved = moved.scaled(100, "points")
     return {
         "task": shown(score.task),
         "metric": shown(score.metric),
         "split": shown(score.split),
         "levels": [
-            quantity(pool, scaled(level, 100, "%") if percent else level) for level in levels
+            quantity(pool, before),
+            quantity(pool, after),
+            quantity(pool, moved, change=True),
         ],
         "changed": accuracy.changed_items(score),
         "items": len(score.items),
@@ -235,7 +200,7 @@ def _part(pool: Pool, part: AppliedTechnique) -> Json:
         "paper": shown(part.paper or ""),
         "lossless": part.lossless,
         "promise": cleaned(part.promise.model_dump(exclude_none=True)),
-        "seconds": rounded(part.prepare_s),
+        "seconds": number(part.prepare_s),
         "energy": quantity(pool, part.prepare_energy),
         "details": cleaned(part.details),
         "observed": cleaned(part.observed),

@@ -10,7 +10,6 @@ from greenbench.analysis.energy.shortfalls import (
     UNKNOWN,
     outcome,
     promised_ratio,
-    rules,
     seconds_per_token,
 )
 from greenbench.analysis.groups.rows import Row
@@ -131,8 +130,3 @@ def test_the_most_that_a_stack_promised_counts():
     assert promised_ratio(row(bytes_ratio=0.6, flops_ratio=0.9)) == 0.6
     assert promised_ratio(row(bytes_ratio=1.0, sparsity=0.75)) == 0.25
     assert promised_ratio(row()) is None
-
-
-def test_every_rule_is_told():
-    text = "\n".join(rules())
-    assert all(cause.name in text and cause.rule in text for cause in CAUSES)

@@ -22,6 +22,7 @@ from greenbench.records.store import Rejected
 from greenbench.report.markdown.format import Notes, show
 from greenbench.report.markdown.sections.impact import per_queries
 from greenbench.report.page.page import embedded, page
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.record import MeterChoice
 from greenbench.wording import TIMES
 
@@ -395,8 +396,8 @@ def test_tables_read_as_in_leaderboard_md(opened):
     for row in example_groups()[0].rows:
         change, energy, _, speed, *_ = cells(tab, row.label)
         assert change == show(row.change, change=True, decimals=1)
-        assert energy == show(row.ratio("energy_per_token"), suffix=TIMES)
-        assert speed == show(row.ratio("tokens_per_s"), suffix=TIMES)
+        assert energy == show(row.ratio(ENERGY_PER_TOKEN), suffix=TIMES)
+        assert speed == show(row.ratio(TOKENS_PER_S), suffix=TIMES)
 
 
 def test_impact_stands_beside_the_joules_with_what_it_assumes(opened):

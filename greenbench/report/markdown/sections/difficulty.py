@@ -18,7 +18,14 @@ from greenbench.report.markdown.format import (
     table,
 )
 from greenbench.schema.difficulty import Difficulty, Questions
-from greenbench.schema.quantity import Quantity, named, scaled
+from greenbench.schema.metrics import (
+    ACCURACY,
+    ENERGY_PER_ANSWER,
+    ENERGY_PER_TOKEN,
+    SECONDS_PER_ANSWER,
+    Metric,
+)
+from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Who
 from greenbench.schema.verdict import Verdict, Word
 from greenbench.wording import TIMES
@@ -30,7 +37,7 @@ HOW: Final = (
     "candidate over baseline, their intervals over rounds. Reading the prompt is part of an answer, so "
     "a longer prompt hides more of what is saved. None of this enters the other tables."
 )
-ENERGY, TIME = "energy_per_answer", "seconds_per_answer"
+ENERGY, TIME = ENERGY_PER_ANSWER.ratio, SECONDS_PER_ANSWER.ratio
 NOUNS: Final = {ENERGY: "energy", TIME: "time"}
 WORDS: Final[Mapping[Word, str]] = {
     "saves": "**easy questions cost it less {what} than hard ones**",
@@ -165,10 +172,10 @@ class Level(NamedTuple):
     third: Questions
     who: Who
 
-    def quantity(self, name: str, unit: str) -> Quantity:
+    def quantity(self, metric: Metric) -> Quantity:
         """One of its numbers."""
         known = self.third.baseline if self.who == "baseline" else self.third.candidate
-        return named(known, name, unit)
+        return metric.level(known)
 
 
 LEVELS: list[Column[Level]] = [
@@ -178,10 +185,10 @@ LEVELS: list[Column[Level]] = [
     Column(
         "right, %",
         lambda level, notes: show(
-            scaled(level.quantity("accuracy", "fraction"), 100, "%"), notes, decimals=1
+            level.quantity(ACCURACY).scaled(100, "%"), notes, decimals=1
         ),
     ),
-    Column("J/answer", lambda level, notes: show(level.quantity("energy_per_answer_j", "J/answer"), notes)),
-    Column("J/token", lambda level, notes: show(level.quantity("energy_per_token_j", "J/token"), notes)),
-    Column("s/answer", lambda level, notes: show(level.quantity("seconds_per_answer", "s/answer"), notes)),
+    Column("J/answer", lambda level, notes: show(level.quantity(ENERGY_PER_ANSWER), notes)),
+    Column("J/token", lambda level, notes: show(level.quantity(ENERGY_PER_TOKEN), notes)),
+    Column("s/answer", lambda level, notes: show(level.quantity(SECONDS_PER_ANSWER), notes)),
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from greenbench.analysis.energy.energy_by_phase import Phases, phases
 from greenbench.analysis.groups.rows import Group
 from greenbench.report.markdown.format import Column, folded, only, prose, run_name, show, table
-from greenbench.schema.quantity import Quantity, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 
 NO_ITEMS = "no item was scored"
 
@@ -22,7 +22,7 @@ HOW = (
 def _by_item(each: Phases) -> Quantity:
     """Of a task's item, which several requests may make up."""
     items = sum(len(score.items) for score in each.row.record.quality)
-    return scaled(each.score, 1 / items, "J/item") if items else missing("J/item", NO_ITEMS)
+    return each.score.scaled(1 / items, "J/item") if items else missing("J/item", NO_ITEMS)
 
 
 def phase_table(groups: Sequence[Group]) -> list[str]:

@@ -6,7 +6,7 @@ from greenbench.analysis.frontiers.frontier_confidence import REFERENCE
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import Column, code, run_name, table
 from greenbench.stats.intervals import Interval
-from greenbench.wording import TIMES, fixed, number, signed
+from greenbench.wording import TIMES, fixed, number, percent, signed
 
 
 def standing(group: Group) -> list[str]:
@@ -33,7 +33,7 @@ def _beaten(row: Row) -> str:
         return ""
     return (
         f"{code(rival.label)}: {signed(fixed(rival.quality, 1))} points at "
-        f"{fixed(rival.energy, 2)}{TIMES} its energy, in {100 * rival.probability:.0f} % of draws"
+        f"{fixed(rival.energy, 2)}{TIMES} its energy, in {percent(rival.probability)} of draws"
     )
 
 

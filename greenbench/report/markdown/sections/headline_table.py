@@ -11,8 +11,16 @@ from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick
 from greenbench.report.figures.energy_label import file_name
 from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
 from greenbench.report.markdown.sections import verdicts
-from greenbench.schema.quantity import missing, scaled
-from greenbench.wording import TIMES, fixed
+from greenbench.schema.metrics import (
+    DEVICE_PEAK_BYTES,
+    HOST_PEAK_BYTES,
+    MODEL_BYTES,
+    TPOT,
+    TTFT,
+    Metric,
+)
+from greenbench.schema.quantity import missing
+from greenbench.wording import TIMES, fixed, percent
 
 MEMBER = "★"
 NOTED = "†"
@@ -32,22 +40,22 @@ def _bits(row: Row, notes: Notes) -> str:
 
 def _peak(row: Row, notes: Notes) -> str:
     """Peak memory of the device, or of the host where the device has none of its own."""
-    for where in ("device", "host"):
-        peak = row.metrics.get(f"{where}_peak_bytes")
+    for where, metric in (("device", DEVICE_PEAK_BYTES), ("host", HOST_PEAK_BYTES)):
+        peak = row.metrics.get(metric.name)
         if peak and peak.value is not None:
-            return f"{only(scaled(peak, 1e-6, 'MB'), notes)} {where}"
+            return f"{only(peak.scaled(1e-6, 'MB'), notes)} {where}"
     reason = peak.reason if peak else "the record has no peak memory"
     return f"n/a {notes.mark(reason)}"
 
 
-def _milli(row: Row, notes: Notes, name: str) -> str:
-    return show(scaled(row.metric(name, "s"), 1e3, "ms"), notes)
+def _milli(row: Row, notes: Notes, metric: Metric) -> str:
+    return show(row.metric(metric).scaled(1e3, "ms"), notes)
 
 
 def _size(row: Row, notes: Notes) -> str:
-    ratio = row.ratio("model_bytes")
+    ratio = row.ratio(MODEL_BYTES)
     share = "" if ratio.value is None else f" ({fixed(ratio.value, 2)}{TIMES})"
-    return only(scaled(row.metric("model_bytes", "B"), 1e-6, "MB"), notes) + share
+    return only(row.metric(MODEL_BYTES).scaled(1e-6, "MB"), notes) + share
 
 
 def headline(group: Group) -> list[Column[Row]]:
@@ -76,7 +84,7 @@ def _energy_label(row: Row, notes: Notes) -> str:
 
 def _frontier(row: Row, _: Notes) -> str:
     """Marked if on the frontier, with the share of resampled frontiers that hold the run."""
-    share = f"{100 * row.standing.probability:.0f} %" if row.standing else ""
+    share = percent(row.standing.probability) if row.standing else ""
     return f"{MEMBER if row.frontier else ''} {share}".strip()
 
 
@@ -86,12 +94,12 @@ def _ratio(row: Row, yardstick: Yardstick, notes: Notes) -> str:
 
 def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
     """A column of verdicts; none for a table of records from before there were any."""
-    if not verdicts.has_verdicts(rows, yardstick.metric):
+    if not verdicts.has_verdicts(rows, yardstick.metric.ratio):
         return []
     return [
         Column(
             f"verdict on {yardstick.noun}",
-            lambda row, notes: verdicts.cell(row, yardstick.metric, notes),
+            lambda row, notes: verdicts.cell(row, yardstick.metric.ratio, notes),
         )
     ]
 
@@ -113,8 +121,8 @@ QUALITY_AND_ENERGY: list[Column[Row]] = [
 ]
 LATENCY_AND_MEMORY: list[Column[Row]] = [
     Column("technique", _label),
-    Column("per output token p50, ms", lambda row, notes: _milli(row, notes, "tpot_p50_s")),
-    Column("first token p50, ms", lambda row, notes: _milli(row, notes, "ttft_p50_s")),
+    Column("per output token p50, ms", lambda row, notes: _milli(row, notes, TPOT)),
+    Column("first token p50, ms", lambda row, notes: _milli(row, notes, TTFT)),
     Column("model, MB", _size),
     Column("peak memory, MB", _peak),
 ]

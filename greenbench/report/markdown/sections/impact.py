@@ -10,7 +10,8 @@ from typing import Final
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.impact import Assumptions, Impact, grids, impact
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
-from greenbench.schema.quantity import Quantity, bounds, estimated
+from greenbench.schema.metrics import TOKENS_PER_S
+from greenbench.schema.quantity import Quantity
 from greenbench.wording import ESTIMATE, fixed, number
 
 MILLION = 1_000_000
@@ -69,13 +70,13 @@ def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
 
 def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     """One impact of `tokens` generated tokens, with the interval of the joules."""
-    pace = row.metrics.get("tokens_per_s")
+    pace = row.metrics.get(TOKENS_PER_S.name)
     seconds = tokens / pace.value if pace and pace.value else 0.0
 
     def at(joules: float) -> float:
         return pick(impact(joules * tokens, seconds, given))
 
-    energy, interval = row.energy, bounds(row.energy)
+    energy, interval = row.energy, row.energy.bounds
     return energy.model_copy(
         update={
             "value": None if energy.value is None else at(energy.value),
@@ -113,7 +114,7 @@ def _embodied(row: Row, tokens: float, given: Assumptions) -> str:
     part = _of(row, tokens, lambda i: i.embodied_g, given).value
     if not whole or part is None:
         return "n/a"
-    mark = ESTIMATE if estimated(row.energy) else ""
+    mark = ESTIMATE if row.energy.is_estimate else ""
     return f"{mark}{fixed(100 * part / whole, 0)} %"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from greenbench.analysis.frontiers.model_frontier import Line, devices
 from greenbench.analysis.groups.rows import Group
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.wording import percent
 
 HOW = (
     "Quality and J/token as they are, not as ratios, so that models compare: of the same tasks and "
@@ -14,7 +15,6 @@ HOW = (
     "the machine did in between is in the differences. ★ and the percentage: the frontier, resampled "
     "over blocks and items."
 )
-
 
 MEMBER = "★"
 
@@ -28,7 +28,7 @@ def side_by_side(groups: Sequence[Group]) -> list[str]:
 
 
 def _frontier(line: Line, _: Notes) -> str:
-    return f"{MEMBER if line.member else ''} {100 * line.probability:.0f} %".strip()
+    return f"{MEMBER if line.member else ''} {percent(line.probability)}".strip()
 
 
 COLUMNS: list[Column[Line]] = [

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.energy.shortfalls import (
+    CAUSES,
+    KEPT,
+    UNKNOWN,
     Evidence,
     outcome,
     product,
     promised_ratio,
     realised,
-    rules,
 )
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import Column, Notes, code, folded, only, prose, show, table
-from greenbench.schema.quantity import bounds, estimated
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, Metric
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
 
 NO_PROMISE = "none"
+KERNELS = re.compile("dense|dequantize")  # as the rules of causes name them
 
 
 SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
@@ -52,6 +56,19 @@ def promised(groups: Sequence[Group]) -> list[str]:
     return [said, "", *tables, *folded("Promises in full, and how causes are named", details), ""]
 
 
+def rules() -> list[str]:
+    """How causes are named, for the reader."""
+    return [
+        f"A run kept its promise where it realised {100 * KEPT:.0f} % or more of the most that it "
+        "promised to save, in J/token where that is measured, else in time per token. Where it did "
+        f"not, each cause whose rule holds is named; where none does, {UNKNOWN}:",
+        "",
+        *(f"- {cause.name}: {KERNELS.sub(lambda kernel: code(kernel[0]), cause.rule)}."
+          for cause in CAUSES),
+        "",
+    ]  # fmt: skip
+
+
 def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
     lines: list[str] = []
     for index, group in enumerate(groups, start=1):
@@ -77,7 +94,7 @@ def _joules(row: Row, notes: Notes) -> str:
     if total.value is None:
         return show(total, notes)
     parts = [only(part.prepare_energy, notes) for part in row.record.techniques]
-    mark = ESTIMATE if estimated(total) else ""
+    mark = ESTIMATE if total.is_estimate else ""
     return f"{mark}{_summed(row, parts, total.value)}" if len(parts) > 1 else only(total, notes)
 
 
@@ -92,8 +109,8 @@ def _break_even(row: Row, notes: Notes) -> str:
     tokens = break_even(row)
     if tokens.value is None:
         return f"n/a {notes.mark(tokens.reason)}"
-    mark = ESTIMATE if estimated(tokens) else ""
-    interval = bounds(tokens)
+    mark = ESTIMATE if tokens.is_estimate else ""
+    interval = tokens.bounds
     if interval is None:
         return f"{mark}{_tokens(tokens.value)} {notes.mark(tokens.reason)}"
     return f"{mark}{_tokens(tokens.value)} ({TO.join(map(_tokens, interval))})"
@@ -122,9 +139,9 @@ def _saving(ratio: float | None) -> str:
     return NO_PROMISE if ratio is None or fixed(ratio, 2) == "1.00" else _share(ratio)
 
 
-def _realised(row: Row, name: str, promise: float | None, notes: Notes) -> str:
-    ratio = row.ratio(name)
-    said = show(ratio, notes, suffix=TIMES) if bounds(ratio) else only(ratio, notes) + TIMES
+def _realised(row: Row, metric: Metric, promise: float | None, notes: Notes) -> str:
+    ratio = row.ratio(metric)
+    said = show(ratio, notes, suffix=TIMES) if ratio.bounds else only(ratio, notes) + TIMES
     if promise is None or promise >= 1 or ratio.value is None:
         return said
     kept = 100 * (1 - ratio.value) / (1 - promise)
@@ -156,16 +173,16 @@ PROMISED: list[Column[Row]] = [
     Column("bytes promised", lambda row, _: _share(product(row, "bytes_ratio"))),
     Column(
         "bytes held",
-        lambda row, notes: _realised(row, "model_bytes", product(row, "bytes_ratio"), notes),
+        lambda row, notes: _realised(row, MODEL_BYTES, product(row, "bytes_ratio"), notes),
     ),
     Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
     Column(
         "time per token",
-        lambda row, notes: _realised(row, "tpot", product(row, "flops_ratio"), notes),
+        lambda row, notes: _realised(row, TPOT, product(row, "flops_ratio"), notes),
     ),
     Column(
         "J/token",
-        lambda row, notes: _realised(row, "energy_per_token", promised_ratio(row), notes),
+        lambda row, notes: _realised(row, ENERGY_PER_TOKEN, promised_ratio(row), notes),
     ),
     Column("kernel", lambda row, _: _kernels(row)),
     Column(

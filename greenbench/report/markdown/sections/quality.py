@@ -10,7 +10,7 @@ from greenbench.analysis.accuracy import Paired, paired_items
 from greenbench.analysis.groups.rows import Row
 from greenbench.report.markdown.format import Column, Notes, code, folded, prose, show, table
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, missing, scaled
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.stats.items import p_difference, p_equivalence
 from greenbench.wording import fixed, number
 
@@ -79,7 +79,7 @@ def _level(line: Line, which: str, notes: Notes) -> str:
         return show(pooled, notes, decimals=1)
     found: Quantity = getattr(line.score, which)
     if line.accuracy:
-        return show(scaled(found, 100, "%"), notes, decimals=1)
+        return show(found.scaled(100, "%"), notes, decimals=1)
     return show(found, notes)
 
 
@@ -87,7 +87,7 @@ def _change(line: Line, notes: Notes) -> str:
     if line.score is None:
         return show(line.row.change, notes, change=True, decimals=1)
     if line.accuracy:
-        return show(scaled(line.score.change, 100, "points"), notes, change=True, decimals=1)
+        return show(line.score.change.scaled(100, "points"), notes, change=True, decimals=1)
     return show(line.score.change, notes, change=True)
 
 
@@ -120,7 +120,7 @@ def _fidelity(line: Line, which: str, notes: Notes) -> str:
         return ""
     found = line.score.fidelity
     quantity = getattr(found, which) if found else missing("", NO_FIDELITY)
-    return show(scaled(quantity, 100, "%") if which == "agreement" else quantity, notes)
+    return show(quantity.scaled(100, "%") if which == "agreement" else quantity, notes)
 
 
 def _columns(margin: float) -> list[Column[Line]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 from greenbench.analysis.groups.rows import Row
 from greenbench.report.markdown.format import Column, Notes, code, folded, prose, run_name, table
 from greenbench.schema.verdict import Verdict, Word
-from greenbench.wording import TO, fixed
+from greenbench.wording import TO, chance, fixed
 
 NO_VERDICT = "the record has no such verdict"
 LOUD = {"saves", "costs"}  # a cost must be as visible as a saving
@@ -78,18 +78,14 @@ def _interval(judged: Judged, _: Notes) -> str:
     return f"{fixed(verdict.ratio, 4)} ({fixed(verdict.low, 4)}{TO}{fixed(verdict.high, 4)})"
 
 
-def _p(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2g}"
-
-
 def _holm(judged: Judged, _: Notes) -> str:
     verdict = judged.verdict
-    return _p(verdict.p_adjusted) + (f" ({verdict.family} runs)" if verdict.family > 1 else "")
+    return chance(verdict.p_adjusted) + (f" ({verdict.family} runs)" if verdict.family > 1 else "")
 
 
 def _tost(judged: Judged, _: Notes) -> str:
     verdict = judged.verdict
-    shown = _p(verdict.p_equivalence)
+    shown = chance(verdict.p_equivalence)
     return shown if verdict.p_equivalence is None else f"{shown} (±{100 * verdict.margin:g} %)"
 
 
@@ -105,7 +101,7 @@ COLUMNS: list[Column[Judged]] = [
     Column("ratio", _interval),
     Column("n", lambda judged, _: str(judged.verdict.n)),
     Column("interval by", lambda judged, _: judged.verdict.method or "n/a"),
-    Column("p", lambda judged, _: _p(judged.verdict.p_difference)),
+    Column("p", lambda judged, _: chance(judged.verdict.p_difference)),
     Column("p, Holm", _holm),
     Column("p, TOST", _tost),
     Column("why", _why),

@@ -78,5 +78,5 @@ function flat(value) {
   if (Array.isArray(value)) return value.map(flat).join("; ") || "none";
   if (typeof value === "object")
     return Object.entries(value).map(([name, part]) => `${name} ${flat(part)}`).join(", ") || "none";
-  return typeof value === "number" && !Number.isInteger(value) ? number(value) : String(value);
+  return String(value);
 }

@@ -88,8 +88,7 @@ function tasksBeside(runs, titles) {
   const cell = (task) => {
     if (!task) return "not scored";
     const [, after, change] = task.levels.map(quantity);
-    const options = { decimals: after.unit === "%" ? 1 : null };
-    return `${show(after, inWords, options)}; change ${show(change, inWords, { ...options, change: true })}`;
+    return `${show(after, inWords)}; change ${show(change, inWords)}`;
   };
   return plainTable("Quality per task, and its change from the baseline", titles, names.map((name) => [name, ...tables.map((tasks) => cell(tasks.get(name)))]));
 }

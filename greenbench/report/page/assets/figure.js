@@ -112,11 +112,11 @@ function overlap(a, b) {
 
 /** What a point says: the run, its intervals, its command. */
 function pointLines(axis, { run, kind }) {
-  const share = run.probability === null || axis.ratio !== "energy_per_token" ? "" : `, in ${Math.round(100 * run.probability)} % of draws`;
+  const share = run.probability === null || axis.ratio !== "energy_per_token" ? "" : `, in ${run.share} of draws`;
   return [
-    `${title(axis.ratio)}: ${times(read(run, "ratios", axis.ratio), inWords)} the baseline`,
-    `quality: ${percent(read(run, "derived", "quality"), inWords)} %`,
-    `quality change: ${inPoints(read(run, "derived", "quality_change"), inWords)} points`,
+    `${title(axis.ratio)}: ${show(read(run, "ratios", axis.ratio), inWords)} the baseline`,
+    `quality: ${show(read(run, "derived", "quality"), inWords)} %`,
+    `quality change: ${show(read(run, "derived", "quality_change"), inWords)} points`,
     `${KINDS[kind].text}${kind === "beaten" ? "" : share}${run.outcome === "flagged" ? "; flagged: something disturbed it" : ""}`,
   ];
 }
@@ -179,8 +179,8 @@ class Figure {
   table(points) {
     const { axis } = this;
     const rows = points.map(({ run, kind }) => [
-      run.label + marks(run), times(read(run, "ratios", axis.ratio), inWords), percent(read(run, "derived", "quality"), inWords),
-      inPoints(read(run, "derived", "quality_change"), inWords), KINDS[kind].text,
+      run.label + marks(run), show(read(run, "ratios", axis.ratio), inWords), show(read(run, "derived", "quality"), inWords),
+      show(read(run, "derived", "quality_change"), inWords), KINDS[kind].text,
     ]);
     const titles = ["technique", `${title(axis.ratio)}, ratio`, "quality, %", "quality change, points", "place"];
     return make("details", {}, make("summary", {}, "The figure's numbers as a table"), plainTable(`The figure's numbers: ${this.group.title}`, titles, rows));

@@ -1,21 +1,16 @@
 "use strict";
-// Numbers as leaderboard.md shows them: as many digits as their intervals support.
+// Numbers of the data, in the words that leaderboard.md has for them: Python made each text.
 
-const MINUS = "\u2212", TIMES = "\u00d7", TO = "\u2013", ESTIMATE = "\u2248";
+const TIMES = "\u00d7";
 
-/** A number of the data, [value, low, high, n, unit, provenance, reason], with names. */
+/** A number of the data, [value, low, high, n, unit, provenance, reason, text, alone], with names. */
 function quantity(found) {
-  const [value, low, high, n, unit, provenance, reason] = found;
-  return { value, low, high, n, unit: kept(unit), provenance: kept(provenance), reason: kept(reason) };
+  const [value, low, high, n, unit, provenance, reason, text, alone] = found;
+  return { value, low, high, n, unit: kept(unit), provenance: kept(provenance), reason: kept(reason), text, alone };
 }
 
 function missing(reason, unit = "") {
-  return { value: null, low: null, high: null, n: 0, unit, provenance: "unavailable", reason };
-}
-
-function scaled(found, factor, unit) {
-  const times = (part) => (part === null ? null : part * factor);
-  return { ...found, value: times(found.value), low: times(found.low), high: times(found.high), unit };
+  return { value: null, low: null, high: null, n: 0, unit, provenance: "unavailable", reason, text: "" };
 }
 
 function hasInterval(found) {
@@ -26,55 +21,15 @@ function isEstimate(found) {
   return found.provenance === "estimated:model" || found.provenance === "assumed";
 }
 
-/** So many decimals; exact ties go to the even digit, as in Python. */
-function fixed(value, decimals) {
-  const tie = (value * 2 ** (decimals + 1)) % 1 === 0 && Math.abs((value * 10 ** decimals) % 1) === 0.5;
-  const even = (2 * Math.round((value * 10 ** decimals) / 2)) / 10 ** decimals;
-  const text = (tie ? even : value).toFixed(decimals);
-  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", MINUS);
-}
-
-/** Decimals that an interval's half width supports; without one, three digits. */
-function decimalsFor(value, half) {
-  const scale = half ? half / 2 : Math.abs(value) / 100;
-  const decimals = scale ? -Math.floor(Math.log10(scale)) : 0;
-  const finest = value ? 5 - Math.floor(Math.log10(Math.abs(value))) : 9;
-  return Math.max(0, Math.min(decimals, finest));
-}
-
-function number(value, half = null) {
-  return fixed(value, decimalsFor(value, half));
-}
-
-/** Decimals that the shorter side of the interval supports. */
-function decimalsOf(found) {
-  const sides = [found.low, found.high]
-    .filter((bound) => bound !== null && bound !== found.value)
-    .map((bound) => Math.abs(bound - found.value));
-  return decimalsFor(found.value, hasInterval(found) && sides.length ? Math.min(...sides) : null);
-}
-
-function signed(text) {
-  if (/^[0.\u2212]*$/.test(text)) return text.replace(MINUS, "");
-  return text.startsWith(MINUS) ? text : `+${text}`;
-}
-
 /** A value with its interval; `note` gives the mark for a reason where something is missing. */
-function show(found, note, { suffix = "", change = false, decimals = null } = {}) {
+function show(found, note) {
   if (found.value === null) return `n/a ${note(found.reason)}`;
-  const sign = change ? signed : (text) => text;
-  const places = decimals ?? decimalsOf(found);
-  const value = `${isEstimate(found) ? ESTIMATE : ""}${sign(fixed(found.value, places))}${suffix}`;
-  if (!hasInterval(found)) return `${value} ${note(found.reason)}`;
-  const low = fixed(found.low, places);
-  const between = change || low.includes(MINUS) ? " to " : TO;
-  return `${value} (${sign(low)}${between}${sign(fixed(found.high, places))})`;
+  return hasInterval(found) ? found.text : `${found.text} ${note(found.reason)}`;
 }
 
 /** The value alone, for what is counted once. */
 function only(found, note) {
-  if (found.value === null) return show(found, note);
-  return `${isEstimate(found) ? ESTIMATE : ""}${number(found.value)}`;
+  return found.value === null ? show(found, note) : found.alone ?? found.text;
 }
 
 /** Reasons gathered under a table, each under a letter that its cells refer to. */

@@ -57,32 +57,15 @@ function marks(run) {
   return `${run.outcome === "flagged" ? " ⚑" : ""}${run.noted ? " †" : ""}`;
 }
 
-/** Nearest unit that reads well: ms for seconds, MB for bytes. */
-function readable(found) {
-  if (found.unit === "s") return scaled(found, 1e3, "ms");
-  if (found.unit === "B") return scaled(found, 1e-6, "MB");
-  return found;
-}
-
 /** A number for a table of many units: value, interval and unit, or the reason. */
 function full(found) {
-  const better = readable(found);
-  if (better.value === null) return `n/a ${inWords(better.reason)}`;
-  const suffix = better.unit === "ratio" ? TIMES : "";
-  const change = better.unit === "points";
-  const decimals = change || better.unit === "%" ? 1 : null;
-  const text = show(better, () => "", { suffix, change, decimals }).trim();
-  return better.unit === "ratio" ? text : `${text} ${better.unit}`;
+  if (found.value === null) return `n/a ${inWords(found.reason)}`;
+  return found.unit === "ratio" ? found.text : `${found.text} ${found.unit}`;
 }
 
 /** Why a number that is there has no interval. */
 function whyNoInterval(found) {
   return found.value !== null && !hasInterval(found) ? found.reason : "";
-}
-
-/** A p-value. */
-function chance(p) {
-  return p < 1e-4 ? "< 0.0001" : p.toPrecision(2);
 }
 
 /** Everything about a run. */
@@ -131,11 +114,11 @@ function codesView(run) {
 
 function standingView(run) {
   if (run.probability === null) return [];
-  const lines = [`On the frontier in ${Math.round(100 * run.probability)} % of the draws of blocks and items.`];
+  const lines = [`On the frontier in ${run.share} of the draws of blocks and items.`];
   if (run.ties.length) lines.push(`Not told apart from ${run.ties.join(", ")}${run.moreTies ? ` and ${run.moreTies} more` : ""}.`);
   if (run.rival) {
     const [label, points, energy, share] = run.rival;
-    lines.push(`Beaten by ${label}: ${signed(fixed(points, 1))} points at ${fixed(energy, 2)}${TIMES} its energy, in ${Math.round(100 * share)} % of the draws.`);
+    lines.push(`Beaten by ${label}: ${points} points at ${energy} its energy, in ${share} of the draws.`);
   }
   return [make("h3", {}, "Its place on the frontier"), make("p", {}, lines.join(" "))];
 }
@@ -145,8 +128,8 @@ function ratiosTable(run) {
     const found = read(run, "ratios", name);
     const verdict = verdictOf(run, name);
     const word = verdict ? (verdict.barred ? "no claim" : verdict.word) : "none";
-    const holm = verdict?.holm == null ? "n/a" : chance(verdict.holm) + (verdict.family > 1 ? ` (${verdict.family} runs)` : "");
-    const tost = verdict?.tost == null ? "n/a" : chance(verdict.tost);
+    const holm = verdict?.holm == null ? "n/a" : verdict.holm + (verdict.family > 1 ? ` (${verdict.family} runs)` : "");
+    const tost = verdict?.tost == null ? "n/a" : verdict.tost;
     const why = verdict ? (verdict.barred ?? verdict.reason) : whyNoInterval(found);
     return [title(name), full(found), String(found.n), found.provenance, word, holm, tost, verdict?.method ?? "n/a", why];
   });
@@ -176,11 +159,9 @@ function tasksView(run) {
   if (!tasks.length) return [];
   const rows = tasks.map((task) => {
     const [before, after, change] = task.levels.map(quantity);
-    const options = { decimals: before.unit === "%" ? 1 : null };
     return [
       `${task.task} ${task.metric}${before.unit === "%" ? ", %" : ""}`,
-      show(before, inWords, options), show(after, inWords, options),
-      show(change, inWords, { ...options, change: true }), `${task.changed} of ${task.items}`, task.split,
+      show(before, inWords), show(after, inWords), show(change, inWords), `${task.changed} of ${task.items}`, task.split,
     ];
   });
   return [plainTable("Quality per task", ["task", "baseline", "candidate", "change", "items changed", "split"], rows)];
@@ -192,7 +173,7 @@ function partsView(run) {
     const energy = quantity(part.energy);
     const facts = [
       ["promises", promise],
-      ["preparation", `${number(part.seconds)} s; ${full(energy)}${energy.value !== null && energy.reason ? ` (${energy.reason})` : ""}`],
+      ["preparation", `${part.seconds} s; ${full(energy)}${energy.value !== null && energy.reason ? ` (${energy.reason})` : ""}`],
       ["found while preparing", flat(part.details)],
       ["showed while running", flat(part.observed)],
       ["paper", part.paper || "none"],

@@ -11,13 +11,6 @@ function numeric(head, get, text = show) {
 const ratio = (name) => (run) => read(run, "ratios", name);
 const candidate = (name) => (run) => read(run, "candidate", name);
 const derived = (name) => (run) => read(run, "derived", name);
-const times = (found, note) => show(found, note, { suffix: TIMES });
-const inPoints = (found, note) => show(found, note, { change: true, decimals: 1 });
-const percent = (found, note) => show(found, note, { decimals: 1 });
-const milliseconds = (found, note) => show(scaled(found, 1e3, "ms"), note);
-const megabytes = (found, note) => only(scaled(found, 1e-6, "MB"), note);
-const changed = (found, note) => show(found, note, { change: true });
-
 const WORDS = ["saves", "equivalent", "inconclusive", "costs"];
 function verdictColumn(head, name) {
   return {
@@ -38,7 +31,7 @@ const ENERGY_LABEL = {
 const FRONTIER = {
   head: "frontier, % of draws",
   value: (run) => run.probability,
-  cell: (run) => `${run.frontier ? "★ " : ""}${run.probability === null ? "" : `${Math.round(100 * run.probability)} %`}`,
+  cell: (run) => `${run.frontier ? "★ " : ""}${run.share}`,
 };
 const ENERGY = numeric("J/token", candidate("energy_per_token_j"));
 const PROVENANCE = {
@@ -49,18 +42,18 @@ const PROVENANCE = {
 
 const COLUMNS = {
   "Headline": [
-    numeric("quality change, points", derived("quality_change"), inPoints),
-    numeric("J/token ratio", ratio("energy_per_token"), times),
+    numeric("quality change, points", derived("quality_change")),
+    numeric("J/token ratio", ratio("energy_per_token")),
     verdictColumn("verdict on energy", "energy_per_token"),
-    numeric("tokens/s ratio", ratio("tokens_per_s"), times),
+    numeric("tokens/s ratio", ratio("tokens_per_s")),
     verdictColumn("verdict on time per token", "tokens_per_s"),
     ENERGY_LABEL,
     FRONTIER,
   ],
   "Quality and energy": [
-    numeric("quality, %", derived("quality"), percent),
+    numeric("quality, %", derived("quality")),
     numeric("bits per byte", derived("bits_per_byte"), only),
-    numeric("bits per byte, change", derived("bits_per_byte_change"), changed),
+    numeric("bits per byte, change", derived("bits_per_byte_change")),
     ENERGY,
     PROVENANCE,
     numeric("J/token above idle", derived("energy_above_idle")),
@@ -69,12 +62,12 @@ const COLUMNS = {
     numeric("pays back after, tokens", derived("break_even")),
   ],
   "Latency and memory": [
-    numeric("per output token p50, ms", candidate("tpot_p50_s"), milliseconds),
-    numeric("first token p50, ms", candidate("ttft_p50_s"), milliseconds),
+    numeric("per output token p50, ms", candidate("tpot_p50_s")),
+    numeric("first token p50, ms", candidate("ttft_p50_s")),
     numeric("tokens/s", candidate("tokens_per_s")),
-    numeric("model, MB", candidate("model_bytes"), megabytes),
-    numeric("model, share of the baseline", ratio("model_bytes"), (found, note) => only(found, note) + (found.value === null ? "" : TIMES)),
-    numeric("peak memory, MB", derived("peak_memory"), megabytes),
+    numeric("model, MB", candidate("model_bytes"), only),
+    numeric("model, share of the baseline", ratio("model_bytes"), only),
+    numeric("peak memory, MB", derived("peak_memory"), only),
   ],
 };
 const IMPACT = "Impact, assumed";

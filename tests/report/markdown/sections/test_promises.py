@@ -4,8 +4,9 @@ import pytest
 from helpers import examples
 
 from greenbench.analysis.energy.promises import break_even, prepare_energy
+from greenbench.analysis.energy.shortfalls import CAUSES
 from greenbench.analysis.groups.rows import Row, groups
-from greenbench.report.markdown.sections.promises import promised
+from greenbench.report.markdown.sections.promises import promised, rules
 
 
 def row(**changes):
@@ -74,3 +75,10 @@ def test_what_a_technique_showed_is_told_and_no_promise_is_no_promise():
     text = "\n".join(promised(groups([record])))
     assert "showed: drafted 40; accepted 31" in text
     assert "| none " in text
+
+
+def test_every_rule_of_a_cause_is_told():
+    text = "\n".join(rules())
+    assert "`dense`" in text
+    plain = text.replace("`", "")
+    assert all(f"- {cause.name}: {cause.rule}." in plain for cause in CAUSES)

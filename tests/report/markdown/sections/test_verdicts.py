@@ -24,7 +24,7 @@ from greenbench.analysis.verdicts import judge
 from greenbench.report.figures import frontier_figure, frontier_svg
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.leaderboard import leaderboard
-from greenbench.schema.codes import SEVERITY, UNKNOWN, meaning
+from greenbench.schema.codes import CODES, UNKNOWN, meaning
 from greenbench.schema.quantity import Provenance, missing
 from greenbench.stats.intervals import holm
 
@@ -217,7 +217,7 @@ def test_an_invalid_run_without_codes_of_its_own_shows_its_windows():
     )
     text = write([record.model_copy(update={"windows": [*record.windows[:3], hurt]})])
     assert "`counter_reset` in 1 of 4 windows: the joule counter started again" in text
-    assert f"`made_up` in 1 of 4 windows: {UNKNOWN}" in text
+    assert f"`made_up` in 1 of 4 windows: {UNKNOWN.meaning}" in text
 
 
 def test_a_flagged_run_stays_marked_with_its_codes():
@@ -228,9 +228,9 @@ def test_a_flagged_run_stays_marked_with_its_codes():
     assert "`capped` ⚑ uses the least energy" in only
 
 
-@pytest.mark.parametrize("code", SEVERITY)
+@pytest.mark.parametrize("code", CODES)
 def test_every_code_has_a_meaning(code):
-    assert meaning(code) != UNKNOWN
+    assert meaning(code) != UNKNOWN.meaning
 
 
 ALL = campaign.NVML | campaign.NVML_POWER | campaign.HOST

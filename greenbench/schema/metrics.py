@@ -1,0 +1,55 @@
+"""Every metric once: its name in a record, its unit, the name of its ratio, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from greenbench.schema.quantity import Quantity, named
+
+
+class Metric(NamedTuple):
+    """One number of a model, and of candidate over baseline."""
+
+    name: str
+    """Of the level, in `Subject.metrics`."""
+    unit: str
+    ratio: str = ""
+    """Of the ratio, in `Findings.ratios` and `Findings.verdicts`; empty where it has none."""
+    better: Literal["lower", "higher"] = "lower"
+
+    def level(self, levels: Mapping[str, Quantity]) -> Quantity:
+        """This metric among a model's, or why it is not there."""
+        return named(levels, self.name, self.unit)
+
+
+ENERGY_PER_TOKEN: Final = Metric("energy_per_token_j", "J/token", "energy_per_token")
+ENERGY_PER_TOKEN_LOW: Final = Metric("energy_per_token_low_j", "J/token")
+"""Bounds of an estimate."""
+ENERGY_PER_TOKEN_HIGH: Final = Metric("energy_per_token_high_j", "J/token")
+DECODE_ENERGY_PER_TOKEN: Final = Metric(
+    "decode_energy_per_token_j", "J/token", "decode_energy_per_token"
+)
+PREFILL_ENERGY: Final = Metric("prefill_energy_j", "J/request batch", "prefill_energy")
+TTFT: Final = Metric("ttft_p50_s", "s", "ttft")
+"""Time to the first token."""
+TTFT_P90: Final = Metric("ttft_p90_s", "s")
+TTFT_P99: Final = Metric("ttft_p99_s", "s")
+TPOT: Final = Metric("tpot_p50_s", "s", "tpot")
+"""Time per output token."""
+TPOT_P90: Final = Metric("tpot_p90_s", "s")
+TPOT_P99: Final = Metric("tpot_p99_s", "s")
+TOKENS_PER_S: Final = Metric("tokens_per_s", "token/s", "tokens_per_s", "higher")
+MODEL_BYTES: Final = Metric("model_bytes", "B", "model_bytes")
+"""Weights held."""
+HOST_PEAK_BYTES: Final = Metric("host_peak_bytes", "B")
+DEVICE_PEAK_BYTES: Final = Metric("device_peak_bytes", "B")
+ENERGY_PER_ANSWER: Final = Metric("energy_per_answer_j", "J/answer", "energy_per_answer")
+"""Of questions apart by difficulty, as the two below."""
+SECONDS_PER_ANSWER: Final = Metric("seconds_per_answer", "s/answer", "seconds_per_answer")
+ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
+METRICS: Final = (
+    ENERGY_PER_TOKEN, ENERGY_PER_TOKEN_LOW, ENERGY_PER_TOKEN_HIGH, DECODE_ENERGY_PER_TOKEN,
+    PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
+    HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ACCURACY,
+)  # fmt: skip
