@@ -10,9 +10,11 @@ from greenbench.stats.intervals import (
 )
 
 Word = Literal["saves", "costs", "equivalent", "inconclusive"]
+"""What a comparison shows."""
 
 
 Validity = Literal["valid", "flagged", "invalid"]
+"""The worst that the codes do to what they are of."""
 
 
 class Comparison(Part):
@@ -22,10 +24,14 @@ class Comparison(Part):
     """
 
     metric: str
+    """What was compared."""
     provenance: Provenance
     ratio: float | None = None
+    """Candidate over baseline; null where there is none."""
     low: float | None = None
+    """Lower end of the 95 % interval."""
     high: float | None = None
+    """Upper end."""
     n: int = 0
     """Blocks; 1 for an exact count."""
     method: Literal["t", "bca", "exact"] | None = None
@@ -39,6 +45,7 @@ class Comparison(Part):
     p_equivalence: float | None = None
     """TOST against `margin`."""
     margin: float = MARGIN
+    """An effect up to this is none."""
     barred: str | None = None
     """Why no claim may rest on these numbers, however clear they look."""
 
@@ -48,3 +55,4 @@ class Verdict(Comparison):
 
     verdict: Word
     reason: str
+    """The sentence."""
