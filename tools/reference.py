@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -30,7 +31,13 @@ UNITS = {
 CLOCKED, HELD, COUNTED = "measured:clock", "measured:memory", "measured:count"
 FROM = {"s": CLOCKED, "B": HELD, "tokens": COUNTED, "requests": COUNTED, "parameters": COUNTED,
         "layers": COUNTED}  # fmt: skip
-ROOMS_OF_SETTINGS = {"greenbench.schema.spec"}
+ROOMS_OF_SETTINGS = {"greenbench.schema.spec", "greenbench.schema.resolved"}
+NAMES = {
+    "n": "How many observations are behind it.",
+    "start_s": "Seconds from the run's start, on the worker's monotonic clock.",
+    "end_s": "Likewise.",
+}
+"""What a name means wherever it stands."""
 COMPUTED = {"greenbench.schema.uncertainty", "greenbench.schema.verdict"}
 
 
@@ -90,13 +97,35 @@ def has_fields(cls: type) -> bool:
 
 
 def meanings(cls: type) -> dict[str, str]:
-    """What stands below each field of a class, or of one that it inherits from."""
-    found: dict[str, str] = {}
+    """What stands below each field of a class, or of one that it inherits from or mirrors.
+
+    What a record keeps of a spec mirrors it: ``ResolvedTask`` is a ``TaskSpec`` as it turned out.
+    """
+    from greenbench.schema import spec
+
+    stem = cls.__name__.removeprefix("Resolved").removesuffix("Facts")
+    mirrored = getattr(spec, "RunSpec" if stem == "Spec" else f"{stem}Spec", None)
+    found = meanings(mirrored) if mirrored not in (None, cls) else {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("greenbench"):
             node = _class(Path(inspect.getfile(base)), base.__name__)
             found |= dict(_described(node.body))
     return found
+
+
+def implied(name: str, hint: Any) -> str:
+    """What a field means by its name or type alone: what stands below the type, or in it."""
+    if share := re.fullmatch(r"p(\d+)_s", name):
+        return f"{share[1]} % of them take no longer."
+    if name in NAMES:
+        return NAMES[name]
+    for module, alias, words in _sets():
+        if words == get_args(hint):
+            return dict(_described(ast.parse(Path(module.__file__).read_text()).body)).get(
+                alias, ""
+            )
+    part = next((cls for cls in classes(hint) if cls.__name__ != "Quantity"), None)
+    return (inspect.getdoc(part) or "").partition("\n\n")[0].replace("\n", " ") if part else ""
 
 
 def _class(path: Path, name: str) -> ast.ClassDef:
@@ -105,10 +134,12 @@ def _class(path: Path, name: str) -> ast.ClassDef:
 
 
 def _described(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """The names that are followed by a text, and the text."""
     for field, below in pairwise(body):
         text = below.value if isinstance(below, ast.Expr) else None
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Constant):
-            yield ast.unparse(field.target), " ".join(str(text.value).split())
+        if isinstance(field, (ast.AnnAssign, ast.Assign)) and isinstance(text, ast.Constant):
+            target = field.target if isinstance(field, ast.AnnAssign) else field.targets[0]
+            yield ast.unparse(target), " ".join(str(text.value).split())
 
 
 def entries(cls: type) -> list[Entry]:
@@ -120,7 +151,7 @@ def entries(cls: type) -> list[Entry]:
             spelt(hint, words),
             unit := _unit(name, hint),
             _source(cls, hint, unit),
-            texts.get(name, ""),
+            texts.get(name) or implied(name, hint),
         )
         for name, hint in hints(cls).items()
     ]
@@ -139,6 +170,8 @@ def _source(cls: type, hint: Any, unit: str) -> str:
         return "set"
     if cls.__module__ in COMPUTED:
         return "computed"
+    if cls.__name__ == "Trace":
+        return "the device's sensors"
     if _holds(hint, "Quantity"):
         return "its `provenance`"
     if unit == "J" or cls.__name__ == "Quantity":
@@ -158,16 +191,21 @@ def _leaves(hint: Any) -> Iterator[Any]:
         yield from _leaves(each)
 
 
-def aliases() -> dict[tuple[str, ...], str]:
-    """The names of the closed sets of words that records use, by their words."""
+def _sets() -> Iterator[tuple[Any, str, tuple[str, ...]]]:
+    """The closed sets of words that records use: where they are defined, their names, the words."""
     from greenbench.schema import difficulty, quantity, record, verdict
 
-    return {
-        get_args(value): name
-        for module in (quantity, verdict, difficulty, record)
-        for name, value in vars(module).items()
-        if get_origin(value) is Literal
-    }
+    for module in (quantity, verdict, difficulty, record):
+        for node in ast.parse(Path(module.__file__).read_text()).body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else None
+            value = getattr(module, target.id, None) if isinstance(target, ast.Name) else None
+            if get_origin(value) is Literal:
+                yield module, target.id, get_args(value)
+
+
+def aliases() -> dict[tuple[str, ...], str]:
+    """The names of the closed sets, by their words."""
+    return {words: name for _, name, words in _sets()}
 
 
 def spelt(hint: Any, words: Mapping[tuple[str, ...], str]) -> str:
@@ -248,7 +286,8 @@ def techniques_page() -> str:
 
     families: dict[str, list[type]] = {}
     for cls in discover().values():
-        families.setdefault(cls.__module__.split(".")[-2], []).append(cls)
+        folder = cls.__module__.split(".")[-2]
+        families.setdefault(getattr(cls, "family", folder), []).append(cls)
     return "\n".join(
         f"### {family.replace('_', ' ').capitalize()}\n\n| option | what it does | knobs | source |\n"
         "|---|---|---|---|\n" + "".join(map(_technique, sorted(some, key=lambda c: c.name)))
@@ -270,21 +309,21 @@ def _default(knob: dataclasses.Field[Any]) -> str:
 
 
 CONTRACTS = {
-    "technique": ("greenbench/techniques/technique.py", ["Technique", "Preparation"]),
-    "engine": ("greenbench/engines/engine.py", ["Engine", "Build", "Served"]),
-    "meter": ("greenbench/meters/meter.py", ["Reading", "Meter"]),
+    "technique": "greenbench/techniques/technique.py",
+    "engine": "greenbench/engines/engine.py",
+    "meter": "greenbench/meters/meter.py",
 }
-"""The classes that one builds on, by the page that shows them."""
+"""The files that say what one builds on, by the page that shows them."""
 
 
-def contract(path: str, names: list[str]) -> str:
-    """The source of classes, as it stands."""
+def contract(path: str) -> str:
+    """The public classes of a file, as they stand."""
     text = (ROOT / path).read_text()
     shown = []
-    for name in names:
-        node = _class(ROOT / path, name)
-        first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
-        shown.append("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+            shown.append("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
     return "```python\n" + "\n\n\n".join(shown) + "\n```\n"
 
 
@@ -333,7 +372,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "rooms": rooms_page,
     "techniques": techniques_page,
     "api": api_page,
-    **{name: (lambda place=place: contract(*place)) for name, place in CONTRACTS.items()},
+    **{name: partial(contract, path) for name, path in CONTRACTS.items()},
 }
 
 
