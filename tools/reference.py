@@ -33,6 +33,7 @@ FROM = {"s": CLOCKED, "B": HELD, "tokens": COUNTED, "requests": COUNTED, "parame
         "layers": COUNTED}  # fmt: skip
 ROOMS_OF_SETTINGS = {"greenbench.schema.spec", "greenbench.schema.resolved"}
 NAMES = {
+    "name": "What it goes by.",
     "n": "How many observations are behind it.",
     "start_s": "Seconds from the run's start, on the worker's monotonic clock.",
     "end_s": "Likewise.",
