@@ -8,7 +8,7 @@ RESULTS ?= results
 EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke report doctor test lint clean
+.PHONY: help setup bench smoke report doctor docs test lint clean
 
 help: ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,14 @@ report: setup ## Rebuild the leaderboard, the page and the figures from the reco
 doctor: setup ## Say what this machine can measure and run
 	$(BIN)/greenbench doctor
 
+docs: $(VENV)/.docs ## Build the documentation into site/; a broken link fails
+	$(BIN)/python tools/reference.py build/docs
+	$(BIN)/zensical build --clean --strict
+
+$(VENV)/.docs: $(VENV)/.ready
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 test: setup ## Run the tests (no GPU, no network)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" $(ARGS)
 
@@ -49,5 +57,5 @@ lint: setup ## Check style and types
 	$(BIN)/mypy
 
 clean: ## Remove .venv, caches and build leftovers; results/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 Validity = Literal["valid", "flagged", "invalid"]
+"""The worst that the codes do to what they are of."""
 
 
 class Fault(NamedTuple):

@@ -10,6 +10,7 @@ from greenbench.schema.quantity import Part, Quantity
 from greenbench.schema.verdict import Verdict
 
 Bin = Literal["easy", "medium", "hard"]
+"""Which third of the questions."""
 
 
 class Questions(Part):
@@ -17,6 +18,7 @@ class Questions(Part):
 
     bin: Bin
     items: int
+    """How many items it has."""
     asked: int
     """How many of them were answered in the windows."""
     margins: list[Quantity]
@@ -26,6 +28,7 @@ class Questions(Part):
     baseline: dict[str, Quantity]
     """By name: accuracy, energy_per_answer_j, energy_per_token_j, seconds_per_answer."""
     candidate: dict[str, Quantity]
+    """Likewise."""
     ratios: dict[str, Quantity]
     """Candidate over baseline, paired by round: energy_per_answer, seconds_per_answer."""
     mean_depth: Quantity
@@ -47,9 +50,11 @@ class Difficulty(Part):
     rounds: int = 0
     """Valid ones; each measures every third with both models once, in random order."""
     of_rounds: int = 0
+    """Measured in all."""
     codes: list[str] = Field(default_factory=list)
     """What disturbed any of the windows. These are no codes of the run."""
     bins: list[Questions] = Field(default_factory=list)
+    """Easy, medium and hard."""
     easy_over_hard: dict[str, Quantity] = Field(default_factory=dict)
     """By the ratio's name: its value on easy questions over that on hard ones, paired by round."""
     verdicts: dict[str, Verdict] = Field(default_factory=dict)

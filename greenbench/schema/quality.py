@@ -11,9 +11,11 @@ class Item(Part):
     """One item's answers. `index` counts in the task's own evaluation split."""
 
     index: int
+    """Its place in the split."""
     baseline: float
     """Value of the task's main metric on this item (for bits per byte: the bits)."""
     candidate: float
+    """Likewise of the candidate."""
     weight: float = 1.0
     """What the values are divided by when summed (for bits per byte: the bytes)."""
     margin: float | None = None
@@ -36,14 +38,21 @@ class TaskScore(Part):
     """One task's main metric for baseline and candidate, with every item."""
 
     task: str
+    """Its name."""
     metric: str
+    """Its main metric, as lm-eval names it."""
     higher_is_better: bool
+    """Of that metric."""
     split: str
+    """Of the task's data, from which the items are."""
     baseline: Quantity
+    """Over all items."""
     candidate: Quantity
+    """Over all items."""
     change: Quantity
     """Candidate minus baseline, paired by item."""
     items: list[Item]
+    """In the order of their indices in the task."""
     fidelity: Fidelity | None = None
     """Null where neither choices nor whole texts were scored."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from greenbench.wording import ESTIMATE, MINUS, TO, fixed, number, plain, signed
 
 Boundary = Literal["gpu", "module", "cpu_package", "dram", "wall"]
+"""What joules cover."""
 Provenance = Literal[
     "measured:counter:nvml",
     "measured:integrated:nvml",
@@ -25,6 +26,7 @@ Provenance = Literal[
     "assumed",
     "unavailable",
 ]
+"""Where a number comes from."""
 
 
 class Part(BaseModel):
@@ -37,13 +39,18 @@ class Quantity(Part):
     """One number with its unit, provenance, n and 95 % interval, or the reason for what is missing."""
 
     value: float | None
+    """Null where it could not be had."""
     unit: str
+    """As in ``J/token``."""
     provenance: Provenance
     n: int = 0
     """Independent observations behind the value (blocks for timings and joules, items for quality)."""
     low: float | None = None
+    """Lower end of the 95 % interval, or of an estimate's bounds."""
     high: float | None = None
+    """Upper end, likewise."""
     reason: str | None = None
+    """Why the value or its interval is missing, or is not the usual one."""
 
     @model_validator(mode="after")
     def _say_why(self) -> Self:

@@ -32,25 +32,32 @@ Reason = Literal[
     "unsupported",
     "user_error",
 ]
+"""What kind of end a run without a result had."""
 Who = Literal["baseline", "candidate"]
 Phase = Literal["prepare", "prefill", "generate", "score", "answer", "idle"]
+"""What is done in a window."""
 
 
 class Span(Part):
     """What one meter counted over one window: two readings of a cumulative joule counter."""
 
     meter: str
+    """Its name."""
     boundary: Boundary
     provenance: Provenance
     tick_s: float
+    """Seconds between two steps of its counter."""
     start_s: float
     """Seconds on the worker's monotonic clock, counted from the run's start."""
     start_j: float
+    """Joules counted at the window's start."""
     end_s: float
     end_j: float
+    """Joules counted at the window's end."""
     low_j: float | None = None
     """Bounds of the joules in this window, for an estimate."""
     high_j: float | None = None
+    """The upper bound, likewise."""
 
 
 class Percentiles(Part):
@@ -68,12 +75,17 @@ class Trace(Part):
     step_s: float
     """Seconds between two points; the first lies half a step after the window's start."""
     power_w: list[float | None]
+    """Of all GPUs together, mean over the step."""
     temperature_c: list[int | None]
+    """Of the hottest."""
     sm_mhz: list[int | None]
+    """Clock of the slowest."""
     mem_mhz: list[int | None]
+    """Memory clock of the slowest."""
     throttle: list[int | None]
     """NVML's clock event reasons, bits."""
     utilization: list[int | None]
+    """Per cent of the time with a kernel running, of the busiest."""
 
 
 class Place(Part):
@@ -100,17 +112,25 @@ class Window(Part):
     start_s: float
     end_s: float
     iterations: int
+    """Requests, a batch counting as one."""
     tokens: int
     """Tokens really generated, padding excluded."""
     prompt_tokens: int
+    """Tokens of all prompts read."""
     energy: list[Span]
+    """One for each meter; the first one's joules are the headline."""
     energy_reason: str | None = None
     """Why `energy` is empty."""
     iteration_s: list[float] = Field(default_factory=list)
+    """Seconds that each request took, in order."""
     ttft: Percentiles | None = None
+    """Seconds to the first token."""
     tpot: Percentiles | None = None
+    """Seconds between successive tokens."""
     host_peak_bytes: int | None = None
+    """High-water mark of the host's memory in this window; null where the kernel keeps none."""
     device_peak_bytes: int | None = None
+    """High-water mark on the device in this window; null where it keeps none."""
     residual: float | None = None
     """NVML counter over the independent integral of sampled power, minus 1."""
     trace: Trace | None = None
@@ -128,12 +148,15 @@ class Subject(Part):
     """One of the two models measured: what it is, and its numbers by name."""
 
     parameters: int | None
+    """Weights, however they are stored."""
     layers: int | None
+    """Blocks of the decoder."""
     dtypes: dict[str, int] | None
     """Bytes held in each storage dtype."""
     footprint_reason: str | None = None
     """Why any of these three is null: some engines cannot tell."""
     metrics: dict[str, Quantity]
+    """Such as energy_per_token_j, tokens_per_s, ttft_p50_s, model_bytes."""
 
     @model_validator(mode="after")
     def _say_why(self) -> Self:
@@ -155,9 +178,11 @@ class Failure(Part):
 
     reason: Reason
     message: str
+    """One sentence, with the remedy where there is one."""
     phase: str | None
     """The last stage the worker reported."""
     log_tail: list[str]
+    """The last lines of the run's log."""
 
 
 class ModelFacts(Part):
@@ -178,7 +203,9 @@ class MeterChoice(Part):
     """Which meter the run used, and why not the ones before it."""
 
     used: list[str]
+    """The run's meters by name; the first one's joules are the headline."""
     refused: dict[str, str]
+    """By meter, the sentence that says why it did not answer."""
     notes: dict[str, str] = Field(default_factory=dict)
     """What a reader of a used meter's numbers must know."""
 
@@ -187,8 +214,11 @@ class Settling(Part):
     """How the warm-up of one model ended."""
 
     seconds: float
+    """How long it took."""
     iterations: int
+    """Requests meanwhile."""
     settled: bool
+    """Whether it had settled before its limit."""
     by: str
     """What was watched: temperature and power, or latency."""
     slopes: dict[str, float]
@@ -201,11 +231,15 @@ class Stopping(Part):
     metric: str
     """The ratio whose interval was watched."""
     target_half_width: float
+    """As the protocol asked, a fraction of the ratio."""
     half_width: float | None
     """Half of the 95 % interval over the ratio, after the last block."""
     reached: bool
+    """Whether the interval was narrow enough."""
     blocks: int
+    """Valid ones."""
     limit: int
+    """No more than so many would have been measured."""
 
 
 class Findings(Part):
@@ -220,7 +254,9 @@ class Findings(Part):
     """Per block, the order of its windows as ``who:phase``."""
     windows: list[Window] = Field(default_factory=list)
     baseline: Subject | None = None
+    """The model without the techniques."""
     candidate: Subject | None = None
+    """The model with them."""
     ratios: dict[str, Quantity] = Field(default_factory=dict)
     """Candidate over baseline by metric name, paired by block."""
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
@@ -232,6 +268,7 @@ class Findings(Part):
     """Codes of the run: those of its windows with their counts, unsettled, too_few_blocks."""
     warmup: dict[Who, Settling] = Field(default_factory=dict)
     design: Literal["interleaved", "sequential"] = "interleaved"
+    """Whether the two models were measured side by side or in turn."""
     design_reason: str | None = None
     """Why the two models were not measured side by side."""
     stopping: Stopping | None = None
@@ -253,16 +290,21 @@ class Record(Findings):
     """One spec on one device."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
+    """Earlier versions are upgraded when they are read."""
     key: str
+    """16 hex digits: hash of what determines the result. It names the file."""
     name: str
     """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
     status: Status
+    """``unsupported``: it cannot run here, and says why in `failure`."""
     spec: ResolvedSpec
+    """What was to be run, every choice resolved; a local path by its content's hash."""
     command: str
     """The command that reproduces this run."""
     started_at: str
     """UTC, ISO 8601."""
     environment: dict[str, Any]
+    """Facts about hardware, software and settings; no user, path or host name among them."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

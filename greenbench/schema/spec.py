@@ -108,6 +108,7 @@ class ModelSpec:
     name: str = field(metadata=LABEL)
     """What it is called; which one it is, the hub's id, the path or the packages say."""
     source: Source
+    """Where its files come from."""
     id: str | None = None
     """Hub id, as in ``Qwen/Qwen3-0.6B``."""
     revision: str | None = None
@@ -119,10 +120,13 @@ class ModelSpec:
     file: str | None = None
     """Glob of the GGUF file, or its parts, inside each package."""
     dtype: Dtype = Dtype.bfloat16
+    """What the baseline is held in."""
     license: str | None = field(default=None, metadata=LABEL)
+    """For the reader; nothing depends on it."""
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its leaderboard rows must know."""
     trust_remote_code: bool = False
+    """Run code that comes with the model's files."""
 
     def __post_init__(self) -> None:
         needs = {Source.wheel: "packages", Source.hub: "id", Source.local: "path"}[self.source]
@@ -138,10 +142,13 @@ class TaskSpec:
     """Which tasks measure quality, on how many seeded items."""
 
     names: list[str]
+    """As `conf/task/` or lm-eval names them."""
     items: int = 100
     """Items per task; 0 means all of them."""
     seed: int = 0
+    """Chooses the items."""
     fewshot: int = 0
+    """Examples before each question."""
 
     def __post_init__(self) -> None:
         require(self.items >= 0, "task.items", self.items, "0 (all) or more")
@@ -154,10 +161,15 @@ class WorkloadSpec:
     """What one request looks like: greedy generation from real text."""
 
     name: str = field(metadata=LABEL)
+    """What tables call it."""
     batch_size: int = 1
+    """Prompts answered at once."""
     prompt_tokens: int = 64
+    """Of each prompt, its frame included."""
     output_tokens: int = 32
+    """Of each answer: exactly, or at most."""
     stop: Stop = Stop.fixed
+    """When an answer ends."""
     chat_template: bool = False
     """Put the text into the model's chat template, where it has one."""
 
@@ -179,6 +191,7 @@ class MeterSpec:
     order: list[MeterName] = field(
         default_factory=lambda: [MeterName.nvml, MeterName.rapl, MeterName.estimate]
     )
+    """What is tried, in order."""
     cpu_tdp_w: float | None = None
     """Thermal design power of one CPU package in watts, for the estimate; null: from the table."""
     wall_log: str | None = None
@@ -197,6 +210,7 @@ class ProtocolSpec:
     """How long and how often to measure."""
 
     tier: Tier
+    """What the numbers may claim."""
     window_s: float
     """A window repeats the workload at least this long."""
     min_iterations: int
@@ -266,15 +280,23 @@ class RunSpec:
     """One run. Everything here but labels, and nothing else, determines its result and its key."""
 
     model: ModelSpec
+    """The base model."""
     technique: dict[str, Any]
     """Techniques by name, in the order in which they are applied; empty is the A/A run."""
     task: TaskSpec
+    """What measures quality."""
     workload: WorkloadSpec
+    """What one request looks like."""
     meter: MeterSpec
+    """How joules are counted."""
     protocol: ProtocolSpec
+    """How long and how often is measured."""
     load: LoadSpec = field(default_factory=LoadSpec)
+    """How requests arrive."""
     device: Device = Device.auto
+    """Where it runs."""
     seed: int = 0
+    """Of prompts, items, orders and trainings."""
     engine: Any = None
     """What runs the model: an Engine, whose name and fields stand in the record."""
 
@@ -294,5 +316,6 @@ class BenchSpec(RunSpec):
     """The root of ``conf/``: a run, and how this invocation treats its record."""
 
     results: str = "results"
+    """Directory of records and reports."""
     force: bool = False
     """Measure again what already has a record."""

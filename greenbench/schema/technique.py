@@ -17,6 +17,7 @@ class Promise(Part):
     flops_ratio: float | None = None
     """Multiplications for one token in the decoder's blocks."""
     layers_ratio: float | None = None
+    """Blocks of the decoder."""
     sparsity: float | None = None
     """Share of the pruned weights that is zero."""
     drafts: int | None = None
@@ -24,19 +25,25 @@ class Promise(Part):
     kernel: str | None = None
     """What computes with the changed weights: ``dense`` and ``dequantize`` save bytes at most."""
     note: str
+    """In words."""
 
 
 class AppliedTechnique(Part):
     """One technique of the run's stack, as applied."""
 
     name: str
+    """The option's."""
     family: str
     """The folder of its code, such as ``pruning``; a plug-in's says it itself."""
     summary: str
+    """What it does, in a few words."""
     paper: str | None
+    """Where it was published, or null."""
     lossless: bool
+    """Whether its output is the baseline's by construction."""
     promise: Promise
     prepare_s: float
+    """How long its preparation took."""
     prepare_energy: Quantity
     """Joules of its preparation by the run's first meter."""
     details: dict[str, Any] = Field(default_factory=dict)

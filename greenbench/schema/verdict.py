@@ -10,6 +10,7 @@ from greenbench.stats.intervals import (
 )
 
 Word = Literal["saves", "costs", "equivalent", "inconclusive"]
+"""What a comparison shows."""
 
 
 class Comparison(Part):
@@ -19,10 +20,14 @@ class Comparison(Part):
     """
 
     metric: str
+    """What was compared."""
     provenance: Provenance
     ratio: float | None = None
+    """Candidate over baseline; null where there is none."""
     low: float | None = None
+    """Lower end of the 95 % interval."""
     high: float | None = None
+    """Upper end."""
     n: int = 0
     """Blocks; 1 for an exact count."""
     method: Literal["t", "bca", "exact"] | None = None
@@ -36,6 +41,7 @@ class Comparison(Part):
     p_equivalence: float | None = None
     """TOST against `margin`."""
     margin: float = MARGIN
+    """An effect up to this is none."""
     barred: str | None = None
     """Why no claim may rest on these numbers, however clear they look."""
 
@@ -45,3 +51,4 @@ class Verdict(Comparison):
 
     verdict: Word
     reason: str
+    """The sentence."""

@@ -1,0 +1,388 @@
+"""What docs/ says of the code, read off the code: ``python tools/reference.py DIRECTORY`` writes it.
+
+The pages in docs/ include these parts by name, so that they cannot say what the code no longer does.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "greenbench"
+UNITS = {
+    "_s": "s", "_j": "J", "_w": "W", "_c": "°C", "_mhz": "MHz", "bytes": "B", "tokens": "tokens",
+    "iterations": "requests", "parameters": "parameters", "layers": "layers", "_ratio": "ratio",
+}  # fmt: skip
+"""Units stand in the names (docs/architecture.md); a name that ends so has this unit."""
+CLOCKED, HELD, COUNTED = "measured:clock", "measured:memory", "measured:count"
+FROM = {"s": CLOCKED, "B": HELD, "tokens": COUNTED, "requests": COUNTED, "parameters": COUNTED,
+        "layers": COUNTED}  # fmt: skip
+ROOMS_OF_SETTINGS = {"greenbench.schema.spec", "greenbench.schema.resolved"}
+NAMES = {
+    "name": "What it goes by.",
+    "n": "How many observations are behind it.",
+    "start_s": "Seconds from the run's start, on the worker's monotonic clock.",
+    "end_s": "Likewise.",
+}
+"""What a name means wherever it stands."""
+COMPUTED = {"greenbench.schema.uncertainty", "greenbench.schema.verdict"}
+
+
+class Entry(NamedTuple):
+    """One field of a record."""
+
+    name: str
+    type: str
+    unit: str
+    source: str
+    """Where it comes from: a provenance, or whoever sets or computes it."""
+    meaning: str
+    """Empty where the code does not say."""
+
+
+def record() -> type[BaseModel]:
+    """The root of all parts."""
+    from greenbench.schema.record import Record
+
+    return Record
+
+
+def parts(root: type) -> list[type]:
+    """`root` and every class that its fields hold, each once, in the order in which they appear."""
+    found = [root]
+    for cls in found:  # grows meanwhile
+        for hint in hints(cls).values():
+            found += [inner for inner in dict.fromkeys(classes(hint)) if inner not in found]
+    return found
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """Its fields and their types, those that it inherits included."""
+    if issubclass(cls, BaseModel):
+        return {name: field.annotation for name, field in cls.model_fields.items()}
+    known = typing.get_type_hints(cls)
+    names = getattr(cls, "_fields", None) or [field.name for field in dataclasses.fields(cls)]
+    return {name: known[name] for name in names}
+
+
+def classes(hint: Any) -> Iterator[type]:
+    """The classes with fields that a type speaks of."""
+    for inner in (hint, *get_args(hint)):
+        if inner is hint and isinstance(hint, type) and has_fields(hint):
+            yield hint
+        elif inner is not hint:
+            yield from classes(inner)
+
+
+def has_fields(cls: type) -> bool:
+    """Whether a class is a part of a record, with fields of its own."""
+    return (
+        dataclasses.is_dataclass(cls)
+        or hasattr(cls, "_fields")
+        or (isinstance(cls, type) and issubclass(cls, BaseModel))
+    )
+
+
+def meanings(cls: type) -> dict[str, str]:
+    """What stands below each field of a class, or of one that it inherits from or mirrors.
+
+    What a record keeps of a spec mirrors it: ``ResolvedTask`` is a ``TaskSpec`` as it turned out.
+    """
+    from greenbench.schema import spec
+
+    stem = cls.__name__.removeprefix("Resolved").removesuffix("Facts")
+    mirrored = getattr(spec, "RunSpec" if stem == "Spec" else f"{stem}Spec", None)
+    found = meanings(mirrored) if mirrored not in (None, cls) else {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("greenbench"):
+            node = _class(Path(inspect.getfile(base)), base.__name__)
+            found |= dict(_described(node.body))
+    return found
+
+
+def implied(name: str, hint: Any) -> str:
+    """What a field means by its name or type alone: what stands below the type, or in it."""
+    if share := re.fullmatch(r"p(\d+)_s", name):
+        return f"{share[1]} % of them take no longer."
+    if name in NAMES:
+        return NAMES[name]
+    for module, alias, words in _sets():
+        if words == get_args(hint):
+            return dict(_described(ast.parse(Path(module.__file__).read_text()).body)).get(
+                alias, ""
+            )
+    part = next((cls for cls in classes(hint) if cls.__name__ != "Quantity"), None)
+    return (inspect.getdoc(part) or "").partition("\n\n")[0].replace("\n", " ") if part else ""
+
+
+def _class(path: Path, name: str) -> ast.ClassDef:
+    tree = ast.parse(path.read_text())
+    return next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+
+
+def _described(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """The names that are followed by a text, and the text."""
+    for field, below in pairwise(body):
+        text = below.value if isinstance(below, ast.Expr) else None
+        if isinstance(field, (ast.AnnAssign, ast.Assign)) and isinstance(text, ast.Constant):
+            target = field.target if isinstance(field, ast.AnnAssign) else field.targets[0]
+            yield ast.unparse(target), " ".join(str(text.value).split())
+
+
+def entries(cls: type) -> list[Entry]:
+    """The fields of a part."""
+    texts, words = meanings(cls), aliases()
+    return [
+        Entry(
+            name,
+            spelt(hint, words),
+            unit := _unit(name, hint),
+            _source(cls, hint, unit),
+            texts.get(name) or implied(name, hint),
+        )
+        for name, hint in hints(cls).items()
+    ]
+
+
+def _unit(name: str, hint: Any) -> str:
+    if _holds(hint, "Quantity"):
+        return "its `unit`"
+    if not {int, float} & set(_leaves(hint)):
+        return ""
+    return next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
+
+
+def _source(cls: type, hint: Any, unit: str) -> str:
+    if cls.__module__ in ROOMS_OF_SETTINGS:
+        return "set"
+    if cls.__module__ in COMPUTED:
+        return "computed"
+    if cls.__name__ == "Trace":
+        return "the device's sensors"
+    if _holds(hint, "Quantity"):
+        return "its `provenance`"
+    if unit == "J" or cls.__name__ == "Quantity":
+        return "the `provenance` beside it"
+    return f"`{FROM[unit]}`" if unit in FROM else ""
+
+
+def _holds(hint: Any, name: str) -> bool:
+    return any(cls.__name__ == name for cls in classes(hint))
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    inner = get_args(hint)
+    if not inner or get_origin(hint) is Literal:
+        yield hint
+    for each in inner if get_origin(hint) is not Literal else ():
+        yield from _leaves(each)
+
+
+def _sets() -> Iterator[tuple[Any, str, tuple[str, ...]]]:
+    """The closed sets of words that records use: where they are defined, their names, the words."""
+    from greenbench.schema import difficulty, quantity, record, verdict
+
+    for module in (quantity, verdict, difficulty, record):
+        for node in ast.parse(Path(module.__file__).read_text()).body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else None
+            value = getattr(module, target.id, None) if isinstance(target, ast.Name) else None
+            if get_origin(value) is Literal:
+                yield module, target.id, get_args(value)
+
+
+def aliases() -> dict[tuple[str, ...], str]:
+    """The names of the closed sets, by their words."""
+    return {words: name for _, name, words in _sets()}
+
+
+def spelt(hint: Any, words: Mapping[tuple[str, ...], str]) -> str:
+    """A type in words, with links to the parts and words that it names."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        name = words.get(inner)
+        return f"[{name}](#{name.lower()})" if name else ", ".join(f"`{word}`" for word in inner)
+    if origin in (typing.Union, types.UnionType):
+        some = [spelt(each, words) for each in inner if each is not type(None)]
+        return " or ".join(some) + (" or null" if type(None) in inner else "")
+    if origin in (list, tuple, set, frozenset):
+        return f"list of {spelt(inner[0], words)}"
+    if origin is not None and len(inner) == 2:
+        return f"object: {spelt(inner[1], words)} by {spelt(inner[0], words)}"
+    return _plain(hint)
+
+
+def _plain(hint: Any) -> str:
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return ", ".join(f"`{member.value}`" for member in hint)
+    if isinstance(hint, type) and has_fields(hint):
+        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    plain = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any"}
+    return plain.get(hint, f"`{getattr(hint, '__name__', hint)}`")
+
+
+def record_page() -> str:
+    """Every part of a record with its fields, and the closed sets of words."""
+    sections = [_part(cls) for cls in parts(record())]
+    lists = [
+        f"### {name}\n\n" + "\n".join(f"- `{word}`" for word in words) + "\n"
+        for words, name in sorted(aliases().items(), key=lambda item: item[1])
+    ]
+    return "\n".join([*sections, "## Words\n", *lists])
+
+
+def _part(cls: type) -> str:
+    head = "| field | type | unit | where from | meaning |\n|---|---|---|---|---|\n"
+    rows = "".join(
+        f"| `{e.name}` | {e.type} | {e.unit or '—'} | {e.source or '—'} | {_cell(e.meaning)} |\n"
+        for e in entries(cls)
+    )
+    return f"## {cls.__name__}\n\n{markdown(inspect.getdoc(cls) or '')}\n\n{head}{rows}"
+
+
+def _cell(text: str) -> str:
+    return markdown(text).replace("|", "\\|").replace("\n", " ")
+
+
+def markdown(text: str) -> str:
+    """A docstring's reStructuredText, as far as ours goes, as markdown."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
+    return re.sub(r"``([^`]+)``", r"`\1`", text)
+
+
+def codes_page() -> str:
+    """Every validity code: what it does, and what it means."""
+    from greenbench.schema.codes import MEANINGS, SEVERITY
+
+    rows = "".join(f"| `{c}` | {SEVERITY[c]} | {MEANINGS[c]} |\n" for c in sorted(SEVERITY))
+    return f"| code | the window, or run, is | meaning |\n|---|---|---|\n{rows}"
+
+
+def rooms_page() -> str:
+    """Every folder with the sentence that it says of itself."""
+    rows = ""
+    for init in sorted(PACKAGE.rglob("__init__.py")):
+        folder = init.parent.relative_to(ROOT).as_posix()
+        sentence = (ast.get_docstring(ast.parse(init.read_text())) or "").partition("\n\n")[0]
+        rows += f"| `{folder}/` | {_cell(sentence)} |\n"
+    return f"| room | what is in it |\n|---|---|\n{rows}"
+
+
+def techniques_page() -> str:
+    """Every technique by family, with its knobs and their defaults."""
+    from greenbench.techniques import discover
+
+    families: dict[str, list[type]] = {}
+    for cls in discover().values():
+        folder = cls.__module__.split(".")[-2]
+        families.setdefault(getattr(cls, "family", folder), []).append(cls)
+    return "\n".join(
+        f"### {family.replace('_', ' ').capitalize()}\n\n| option | what it does | knobs | source |\n"
+        "|---|---|---|---|\n" + "".join(map(_technique, sorted(some, key=lambda c: c.name)))
+        for family, some in sorted(families.items())
+    )
+
+
+def _technique(cls: Any) -> str:
+    knobs = ", ".join(f"`{k.name}`{_default(k)}" for k in dataclasses.fields(cls))
+    paper = re.sub(r"^arXiv:(.+)$", r"[arXiv:\1](https://arxiv.org/abs/\1)", cls.paper or "")
+    return f"| `{cls.name}` | {_cell(cls.summary)} | {knobs} | {paper} |\n"
+
+
+def _default(knob: dataclasses.Field[Any]) -> str:
+    value = getattr(knob.default, "value", knob.default)
+    if value is dataclasses.MISSING or dataclasses.is_dataclass(value):
+        return ""
+    return f" = {'null' if value is None else value}"
+
+
+CONTRACTS = {
+    "technique": "greenbench/techniques/technique.py",
+    "engine": "greenbench/engines/engine.py",
+    "meter": "greenbench/meters/meter.py",
+}
+"""The files that say what one builds on, by the page that shows them."""
+
+
+def contract(path: str) -> str:
+    """The public classes of a file, as they stand."""
+    text = (ROOT / path).read_text()
+    shown = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+            shown.append("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
+    return "```python\n" + "\n\n\n".join(shown) + "\n```\n"
+
+
+def api_page(path: Path = PACKAGE / "api.py") -> str:
+    """Every public function of the Python API: its signature and its docstring."""
+    if not path.exists():
+        return "`greenbench/api.py` is not there yet.\n"
+    tree = ast.parse(path.read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
+    return "\n".join(f"### {n.name}\n\n{_signature(n)}\n{_body(n)}\n" for n in public)
+
+
+def _signature(node: Any) -> str:
+    if isinstance(node, ast.ClassDef):
+        return ""
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    line = f"{node.name}({ast.unparse(node.args)}){returns}"
+    if len(line) > 90:
+        given = "".join(f"    {each},\n" for each in _arguments(node.args))
+        line = f"{node.name}(\n{given}){returns}"
+    return f"```text\n{line}\n```\n"
+
+
+def _arguments(args: ast.arguments) -> list[str]:
+    """Each argument as it is written; none of ours holds a comma outside brackets but between two."""
+    pieces, depth, text = [""], 0, ast.unparse(args)
+    for mark in text:
+        depth += (mark in "([{") - (mark in ")]}")
+        if mark == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += mark
+    return [piece.strip() for piece in pieces]
+
+
+def _body(node: Any) -> str:
+    """The docstring, its examples fenced."""
+    text = markdown(ast.get_docstring(node) or "")
+    return re.sub(r"(?m)^((?:>>> .*)(?:\n.+)*)$", r"```pycon\n\1\n```", text)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "record": record_page,
+    "codes": codes_page,
+    "rooms": rooms_page,
+    "techniques": techniques_page,
+    "api": api_page,
+    **{name: partial(contract, path) for name, path in CONTRACTS.items()},
+}
+
+
+def write(folder: Path) -> None:
+    """Write every part into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / f"{name}.md").write_text(page())
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
