@@ -36,8 +36,9 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.models import files, texts
-from greenbench.schema.record import Place
-from greenbench.schema.spec import BenchSpec, Device
+from greenbench.schema.enums import Device
+from greenbench.schema.spec import BenchSpec
+from greenbench.schema.window import Place
 from greenbench.stats.intervals import paired_ratio
 
 GOAL = 0.995

@@ -30,7 +30,8 @@ from helpers import campaign, examples, factory  # noqa: E402
 from greenbench.analysis.energy.energy_label import BANDS  # noqa: E402
 from greenbench.campaign.identity import run_key  # noqa: E402
 from greenbench.records.store import canonical  # noqa: E402
-from greenbench.schema.record import Record, Trace, Window  # noqa: E402
+from greenbench.schema.record import Record  # noqa: E402
+from greenbench.schema.window import Trace, Window  # noqa: E402
 
 GOALS = {100: (2.0, None), 10_000: (15.0, 1024.0)}
 """By number of records: seconds and MiB."""

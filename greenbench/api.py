@@ -13,8 +13,9 @@ The others read records, of which the examples here find some in ``results``:
 Every number is a `Quantity`: value, unit, provenance, n, 95 % interval, and the reason for what is
 missing.
 
+    >>> from greenbench.schema.metrics import ENERGY_PER_TOKEN
     >>> saver = greenbench.groups(records)[0].rows[0]
-    >>> ratio = saver.ratio("energy_per_token")
+    >>> ratio = saver.ratio(ENERGY_PER_TOKEN)
     >>> f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), {ratio.provenance}, n={ratio.n}"
     '0.70 (0.70 to 0.70), measured:counter:nvml, n=8'
 

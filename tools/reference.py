@@ -194,9 +194,9 @@ def _leaves(hint: Any) -> Iterator[Any]:
 
 def _sets() -> Iterator[tuple[Any, str, tuple[str, ...]]]:
     """The closed sets of words that records use: where they are defined, their names, the words."""
-    from greenbench.schema import difficulty, quantity, record, verdict
+    from greenbench.schema import codes, difficulty, quantity, record, verdict, window
 
-    for module in (quantity, verdict, difficulty, record):
+    for module in (quantity, codes, verdict, difficulty, window, record):
         for node in ast.parse(Path(module.__file__).read_text()).body:
             target = node.targets[0] if isinstance(node, ast.Assign) else None
             value = getattr(module, target.id, None) if isinstance(target, ast.Name) else None
@@ -265,9 +265,9 @@ def markdown(text: str) -> str:
 
 def codes_page() -> str:
     """Every validity code: what it does, and what it means."""
-    from greenbench.schema.codes import MEANINGS, SEVERITY
+    from greenbench.schema.codes import CODES
 
-    rows = "".join(f"| `{c}` | {SEVERITY[c]} | {MEANINGS[c]} |\n" for c in sorted(SEVERITY))
+    rows = "".join(f"| `{c}` | {of.severity} | {of.meaning} |\n" for c, of in sorted(CODES.items()))
     return f"| code | the window, or run, is | meaning |\n|---|---|---|\n{rows}"
 
 

@@ -24,9 +24,9 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import Phase, Who, Window
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
+from greenbench.schema.window import Phase, Who, Window
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
 
 Value = Callable[[Window], float | None]

@@ -18,7 +18,7 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import WHO, Who, Window
+from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import mean_interval, ratio_of_sums
 
 

@@ -7,8 +7,8 @@ from statistics import median
 
 from greenbench.analysis.blocks import joules, valid_blocks
 from greenbench.schema.codes import validity
-from greenbench.schema.record import Window
 from greenbench.schema.spec import TIERS
+from greenbench.schema.window import Window
 from greenbench.stats.intervals import paired_ratio
 
 CLOCK_CHANGE = 1.05

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import Who, Window
+from greenbench.schema.window import Who, Window
 
 
 def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:

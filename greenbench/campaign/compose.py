@@ -26,7 +26,8 @@ from greenbench.campaign.options import classes, experiments, options
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
-from greenbench.schema.spec import BenchSpec, Source, require_choice
+from greenbench.schema.enums import Source
+from greenbench.schema.spec import BenchSpec, require_choice
 
 ROOT = "bench"
 

@@ -13,9 +13,10 @@ from typing import Any
 from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
 from greenbench.models import files
+from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import RunSpec, Source, labels
+from greenbench.schema.spec import RunSpec, labels
 from greenbench.scrub import scrub
 
 DEFAULT_ENGINE = "transformers"

@@ -22,9 +22,9 @@ from greenbench.machine.device_lock import device_lock
 from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.run.story import run
+from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Failure, Findings, Record, Status
-from greenbench.schema.spec import Device
 
 PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run.story")
 DESCRIBE_LIMIT_S = 120.0

@@ -19,11 +19,12 @@ from greenbench.paths import cache_dir
 from greenbench.records import calibrations
 from greenbench.records.store import load
 from greenbench.schema.calibration import Calibration, MeterCost, NoiseFloor
+from greenbench.schema.enums import Device
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.resolved import ResolvedDevice
-from greenbench.schema.spec import Device, MeterSpec
+from greenbench.schema.spec import MeterSpec
 from greenbench.stats.intervals import mean_interval
 
 READS = 500

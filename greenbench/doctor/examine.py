@@ -20,8 +20,9 @@ from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
 from greenbench.run.preflight import refuse_here
 from greenbench.schema.calibration import Calibration
+from greenbench.schema.enums import Device, Source
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.spec import Device, MeterSpec, ModelSpec, Source
+from greenbench.schema.spec import MeterSpec, ModelSpec
 
 OK = "ok"
 WIDTH, NAME = 96, 16

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from greenbench.schema.spec import ModelSpec, Stop
+from greenbench.schema.enums import Stop
+from greenbench.schema.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM

@@ -15,7 +15,7 @@ import psutil
 from greenbench import __version__
 from greenbench.errors import Unsupported
 from greenbench.records.calibrations import calibration_id
-from greenbench.schema.spec import Device
+from greenbench.schema.enums import Device
 
 if TYPE_CHECKING:
     import torch

@@ -19,8 +19,8 @@ from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import seconds_of
 from greenbench.schema.difficulty import Bin
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import WHO, Place, Who
 from greenbench.schema.spec import ProtocolSpec
+from greenbench.schema.window import WHO, Place, Who
 
 SPARE = 1.1  # windows are planned so much longer than they must be, as questions differ
 LONGEST = 4.0  # ... and never longer than so many windows, for the slower model

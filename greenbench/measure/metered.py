@@ -16,9 +16,10 @@ from greenbench.measure.recorder import short_codes
 from greenbench.meters import OpenMeters, open_meters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.schema.codes import Validity, validity
+from greenbench.schema.enums import MeterName
 from greenbench.schema.quantity import Boundary, Quantity, missing
-from greenbench.schema.record import Span
-from greenbench.schema.spec import MeterName, MeterSpec, require_choice
+from greenbench.schema.spec import MeterSpec, require_choice
+from greenbench.schema.window import Span
 
 OPEN = "the window has not ended yet"
 ONE = "one window has no interval: repeat it to see how much it varies"

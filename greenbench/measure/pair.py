@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from greenbench.engines.engine import Build, Footprint, Served
-from greenbench.schema.record import Who
-from greenbench.schema.spec import Design
+from greenbench.schema.enums import Design
+from greenbench.schema.window import Who
 
 ROOM = 1.3  # a second model needs its weights again, and this much more for what it computes
 Serve = Callable[[Build], AbstractContextManager[Served]]

@@ -21,7 +21,7 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.meters.wall_log import WallLog
 from greenbench.schema.codes import validity
-from greenbench.schema.record import Percentiles, Phase, Place, Span, Trace, Who, Window
+from greenbench.schema.window import Percentiles, Phase, Place, Span, Trace, Who, Window
 
 IDLE_PARTS = 3  # one window has no spread
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)

@@ -13,8 +13,9 @@ from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
-from greenbench.schema.record import WHO, Phase, Place, Stopping, Who, Window
+from greenbench.schema.record import Stopping
 from greenbench.schema.spec import ProtocolSpec
+from greenbench.schema.window import WHO, Phase, Place, Who, Window
 
 PHASES: tuple[Phase, ...] = ("prefill", "generate")
 STRIDE = 16  # blocks start this many requests apart, so that each block sees other prompts

@@ -11,8 +11,9 @@ import numpy as np
 from greenbench.engines.engine import Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.requests import Requests, seconds_of
-from greenbench.schema.record import WHO, Settling, Trace, Who
+from greenbench.schema.record import Settling
 from greenbench.schema.spec import ProtocolSpec
+from greenbench.schema.window import WHO, Trace, Who
 
 SPAN_S = 30.0  # slopes are given over this long
 TEMPERATURE_C = 1.0  # settled: under 1 degree in SPAN_S

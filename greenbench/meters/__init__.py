@@ -17,8 +17,9 @@ from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
 from greenbench.meters.zeus import ZeusMeter
 from greenbench.schema.codes import validity
-from greenbench.schema.record import Span, Trace
-from greenbench.schema.spec import MeterName, MeterSpec
+from greenbench.schema.enums import MeterName
+from greenbench.schema.spec import MeterSpec
+from greenbench.schema.window import Span, Trace
 
 __all__ = [
     "Clock",

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from greenbench.machine.clock import Clock
-from greenbench.schema import record
+from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
 PROBE_S = 1.0  # the slowest counters known step every 0.1 s
@@ -52,7 +52,7 @@ class Meter(Protocol):
     def read(self) -> Reading:
         """Joules so far; raises Lost if the device has vanished."""
 
-    def trace(self, start_s: float, end_s: float) -> record.Trace | None:
+    def trace(self, start_s: float, end_s: float) -> window.Trace | None:
         """How the device fared between two monotonic times; null where the meter does not look."""
         return None
 
@@ -60,9 +60,9 @@ class Meter(Protocol):
         """Let go of the device."""
 
 
-def span(meter: Meter, start: Reading, end: Reading, origin_s: float) -> record.Span:
+def span(meter: Meter, start: Reading, end: Reading, origin_s: float) -> window.Span:
     """What `meter` counted between two readings; times count from `origin_s` (monotonic)."""
-    return record.Span(
+    return window.Span(
         meter=meter.name,
         boundary=meter.boundary,
         provenance=meter.provenance,
@@ -85,7 +85,7 @@ def codes(start: Reading, end: Reading) -> list[str]:
     return sorted(set(end.faults[len(start.faults) :]))
 
 
-def residual(counter: record.Span, check: record.Span) -> tuple[float | None, list[str]]:
+def residual(counter: window.Span, check: window.Span) -> tuple[float | None, list[str]]:
     """How far `counter` is from the independent `check`, as a fraction of it, with its codes.
 
     Both spans must cover the same window and boundary. None where the check saw no power.

@@ -25,7 +25,7 @@ from greenbench.meters.meter import Meter, Reading
 from greenbench.meters.nvml_counter import common_boundary, lost
 from greenbench.meters.nvml_telemetry import Sample, Telemetry, observe, resample
 from greenbench.schema.quantity import Boundary, Provenance
-from greenbench.schema.record import Trace
+from greenbench.schema.window import Trace
 
 PERIOD_S = 0.05
 GAP_PERIODS = 10  # this long without a sample, and what the GPU drew is a guess

@@ -11,7 +11,7 @@ import pynvml
 
 from greenbench.machine.gpus import Gpu, optional
 from greenbench.machine.processes import OwnProcesses
-from greenbench.schema.record import Trace
+from greenbench.schema.window import Trace
 
 TRACE_POINTS = 60
 

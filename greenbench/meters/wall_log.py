@@ -20,7 +20,7 @@ from statistics import median
 from typing import NamedTuple
 
 from greenbench.errors import Unavailable, UserError
-from greenbench.schema import record
+from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
 JOULES_PER_WH = 3600.0
@@ -57,14 +57,14 @@ class WallLog:
             f"machine's, one row every {self.tick_s:g} s."
         )
 
-    def span(self, start_s: float, end_s: float, origin_s: float) -> record.Span:
+    def span(self, start_s: float, end_s: float, origin_s: float) -> window.Span:
         """Joules at the wall in a window, in seconds from the run's start `origin_s` (since 1970).
 
         Raises Unavailable if the log does not cover the window or has a gap in it.
         """
         start, end = origin_s + start_s, origin_s + end_s
         self._require_covered(start, end)
-        return record.Span(
+        return window.Span(
             meter=self.name,
             boundary=self.boundary,
             provenance=self.provenance,

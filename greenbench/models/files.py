@@ -15,8 +15,9 @@ import filelock
 
 from greenbench.errors import UserError
 from greenbench.paths import cache_dir
+from greenbench.schema.enums import Source
 from greenbench.schema.record import ModelFacts
-from greenbench.schema.spec import ModelSpec, Source
+from greenbench.schema.spec import ModelSpec
 
 CACHE_FORMAT = 1
 SAMPLES, SAMPLE_BYTES = 64, 1 << 16

@@ -20,18 +20,10 @@ from greenbench.schema.metrics import (
     MODEL_BYTES,
 )
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import (
-    WHO,
-    EngineFacts,
-    Findings,
-    MeterChoice,
-    Settling,
-    Subject,
-    Who,
-    Window,
-)
+from greenbench.schema.record import EngineFacts, Findings, MeterChoice, Settling, Subject
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.verdict import Verdict
+from greenbench.schema.window import WHO, Who, Window
 
 
 class Bodies(NamedTuple):

@@ -19,8 +19,8 @@ from greenbench.quality.score import answers as answers_of
 from greenbench.quality.score import content
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import WHO, Who
 from greenbench.schema.spec import RunSpec
+from greenbench.schema.window import WHO, Who
 
 
 class Scored(NamedTuple):

@@ -25,8 +25,9 @@ from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.questions import ask, score
-from greenbench.schema.record import Failure, Findings, Who, Window
+from greenbench.schema.record import Failure, Findings
 from greenbench.schema.spec import RunSpec
+from greenbench.schema.window import Who, Window
 
 
 class Stages:

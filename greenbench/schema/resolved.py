@@ -94,7 +94,9 @@ class ResolvedDevice(Part):
     """The hardware: ``cpu`` or ``cuda``, and its name."""
 
     kind: str
+    """``cpu`` or ``cuda``."""
     name: str
+    """As its maker calls it."""
 
 
 class ResolvedLoad(Part):

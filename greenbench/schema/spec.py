@@ -4,83 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
 from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
+from greenbench.schema.enums import Arrivals, Design, Device, Dtype, MeterName, Source, Stop, Tier
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
     "dev": (10.0, 5),
     "publish": (60.0, 10),
 }
-
-
-class Source(Enum):
-    """Where a model's files come from."""
-
-    wheel = "wheel"
-    hub = "hub"
-    local = "local"
-
-
-class Dtype(Enum):
-    """Floating-point types a model can be held in, named as torch names them."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class Tier(Enum):
-    """How much a protocol's numbers may be trusted."""
-
-    smoke = "smoke"
-    dev = "dev"
-    publish = "publish"
-
-
-class Device(Enum):
-    """Where the model runs.
-
-    ``auto`` is ``cuda`` where there is one; that is the first visible GPU, and ``cuda_all`` spreads
-    the model over all visible ones, measured as one device.
-    """
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    cuda_all = "cuda_all"
-
-
-class Design(Enum):
-    """How the two models meet: both loaded and interleaved, or one after the other."""
-
-    auto = "auto"
-    interleaved = "interleaved"
-    sequential = "sequential"
-
-
-class Stop(Enum):
-    """When an answer ends: at a fixed length, or where the model ends it (at most that length)."""
-
-    fixed = "fixed"
-    natural = "natural"
-
-
-class Arrivals(Enum):
-    """How requests arrive: each batch when the one before is answered."""
-
-    closed = "closed"
-
-
-class MeterName(Enum):
-    """Ways to count joules."""
-
-    nvml = "nvml"
-    rapl = "rapl"
-    zeus = "zeus"
-    estimate = "estimate"
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:

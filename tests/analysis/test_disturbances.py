@@ -3,7 +3,7 @@
 from helpers.windows import campaign, window
 
 from greenbench.analysis import disturbances
-from greenbench.schema.record import Trace
+from greenbench.schema.window import Trace
 
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():

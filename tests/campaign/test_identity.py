@@ -11,19 +11,9 @@ from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import former_key, identity, run_key
 from greenbench.machine.detect import Machine
 from greenbench.records.store import parse
+from greenbench.schema.enums import Arrivals, Device, Dtype, MeterName, Source, Stop, Tier
 from greenbench.schema.resolved import Chosen
-from greenbench.schema.spec import (
-    Arrivals,
-    Device,
-    Dtype,
-    MeterName,
-    ModelSpec,
-    RunSpec,
-    Source,
-    Stop,
-    Tier,
-    labels,
-)
+from greenbench.schema.spec import ModelSpec, RunSpec, labels
 from greenbench.techniques.pruning.depth import PruneDepth
 
 CPU = Machine("cpu", "Some CPU", 1 << 30)

@@ -13,8 +13,9 @@ from greenbench.meters import open_meters
 from greenbench.records import calibrations
 from greenbench.records.store import Store
 from greenbench.schema import calibration
+from greenbench.schema.enums import MeterName
 from greenbench.schema.quantity import Quantity, missing
-from greenbench.schema.spec import MeterName, MeterSpec
+from greenbench.schema.spec import MeterSpec
 
 NAME = "Example CPU @ 2.00GHz"
 MACHINE = Machine("cpu", NAME, 1 << 30)
@@ -177,7 +178,7 @@ def test_the_sampler_s_cost_is_a_small_part_of_a_core(fake_gpu):
 def test_the_command_calibrates_with_a_record_that_is_there(monkeypatch, tmp_path, capsys):
     """The A/A run itself is one of the integration tests' runs: it is not made again here."""
     from greenbench.machine.detect import detect
-    from greenbench.schema.spec import Device
+    from greenbench.schema.enums import Device
 
     machine = detect(Device.auto)
     device = {"kind": machine.device, "name": machine.device_name}

@@ -8,7 +8,7 @@ from greenbench.analysis.difficulty import BINS, Asked, summarise, thirds
 from greenbench.schema.difficulty import Bin, Difficulty
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance
-from greenbench.schema.record import Place, Span, Who, Window
+from greenbench.schema.window import Place, Span, Who, Window
 from helpers import factory
 
 FACTORS: dict[Bin, float] = {"easy": 0.6, "medium": 0.7, "hard": 0.75}

@@ -7,7 +7,8 @@ from typing import Any
 
 from greenbench.analysis import blocks, footprint
 from greenbench.analysis.verdicts import judge_exact
-from greenbench.schema.record import Phase, Place, Record, Span, Who, Window
+from greenbench.schema.record import Record
+from greenbench.schema.window import Phase, Place, Span, Who, Window
 from helpers import examples, factory
 
 BLOCKS, WINDOW_S, TOKENS = 8, 10.0, 1000

@@ -8,9 +8,10 @@ from typing import Any
 from greenbench.analysis.blocks import joules
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import Record, Subject, Window
+from greenbench.schema.record import Record, Subject
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
+from greenbench.schema.window import Window
 from greenbench.stats.items import change, level
 from helpers import factory
 

@@ -15,19 +15,14 @@ from greenbench.schema.record import (
     Failure,
     MeterChoice,
     ModelFacts,
-    Percentiles,
-    Phase,
-    Place,
     Record,
     Settling,
-    Span,
     Stopping,
     Subject,
-    Who,
-    Window,
 )
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
+from greenbench.schema.window import Percentiles, Phase, Place, Span, Who, Window
 from greenbench.stats.intervals import mean_interval, ratio_of_sums
 
 BYTES: dict[Who, int] = {"baseline": 269_000_000, "candidate": 151_000_000}
@@ -169,7 +164,7 @@ def windows() -> list[Window]:
 def subject(who: Who) -> Subject:
     """What the windows say about one of the two models."""
     other = "candidate" if who == "baseline" else "baseline"
-    beside = {"host": BYTES[other], "device": BYTES[other]}
+    beside = {"host_peak_bytes": BYTES[other], "device_peak_bytes": BYTES[other]}
     metrics = summary.metrics(windows(), who, "") | footprint.byte_counts(
         windows(), who, BYTES[who], beside, ""
     )

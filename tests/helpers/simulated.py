@@ -22,11 +22,13 @@ from greenbench.meters import OpenMeters, nvml_telemetry
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.run import conclude
+from greenbench.schema.enums import Design, Tier
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.record import ModelFacts, Place, Record
+from greenbench.schema.record import ModelFacts, Record
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import Design, ProtocolSpec, Tier
+from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
+from greenbench.schema.window import Place
 from helpers import examples, factory
 
 GPU = "GPU-51515151-0000-1111-2222-333333333333"

@@ -4,8 +4,9 @@ import time
 
 from greenbench.engines.engine import Completion
 from greenbench.meters.meter import Meter, Reading
-from greenbench.schema.record import Percentiles, Place, Span, Window
-from greenbench.schema.spec import Design, ProtocolSpec, Tier
+from greenbench.schema.enums import Design, Tier
+from greenbench.schema.spec import ProtocolSpec
+from greenbench.schema.window import Percentiles, Place, Span, Window
 
 
 class Watts(Meter):

@@ -103,7 +103,7 @@ def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):
 @pytest.mark.parametrize("option", ["prompt_lookup", "self_speculative"])
 def test_drafting_gives_greedy_decodings_tokens_on_cuda(option, smollm2):
     from greenbench.models import texts
-    from greenbench.schema.spec import Dtype
+    from greenbench.schema.enums import Dtype
     from greenbench.techniques import Preparation
     from greenbench.techniques.decoding.assisted import PromptLookup
     from greenbench.techniques.early_exit.self_speculative import SelfSpeculative

@@ -7,7 +7,7 @@ import torch
 
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import detect
-from greenbench.schema.spec import Device
+from greenbench.schema.enums import Device
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.quality import Item
-from greenbench.schema.record import WHO, Place
+from greenbench.schema.window import WHO, Place
 from greenbench.techniques import discover
 from greenbench.techniques.early_exit.depth_tally import Tally, costs
 from greenbench.techniques.early_exit.forward import Exiting, Rule

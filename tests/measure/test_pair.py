@@ -8,7 +8,7 @@ from helpers.engines import Echoing
 
 from greenbench.engines.engine import Build
 from greenbench.measure import pair
-from greenbench.schema.spec import Design
+from greenbench.schema.enums import Design
 
 PLAIN = Build(None, "safetensors", None, None)
 GIB = 2**30

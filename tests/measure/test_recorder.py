@@ -10,7 +10,7 @@ from greenbench.engines.engine import Completion
 from greenbench.measure.recorder import Recorder, percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.wall_log import WallLog
-from greenbench.schema.record import Place
+from greenbench.schema.window import Place
 
 
 def test_a_window_is_the_difference_of_two_readings():

@@ -8,7 +8,8 @@ from greenbench.meters import open_meters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
-from greenbench.schema.spec import MeterName, MeterSpec
+from greenbench.schema.enums import MeterName
+from greenbench.schema.spec import MeterSpec
 
 GPU = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 ALL = MeterSpec(order=[MeterName.nvml, MeterName.rapl, MeterName.estimate])

@@ -12,7 +12,8 @@ from torch import nn
 from greenbench.errors import UserError
 from greenbench.models import files
 from greenbench.models.weights import decoder_blocks, storage_bytes
-from greenbench.schema.spec import Dtype, ModelSpec, Source
+from greenbench.schema.enums import Dtype, Source
+from greenbench.schema.spec import ModelSpec
 
 CPU = torch.device("cpu")
 

@@ -6,6 +6,7 @@ from helpers.served import module, serve
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 
+from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.quality import score
 from greenbench.quality.compare import compare
 from greenbench.quality.prompts import prompts
@@ -66,4 +67,4 @@ def test_prompts_are_those_that_lm_eval_scores(small_model, tokenizer, names, fe
         if name != "lambada_openai"  # it has no choices
         for sample in samples[name]
     }
-    assert prompts(tokenizer, spec) == expected
+    assert prompts(HubTokenizer(tokenizer), spec) == expected

@@ -4,7 +4,7 @@ import pytest
 from helpers.windows import protocol
 
 from greenbench.errors import UserError
-from greenbench.schema.spec import Tier
+from greenbench.schema.enums import Tier
 
 
 def test_a_protocol_may_not_promise_more_than_it_does():

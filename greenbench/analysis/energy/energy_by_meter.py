@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from greenbench.analysis.blocks import as_quantity, valid_blocks
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
-from greenbench.schema.record import Span, Who, Window
+from greenbench.schema.window import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
 
 TRUST: Final[tuple[Provenance, ...]] = (

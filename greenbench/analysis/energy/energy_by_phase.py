@@ -9,7 +9,8 @@ from greenbench.analysis.blocks import as_quantity, energy_of, joules, valid_blo
 from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import Phase, Record, Who, Window
+from greenbench.schema.record import Record
+from greenbench.schema.window import Phase, Who, Window
 from greenbench.stats.intervals import mean_interval
 
 WHO: tuple[Who, Who] = ("baseline", "candidate")

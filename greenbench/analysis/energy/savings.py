@@ -10,7 +10,8 @@ from greenbench.analysis.energy.promises import break_even
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
 from greenbench.schema.quantity import Quantity, missing
-from greenbench.schema.record import Record, Who, Window
+from greenbench.schema.record import Record
+from greenbench.schema.window import Who, Window
 from greenbench.stats.intervals import mean_interval, paired_ratio
 
 DAYS_PER_YEAR = HOURS_PER_YEAR / 24

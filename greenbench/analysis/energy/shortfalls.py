@@ -11,7 +11,7 @@ from greenbench.analysis.blocks import joules, valid_blocks
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, TTFT
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import Who
+from greenbench.schema.window import Who
 from greenbench.wording import fixed
 
 KEPT = 0.8  # of the promised saving: more than this asks for no cause

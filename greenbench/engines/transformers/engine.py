@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
-from greenbench.schema.spec import Dtype
+from greenbench.schema.enums import Dtype
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.engines.engine import Completion, Request
-from greenbench.schema.spec import Stop
+from greenbench.schema.enums import Stop
 
 
 class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped

@@ -18,7 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import technique
 from greenbench.report.figures.style import BLACK, BLUE, GREY, PAPER, VERMILLION, Sketch
-from greenbench.schema.record import Record, Trace, Window
+from greenbench.schema.record import Record
+from greenbench.schema.window import Trace, Window
 from greenbench.wording import file_stem, fixed, plain
 
 FOLDER = "traces"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.engines.engine import Form
-from greenbench.schema.spec import Dtype as DtypeName
+from greenbench.schema.enums import Dtype as DtypeName
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 

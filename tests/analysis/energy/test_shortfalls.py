@@ -14,7 +14,7 @@ from greenbench.analysis.energy.shortfalls import (
 )
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import Trace
+from greenbench.schema.window import Trace
 
 
 def row(energy=1.0, *, held=1.0, speed=None, observed=None, idle_w=10.0, busy=90, **promise):

@@ -27,7 +27,7 @@ def workers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))
         patch.delenv("PYTHONUNBUFFERED", raising=False)  # it would hide C output that is lost
-        with Workers(["worker_jobs"]) as workers:
+        with Workers(["helpers.worker_jobs"]) as workers:
             workers.start()
             yield workers
 
@@ -302,7 +302,7 @@ CALL = """
             function, *args, time_limit_s=600, log_path=None, on_progress=lambda progress: None
         )
     def main():
-        with Workers(["worker_jobs"]) as workers:
+        with Workers(["helpers.worker_jobs"]) as workers:
             outcome = call(workers, *sys.argv[1:])
         print(outcome.value, outcome.failure)
 """
@@ -342,8 +342,8 @@ def test_parents_of_every_kind(tmp_path, monkeypatch):
         (tmp_path / name).write_text(script)
     monkeypatch.chdir(tmp_path)
     for command in (["app-script"], ["-m", "app"], ["plain.py"]):
-        with parent(*command, "modules", "worker_jobs", path=tmp_path) as child:
-            assert child.stdout.read() == "['worker_jobs'] None\n"
+        with parent(*command, "modules", "helpers.worker_jobs", path=tmp_path) as child:
+            assert child.stdout.read() == "['helpers.worker_jobs'] None\n"
 
 
 @pytest.mark.parametrize("job", ["hang", "hang_with_the_lock"])
@@ -388,7 +388,7 @@ def test_nothing_stays_behind():
         CALL
         + """
     import psutil
-    with Workers(["worker_jobs"]) as workers:
+    with Workers(["helpers.worker_jobs"]) as workers:
         workers.start()
         started = len(psutil.Process().children())
     left = [" ".join(child.cmdline()) for child in psutil.Process().children()]

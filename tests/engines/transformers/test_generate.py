@@ -7,7 +7,7 @@ from transformers import GenerationConfig
 from greenbench.engines.engine import Request
 from greenbench.engines.transformers import generate
 from greenbench.engines.transformers.generate import _Clock, complete
-from greenbench.schema.spec import Stop
+from greenbench.schema.enums import Stop
 
 CPU = torch.device("cpu")
 

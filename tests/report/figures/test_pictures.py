@@ -17,7 +17,7 @@ from greenbench.report.figures.energy_ratios import KINDS, forest, forest_figure
 from greenbench.report.figures.exit_depths import exits, exits_figure
 from greenbench.report.figures.traces import power_traces
 from greenbench.report.figures.training_losses import losses, losses_figure
-from greenbench.schema.record import Trace
+from greenbench.schema.window import Trace
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = 'a --> ]]> <script>alert(1)</script> & " $\\frac{1$ \x00\x1b[31m\u202e漢字'

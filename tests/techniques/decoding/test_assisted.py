@@ -19,7 +19,8 @@ from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
 from greenbench.models import files, texts, weights
 from greenbench.run.preflight import refuse
-from greenbench.schema.spec import Dtype, Stop, WorkloadSpec
+from greenbench.schema.enums import Dtype, Stop
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.decoding.assisted import PromptLookup, Speculative, counting
 

@@ -13,7 +13,8 @@ from greenbench.engines.transformers.generate import generate
 from greenbench.errors import UserError
 from greenbench.models import files, texts
 from greenbench.models.weights import decoder_blocks
-from greenbench.schema.spec import Stop, WorkloadSpec
+from greenbench.schema.enums import Stop
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.early_exit.draft_forward import Halves
 from greenbench.techniques.early_exit.heads import ExitHead

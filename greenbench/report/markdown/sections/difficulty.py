@@ -26,8 +26,8 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quantity import Quantity, named
-from greenbench.schema.record import Who
 from greenbench.schema.verdict import Verdict, Word
+from greenbench.schema.window import Who
 from greenbench.wording import TIMES
 
 HOW: Final = (

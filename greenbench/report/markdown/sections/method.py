@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import code, prose
-from greenbench.schema.record import Record, Settling, Stopping, Who
+from greenbench.schema.record import Record, Settling, Stopping
 from greenbench.schema.resolved import ResolvedProtocol
+from greenbench.schema.window import Who
 from greenbench.wording import number
 
 

@@ -1,0 +1,72 @@
+"""What a spec chooses among."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Source(Enum):
+    """Where a model's files come from."""
+
+    wheel = "wheel"
+    hub = "hub"
+    local = "local"
+
+
+class Dtype(Enum):
+    """Floating-point types a model can be held in, named as torch names them."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Tier(Enum):
+    """How much a protocol's numbers may be trusted."""
+
+    smoke = "smoke"
+    dev = "dev"
+    publish = "publish"
+
+
+class Device(Enum):
+    """Where the model runs.
+
+    ``auto`` is ``cuda`` where there is one; that is the first visible GPU, and ``cuda_all`` spreads
+    the model over all visible ones, measured as one device.
+    """
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    cuda_all = "cuda_all"
+
+
+class Design(Enum):
+    """How the two models meet: both loaded and interleaved, or one after the other."""
+
+    auto = "auto"
+    interleaved = "interleaved"
+    sequential = "sequential"
+
+
+class Stop(Enum):
+    """When an answer ends: at a fixed length, or where the model ends it (at most that length)."""
+
+    fixed = "fixed"
+    natural = "natural"
+
+
+class Arrivals(Enum):
+    """How requests arrive: each batch when the one before is answered."""
+
+    closed = "closed"
+
+
+class MeterName(Enum):
+    """Ways to count joules."""
+
+    nvml = "nvml"
+    rapl = "rapl"
+    zeus = "zeus"
+    estimate = "estimate"
