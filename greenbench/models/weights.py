@@ -1,9 +1,11 @@
-"""A model's weights: the bytes they truly hold, and its blocks."""
+"""A model's weights: made of a GGUF file, the bytes they truly hold, and its blocks."""
 
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,3 +67,23 @@ def decoder_blocks(model: Any) -> nn.ModuleList:
         f"{type(model).__name__} has no list of {depth} blocks: "
         "techniques that act on blocks do not know this architecture."
     )
+
+
+def from_gguf(parts: list[Path], work: Path) -> None:
+    """Join GGUF parts, dequantize to float32 and save as safetensors in ``work/model``."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with (work / "model.gguf").open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as stream:
+                shutil.copyfileobj(stream, joined)
+    model = AutoModelForCausalLM.from_pretrained(
+        work,
+        gguf_file="model.gguf",
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
+    model.config.__dict__.pop("quantization_config", None)  # the weights are plain float32 now
+    model.save_pretrained(work / "model")
+    tokenizer.save_pretrained(work / "model")

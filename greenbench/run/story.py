@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.transformers.load import config
 from greenbench.errors import Lost
 from greenbench.machine.detect import Machine, detect
 from greenbench.machine.processes import OwnProcesses
@@ -146,7 +147,7 @@ def _suited(spec: RunSpec) -> Build:
     """The plain model, once its configuration suits the stack."""
     path = files.directory(spec.model)
     stack = list(spec.technique.values())
-    refuse_model(stack, files.config(spec.model, path), spec.workload)
+    refuse_model(stack, config(spec.model, path), spec.workload)
     return Build(spec.model, "safetensors", path, path)
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from greenbench import plugins
+from greenbench.campaign.catalog import GROUPS, experiments, options
 from greenbench.campaign.compose import plain, plan
-from greenbench.campaign.options import GROUPS, experiments, options
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import torch
 
+from greenbench.campaign.catalog import options
 from greenbench.campaign.compose import plan
-from greenbench.campaign.options import options
 from greenbench.engines.transformers.options import apply_options
 from greenbench.machine.detect import Machine
 from greenbench.techniques import EngineOption, MachineSetting, ModelEdit, Preparation

@@ -16,7 +16,7 @@ import torch
 from helpers.served import load
 from helpers.techniques import live
 
-from greenbench.campaign.options import options
+from greenbench.campaign.catalog import options
 
 pytestmark = [
     pytest.mark.gpu,

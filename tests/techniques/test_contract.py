@@ -29,7 +29,7 @@ from greenbench.techniques.distillation.budget import Training
 from greenbench.techniques.distillation.distill import Distill
 from greenbench.techniques.early_exit.early_exit import EarlyExit
 from greenbench.techniques.pruning.depth import PruneDepth
-from greenbench.techniques.pruning.weights import PruneMagnitude, PruneSparseGpt, PruneWanda
+from greenbench.techniques.pruning.single_weights import PruneMagnitude, PruneSparseGpt, PruneWanda
 from greenbench.techniques.pruning.width import PruneWidth
 from greenbench.techniques.quantization.dtype import Dtype
 from greenbench.techniques.quantization.gptq import Gptq

@@ -20,8 +20,8 @@ from helpers.techniques import (
 )
 
 from greenbench.campaign.compose import plan
+from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import Unsupported, UserError
-from greenbench.models import files
 from greenbench.run.preflight import refuse_model
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import check_order
@@ -109,7 +109,7 @@ def test_a_technique_is_checked_on_what_those_before_it_leave(smollm2):
         "technique.early_exit.exits=[20]",
     ]
     techniques = list(plan(overrides, multirun=False)[0].spec.technique.values())
-    config = files.config(*smollm2)
+    config = config_of(*smollm2)
     techniques[1].check_model(config, WORKLOAD)
     with pytest.raises(UserError, match="16"):
         refuse_model(techniques, config, WORKLOAD)
@@ -118,6 +118,6 @@ def test_a_technique_is_checked_on_what_those_before_it_leave(smollm2):
 def test_a_narrower_model_can_be_quantized_in_groups(smollm2):
     """1536 neurons less a fifth, to the next multiple of 64."""
     techniques = [*stack("prune_width"), *stack("gptq")]
-    config = files.config(*smollm2)
+    config = config_of(*smollm2)
     refuse_model(techniques, config, WORKLOAD)
     assert techniques[0].after(config).intermediate_size == 1216

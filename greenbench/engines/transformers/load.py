@@ -12,6 +12,13 @@ import torch
 from greenbench.schema.spec import ModelSpec
 
 
+def config(spec: ModelSpec, path: Path) -> Any:
+    """The transformers config of the model in `path`; no weights are read."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+
+
 def load_tokenizer(spec: ModelSpec, path: Path) -> Any:
     """The tokenizer in `path`, which pads with its end of text where it has nothing else."""
     from transformers import AutoTokenizer

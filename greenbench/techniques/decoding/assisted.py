@@ -81,7 +81,7 @@ class Speculative(_Drafting):
         path = files.directory(self._spec())
         sizes = [
             known.get_text_config().vocab_size
-            for known in (files.config(self._spec(), path), config)
+            for known in (load.config(self._spec(), path), config)
         ]
         if sizes[0] != sizes[1]:
             raise self._stranger(f"a vocabulary of {sizes[0]} tokens where it has {sizes[1]}")
@@ -92,7 +92,7 @@ class Speculative(_Drafting):
 
     def promise(self, model: Any) -> Promise:
         """The draft's bytes come on top; what is saved depends on how many drafts are accepted."""
-        weights = _parameters(files.config(self._spec(), files.directory(self._spec())))
+        weights = _parameters(load.config(self._spec(), files.directory(self._spec())))
         held = sum(storage_bytes(model).values())
         return Promise(
             bytes_ratio=1 + weights * model.dtype.itemsize / held,

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pynvml
-
 from greenbench.engines.engine import Engine
-from greenbench.errors import Unavailable, Unsupported, UserError
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine
 from greenbench.machine.gpu_settings import Held, Setting
-from greenbench.machine.gpus import Gpu, open_gpus, optional
+from greenbench.machine.gpus import Gpu, clock_limits_mhz, opened, power_limits_mw
 from greenbench.schema.spec import require
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import MachineSetting, Traits
@@ -41,7 +39,7 @@ class _GpuSetting(MachineSetting):
                 f"{self.name} sets NVIDIA GPUs, and this run is on {machine.device_name}: run it with "
                 "device=cuda on a machine that has one."
             )
-        with _opened(machine.uuids) as gpus:
+        with opened(machine.uuids) as gpus:
             for gpu in gpus:
                 with gpu_settings.explained(self.setting, gpu):
                     self.target(gpu)
@@ -60,7 +58,7 @@ class _GpuSetting(MachineSetting):
             yield
 
     def _wanted(self, machine: Machine) -> dict[str, int]:
-        with _opened(machine.uuids) as gpus:
+        with opened(machine.uuids) as gpus:
             return {gpu.uuid: self.target(gpu) for gpu in gpus}
 
     def _observe(self, observed: dict[str, Any], held: Sequence[Held]) -> None:
@@ -119,10 +117,9 @@ class PowerLimit(_GpuSetting):
 
     def target(self, gpu: Gpu) -> int:
         """Milliwatts, within the GPU's constraints."""
-        low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu.handle)
+        low, high, default = power_limits_mw(gpu)
         if self.watts is not None:
             return self._within(round(1000 * self.watts), "watts", low, high, gpu)
-        default = pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu.handle)
         return self._within(round(self.fraction * default), "fraction", low, high, gpu)
 
     def promise(self) -> Promise:
@@ -160,10 +157,7 @@ class ClockLock(_GpuSetting):
 
     def target(self, gpu: Gpu) -> int:
         """Megahertz, within the GPU's constraints; the driver rounds to its own steps."""
-        highest = int(pynvml.nvmlDeviceGetMaxClockInfo(gpu.handle, pynvml.NVML_CLOCK_SM))
-        states = pynvml.NVML_CLOCK_SM, pynvml.NVML_PSTATE_0
-        told = optional(lambda: pynvml.nvmlDeviceGetMinMaxClockOfPState(gpu.handle, *states))
-        lowest = told[0] if told else 1  # drivers before 515 do not say
+        lowest, highest = clock_limits_mhz(gpu)
         if self.mhz is not None:
             return self._within(self.mhz, "mhz", lowest, highest, gpu)
         return self._within(round(self.fraction * highest), "fraction", lowest, highest, gpu)
@@ -172,15 +166,3 @@ class ClockLock(_GpuSetting):
         """The same computation."""
         clock = f"{self.fraction:g} of the maximum" if self.mhz is None else f"{self.mhz} MHz"
         return Promise(bytes_ratio=1.0, flops_ratio=1.0, note=f"SM clock {clock}")
-
-
-@contextmanager
-def _opened(uuids: Sequence[str]) -> Iterator[list[Gpu]]:
-    try:
-        gpus = open_gpus(uuids)
-    except Unavailable as reason:
-        raise Unsupported(str(reason)) from None
-    try:
-        yield gpus
-    finally:
-        pynvml.nvmlShutdown()

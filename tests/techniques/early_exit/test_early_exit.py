@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
+from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
@@ -427,10 +428,9 @@ def test_a_token_is_judged_by_the_first_exit_that_it_takes():
     ],
 )
 def test_a_bad_knob_is_one_sentence(knobs, sentence, smollm2):
-    from greenbench.models import files
 
     with pytest.raises(UserError, match=sentence):
-        EarlyExit(**knobs).check_model(files.config(*smollm2), WorkloadSpec("w"))
+        EarlyExit(**knobs).check_model(config_of(*smollm2), WorkloadSpec("w"))
 
 
 def test_an_exit_before_a_kind_of_attention_is_refused():

@@ -10,8 +10,9 @@ from helpers.tiny import small
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.engines.transformers.generate import generate
+from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import UserError
-from greenbench.models import files, texts
+from greenbench.models import texts
 from greenbench.models.weights import decoder_blocks
 from greenbench.schema.enums import Stop
 from greenbench.schema.spec import WorkloadSpec
@@ -176,12 +177,12 @@ def test_scores_are_untouched(tiny):
 )
 def test_a_bad_knob_is_one_sentence(knobs, sentence, smollm2):
     with pytest.raises(UserError, match=sentence):
-        SelfSpeculative(**knobs).check_model(files.config(*smollm2), WorkloadSpec("w"))
+        SelfSpeculative(**knobs).check_model(config_of(*smollm2), WorkloadSpec("w"))
 
 
 def test_a_batch_is_refused_in_one_sentence(smollm2, tiny):
     with pytest.raises(UserError, match=r"workload\.batch_size=8: set it to 1"):
-        SelfSpeculative().check_model(files.config(*smollm2), WorkloadSpec("w", batch_size=8))
+        SelfSpeculative().check_model(config_of(*smollm2), WorkloadSpec("w", batch_size=8))
     model, _ = prepared(tiny)
     with pytest.raises(UserError, match="one sequence greedily"):
         model.generate(prompt(0).repeat(2, 1), **OPTIONS)

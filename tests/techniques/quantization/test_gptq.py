@@ -18,7 +18,7 @@ from greenbench.models.weights import decoder_blocks, storage_bytes
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
-from greenbench.techniques.pruning.weights import PruneMagnitude, PruneSparseGpt, PruneWanda
+from greenbench.techniques.pruning.single_weights import PruneMagnitude, PruneSparseGpt, PruneWanda
 from greenbench.techniques.quantization.gptq import Gptq, gptq, grid, nearest, rounded
 from greenbench.techniques.quantization.packed_linear import (
     FAST_CPU,

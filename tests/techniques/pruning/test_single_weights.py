@@ -17,7 +17,7 @@ from greenbench.models.weights import decoder_blocks, storage_bytes
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
-from greenbench.techniques.pruning.weights import (
+from greenbench.techniques.pruning.single_weights import (
     Pattern,
     PruneMagnitude,
     PruneSparseGpt,
@@ -240,7 +240,9 @@ def test_on_the_cpu_it_promises_nothing_but_zeros(technique, tiny):
 
 
 def test_with_a_sparse_kernel_it_promises_half_the_products(tiny, monkeypatch):
-    monkeypatch.setattr("greenbench.techniques.pruning.weights.has_sparse_kernel", lambda w: True)
+    monkeypatch.setattr(
+        "greenbench.techniques.pruning.single_weights.has_sparse_kernel", lambda w: True
+    )
     promise = PruneWanda(pattern="2:4").promise(tiny)
     inside = sum(layer.weight.numel() for layer in block_linears(tiny))
     share = inside / sum(weight.numel() for weight in tiny.parameters())
@@ -262,7 +264,7 @@ def test_the_sparse_kernel_computes_the_pruned_layer():
     layer.weight.data.masked_fill_(mask, 0)
     if not has_sparse_kernel(layer.weight):
         pytest.skip("needs compute capability 8.0 and cuSPARSELt")
-    from greenbench.techniques.pruning.weights import COMPRESSED, _compress
+    from greenbench.techniques.pruning.single_weights import COMPRESSED, _compress
 
     inputs = torch.randn(3, 5, 128, dtype=torch.bfloat16, device="cuda")
     before, size = layer(inputs), layer.weight.nbytes
