@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,25 +21,48 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     Not `durable` does not wait for the disk, for what can be made again after such a crash.
     """
-    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    with replaced(path, durable=durable) as fresh:
+        fresh.write_bytes(data)
+
+
+@contextmanager
+def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Where to write what takes the place of `path`, whole, when the block ends without an error."""
+    fresh = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        with partial.open("xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
+        yield fresh
+        if durable:
+            _sync(fresh)
+        fresh.replace(path)
     except BaseException:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            fresh.unlink(missing_ok=True)
         raise
-    if not durable:
-        return
-    with suppress(OSError):  # some network file systems cannot; the record is in place all the same
-        _sync_directory(path.parent)
+    if durable:
+        with suppress(
+            OSError
+        ):  # some network file systems cannot; the file is in place all the same
+            _sync(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def made_once(target: Path, make: Callable[[Path], object]) -> Path:
+    """The folder `target`, whole: `make` fills it where it is not there yet.
+
+    Of two processes at once one makes it and the other waits. What a killed one had begun is no one's.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as work:
+                fresh = Path(work) / target.name
+                fresh.mkdir()
+                make(fresh)
+                fresh.rename(target)
+    return target
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,7 +71,8 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock `path`; tells `on_wait` once, in the words `waiting`, where another has it."""
     lock = FileLock(path, poll_interval=POLL_S)
     if not _acquire(lock, timeout_s=0):
         on_wait(waiting)

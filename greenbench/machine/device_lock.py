@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from greenbench.files import _locked
+from greenbench.files import locked
 from greenbench.paths import cache_dir
 
 
@@ -20,7 +20,7 @@ def device_lock(device: str, on_wait: Callable[[str], None]) -> Iterator[None]:
     """
     name = re.sub(r"[^\w.-]", "_", device)
     waiting = f"Another run is using {device}: waiting for it, lest both measure each other."
-    with _locked(cache_dir() / "locks" / f"{name}-{machine_key()}.lock", waiting, on_wait):
+    with locked(cache_dir() / "locks" / f"{name}-{machine_key()}.lock", waiting, on_wait):
         yield
 
 

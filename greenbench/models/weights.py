@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,21 +70,22 @@ def decoder_blocks(model: Any) -> nn.ModuleList:
     )
 
 
-def from_gguf(parts: list[Path], work: Path) -> None:
-    """Join GGUF parts, dequantize to float32 and save as safetensors in ``work/model``."""
+def from_gguf(parts: list[Path], directory: Path) -> None:
+    """Join GGUF parts, dequantize to float32 and save as safetensors in `directory`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with (work / "model.gguf").open("wb") as joined:
-        for part in parts:
-            with part.open("rb") as stream:
-                shutil.copyfileobj(stream, joined)
-    model = AutoModelForCausalLM.from_pretrained(
-        work,
-        gguf_file="model.gguf",
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
+    with tempfile.TemporaryDirectory(dir=directory.parent) as work:
+        with (Path(work) / "model.gguf").open("wb") as joined:
+            for part in parts:
+                with part.open("rb") as stream:
+                    shutil.copyfileobj(stream, joined)
+        model = AutoModelForCausalLM.from_pretrained(
+            work,
+            gguf_file="model.gguf",
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(work, gguf_file="model.gguf")
     model.config.__dict__.pop("quantization_config", None)  # the weights are plain float32 now
-    model.save_pretrained(work / "model")
-    tokenizer.save_pretrained(work / "model")
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)

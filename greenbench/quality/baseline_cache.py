@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock
 
 from greenbench.engines.engine import Seen
+from greenbench.files import replaced
 from greenbench.paths import cache_dir
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 
@@ -71,16 +72,15 @@ def read(file: Path) -> Kept | None:
 
 
 def write(file: Path, answers: Answers) -> None:
-    """Keep `answers`. The caller holds the claim, so that a file of a killed process is in no one's way."""
+    """Keep `answers`."""
     seen = answers.seen or Seen([], torch.empty(0))
     told = {
         "tasks": [vars(task) for task in answers.tasks],
         "places": seen.places,
         "scored_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    partial = file.with_suffix(".new")
-    torch.save({"told": json.dumps(told), "logits": seen.logits}, partial)
-    partial.replace(file)
+    with replaced(file, durable=False) as fresh:
+        torch.save({"told": json.dumps(told), "logits": seen.logits}, fresh)
 
 
 def _task(told: dict[str, Any]) -> TaskAnswers:

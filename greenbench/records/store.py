@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
-from greenbench.files import _locked, write_atomically
+from greenbench.files import locked, write_atomically
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
@@ -106,7 +106,7 @@ class Store:
         completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it.
         """
         lock = self.root / ".locks" / f"{key}.lock"
-        with _locked(lock, f"Another sweep is running {key}: waiting for it.", on_wait):
+        with locked(lock, f"Another sweep is running {key}: waiting for it.", on_wait):
             for abandoned in self.records.glob(f".{key}.*.tmp"):
                 abandoned.unlink(missing_ok=True)
             yield

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from greenbench.files import replaced
 
 SHARE = 0.05  # of the time at most goes into writing checkpoints
 
@@ -87,17 +88,10 @@ class Ledger:
 def _replace(file: Path, write: Callable[[Path], object]) -> None:
     """Write `file` anew; whoever is killed on the way leaves the old one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _fresh(file)
-    write(fresh)
-    with fresh.open("rb") as stream:
-        os.fsync(stream.fileno())
-    fresh.replace(file)
+    with replaced(file) as fresh:
+        write(fresh)
 
 
 def _remove(file: Path) -> None:
-    for path in (file, _fresh(file)):
+    for path in (file, *file.parent.glob(f".{file.stem}.*.tmp")):
         path.unlink(missing_ok=True)
-
-
-def _fresh(file: Path) -> Path:
-    return file.with_suffix(".new")
