@@ -15,7 +15,7 @@ from hypothesis import settings
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A matrix unit (AMX) rounds 16-bit products by the shape of the batch, so that single rows and
 # batches differ: what tests say of bits holds for the vector units that every CPU has.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
 settings.register_profile("here", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("here")
 # A shell's background job ignores SIGINT, and every process the tests start would inherit that.

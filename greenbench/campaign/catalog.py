@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from greenbench import engines, techniques
 from greenbench.paths import conf_dir
-from greenbench.plugins import Named, conf_folders
+from greenbench.plugins import Named, conf_folders, named
 
 GROUPS = ("model", "technique", "engine", "task", "workload", "meter", "protocol")
 STOP = re.compile(r"[.:;](?: |$)")
@@ -34,8 +33,7 @@ def options(group: str, beside: Sequence[Path] = ()) -> dict[str, str]:
 
 def classes(group: str) -> dict[str, Named]:
     """The classes that are options of a group by themselves, from their own defaults."""
-    rooms = {"technique": techniques.named, "engine": engines.named}
-    return rooms[group]() if group in rooms else {}
+    return named(f"greenbench.{group}s") if group in ("technique", "engine") else {}
 
 
 def _files(group: str, beside: Sequence[Path]) -> Iterator[Path]:

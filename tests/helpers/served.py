@@ -3,10 +3,12 @@
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from greenbench.engines.engine import Build
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.load import load_model, load_tokenizer
 from greenbench.engines.transformers.served import InProcess
 from greenbench.measure.pair import Together
+from greenbench.schema.enums import Stop
 
 
 def module(model, **how):
@@ -36,3 +38,22 @@ class Loaded(NamedTuple):
 def load(spec, path, device):
     """A plain model of the spec, and its tokenizer."""
     return Loaded(load_model(spec, path, device), load_tokenizer(spec, path))
+
+
+class Generated(NamedTuple):
+    """One batch: what it made and when."""
+
+    tokens: int
+    prompt_tokens: int
+    seconds: float
+    ttft_s: float
+    gaps_s: list[float]
+
+
+def generate(model, prompt, new_tokens, stop=Stop.fixed):
+    """Generate after each row of `prompt` with the model's own ``generate``."""
+    done = complete(model, [Request(tuple(row), new_tokens, stop) for row in prompt.tolist()])
+    tokens, read = (
+        sum(getattr(each, what) for each in done) for what in ("tokens", "prompt_tokens")
+    )
+    return Generated(tokens, read, done[0].seconds, done[0].ttft_s, done[0].gaps_s)

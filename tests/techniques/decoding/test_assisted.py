@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.served import Loaded, load
+from helpers.served import Loaded, generate, load
 from helpers.techniques import HERE, live
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.generation.candidate_generator import CandidateGenerator
 
 from greenbench.campaign import identity as identity_
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.generate import generate
+from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
@@ -103,8 +103,9 @@ def outputs(model, prompts, new_tokens, stop=Stop.fixed):
 
 
 def prompts_of(tokenizer, count):
-    requests = Requests(tokenizer, texts.passages("prompt"), WORKLOAD, seed=0)
-    return [requests.batch(index) for index in range(count)]
+    requests = Requests(HubTokenizer(tokenizer), texts.passages("prompt"), WORKLOAD, seed=0)
+    batches = (requests.batch(index) for index in range(count))
+    return [torch.tensor([request.tokens for request in batch]) for batch in batches]
 
 
 def same_as_greedy(loaded, technique, count, new_tokens, stop=Stop.fixed):

@@ -4,12 +4,11 @@ import copy
 
 import pytest
 import torch
-from helpers.served import load
+from helpers.served import generate, load
 from helpers.techniques import live
 from helpers.tiny import small
 from transformers.generation.streamers import BaseStreamer
 
-from greenbench.engines.transformers.generate import generate
 from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import UserError
 from greenbench.models import texts

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.served import generate
 from helpers.techniques import HERE, live
 from optimum.quanto.library import extensions
 from torch.utils import cpp_extension
 from transformers.cache_utils import QuantizedCache
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.generate import generate
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec

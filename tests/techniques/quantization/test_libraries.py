@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.served import load
+from helpers.served import generate, load
 from helpers.techniques import HERE, live
 from helpers.tiny import tiny_llama
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.generate import generate
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights

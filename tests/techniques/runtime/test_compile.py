@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.served import generate
 from helpers.techniques import HERE, SMALLER, Letters, live
 from helpers.tiny import tiny_llama
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.generate import generate
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec

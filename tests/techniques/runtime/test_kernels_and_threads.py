@@ -5,12 +5,11 @@ import copy
 import psutil
 import pytest
 import torch
-from helpers.served import load
+from helpers.served import generate, load
 from helpers.techniques import FILES, HERE, live
 from transformers.cache_utils import StaticCache
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers.generate import generate
 from greenbench.engines.transformers.options import apply_options
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
