@@ -19,16 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import transformers
+from typing import Literal, NamedTuple
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Iteration
-from greenbench.engines.transformers import load
-from greenbench.engines.transformers.generate import generate
+from greenbench.engines.engine import Build, Completion, Served
+from greenbench.engines.transformers.engine import Transformers
 from greenbench.machine.detect import Machine, detect
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
@@ -46,6 +44,7 @@ FAKE = Path(__file__).resolve().parent.parent / "tests" / "helpers" / "fakes" / 
 UUID = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 SCRIPT = f"device {UUID}\nname fake H100\npower 300\n"
 Side = Literal["on", "off"]
+Work = Callable[[int], list[Completion]]
 
 
 class Measured(NamedTuple):
@@ -83,16 +82,17 @@ def attach_fake(work: Path) -> tuple[str, ...]:
 def compare(machine: Machine, uuids: tuple[str, ...], blocks: int, seed: int) -> Measured:
     """Tokens per second of each block, by side, one request a side."""
     (job,) = plan(["technique=none", "workload=short"], multirun=False)
-    work = request(job.spec, machine)
     speeds: dict[Side, list[float]] = {"on": [], "off": []}
     dice = random.Random(seed)
-    with closing(NvmlCounter(uuids)) as counter:  # opened once: its probe takes seconds
-        timed(machine, OpenMeters(), work, 0)  # warms up
+    with served(job.spec, machine) as model, closing(NvmlCounter(uuids)) as counter:
+        # The counter is opened once, as its probe takes seconds.
+        work = request(job.spec, model)
+        timed(model, OpenMeters(), work, 0)  # warms up
         for block in range(blocks):
             for side in dice.sample(list(speeds), 2):
                 with closing(NvmlPower(uuids)) as sampler:  # both sides open it, one starts it
                     meters = OpenMeters([counter, sampler.start()] if side == "on" else [])
-                    speeds[side].append(timed(machine, meters, work, block))
+                    speeds[side].append(timed(model, meters, work, block))
             if sys.stderr.isatty():
                 print(f"\rblock {block + 1} of {blocks} ", end="", file=sys.stderr, flush=True)
         with closing(NvmlPower(uuids)) as sampler:
@@ -108,23 +108,24 @@ def reading_s(sampler: NvmlPower, readings: int = 400) -> float:
     return (time.thread_time() - start_s) / readings
 
 
-def request(spec: BenchSpec, machine: Machine) -> Any:
-    """A function that runs request `index` of the embedded model."""
-    transformers.utils.logging.disable_progress_bar()
-    loaded = load.load(spec.model, files.directory(spec.model), machine.torch_device)
-    requests = Requests(loaded.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
-
-    def run(index: int) -> Iteration:
-        return generate(loaded.model, requests.batch(index), spec.workload.output_tokens)
-
-    return run
+def served(spec: BenchSpec, machine: Machine) -> AbstractContextManager[Served]:
+    """The embedded model, answering."""
+    directory = files.directory(spec.model)
+    return Transformers().serve(Build(spec.model, "safetensors", directory, directory), machine)
 
 
-def timed(machine: Machine, opened: OpenMeters, work: Any, first: int) -> float:
+def request(spec: BenchSpec, model: Served) -> Work:
+    """A function that runs request `index`."""
+    requests = Requests(model.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+    return lambda index: model.complete(requests.batch(index))
+
+
+def timed(model: Served, opened: OpenMeters, work: Work, first: int) -> float:
     """Tokens per second of request `first`, metered by what is in `opened`."""
-    taken = Recorder(opened, machine.torch_device).repeat(
+    taken = Recorder(opened).repeat(
         "generate",
         "baseline",
+        model,
         lambda index: work(first + index),
         window_s=0,
         min_iterations=1,

@@ -31,7 +31,7 @@ from lm_eval.api.samplers import ContextSampler
 from lm_eval.models.huggingface import HFLM
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.transformers import load
+from greenbench.engines.transformers.load import load_model, load_tokenizer
 from greenbench.engines.transformers.scoring import LoadedModel
 from greenbench.models import files
 from greenbench.quality.lm_eval_quiet import quiet
@@ -96,8 +96,9 @@ def main() -> int:
     transformers.utils.logging.disable_progress_bar()
     (job,) = plan([f"model={options.model}"], multirun=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = load.load(job.spec.model, files.directory(job.spec.model), device)
-    model = loaded.model.to(getattr(torch, options.dtype))
+    directory = files.directory(job.spec.model)
+    tokenizer = load_tokenizer(job.spec.model, directory)
+    model = load_model(job.spec.model, directory, device).to(getattr(torch, options.dtype))
     drawn = options.fewshot if options.shots == "drawn" else 0
     spec = TaskSpec(
         names=options.tasks, items=options.items, fewshot=0 if drawn else options.fewshot
@@ -109,8 +110,8 @@ def main() -> int:
     )
     softmax = None if options.softmax == "default" else options.softmax
     with quiet():
-        stock = HFLM(model, tokenizer=loaded.tokenizer, batch_size=1, softmax_dtype=softmax)
-        ours = LoadedModel(model, loaded.tokenizer, softmax_dtype=softmax)
+        stock = HFLM(model, tokenizer=tokenizer, batch_size=1, softmax_dtype=softmax)
+        ours = LoadedModel(model, tokenizer, softmax_dtype=softmax)
         rows = [
             measure(task, spec, stock, ours, options.batch_sizes, drawn)
             for task in load_tasks(spec).values()

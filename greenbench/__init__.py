@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from greenbench.api import (
         Engine,
+        EngineOption,
+        MachineSetting,
         Meter,
-        Technique,
+        ModelEdit,
         advise,
         bench,
         compare,
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
+    "EngineOption",
+    "MachineSetting",
     "Meter",
-    "Technique",
+    "ModelEdit",
     "advise",
     "bench",
     "compare",

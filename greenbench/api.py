@@ -20,7 +20,8 @@ missing.
     '0.70 (0.70 to 0.70), measured:counter:nvml, n=8'
 
 A mistake is a `greenbench.errors.UserError`, one sentence that says what, why and what to do.
-`Technique`, `Engine` and `Meter` are what to build on.
+`ModelEdit`, `EngineOption`, `MachineSetting` (the three kinds of technique), `Engine` and `Meter` are what
+to build on.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ if TYPE_CHECKING:
     from greenbench.meters.meter import Meter
     from greenbench.records.store import Rejected
     from greenbench.schema.record import Record
-    from greenbench.techniques.technique import Technique
+    from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit
 
 __all__ = [
     "Engine",
+    "EngineOption",
+    "MachineSetting",
     "Meter",
+    "ModelEdit",
     "Records",
-    "Technique",
     "advise",
     "bench",
     "compare",
@@ -62,13 +65,15 @@ __all__ = [
 
 _BUILD_ON = {
     "Engine": "greenbench.engines.engine",
+    "EngineOption": "greenbench.techniques.technique",
+    "MachineSetting": "greenbench.techniques.technique",
     "Meter": "greenbench.meters.meter",
-    "Technique": "greenbench.techniques.technique",
+    "ModelEdit": "greenbench.techniques.technique",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What to build on, loaded when first asked for: a technique needs torch."""
+    """What to build on, loaded when first asked for."""
     if name not in _BUILD_ON:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_BUILD_ON[name]), name)
@@ -231,7 +236,7 @@ def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Mete
 
     `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate; "auto"
     takes what answers here, GPUs that CUDA would see first. The meters count the whole GPU and the
-    whole CPU package, idle power included; the estimate, this process alone.
+    whole CPU package, idle power included; the estimate, this process and its children.
 
         >>> with greenbench.metered() as window:
         ...     total = sum(range(1_000_000))

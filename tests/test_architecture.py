@@ -180,3 +180,15 @@ def test_modules_and_functions_stay_small():
             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 60:
                 long.append(f"{path}:{node.name}")
     assert not long
+
+
+def test_tests_mirror_the_rooms():
+    """A folder of tests is called like the room that it tests."""
+    tests = Path(__file__).parent
+    others = {"helpers", "integration"}
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert not {
+        folder
+        for folder in folders
+        if not {*folder.parts[:1]} & others and not (ROOT / folder).is_dir()
+    }

@@ -16,10 +16,8 @@ from greenbench.models import files
 from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import RunSpec, labels
+from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
 from greenbench.scrub import scrub
-
-DEFAULT_ENGINE = "transformers"
 
 
 def run_key(spec: ResolvedSpec) -> str:
@@ -31,7 +29,7 @@ def former_key(spec: ResolvedSpec) -> str | None:
     """The key that the same run had in version 1, labels included; null where there was none such."""
     values = spec.model_dump(mode="json")
     engine, load = values.pop("engine"), values.pop("load")
-    known = (engine, load) == ({"name": DEFAULT_ENGINE}, {"arrivals": "closed"})
+    known = (engine, load) == ({"name": USUAL_ENGINE}, {"arrivals": "closed"})
     return _hash(1, values) if known else None
 
 
@@ -68,7 +66,7 @@ def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
 def _engine(engine: Any) -> dict[str, Any]:
     """The engine's name and knobs."""
     if engine is None:
-        return {"name": DEFAULT_ENGINE}
+        return {"name": USUAL_ENGINE}
     return {"name": engine.name, **plain(engine)}
 
 

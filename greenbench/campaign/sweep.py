@@ -105,7 +105,7 @@ def _once(
     key, former = run_key(spec), former_key(spec)
     store.require_space()
     with store.claim(key, console.note):
-        old = store.read(key) or (store.read(former) if former else None)
+        old = _known(store, [key, *filter(None, [former])])
         if key in done or (old is not None and old.status == "completed" and not job.spec.force):
             console.end("already done", ran=False)
             return done.get(key) or old  # type: ignore[return-value]
@@ -117,6 +117,12 @@ def _once(
             console.note("the earlier record is kept, as this run did not complete")
     console.end(_outcome(record))
     return record
+
+
+def _known(store: Store, keys: Sequence[str]) -> Record | None:
+    """The first record that is completed; else the first."""
+    there = [record for key in keys if (record := store.read(key)) is not None]
+    return next((r for r in there if r.status == "completed"), next(iter(there), None))
 
 
 def _measure(

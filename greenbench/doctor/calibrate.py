@@ -24,7 +24,7 @@ from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.resolved import ResolvedDevice
-from greenbench.schema.spec import MeterSpec
+from greenbench.schema.spec import USUAL_ENGINE, MeterSpec
 from greenbench.stats.intervals import mean_interval
 
 READS = 500
@@ -207,6 +207,7 @@ def newest_a_a(results: Path, machine: Machine) -> Record | None:
         if record.status == "completed"
         and record.validity != "invalid"
         and not record.spec.technique
+        and record.spec.engine.name == USUAL_ENGINE
         and record.spec.device == device
         and record.ratios[TOKENS_PER_S.ratio].n >= LEAST_BLOCKS
     ]

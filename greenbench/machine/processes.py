@@ -22,6 +22,8 @@ class OwnProcesses:
 
     def __init__(self) -> None:
         self._named: frozenset[int] = frozenset()
+        # Named, and no descendants: nobody here knows what they used once they have ended.
+        self._servers: frozenset[int] = frozenset()
         self._others: frozenset[int] = frozenset()
         self._last_s: dict[int, float] = {}
         self._most_s = 0.0
@@ -33,12 +35,13 @@ class OwnProcesses:
 
     @property
     def named(self) -> frozenset[int]:
-        """Those that do the work of an engine."""
-        return self._named
+        """Those that an engine has named and that live."""
+        return frozenset(pid for pid in self._named if psutil.pid_exists(pid))
 
     def add(self, pids: Iterable[int]) -> None:
         """Count these, and their descendants, as well."""
         self._named |= frozenset(pids) - {os.getpid()}
+        self._servers |= self._named - frozenset(_descendants(os.getpid()))
         self.refresh()
 
     def refresh(self) -> None:
@@ -53,7 +56,7 @@ class OwnProcesses:
         for pid in self._others:
             with suppress(OSError, psutil.Error):
                 self._last_s[pid] = _cpu_s(pid)
-            if psutil.pid_exists(pid) or pid in self._named:  # else it is in its parent's count
+            if psutil.pid_exists(pid) or pid in self._servers:  # else its parent counts it
                 total_s += self._last_s.get(pid, 0.0)
         self._most_s = max(self._most_s, total_s)
         return self._most_s

@@ -56,7 +56,15 @@ class Pair(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._forget()
         self._open.close()
+
+    def fill(self) -> None:  # noqa: B027  # in turn there is nothing to do
+        """Serve all that is served at once; else each is when it is first used."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Let go of every model, which else would outlive its end."""
 
     @abstractmethod
     def _served(self, who: Who) -> tuple[Build, Served]:
@@ -76,18 +84,25 @@ class Pair(ABC):
 
 
 class Together(Pair):
-    """Both models are served, the baseline first."""
+    """Both models are served from when they are first used."""
 
     def __init__(self, serve: Serve, make: Mapping[Who, Callable[[], Build]]) -> None:
         super().__init__(serve)
+        self._make = make
         self._both: dict[Who, tuple[Build, Served]] = {}
-        with self._open as stack:
-            for who in make:
-                build = make[who]()
-                self._both[who] = build, self._start(who, build)
-            self._open = stack.pop_all()
+
+    def fill(self) -> None:
+        """Serve those that are not yet."""
+        for who in self._make:
+            self._served(who)
+
+    def _forget(self) -> None:
+        self._both.clear()
 
     def _served(self, who: Who) -> tuple[Build, Served]:
+        if who not in self._both:
+            build = self._make[who]()
+            self._both[who] = build, self._start(who, build)
         return self._both[who]
 
 
@@ -106,10 +121,13 @@ class InTurn(Pair):
         self._who: Who | None = None
         self._now: tuple[Build, Served] | None = None
 
+    def _forget(self) -> None:
+        self._now = None
+
     def _served(self, who: Who) -> tuple[Build, Served]:
         if who != self._who or self._now is None:
             first = self._who is None
-            self._now = None
+            self._forget()
             self._open.close()
             build = self._make[who]()
             self._who, self._now = who, (build, self._start(who, build))

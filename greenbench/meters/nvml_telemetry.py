@@ -78,11 +78,11 @@ def _strangers(gpu: Any, own: OwnProcesses) -> int:
     """Compute processes that are not `own`.
 
     In a container NVML may give the host's numbers, none of which are ours: then one process is
-    taken for the run's, or as many as an engine has named.
+    taken for the run's, and one for each that an engine has named.
     """
     pids = [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)]
     known = own.pids.intersection(pids)
-    return len(pids) - (len(known) or min(len(pids), len(own.named) or 1))
+    return len(pids) - (len(known) or min(len(pids), 1 + len(own.named)))
 
 
 def _clock_events(gpu: Any) -> int:

@@ -55,6 +55,8 @@ def claimed(file: Path) -> Iterator[None]:
     """Hold the right to make the entry `file`; whoever dies lets go."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
+        for abandoned in file.parent.glob(f".{file.stem}.*.tmp"):
+            abandoned.unlink(missing_ok=True)
         yield
 
 

@@ -16,22 +16,31 @@ UNITS = {"bits_per_byte": "bit/byte"}
 """Units of main metrics other than a fraction of items."""
 
 
-def compare(baseline: Answers, candidate: Answers) -> list[TaskScore]:
+NEITHER = "its answers are neither choices nor whole texts"
+
+
+def compare(baseline: Answers, candidate: Answers, no_logits: str = NEITHER) -> list[TaskScore]:
     """Levels of both models and the change between them, paired by item, task by task.
 
-    Raises ValueError where the two were not asked the same items.
+    `no_logits` says why whole texts are not compared where they are not. Raises ValueError where the
+    two were not asked the same items.
     """
     pairs = zip(baseline.tasks, candidate.tasks, strict=True)
-    return [_compare(before, after, candidate.nearness) for before, after in pairs]
+    return [_compare(before, after, candidate.nearness, no_logits) for before, after in pairs]
 
 
-def _compare(before: TaskAnswers, after: TaskAnswers, nearness: Sequence[Nearness]) -> TaskScore:
+def _compare(
+    before: TaskAnswers, after: TaskAnswers, nearness: Sequence[Nearness], no_logits: str
+) -> TaskScore:
     if (before.task, before.indices, before.weights) != (after.task, after.indices, after.weights):
         raise ValueError(f"{before.task}: baseline and candidate were not asked the same items")
     unit = UNITS.get(before.metric, "fraction")
     found = items.change(before.values, after.values, before.weights, before.documents)
     sure = [_margin(choices) for choices in before.choices]
     columns = (before.indices, before.values, after.values, before.weights, before.documents, sure)
+    near = _on_choices(before.choices, after.choices) or _on_text(
+        [text for text in nearness if text.task == before.task]
+    )
     return TaskScore(
         task=before.task,
         metric=before.metric,
@@ -51,8 +60,8 @@ def _compare(before: TaskAnswers, after: TaskAnswers, nearness: Sequence[Nearnes
             )
             for i, b, c, w, d, m in zip(*columns, strict=True)
         ],
-        fidelity=_on_choices(before.choices, after.choices)
-        or _on_text([text for text in nearness if text.task == before.task]),
+        fidelity=near,
+        fidelity_reason=None if near else no_logits,
     )
 
 

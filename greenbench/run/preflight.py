@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
@@ -33,6 +33,11 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     stack = list(spec.technique.values())
     check_order(stack)
     spec.engine.check(machine)
+    if not spec.engine.forms & {"module", "safetensors"}:
+        raise Unsupported(
+            f"engine={spec.engine.name} takes {', '.join(sorted(spec.engine.forms))}, and the model "
+            "is there as safetensors: choose an engine that takes those."
+        )
     require_forms(stack, spec.engine)
     for technique in stack:
         technique.check(machine, spec.engine)

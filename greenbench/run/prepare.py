@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Build, Engine
-from greenbench.engines.transformers.load import load_model, load_tokenizer, save
+from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
 from greenbench.machine.detect import Machine
@@ -125,7 +125,8 @@ class Candidate:
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
                     build = replace(build, options={**build.options, **added})
-                    if build.form == "module":  # what is prepared next meets it as it will run
+                    if build.form == "module" and "module" in self._place.engine.forms:
+                        # what is prepared next meets it as it will run
                         work.details["before"] = apply_options(build.source, added)
             case MachineSetting():
                 with metered(technique.promise()):
@@ -138,8 +139,10 @@ class Candidate:
         """The live module to edit: loaded once, at the model's reference dtype."""
         if build.form == "module":
             return build.source
+        seed(self._spec.seed)
         model = load_model(build.model, Path(build.source), self._place.machine.device_map)
-        apply_options(model, build.options)
+        if "module" in self._place.engine.forms:  # else the options are another engine's
+            apply_options(model, build.options)
         return model
 
     def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:

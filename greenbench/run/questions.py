@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from greenbench.analysis.difficulty import Asked
-from greenbench.engines.engine import Seen
+from greenbench.engines.engine import Engine, Seen
 from greenbench.measure import difficulty
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.models import files
 from greenbench.quality import baseline_cache
 from greenbench.quality.answers import Answers
-from greenbench.quality.compare import compare
+from greenbench.quality.compare import NEITHER, compare
 from greenbench.quality.prompts import prompts
 from greenbench.quality.score import answers as answers_of
 from greenbench.quality.score import content
@@ -50,7 +50,15 @@ def score(
         if not found:
             baseline_cache.write(file, before)
     after = answers("candidate", before.seen)
-    return Scored(compare(before, after), found.scored_at if found else None)
+    compared = compare(before, after, _no_logits(place.engine))
+    return Scored(compared, found.scored_at if found else None)
+
+
+def _no_logits(engine: Engine) -> str:
+    """Why whole texts may not have been compared."""
+    if "logits" in engine.abilities:
+        return NEITHER
+    return f"engine={engine.name} does not show the logits of whole texts"
 
 
 def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters import OpenMeters, open_meters
-from greenbench.meters.wall_log import WallLog
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
@@ -32,18 +31,29 @@ from greenbench.schema.window import Who, Window
 
 
 class Stages:
-    """Wall seconds by stage; announces each stage as it begins."""
+    """Wall seconds by stage; announces each stage as it begins. A stage within one halts that one."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since_s = 0.0
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         self.progress(name, 0, 1)
-        start = time.monotonic()
+        self._book()
+        self._open.append(name)
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+        self._book()
+        self._open.pop()
+
+    def _book(self) -> None:
+        """The time since the last change was the innermost stage's."""
+        now_s = time.monotonic()
+        for name in self._open[-1:]:
+            self.seconds[name] = self.seconds.get(name, 0.0) + now_s - self._since_s
+        self._since_s = now_s
 
 
 class Bench:
@@ -62,6 +72,7 @@ class Bench:
         with ExitStack() as stack:
             with stages("load"):
                 served = stack.enter_context(self.engine.serve(build, self.machine))
+            del build  # whoever holds it holds the model
             self.own.add(served.pids())
             yield served
 
@@ -74,14 +85,13 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     """
     stages, own = Stages(progress), OwnProcesses()
     machine = detect(spec.device)
-    log = wall_log(spec.meter)
     check_tasks(spec.task)
     refuse_here(spec, machine)
     with open_meters(spec.meter, machine.uuids, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own)
         try:
-            findings = _tell(bench, log, stages)
+            findings = _tell(bench, stages)
         except Lost as lost:
             findings = Findings(
                 windows=bench.recorder.windows,
@@ -92,12 +102,13 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     return findings.model_copy(update={"stages_s": stages.seconds})
 
 
-def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
+def _tell(bench: Bench, stages: Stages) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
     spec, recorder, progress = bench.spec, bench.recorder, stages.progress
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
-    base = _suited(spec)
+    with stages("load"):
+        base = _suited(spec)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -106,7 +117,8 @@ def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
     order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
     resident_s = 0.0 if apart else spec.protocol.idle_s
     with _pair(bench, base, candidate, stages, apart) as pair:
-        requests = _requests(pair, spec)
+        requests = _requests(pair, spec)  # refused, if it must be, before anything is prepared
+        pair.fill()
         with stages("score"):
             scored = score(pair, place, spec, recorder, progress)
         with stages("idle"):
@@ -124,7 +136,7 @@ def _tell(bench: Bench, log: WallLog | None, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
-        if log:
+        if log := wall_log(spec.meter):  # read only now, as it grows while the run goes on
             recorder.join(log)
         share = "module" in bench.engine.forms and not apart
         bodies = Bodies(pair.footprints, bench.machine.device, share)

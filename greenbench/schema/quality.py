@@ -54,7 +54,9 @@ class TaskScore(Part):
     items: list[Item]
     """In the order of their indices in the task."""
     fidelity: Fidelity | None = None
-    """Null where neither choices nor whole texts were scored."""
+    """Null where neither choices nor whole texts were compared: `fidelity_reason` says why not."""
+    fidelity_reason: str | None = None
+    """Null in records of a time when it went without saying: the task has neither."""
 
     @cached_property
     def is_accuracy(self) -> bool:

@@ -208,6 +208,10 @@ class LoadSpec:
     arrivals: Arrivals = Arrivals.closed
 
 
+USUAL_ENGINE = "transformers"
+"""What ran every record of a time when there was no other."""
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run. Everything here but labels, and nothing else, determines its result and its key."""

@@ -11,9 +11,16 @@ from typing import NamedTuple
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
-from greenbench.techniques.technique import ModelEdit, Technique, Traits
+from greenbench.techniques.technique import (
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Technique,
+    Traits,
+)
 
 Test = Callable[[Traits], bool]
+KINDS = (ModelEdit, EngineOption, MachineSetting)
 
 
 class Order(NamedTuple):
@@ -70,6 +77,12 @@ APART = (
 
 def check_order(stack: Sequence[Technique]) -> None:
     """Refuse a stack whose order cannot work, in one sentence."""
+    for technique in stack:
+        if not isinstance(technique, KINDS):
+            raise UserError(
+                f"technique={technique.name} is of none of the three kinds: let its class be a "
+                "ModelEdit, an EngineOption or a MachineSetting."
+            )
     for position, technique in enumerate(stack):
         for rule in ORDER:
             _refuse(rule, stack[:position], [technique])

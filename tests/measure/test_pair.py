@@ -73,8 +73,9 @@ def test_a_candidate_that_cannot_be_made_ends_the_baseline():
     def fail():
         raise MemoryError
 
-    with pytest.raises(MemoryError):
-        pair.Together(serve, {"baseline": lambda: PLAIN, "candidate": fail})
+    make = {"baseline": lambda: PLAIN, "candidate": fail}
+    with pytest.raises(MemoryError), pair.Together(serve, make) as both:
+        both.fill()
     assert ended == [PLAIN]
 
 

@@ -1,8 +1,11 @@
 """Windows, against closed forms."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
+from helpers.engines import Echoing
 from helpers.windows import Watts, iteration
 
 from greenbench.analysis import blocks
@@ -153,3 +156,27 @@ def test_a_batch_counts_each_of_its_requests():
     assert found.iteration_s == [0.5, 0.5]
     assert (found.ttft.n, found.ttft.p50_s) == (4, 0.2)
     assert (found.tpot.n, found.tpot.p50_s) == (4, 0.15)
+
+
+CHILD = "import sys; big = bytearray(256 << 20); print(len(big), flush=True); sys.stdin.read()"
+
+
+class Aside(Echoing):
+    """Its work is a child's."""
+
+    def __init__(self, pid):
+        super().__init__(None, frozenset({pid}))
+
+
+def test_the_memory_of_an_engines_processes_is_the_runs():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=pipe, stdout=pipe) as child:
+        child.stdout.readline()
+        recorder = Recorder(OpenMeters())
+        options = {"window_s": 0, "exactly": 1}
+        mine = recorder.repeat("generate", "baseline", None, lambda _: [iteration()], **options)
+        both = recorder.repeat(
+            "generate", "baseline", Aside(child.pid), lambda _: [iteration()], **options
+        )
+        child.stdin.close()
+    assert both.host_peak_bytes - mine.host_peak_bytes > 200 << 20

@@ -168,8 +168,8 @@ class Own:
     [
         ((11, 12), []),
         ((11, 4711), ["foreign_process"]),
-        ((800, 801), []),  # a container's view, in which the engine's two have other numbers
-        ((800, 801, 802), ["foreign_process"]),
+        ((800, 801, 802), []),  # a container's view: this process and the engine's two, renumbered
+        ((800, 801, 802, 803), ["foreign_process"]),
     ],
 )
 def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected):

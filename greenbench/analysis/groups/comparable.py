@@ -8,9 +8,9 @@ from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.outline import Outline
 from greenbench.schema.quantity import Provenance
 from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, ResolvedWorkload
+from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.wording import natural
 
-USUAL_ENGINE = "transformers"
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",

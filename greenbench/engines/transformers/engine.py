@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from math import prod
@@ -61,19 +61,34 @@ class Transformers(Engine):
         del model, build
         try:
             yield served
-        finally:
+        except BaseException:
             served.close()
-            empty_caches()
+            with suppress(Exception):  # of a device that is lost; why it ended is the news
+                empty_caches()
+            raise
+        served.close()
+        empty_caches()
 
 
 def _elements(directory: Path) -> int:
-    """Numbers in the checkpoint, by the headers of its files."""
+    """Numbers in the checkpoint, by the headers of the files that are loaded."""
     return sum(
         prod(tensor["shape"])
-        for file in sorted(directory.glob("*.safetensors"))
+        for file in _loaded(directory)
         for name, tensor in _header(file).items()
         if name != "__metadata__"
     )
+
+
+def _loaded(directory: Path) -> list[Path]:
+    """As transformers chooses: the one file of the usual name, those of the index, or what there is."""
+    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if whole.exists():
+        return [whole]
+    if index.exists():
+        names = set(json.loads(index.read_text())["weight_map"].values())
+        return [directory / name for name in sorted(names)]
+    return sorted(directory.glob("*.safetensors"))
 
 
 def _header(file: Path) -> dict[str, dict[str, list[int]]]:

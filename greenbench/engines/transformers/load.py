@@ -12,6 +12,11 @@ import torch
 from greenbench.schema.spec import ModelSpec
 
 
+def seed(value: int) -> None:
+    """Begin torch's random numbers anew, for what draws from them without a seed of its own."""
+    torch.manual_seed(value)
+
+
 def config(spec: ModelSpec, path: Path) -> Any:
     """The transformers config of the model in `path`; no weights are read."""
     from transformers import AutoConfig
@@ -47,7 +52,9 @@ def save(model: Any, plain: Path, directory: Path) -> None:
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
     """Load the model in `path` at the spec's reference dtype where `device_map` says."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a run's log is no terminal
     return AutoModelForCausalLM.from_pretrained(
         path,
         dtype=getattr(torch, spec.dtype.value),

@@ -43,6 +43,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         softmax_dtype: str | None = None,
         *,
         scored_whole: bool = False,
+        loop: Callable[..., Any] | None = None,
     ) -> None:
         """`done` is called after each request; `watch` sees what is predicted on whole texts.
 
@@ -61,6 +62,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
         self.forward = Forward(model, self.softmax_dtype, whole=scored_whole)
         self._watch = watch
+        self._loop = loop
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
         """Of each continuation after its context."""
@@ -77,7 +79,8 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         longest = max((len(self.tok_encode(r.args[0])) for r in requests), default=0)
         length = longest + max((budget["max_gen_toks"] for budget in budgets), default=0)
         self.batch_size_per_gpu = texts_that_fit(self.model, length)
-        return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+        with _generating(self.model, self._loop):
+            return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
 
     def _answers(
         self, kind: str, requests: list[Any], encode: Callable[[Any], list[Query]]
@@ -181,6 +184,22 @@ class _AfterEach:
 
     def add_partial(self, *_: object) -> None:
         self._done()
+
+
+@contextmanager
+def _generating(model: Any, loop: Callable[..., Any] | None) -> Iterator[None]:
+    """HFLM calls the model's own ``generate``: here that is `loop`."""
+    if loop is None:
+        yield
+        return
+    before = vars(model).get("generate")
+    model.generate = loop
+    try:
+        yield
+    finally:
+        del model.generate
+        if before is not None:
+            model.generate = before
 
 
 @contextmanager

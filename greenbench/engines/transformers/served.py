@@ -108,6 +108,7 @@ class InProcess(OnDevice):
             self._watch,
             SOFTMAX_DTYPE,
             scored_whole=self._whole,
+            loop=self._loop,
         )
 
     def nearness(self) -> tuple[Seen | None, list[Nearness]]:

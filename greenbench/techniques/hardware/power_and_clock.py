@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from greenbench.engines.engine import Engine
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import Lost, Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine
 from greenbench.machine.gpu_settings import Held, Setting
@@ -58,8 +58,16 @@ class _GpuSetting(MachineSetting):
             yield
 
     def _wanted(self, machine: Machine) -> dict[str, int]:
-        with opened(machine.uuids) as gpus:
-            return {gpu.uuid: self.target(gpu) for gpu in gpus}
+        """What to set on each GPU. They were there when it was checked: else one has vanished."""
+        wanted = {}
+        try:
+            with opened(machine.uuids) as gpus:
+                for gpu in gpus:
+                    with gpu_settings.explained(self.setting, gpu):
+                        wanted[gpu.uuid] = self.target(gpu)
+        except Unsupported as reason:
+            raise Lost(str(reason)) from None
+        return wanted
 
     def _observe(self, observed: dict[str, Any], held: Sequence[Held]) -> None:
         """Count the times it was held, with the extremes of what that achieved and how long it took."""

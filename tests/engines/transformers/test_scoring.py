@@ -174,6 +174,17 @@ def test_generation_is_that_of_stock_stop_strings_and_all(smollm2):
         assert ours.generate_until(requests) == theirs
     assert all(theirs)
     assert not any("." in text for text in theirs[:3])
+    drafting = []
+
+    def loop(*args, **kwargs):
+        drafting.append(1)
+        return plain(*args, **kwargs)
+
+    plain = model.generate
+    with quiet():
+        assert LoadedModel(model, tokenizer, loop=loop).generate_until(requests) == theirs
+    assert drafting, "what generates otherwise also answers tasks"
+    assert model.generate == plain
 
 
 def test_the_next_item_is_made_in_a_thread_while_one_is_used():
