@@ -9,6 +9,7 @@ quartiles beside it. Seconds are those of this machine; the goals are in seconds
 
 from __future__ import annotations
 
+import argparse
 import platform
 import statistics
 import subprocess
@@ -89,7 +90,9 @@ def table(taken: dict[str, list[float]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
     print(f"Python {platform.python_version()}, {rounds} rounds, medians:\n")
     print(table(measure(rounds)))
 
