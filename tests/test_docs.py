@@ -90,9 +90,9 @@ def test_examples_compile_and_import_what_is_there(page):
 USES = {
     "add-an-engine": """
 from greenbench.engines.engine import Build, Request
-file = Path(__file__).with_name("text.txt")
+file = Path(__file__).with_name("config.json")
 file.write_text("hello")
-build = Build(model=None, form="safetensors", source=file, directory=file.parent)
+build = Build(model=None, form="safetensors", source=file.parent, directory=file.parent)
 with Echo(pause_s=0.0).serve(build, None) as served:
     done, = served.complete([Request(tokens=(1, 2, 3), new_tokens=7)])
     assert (done.tokens, done.prompt_tokens, len(done.gaps_s)) == (7, 3, 6)

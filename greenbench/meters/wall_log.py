@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import math
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
 JOULES_PER_WH = 3600.0
+ROW_S = 10.0  # few meters log more seldom
 GAP_ROWS = 5  # a gap is this many times the usual time between two rows
 
 
@@ -34,6 +36,17 @@ class Row(NamedTuple):
     """Seconds since 1970 on the logger's clock."""
     value: float
     """Watts, or cumulative watt-hours."""
+
+
+def wait_for_rows(path: Path, start_s: float, end_s: float) -> None:
+    """Wait until a log that was written to since `start_s` has a row after `end_s` (since 1970).
+
+    A row comes only now and then, so that the last window's end is not covered at once. A log that
+    is not growing is not waited for.
+    """
+    patience_s = time.monotonic() + ROW_S
+    while start_s < path.stat().st_mtime <= end_s and time.monotonic() < patience_s:
+        time.sleep(ROW_S / 100)
 
 
 class WallLog:

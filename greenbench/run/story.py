@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.transformers.load import config
@@ -19,6 +20,7 @@ from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters import OpenMeters, open_meters
+from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
@@ -136,6 +138,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
+        if spec.meter.wall_log:
+            wait_for_rows(Path(spec.meter.wall_log), recorder.origin_epoch_s, time.time())
         if log := wall_log(spec.meter):  # read only now, as it grows while the run goes on
             recorder.join(log)
         share = "module" in bench.engine.forms and not apart

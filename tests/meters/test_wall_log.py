@@ -1,10 +1,12 @@
 """Wall logs: files as loggers write them, joined to windows by time."""
 
+import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from greenbench.errors import Unavailable, UserError
+from greenbench.meters import wall_log
 from greenbench.meters.wall_log import WallLog
 
 START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -114,3 +116,22 @@ def test_a_log_that_is_not_there_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"plug\.csv cannot be read: No such file") as refusal:
         WallLog(tmp_path / "plug.csv")
     assert str(tmp_path) not in str(refusal.value)
+
+
+def test_a_growing_log_is_waited_for_and_a_finished_one_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "wall.csv"
+    path.write_text("timestamp,watts\n")
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            os.utime(path, (200.5, 200.5))
+
+    monkeypatch.setattr(wall_log.time, "sleep", sleep)
+    os.utime(path, (150.0, 150.0))
+    wall_log.wait_for_rows(path, 100.0, 200.0)
+    assert len(slept) == 3
+    os.utime(path, (50.0, 50.0))  # of an earlier day
+    wall_log.wait_for_rows(path, 100.0, 200.0)
+    assert len(slept) == 3
