@@ -78,9 +78,20 @@ class Bench:
         ]  # fmt: skip
         self.environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]),
+            "GREENBENCH_CACHE": str(self._cache(directory)),
             "SOME_API_KEY": "very-secret-value-123",
             "OMP_NUM_THREADS": "1",
         }
+
+    @staticmethod
+    def _cache(directory: Path) -> Path:
+        """One of its own, as runs that share one wait for each other; models are made once for all."""
+        cache = directory / "cache"
+        cache.mkdir()
+        models = Path(os.environ["GREENBENCH_CACHE"]) / "models"
+        models.mkdir(parents=True, exist_ok=True)
+        (cache / "models").symlink_to(models)
+        return cache
 
     def start(self, *arguments: str, quick: bool = True) -> subprocess.Popen:
         return subprocess.Popen(

@@ -11,9 +11,10 @@ def logger(tmp_path):
     """A log that gains a row every tenth of a second until the test is over."""
     path, over = tmp_path / "wall.csv", threading.Event()
 
+    path.write_text("timestamp,watts\n")
+
     def log():
         with path.open("a", buffering=1) as file:
-            file.write("timestamp,watts\n")
             while True:
                 file.write(f"{datetime.now(UTC).isoformat()},40\n")
                 if over.wait(0.1):
