@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ PAYS = {"cpu": 1024, "cuda": 16384}
 caches then."""
 TEXTS = 32
 """Texts generated side by side beyond which all wait for the one that stops last."""
+ENDING = 8
+"""Tokens after the beginning that the longest text of a trial has."""
 SLICES = {"cpu": 32, "cuda": 1024}
 """Positions whose log-probabilities are held at once."""
 
@@ -43,10 +46,16 @@ class Forward:
     """
 
     def __init__(
-        self, model: torch.nn.Module, dtype: torch.dtype | None = None, *, whole: bool = False
+        self,
+        model: torch.nn.Module,
+        dtype: torch.dtype | None = None,
+        *,
+        whole: bool = False,
+        longest: int = sys.maxsize,
     ) -> None:
         """Log-softmax is computed and rounded in `dtype`; null: in that of the logits.
 
+        `longest`: how many tokens the model takes; it is not tried with more.
         `whole`: what the model says depends on its cache, so that no beginning may be shared, nor
         the cache be refused, lest scoring runs something else than what generates.
         """
@@ -62,7 +71,7 @@ class Forward:
         self.budget = _tokens_that_fit(self._model)
         self.least = min(self.budget, _of(PAYS, self._device))
         """Tokens that computing a shared beginning ahead must save, however many threads there are."""
-        self._try()
+        self._try(longest)
         self.listener: Listener | None = None
         """Told of the logits of every batch that is scored."""
 
@@ -150,15 +159,20 @@ class Forward:
         mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
         return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
-    def _try(self) -> None:
-        """Compare trees with plain rows, and logits at a few positions with all of them."""
-        queries = _trial(self._model.config.get_text_config().vocab_size)
+    def _try(self, longest: int) -> None:
+        """Compare trees with plain rows, and logits at a few positions with all of them.
+
+        Of a model that is too short for a trial of trees, texts have little to share.
+        """
+        queries = _trial(self._model.config.get_text_config().vocab_size, longest)
         plain = plan(queries, self.budget, trees=False)
         grown = plan(queries, self.budget, least=1)
         expected = self._trial_logits(plain)
         # A wrong mask is off by far more than what rounding explains.
         tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.05
-        trials = {"_picks": plain} if self._whole else {"_picks": plain, "trees": grown}
+        trials = {"_picks": plain}
+        if not self._whole and longest >= PREFIX + ENDING:
+            trials["trees"] = grown
         for name, batches in trials.items():
             setattr(self, name, True)
             try:
@@ -264,14 +278,18 @@ def _free_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) + cached
 
 
-def _trial(vocabulary: int) -> list[Query]:
-    """Two questions under one beginning, with endings that part early and late, and a third one."""
+def _trial(vocabulary: int, longest: int) -> list[Query]:
+    """Two questions under one beginning, with endings that part early and late, and a third one.
+
+    Cut from the left to the `longest` that the model takes.
+    """
     dice = torch.Generator().manual_seed(0)
     drawn = torch.randint(vocabulary, (PREFIX + 40,), generator=dice).tolist()
     start, rest = drawn[:PREFIX], drawn[PREFIX:]
     endings = [rest[:4] + rest[8:12], rest[:4] + rest[12:15], rest[4:8] + rest[16:20]]
     whole = [[*start, *ending] for ending in endings] + [rest[20:]]
-    return [Query(tuple(tokens), tuple(tokens[-3:])) for tokens in whole]
+    cut = [tokens[-longest:] for tokens in whole]
+    return [Query(tuple(tokens), tuple(tokens[-3:])) for tokens in cut]
 
 
 def _apart(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -60,7 +60,9 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             )
         self.set_cache_hook(_AfterEach(done))
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
-        self.forward = Forward(model, self.softmax_dtype, whole=scored_whole)
+        self.forward = Forward(
+            model, self.softmax_dtype, whole=scored_whole, longest=self.max_length
+        )
         self._watch = watch
         self._loop = loop
 

@@ -10,6 +10,7 @@ from helpers.served import load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_eval.models.huggingface import HFLM
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from greenbench.engines.transformers.scoring import LoadedModel, ahead
 from greenbench.quality.lm_eval_quiet import quiet
@@ -99,6 +100,20 @@ def test_in_16_bits_answers_are_rounded_as_by_stock(smollm2, softmax_dtype):
     assert all(rounded) is (softmax_dtype is None)
     same = [a == pytest.approx(b, rel=1e-6) for a, b in zip(mine, theirs, strict=True)]
     assert sum(same) / len(same) > 0.9
+
+
+@pytest.mark.parametrize("positions", [5, 24, 70])
+def test_a_model_with_few_learned_positions_is_not_tried_with_more(tokenizer, positions):
+    torch.manual_seed(0)
+    shape = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=positions, n_embd=32, n_layer=2, n_head=2
+    )
+    stock, ours = both(GPT2LMHeadModel(shape).eval(), tokenizer)
+    pairs = [("Is ice cold?", " yes"), ("Is ice cold?", " no"), (" and on" * 80, " it went")]
+    requests = [asked(*pair) for pair in pairs]
+    theirs = stock.loglikelihood(requests, disable_tqdm=True)
+    found = ours.loglikelihood(requests)
+    assert [nats for nats, _ in found] == pytest.approx([nats for nats, _ in theirs], rel=1e-4)
 
 
 @pytest.fixture(scope="module")
