@@ -98,7 +98,7 @@ def bench(
         >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
         Traceback (most recent call last):
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
-fewshot, items, names, seed.
+fewshot, include_path, items, names, seed.
 
     Called from a script, it must stand under ``if __name__ == "__main__":``, as all that starts
     processes must.

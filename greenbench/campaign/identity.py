@@ -57,6 +57,7 @@ def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
     ]
     values["engine"] = _engine(spec.engine)
     values["device"] = {"kind": machine.device, "name": machine.device_name}
+    del values["task"]["include_path"]  # where to look, which is private
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
     if spec.model.source is Source.local:
         values["model"]["path"] = files.fingerprint(Path(str(spec.model.path)).expanduser())

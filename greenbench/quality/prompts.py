@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from greenbench.engines.engine import Tokenizer
 from greenbench.quality.lm_eval_quiet import quiet
-from greenbench.quality.tasks import load_tasks, pick_items
+from greenbench.quality.lm_eval_seeds import seeded
+from greenbench.quality.tasks import chosen, load_tasks
 from greenbench.schema.spec import TaskSpec
 
 
@@ -15,16 +16,16 @@ def prompts(tokenizer: Tokenizer, spec: TaskSpec) -> dict[tuple[str, int], list[
     first one's.
     """
     found: dict[tuple[str, int], list[int]] = {}
-    for name, task in load_tasks(spec).items():
-        if task.OUTPUT_TYPE != "multiple_choice":
-            continue
-        items = pick_items(name, len(task.eval_docs), spec)
-        with quiet():
-            task.build_all_requests(samples=items, rank=0, world_size=1)
-        for request in task.instances:
-            if request.idx == 0:
-                key = task.config.task, items[request.doc_id]
-                found[key] = _tokens(tokenizer, request.args[0])
+    with quiet(), seeded():
+        tasks = load_tasks(spec)
+        for name, items in chosen(tasks, spec).items():
+            tasks[name].build_all_requests(samples=items, rank=0, world_size=1)
+            if tasks[name].OUTPUT_TYPE != "multiple_choice":
+                continue
+            for request in tasks[name].instances:
+                if request.idx == 0:
+                    key = name, items[request.doc_id]
+                    found[key] = _tokens(tokenizer, request.args[0])
     return found
 
 

@@ -13,11 +13,18 @@ from lm_eval.utils import apply_template
 from greenbench.engines.engine import Seen, Served
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.quality.lm_eval_quiet import quiet
-from greenbench.quality.tasks import load_tasks, main_metric, pick_items
+from greenbench.quality.lm_eval_seeds import seeded
+from greenbench.quality.tasks import chosen, load_tasks, main_metric
 from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
+
+LENGTHS: dict[str, Callable[[str], int]] = {
+    "acc_norm": len,
+    "acc_bytes": lambda text: len(text.encode()),
+}
+"""What lm-eval's metrics divide the log-likelihood of a choice by."""
 
 
 def answers(
@@ -32,19 +39,20 @@ def answers(
     on whole texts is compared with `reference`, or else kept. Raises UserError for a
     task that cannot be had, FloatingPointError where the model's likelihoods are not numbers.
     """
-    tasks = load_tasks(spec)
-    metrics = {name: main_metric(task) for name, task in tasks.items()}
-    items = {name: pick_items(name, len(task.eval_docs), spec) for name, task in tasks.items()}
     done = 0
 
     def one_done() -> None:
         nonlocal done
         done += 1
-        progress(done, sum(len(task.instances) for task in tasks.values()))
+        asked = (instance for task in tasks.values() for instance in task.instances)
+        progress(done, sum(instance.repeats for instance in asked))
 
-    with quiet():
+    with quiet(), seeded():
+        tasks = load_tasks(spec)
+        metrics = {name: main_metric(task) for name, task in tasks.items()}
+        samples = chosen(tasks, spec) if spec.items else None  # a list of all is slow to look into
         lm = served.language_model(one_done, reference)
-        found = evaluate(lm, {"tasks": tasks}, samples=items, bootstrap_iters=0)["samples"]
+        found = evaluate(lm, {"tasks": tasks}, samples=samples, bootstrap_iters=0)["samples"]
     given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
     return Answers(given, *served.nearness())
 
@@ -52,9 +60,11 @@ def answers(
 def content(spec: TaskSpec) -> str:
     """SHA-256 over every request that `answers` would make, which few-shot examples are part of."""
     digest = hashlib.sha256()
-    with quiet():
-        for name, task in load_tasks(spec).items():
-            task.build_all_requests(samples=pick_items(name, len(task.eval_docs), spec))
+    with quiet(), seeded():
+        tasks = load_tasks(spec)
+        for name, items in chosen(tasks, spec).items():
+            task = tasks[name]
+            task.build_all_requests(samples=items)
             asked = [(instance.request_type, instance.args) for instance in task.instances]
             digest.update(repr((name, main_metric(task), asked)).encode())
     return digest.hexdigest()
@@ -69,13 +79,20 @@ def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> Tas
         task=config.task,
         metric=metric,
         higher_is_better=task.higher_is_better()[metric],
-        split=config.test_split if task.has_test_docs() else config.validation_split,
+        split=_split(task),
         indices=tuple(sample["doc_id"] for sample in first),
         values=tuple(value for value, _ in pairs),
         weights=tuple(weight for _, weight in pairs),
         documents=tuple(_document(task, sample) for sample in first),
         choices=tuple(_choices(task, metric, sample) for sample in first),
     )
+
+
+def _split(task: Task) -> str:
+    """A task that is a class of its own may not say what its splits are called."""
+    if task.has_test_docs():
+        return task.config.test_split or "test"
+    return task.config.validation_split or "validation"
 
 
 def _document(task: Task, sample: dict[str, Any]) -> str:
@@ -89,9 +106,12 @@ def _choices(task: Task, metric: str, sample: dict[str, Any]) -> tuple[Choice, .
     if task.OUTPUT_TYPE != "multiple_choice":
         return ()
     texts = task.doc_to_choice(sample["doc"])
-    nats = [nats for nats, _ in sample["filtered_resps"][: len(texts)]]
-    lengths = map(len, texts) if metric == "acc_norm" else [1] * len(texts)
-    return tuple(Choice(*pair) for pair in zip(nats, map(float, lengths), strict=True))
+    answers = [nats for nats, _ in sample["filtered_resps"]]
+    nats = answers[: len(texts)]
+    if metric == "acc_mutual_info":  # lm-eval asks for each choice without the question as well
+        nats = [with_it - bare for with_it, bare in zip(nats, answers[len(texts) :], strict=True)]
+    length = LENGTHS.get(metric, lambda text: 1)
+    return tuple(Choice(*pair) for pair in zip(nats, map(float, map(length, texts)), strict=True))
 
 
 def _value_and_weight(metric: str, answer: Any) -> tuple[float, float]:

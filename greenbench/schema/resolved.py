@@ -49,7 +49,8 @@ class ResolvedTask(Part):
     names: list[str]
     items: int
     seed: int
-    fewshot: int
+    fewshot: int | None
+    """Null: as many examples as each task's file says."""
 
 
 class ResolvedWorkload(Part):

@@ -75,17 +75,20 @@ class TaskSpec:
     """Which tasks measure quality, on how many seeded items."""
 
     names: list[str]
-    """As `conf/task/` or lm-eval names them."""
+    """Tasks, groups or tags, as their files name them, and paths of YAML files."""
     items: int = 100
     """Items per task; 0 means all of them."""
     seed: int = 0
     """Chooses the items."""
-    fewshot: int = 0
-    """Examples before each question."""
+    fewshot: int | None = None
+    """Examples before each question; null: as many as the task's file says, or else none."""
+    include_path: str | None = None
+    """Directory of further tasks' YAML files, as lm-eval's ``--include_path``. Never recorded."""
 
     def __post_init__(self) -> None:
         require(self.items >= 0, "task.items", self.items, "0 (all) or more")
-        require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more")
+        if self.fewshot is not None:
+            require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more, or null")
         require(len(self.names) > 0, "task.names", self.names, "a list of one task or more")
 
 

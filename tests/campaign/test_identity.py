@@ -24,6 +24,7 @@ RECORDS = Path(__file__).parents[1] / "report" / "golden" / "cpu" / "records"
 PARTS = {name: part for name, part in get_type_hints(RunSpec).items() if is_dataclass(part)}
 FIELDS = [(name, field.name) for name, part in PARTS.items() for field in fields(part)]
 OTHER = {
+    ("task", "fewshot"): 3,
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,
     ("workload", "stop"): Stop.natural,
@@ -33,8 +34,8 @@ OTHER = {
     ("meter", "wall_log"): "log.csv",
 }
 """Values for fields that `changed` cannot invent."""
-ONLY = {("load", "arrivals"), ("model", "path")}
-"""One value so far, and tested by itself."""
+ONLY = {("load", "arrivals"), ("model", "path"), ("task", "include_path")}
+"""One value so far, tested by itself, or only where to look."""
 
 
 @dataclass(frozen=True)

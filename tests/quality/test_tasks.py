@@ -273,7 +273,7 @@ def test_more_examples_than_there_are_is_one_sentence(name, wanted, has):
 
 
 def test_a_task_without_examples_is_found_out_without_reading_data(monkeypatch):
-    monkeypatch.setattr(tasks, "_load", None)
+    monkeypatch.setattr(tasks, "load", None)
     tasks.check_tasks(spec("arc_easy", "wikipedia_bpb", fewshot=2))
     with pytest.raises(UserError, match="the 0 that task sst2 has"):
         tasks.check_tasks(spec("arc_easy", "sst2", fewshot=2))

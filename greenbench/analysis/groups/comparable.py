@@ -121,7 +121,8 @@ def _workload(load: ResolvedWorkload) -> str:
 
 def _tasks(task: ResolvedTask) -> str:
     count = "all items" if task.items == 0 else f"{task.items} items each"
-    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {task.fewshot}-shot)"
+    shots = "shots as each says" if task.fewshot is None else f"{task.fewshot}-shot"
+    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {shots})"
 
 
 def _engine(engine: Chosen) -> str:
