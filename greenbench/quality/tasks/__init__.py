@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.errors import UserError
 from greenbench.models import texts
+from greenbench.quality.tasks.digests import identities
 from greenbench.quality.tasks.lookup import (
     FOLDER,
     first_line,
@@ -34,6 +35,7 @@ __all__ = [
     "FOLDER",
     "check_tasks",
     "chosen",
+    "identities",
     "load_tasks",
     "local_tasks",
     "main_metric",
