@@ -2,7 +2,6 @@
 
 import copy
 
-import psutil
 import pytest
 import torch
 from helpers.served import generate, load
@@ -13,6 +12,7 @@ from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.errors import Unsupported, UserError
+from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
 from greenbench.models import texts
@@ -131,7 +131,7 @@ def test_threads_give_the_same_tokens(tiny):
 
 
 def test_threads_are_for_a_cpu_and_no_more_than_its_cores():
-    cores = psutil.cpu_count()
+    cores = allowance.threads()
     Threads(cores).check(CPU, HERE)
     with pytest.raises(UserError, match=rf"threads.count={cores + 1} .* 1 to {cores} here"):
         Threads(cores + 1).check(CPU, HERE)
