@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import Named, conf_folders, named
 
@@ -38,13 +39,17 @@ def classes(group: str) -> dict[str, Named]:
 
 def _files(group: str, beside: Sequence[Path]) -> Iterator[Path]:
     for folder in (conf_dir(), *conf_folders(), *beside):
-        yield from (folder / group).glob("*.yaml")
+        yield from filter(Path.is_file, (folder / group).glob("*.yaml"))
 
 
 def comment(path: Path) -> str:
     """What the comment says with which a file of values begins, up to the first stop."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: save it as such.") from error
     words = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.startswith("#"):
             break
         words += [match[1].strip()] if (match := COMMENT.match(line)) else []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,21 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from greenbench.campaign.catalog import classes, experiments, options
+from greenbench.campaign.catalog import classes, experiments
 from greenbench.campaign.mistakes import one_sentence
+from greenbench.campaign.overrides import one_run, read, stack, sweep
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
 from greenbench.schema.enums import Source
-from greenbench.schema.spec import BenchSpec, require_choice
+from greenbench.schema.spec import BenchSpec, require_storable
 
 ROOT = "bench"
 
@@ -45,40 +46,28 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
 
     Raises UserError, one sentence, at the first mistake.
     """
-    with _hydra(config_dir, imports=False), one_sentence():
-        choices = list(_choices(overrides, multirun))
-        _look_over(choices, [config_dir] if config_dir else [])
-    with _hydra(config_dir), one_sentence():
-        return [Job(_require_code(_compose(choice)), choice) for choice in choices]
+    axes = partial(_experiment_axes, [config_dir] if config_dir else [])
+    with _hydra(config_dir, imports=False), one_sentence(overrides):
+        asked = read(overrides, [config_dir] if config_dir else [])
+        choices = list(sweep(asked, axes)) if multirun else [one_run(asked, axes)]
+        _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
+    with _hydra(config_dir), one_sentence(overrides):
+        return [Job(_checked(_compose(choice), choice), choice) for choice in choices]
 
 
-def _choices(overrides: Sequence[str], multirun: bool) -> Iterator[tuple[str, ...]]:
-    """The overrides of each run."""
-    parsed = _parse(overrides)
-    if multirun:
-        yield from _expand(overrides, parsed)
-    else:
-        _refuse_sweeps(overrides, parsed)
-        yield tuple(overrides)
-
-
-def _look_over(choices: Sequence[tuple[str, ...]], beside: Sequence[Path]) -> None:
-    """Find what mistakes there are before a technique or an engine is imported: that takes seconds."""
-    known = options("technique", beside)
-    for override in _parse(sorted({text for choice in choices for text in choice})):
-        chosen = override.value() if override.get_key_element() == "technique" else []
-        for name in chosen if isinstance(chosen, list) else [chosen]:
-            require_choice(str(name), "technique", known)
-    _compose(_bare(choices[0]))
+def _experiment_axes(beside: Sequence[Path], overrides: Sequence[str]) -> list[Override]:
+    """What the experiment among `overrides`, or another group that was added, sweeps."""
+    if not any(text.startswith("+") for text in overrides):
+        return []
+    config = _config(_bare(overrides), return_hydra_config=True)
+    params = config.hydra.sweeper.params or {}
+    return read([f"{key}={value}" for key, value in params.items()], beside)
 
 
 def _bare(overrides: Sequence[str]) -> list[str]:
     """The same run, as far as its techniques and the knobs of its engine have no part in it."""
     return [
-        text
-        for text, override in zip(overrides, _parse(overrides), strict=True)
-        if not f"{override.key_or_group}.".startswith("technique.")
-        and not override.key_or_group.startswith("engine.")
+        text for text in overrides if not text.startswith(("technique=", "technique.", "engine."))
     ]
 
 
@@ -93,21 +82,39 @@ def plain(value: Any) -> Any:
     return OmegaConf.to_container(container, enum_to_str=True)["value"]  # type: ignore[index,call-overload]
 
 
+def _config(overrides: Sequence[str], *, return_hydra_config: bool = False) -> DictConfig:
+    try:
+        return compose(ROOT, list(overrides), return_hydra_config=return_hydra_config)
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        # how Hydra answers a key or a defaults list that it cannot follow
+        raise ConfigCompositionException(str(error)) from error
+
+
 def _compose(overrides: Sequence[str]) -> BenchSpec:
-    config = compose(ROOT, overrides=list(overrides))
-    spec = OmegaConf.to_object(config)
+    spec = OmegaConf.to_object(_config(overrides))
     assert isinstance(spec, BenchSpec)
     return replace(spec, model=replace(spec.model, name=_model_name(spec)))
 
 
-def _require_code(spec: BenchSpec) -> BenchSpec:
-    """The spec. Raises UserError for a file of values without a class, and for a stack that cannot work."""
-    values = [name for name, technique in spec.technique.items() if isinstance(technique, dict)]
-    if values:
+def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
+    """The spec. Raises UserError for what has no technique's class, and for a stack that cannot work."""
+    for name, technique in spec.technique.items():
+        if isinstance(technique, dict):
+            raise UserError(
+                f"technique.{name} has no code behind it: its YAML must start with `defaults: "
+                f"[schema/{name}, _self_]` and a technique of that name must be installed."
+            )
+        if not is_dataclass(technique):
+            raise UserError(
+                f"technique.{name}={technique} is not allowed: set its knobs one by one, as in "
+                f"technique.{name}.KNOB=VALUE."
+            )
+    chosen = stack(overrides)
+    if len(spec.technique) < len(chosen):
         raise UserError(
-            f"technique.{values[0]} has no code behind it: its YAML must start with "
-            f"`defaults: [schema/{values[0]}, _self_]` and a technique of that name must be installed."
+            f"technique=[{','.join(chosen)}] is one technique more than once: a stack has each once."
         )
+    require_storable(spec)
     if spec.technique:
         from greenbench.techniques import check_order
 
@@ -123,46 +130,6 @@ def _model_name(spec: BenchSpec) -> str:
     if model.source is Source.hub and model.name == "hub":
         return str(model.id).rpartition("/")[2]
     return model.name
-
-
-def _expand(overrides: Sequence[str], parsed: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the sweep, the experiment's own axes first; the command line wins."""
-    fixed = [
-        text
-        for text, override in zip(overrides, parsed, strict=True)
-        if not override.is_sweep_override()
-    ]
-    axes: dict[str, list[str]] = {}
-    for override in (*_parse(_experiment_axes(fixed)), *parsed):
-        key = override.get_key_element()
-        if override.is_sweep_override():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        else:
-            axes[key] = [f"{key}={override.get_value_element_as_str()}"]
-    yield from itertools.product(*axes.values())
-
-
-def _experiment_axes(overrides: Sequence[str]) -> list[str]:
-    config = compose(ROOT, overrides=_bare(overrides), return_hydra_config=True)
-    return [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-
-
-def _refuse_sweeps(overrides: Sequence[str], parsed: Sequence[Override]) -> None:
-    for text, override in zip(overrides, parsed, strict=True):
-        if override.is_sweep_override():
-            raise UserError(f"{text} asks for several runs: add --multirun.")
-    named = {override.get_key_element() for override in parsed}
-    for axis in _parse(_experiment_axes(overrides)):
-        if axis.get_key_element() not in named:
-            raise UserError(
-                f"This experiment sweeps {axis.get_key_element()}: add --multirun to run all of it, or "
-                f"choose one with {axis.get_key_element()}=..."
-            )
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    loader = GlobalHydra.instance().config_loader()
-    return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
 
 
 @contextmanager

@@ -3,46 +3,121 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import (
+    ConfigIndexError,
+    ConfigTypeError,
+    GrammarParseError,
+    InterpolationResolutionError,
+    InterpolationValidationError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+from yaml import YAMLError
 
 from greenbench.errors import UserError
 
+OVERRIDE = re.compile(r"Error merging override (.*)", re.DOTALL)
+FILE = re.compile(r"[Ii]n '([^'\n]+)'")
+PLAIN = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "one text",
+    list: "a list, such as [a,b]",
+    NoneType: "null",
+}
+
+SAID: dict[type[Exception], str] = {
+    MissingMandatoryValue: "{at}{key} has no value: give it one with {key}=...",
+    InterpolationValidationError: "{at}{key} takes {wanted}, and what its ${{...}} stands for is none.",
+    InterpolationResolutionError: "{at}{key} cannot be filled in: what its ${{...}} names is not there.",
+    GrammarParseError: "{told} cannot be read: a ${{ begins the name of another key, and needs its end.",
+    ConfigIndexError: "{told} is beyond the list's end: write the whole list.",
+}
+"""The first that fits; `told` is the override or the key in its file."""
+
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn every mistake in an override or a file of values into a UserError."""
+def one_sentence(asked: Sequence[str]) -> Iterator[None]:
+    """Turn every mistake in the overrides `asked` or a file of values into a UserError of one line."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error
+    except UserError as error:
+        raise type(error)(_one_line(str(error))) from error.__cause__
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
+        raise UserError(_one_line(explain(error, asked))) from error
 
 
-def explain(error: Exception) -> str:
-    """The sentence for one error."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        allowed = sorted(set(error.options or ()) - {"schema"})
-        return f"{group}={option} is unknown: allowed are {', '.join(allowed) or 'none'}."
-    if isinstance(error, OverrideParseException):
+def explain(error: Exception, asked: Sequence[str]) -> str:
+    """The sentence for one error, in none of its own words."""
+    if isinstance(error, MissingConfigException):
+        return f"{_asked(error)} is unknown: allowed are {', '.join(_options(error)) or 'none'}."
+    if isinstance(error, YAMLError):
+        return _not_yaml(error)
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read ({error.strerror}): check that file."
+    chain = (error, error.__cause__, error.__context__)
+    causes = (link for link in chain if isinstance(link, OmegaConfBaseException))
+    if (cause := next(causes, None)) is not None:
+        return _of_values(cause, *_place(error))
+    file = FILE.search(str(error))
+    if file:
+        return f"The file {file[1]}.yaml cannot be used: check its keys and its defaults list."
+    return f"{' '.join(asked)} cannot be followed: check that its keys are those of --cfg."
+
+
+def _place(error: Exception) -> tuple[str | None, str]:
+    """The override that was wrong, if it was one; else how to name the file, if it was one."""
+    override, file = OVERRIDE.match(str(error)), FILE.match(str(error))
+    return (override[1] if override else None), (f"In the file {file[1]}.yaml, " if file else "")
+
+
+def _of_values(cause: OmegaConfBaseException, override: str | None, at: str) -> str:
+    key = str(cause.full_key)
+    for kind, template in SAID.items():
+        if isinstance(cause, kind):
+            told, wanted = override or f"{at}{key}", _wanted(cause)
+            return template.format(at=at, key=key, told=told, wanted=wanted)
+    if isinstance(cause, ValidationError | ConfigTypeError):
+        told = f"{override} is not allowed: " if override else at
         return (
-            f"{error.override} cannot be read: an override is KEY=VALUE or GROUP=OPTION, "
-            "in quotes where it has brackets."
+            f"{told}{key} takes {_wanted(cause)}." if key else f"{told}keys and values must stand."
         )
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if isinstance(cause, ValidationError):
-        said = str(error).partition("override ")[2].partition("\n")[0] or str(cause.full_key)
-        why = str(cause.msg or cause).splitlines()[0]
-        return f"{said} is not allowed for {cause.full_key}: {why}."
-    if isinstance(cause, OmegaConfBaseException) and isinstance(cause, AttributeError | KeyError):
-        return f"{cause.full_key} is not a key of the configuration: {_allowed_keys(cause)}."
-    lines = (line.strip() for line in str(error).splitlines() if "http" not in line)
-    text = re.sub(r"\s+", " ", "; ".join(filter(None, lines))) or type(error).__name__
-    return f"{text.rstrip('.')}: an override is KEY=VALUE or GROUP=OPTION."
+    return f"{at}{key} is not a key of the configuration: {_allowed_keys(cause)}."
+
+
+def _wanted(cause: OmegaConfBaseException) -> str:
+    """What the key that `cause` is about takes."""
+    parent, key = cause.parent_node, cause.key
+    if parent is not None and key is None:  # it is about the node itself
+        parent, key = parent._get_parent(), parent._key()
+    if isinstance(parent, ListConfig):
+        return _words(parent._metadata.element_type)
+    kind = parent._metadata.object_type if isinstance(parent, DictConfig) else None
+    hints = get_type_hints(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
+    return _words(hints.get(str(key)))
+
+
+def _words(hint: Any) -> str:
+    """A type, for people."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_words(part) for part in get_args(hint))
+    kind = get_origin(hint) or hint
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(str(member.value) for member in kind)}"
+    if isinstance(kind, type) and is_dataclass(kind):
+        return f"keys of its own: {', '.join(field.name for field in fields(kind))}"
+    return PLAIN.get(kind, "another value")
 
 
 def _allowed_keys(error: OmegaConfBaseException) -> str:
@@ -53,3 +128,26 @@ def _allowed_keys(error: OmegaConfBaseException) -> str:
     if not keys:
         return "nothing is allowed here, choose its group first"
     return f"allowed here are {', '.join(keys)}"
+
+
+def _asked(error: MissingConfigException) -> str:
+    """As in ``group=option``, and which file asks for it."""
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    file = FILE.match(str(error))
+    return f"{group}={option}{f', which {file[1]}.yaml asks for,' if file else ''}"
+
+
+def _options(error: MissingConfigException) -> list[str]:
+    return sorted(set(error.options or ()) - {"schema"})
+
+
+def _not_yaml(error: YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None:
+        return "A file of values is not YAML: mend it."
+    return f"{mark.name} cannot be read as YAML at line {mark.line + 1}: {problem}."
+
+
+def _one_line(text: str) -> str:
+    """`text` with what does not print, a line's end included, as Python escapes it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -48,18 +48,23 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
         surroundings = {
             device: _describe(workers, device) for device in {job.spec.device for job in jobs}
         }
-        done: dict[str, Record] = {}
+        done: dict[tuple[Path, str], Record] = {}
         records = []
         for number, job in enumerate(jobs, 1):
             console.begin(number, f"{job.spec.model.name}, {label(job.spec)}")
             record = _once(job, surroundings[job.spec.device], workers, console, done)
-            done[record.key] = record
+            done[_folder(job), record.key] = record
             records.append(record)
-        for results in {job.spec.results for job in jobs}:
-            for path in write_report(Path(results)):
+        for results in dict.fromkeys(map(_folder, jobs)):
+            for path in write_report(results):
                 console.note(f"wrote {path}")
         console.note(_closing(list(done.values()), time.monotonic() - started_s))
     return records
+
+
+def _folder(job: Job) -> Path:
+    """Where its record goes."""
+    return Path(job.spec.results)
 
 
 @contextmanager
@@ -97,18 +102,23 @@ def _describe(workers: Workers, device: Device) -> Surroundings:
 
 
 def _once(
-    job: Job, around: Surroundings, workers: Workers, console: Console, done: dict[str, Record]
+    job: Job,
+    around: Surroundings,
+    workers: Workers,
+    console: Console,
+    done: dict[tuple[Path, str], Record],
 ) -> Record:
     """The job's record: read where it is already there, else made."""
-    store = Store(Path(job.spec.results))
+    store = Store(_folder(job))
     spec = identity(job.spec, around.machine)
     key, former = run_key(spec), former_key(spec)
     store.require_space()
     with store.claim(key, console.note):
         old = _known(store, [key, *filter(None, [former])])
-        if key in done or (old is not None and old.status == "completed" and not job.spec.force):
+        done_now = done.get((_folder(job), key))
+        if done_now or (old is not None and old.status == "completed" and not job.spec.force):
             console.end("already done", ran=False)
-            return done.get(key) or old  # type: ignore[return-value]
+            return done_now or old  # type: ignore[return-value]
         with device_lock(around.machine.device, console.note):
             record = _measure(job, key, around, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":

@@ -79,7 +79,7 @@ def as_text(findings: dict[str, Any]) -> str:
         f"GreenBench {facts['greenbench']}, Python {facts['python']}, "
         f"torch {packages.get('torch')}, transformers {packages.get('transformers')}",
         f"device: {facts['device']['device']} ({facts['device']['device_name']})",
-        f"cpu: {facts['cpu']['name']}, {facts['cpu']['cores_logical']} cores, "
+        f"cpu: {facts['cpu']['name']}, {_cores(facts['cpu'])}, "
         f"{facts['cpu']['virtualization'] or 'no virtualization seen'}",
     ]
     for subject, title in SUBJECTS.items():
@@ -87,6 +87,11 @@ def as_text(findings: dict[str, Any]) -> str:
         for name, said in findings[subject].items():
             lines += _entry(name, said)
     return "\n".join(lines)
+
+
+def _cores(cpu: dict[str, Any]) -> str:
+    usable, there = cpu["cores_usable"], cpu["cores_logical"]
+    return f"{there} cores" if usable == there else f"{usable:g} of {there} cores usable"
 
 
 def _entry(name: str, said: str) -> list[str]:

@@ -14,6 +14,7 @@ import psutil
 
 from greenbench import __version__
 from greenbench.errors import Unsupported
+from greenbench.machine import allowance
 from greenbench.records.calibrations import calibration_id
 from greenbench.schema.enums import Device
 
@@ -47,7 +48,7 @@ class Machine:
     def free_bytes(self) -> int:
         """Memory that is free on the device, or on all GPUs of the run together."""
         if self.device == "cpu":
-            return int(psutil.virtual_memory().available)
+            return allowance.available_bytes()
         import torch
 
         return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in range(max(1, len(self.uuids))))
@@ -59,14 +60,16 @@ class Machine:
 
 
 def detect(device: Device) -> Machine:
-    """Resolve `device` to real hardware. Initializes CUDA, so call it only in a worker.
+    """Resolve `device` to real hardware, and keep torch to the CPUs that this process may use.
 
-    Raises Unsupported where CUDA is asked for and absent.
+    Initializes CUDA, so call it only in a worker. Raises Unsupported where CUDA is asked for and absent.
     """
     import torch
 
+    if torch.get_num_threads() > allowance.threads():  # it knows no quota
+        torch.set_num_threads(allowance.threads())
     if device is Device.cpu or (device is Device.auto and not torch.cuda.is_available()):
-        return Machine("cpu", cpu_name(), psutil.virtual_memory().total)
+        return Machine("cpu", cpu_name(), allowance.memory_bytes())
     if not torch.cuda.is_available():
         raise Unsupported(
             f"device={device.value} was asked for, but torch sees no CUDA device here: "
@@ -113,7 +116,9 @@ def environment(machine: Machine) -> dict[str, Any]:
             "name": cpu_name(),
             "cores_logical": psutil.cpu_count(),
             "cores_physical": psutil.cpu_count(logical=False),
+            "cores_usable": allowance.cpus(),
             "memory_bytes": psutil.virtual_memory().total,
+            "memory_usable_bytes": allowance.memory_bytes(),
             "virtualization": _virtualization(),
         },
         "gpus": _gpus(machine.uuids),

@@ -15,6 +15,7 @@ import psutil
 import pynvml
 
 from greenbench.errors import Unavailable
+from greenbench.machine import allowance
 from greenbench.machine.cpu_load import codes, usage
 from greenbench.machine.gpus import Gpu, optional, start
 from greenbench.machine.gpus import gpus as every_gpu
@@ -145,9 +146,11 @@ def _text(path: Path) -> str | None:
 
 
 def memory() -> dict[str, int]:
-    """Bytes of the host's memory: all, and what a new process could have."""
-    host = psutil.virtual_memory()
-    return {"total_bytes": host.total, "available_bytes": host.available}
+    """Bytes of memory that a process here may use: all, and what a new one could have."""
+    return {
+        "total_bytes": allowance.memory_bytes(),
+        "available_bytes": allowance.available_bytes(),
+    }
 
 
 def kernels() -> dict[str, list[str] | None]:

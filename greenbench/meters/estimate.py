@@ -25,7 +25,6 @@ Carbon Footprint takes 0.392 W/GB, the mean of makers' figures; CodeCarbon 3 W p
 from __future__ import annotations
 
 import csv
-import os
 import re
 import statistics
 import time
@@ -37,6 +36,7 @@ from typing import NamedTuple
 
 import psutil
 
+from greenbench.machine import allowance
 from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
 from greenbench.meters.meter import Meter, Reading
@@ -104,16 +104,9 @@ def this_cpu() -> Cpu:
         packages=max(1, len(packages)),
         cpus=cpus,
         smt=(psutil.cpu_count(logical=False) or cpus) < cpus,
-        usable=_usable(cpus),
+        usable=allowance.cpus(),
         virtual=re.search(r"^flags\s*:.*\bhypervisor\b", text, re.MULTILINE) is not None,
     )
-
-
-def _usable(cpus: int) -> float:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus
-    quota = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "200000 100000" or "max 100000"
-    fields = quota.read_text().split() if quota.exists() else ["max"]
-    return allowed if fields[0] == "max" else min(allowed, int(fields[0]) / int(fields[1]))
 
 
 @cache

@@ -29,6 +29,34 @@ def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
         raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
 
 
+MOST_SEED = 2**32 - 1
+"""numpy takes no greater one, and none below 0."""
+MOST_BLOCKS = 10_000
+MOST = 2**53
+"""A greater number is not the same one in every program that reads a record."""
+
+
+def require_seed(key: str, value: int) -> None:
+    """Raise one sentence unless all that draws takes `value`."""
+    require(0 <= value <= MOST_SEED, key, value, f"0 to {MOST_SEED}")
+
+
+def require_storable(spec: Any, key: str = "") -> None:
+    """Raise one sentence for a number in `spec`, a dataclass in a run's, that no record can hold."""
+    for name, value in _parts(spec):
+        place = f"{key}.{name}" if key else name
+        if isinstance(value, int | float):
+            require(abs(value) <= MOST, place, value, f"a number up to {MOST}")
+        elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
+            raise UserError(f"{place}={value} is a list in a list: write one list, as in [a,b].")
+        elif is_dataclass(value) or isinstance(value, dict):
+            require_storable(value, place)
+
+
+def _parts(spec: Any) -> Iterable[tuple[str, Any]]:
+    return spec.items() if isinstance(spec, dict) else vars(spec).items()
+
+
 LABEL = {"label": True}
 """Metadata of a field that says what something is called, or when to give up: it is recorded, but decides
 no result, so that changing it changes no run's key."""
@@ -86,6 +114,7 @@ class TaskSpec:
     """Directory of further tasks' YAML files, as lm-eval's ``--include_path``. Never recorded."""
 
     def __post_init__(self) -> None:
+        require_seed("task.seed", self.seed)
         require(self.items >= 0, "task.items", self.items, "0 (all) or more")
         if self.fewshot is not None:
             require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more, or null")
@@ -178,10 +207,10 @@ class ProtocolSpec:
         require(self.idle_s >= 0, "protocol.idle_s", self.idle_s, "0 or more")
         require(self.warmup_s >= 0, "protocol.warmup_s", self.warmup_s, "0 or more")
         require(
-            self.max_blocks >= self.blocks,
+            self.blocks <= self.max_blocks <= MOST_BLOCKS,
             "protocol.max_blocks",
             self.max_blocks,
-            f"protocol.blocks={self.blocks} or more",
+            f"protocol.blocks={self.blocks} to {MOST_BLOCKS}",
         )
         require(
             self.target_half_width > 0,
@@ -240,6 +269,9 @@ class RunSpec:
     engine: Any = None
     """What runs the model: an Engine, whose name and fields stand in the record."""
 
+    def __post_init__(self) -> None:
+        require_seed("seed", self.seed)
+
 
 def labels() -> dict[str, set[str]]:
     """The labels of a run's spec, by part."""
@@ -259,3 +291,7 @@ class BenchSpec(RunSpec):
     """Directory of records and reports."""
     force: bool = False
     """Measure again what already has a record."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.results.strip()), "results", self.results, "a directory's name")

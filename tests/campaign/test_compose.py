@@ -72,7 +72,11 @@ def test_a_stack_keeps_its_order():
             "technique.prune_depth",
             "group",
         ),
-        (["technique=prune_depth", "technique.prune_depth.fraction=x"], "fraction=x", "Float"),
+        (
+            ["technique=prune_depth", "technique.prune_depth.fraction=x"],
+            "fraction=x",
+            "takes a number",
+        ),
         (
             ["technique=prune_depth", "technique.prune_depth.fraction=1.5"],
             "fraction=1.5",
@@ -87,7 +91,7 @@ def test_a_stack_keeps_its_order():
         (["protocol.blocks=0"], "protocol.blocks=0", "1 or more"),
         (["workload.output_tokens=1"], "workload.output_tokens=1", "2 or more"),
         (["task.items=-1"], "task.items=-1", "0 (all)"),
-        (["seed=1.5"], "seed=1.5", "Integer"),
+        (["seed=1.5"], "seed=1.5", "a whole number"),
         (["model=hub"], "model.id", "model.id="),
         (["model=local"], "model.path", "model.path="),
         (["technique=none,fp32"], "technique=none,fp32", "--multirun"),

@@ -58,6 +58,17 @@ def test_a_sweep_leaves_valid_records_and_a_report_and_a_second_one_measures_not
     assert by_name(bench.records())["none"]["key"] == by_name(records)["none"]["key"]
 
 
+def test_swept_results_are_each_measured_and_reported(bench):
+    status, output = bench.run("--multirun", "results=A,B,./A/", "technique=none")
+    assert status == 0, output
+    assert output.count("already done") == 1  # A is named twice
+    for name in ("A", "B"):
+        (record,) = load([bench.directory / name]).records
+        assert record.status == "completed"
+        assert "none" in (bench.directory / name / "leaderboard.md").read_text()
+    assert not bench.results.exists()
+
+
 def test_whatever_happens_to_a_worker_the_sweep_goes_on_and_says_so(bench):
     status, output = bench.run(
         "--multirun", "technique=outside", "technique.outside.fail=raise,kill,exit,hang,memory,''",

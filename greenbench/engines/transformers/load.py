@@ -50,15 +50,24 @@ def save(model: Any, plain: Path, directory: Path) -> None:
 
 
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
-    """Load the model in `path` at the spec's reference dtype where `device_map` says."""
-    from transformers import AutoModelForCausalLM
+    """Load the model in `path` at the spec's reference dtype where `device_map` says.
+
+    Of its own generation config only the tokens that begin, end and pad a text stay: ``generate`` takes
+    from there what a request leaves open, and every model is to answer the same request.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a run's log is no terminal
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=getattr(torch, spec.dtype.value),
         device_map=device_map,
         use_safetensors=True,
         trust_remote_code=spec.trust_remote_code,
     ).eval()
+    own = model.generation_config
+    model.generation_config = GenerationConfig(
+        **{name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    )
+    return model

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-import psutil
 import torch
 from transformers import DynamicCache
 
 from greenbench.engines.transformers.fidelity import Listener
 from greenbench.engines.transformers.prefix_attention import SDPA, along
 from greenbench.engines.transformers.prefix_tree import PREFIX, Batch, Query, plan
+from greenbench.machine import allowance
 
 PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU those of each thread, which leave its
@@ -273,7 +273,7 @@ def _of(sizes: dict[str, int], device: torch.device) -> int:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type != "cuda":
-        return int(psutil.virtual_memory().available)
+        return allowance.available_bytes()
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + cached
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-import psutil
 import torch
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
+from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import require, require_choice
 from greenbench.schema.technique import Promise
@@ -113,14 +113,14 @@ class Threads(MachineSetting):
         return Traits(lossless=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
-        """Threads count on a CPU, and no more of them than it has cores."""
+        """Threads count on a CPU, and no more of them than this process may use."""
         if machine.device != "cpu":
             raise Unsupported(
                 f"technique=threads changes what runs on a CPU, and this run is on "
                 f"{machine.device_name}: say device=cpu."
             )
-        cores = psutil.cpu_count() or 1
-        require(self.count <= cores, "technique.threads.count", self.count, f"1 to {cores} here")
+        most = allowance.threads()
+        require(self.count <= most, "technique.threads.count", self.count, f"1 to {most} here")
 
     def promise(self) -> Promise:
         """No weight and no multiplication less."""

@@ -2,7 +2,6 @@
 
 import copy
 
-import psutil
 import pytest
 import torch
 from helpers.served import generate, load
@@ -11,7 +10,9 @@ from transformers.cache_utils import StaticCache
 
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.options import apply_options
+from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.errors import Unsupported, UserError
+from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
 from greenbench.models import texts
@@ -130,7 +131,7 @@ def test_threads_give_the_same_tokens(tiny):
 
 
 def test_threads_are_for_a_cpu_and_no_more_than_its_cores():
-    cores = psutil.cpu_count()
+    cores = allowance.threads()
     Threads(cores).check(CPU, HERE)
     with pytest.raises(UserError, match=rf"threads.count={cores + 1} .* 1 to {cores} here"):
         Threads(cores + 1).check(CPU, HERE)
@@ -156,11 +157,12 @@ def test_threads_are_lossless_on_50_prompts(smollm2):
     spec, path = smollm2
     model, tokenizer = load(spec, path, torch.device("cpu"))
     workload = WorkloadSpec("w", batch_size=25, prompt_tokens=16, output_tokens=6)
-    requests = Requests(tokenizer, texts.passages("prompt"), workload, seed=0)
+    requests = Requests(HubTokenizer(tokenizer), texts.passages("prompt"), workload, seed=0)
+    prompts = [torch.tensor([each.tokens for each in requests.batch(index)]) for index in range(2)]
     answers = []
     for count in (1, 2):
         with Threads(count).hold(CPU, {}):
-            answers.append([tokens(model, requests.batch(index), 6) for index in range(2)])
+            answers.append([tokens(model, prompt, 6) for prompt in prompts])
     assert all(map(torch.equal, *answers))
 
 

@@ -1,0 +1,215 @@
+"""What the overrides of a call ask for: each is looked over, then they are swept as Hydra sweeps them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+
+from greenbench.campaign.catalog import GROUPS, experiments, options
+from greenbench.errors import UserError
+from greenbench.plugins import conf_folders
+from greenbench.schema.spec import BenchSpec, require_choice
+
+EXPERIMENTS = "experiments"
+KEYS = {field.name for field in fields(BenchSpec)}
+MOST_RUNS = 10_000
+"""Of one call: more are a slip."""
+FORM = "an override is KEY=VALUE or GROUP=OPTION"
+
+Axes: TypeAlias = Callable[[Sequence[str]], Sequence[Override]]
+"""What the experiment among such overrides sweeps by itself."""
+
+
+def read(overrides: Sequence[str], beside: Sequence[Path]) -> list[Override]:
+    """Each override, of a key that is given twice the last; groups may also lie in `beside`.
+
+    Raises UserError, one sentence, for one that cannot be right.
+    """
+    asked = (_read(text, beside) for text in overrides)
+    return list({override.key_or_group: override for override in asked}.values())
+
+
+def one_run(asked: Sequence[Override], axes: Axes) -> tuple[str, ...]:
+    """The overrides of the one run that is asked for. Raises UserError where there are several."""
+    for override in asked:
+        if override.is_sweep_override():
+            raise UserError(f"{_told(override)} asks for several runs: {_one_value(override)}.")
+    texts = tuple(_told(override) for override in asked)
+    named = {override.key_or_group for override in asked}
+    for axis in axes(texts):
+        if axis.key_or_group not in named:
+            raise UserError(
+                f"This experiment sweeps {axis.key_or_group}: add --multirun to run all of it, or "
+                f"choose one with {axis.key_or_group}=..."
+            )
+    return texts
+
+
+def sweep(asked: Sequence[Override], axes: Axes) -> Iterator[tuple[str, ...]]:
+    """Every combination, an experiment's own axes first; the command line wins.
+
+    Of several experiments each is swept by itself.
+    """
+    for place, override in enumerate(asked):
+        if override.is_add() and override.is_sweep_override():
+            for text in _each(override):
+                yield from sweep([*asked[:place], _parse(text), *asked[place + 1 :]], axes)
+            return
+    fixed = [_told(override) for override in asked if not override.is_sweep_override()]
+    every = {override.key_or_group: _each(override) for override in (*axes(fixed), *asked)}
+    count = math.prod(map(len, every.values()))
+    if count > MOST_RUNS:
+        raise UserError(f"{' '.join(map(_told, asked))} asks for {count} runs: {_FEWER}.")
+    yield from itertools.product(*every.values())
+
+
+_FEWER = f"sweep over fewer values, {MOST_RUNS} runs at most"
+
+
+def stack(overrides: Sequence[str]) -> list[str]:
+    """The options of techniques that are chosen, ``none`` left out."""
+    chosen = [_parse(text).value() for text in overrides if text.startswith("technique=")]
+    names = (each if isinstance(each, list) else [each] for each in chosen)
+    return [str(name) for several in names for name in several if name != "none"]
+
+
+def _read(text: str, beside: Sequence[Path]) -> Override:
+    override = _parse(text)
+    key = override.key_or_group
+    bare = text[text.index(key) :]
+    _refuse_form(override, text, bare)
+    if key in GROUPS:
+        if override.is_add() or override.is_force_add():
+            raise UserError(f"{text} adds one more {key} where a run has one: write {bare}.")
+    elif _is_added(key, beside):
+        override = _parse(f"+{bare}")
+    else:
+        _require_key(key)
+        return _parse(bare)  # all keys are there, so that a plus changes nothing
+    _require_options(
+        override, [*options(key, beside), *(experiments() if key == EXPERIMENTS else ())]
+    )
+    return override
+
+
+def _parse(text: str) -> Override:
+    try:
+        (override,) = _parser().parse_overrides([text])
+    except OverrideParseException as error:
+        told = text if text.strip() else repr(text)
+        raise UserError(f"{told} cannot be read: {_as_it_should_be(text)}.") from error
+    if not override.key_or_group:
+        raise UserError(f"{text} cannot be read: {FORM}.")
+    return override
+
+
+def _parser() -> OverridesParser:
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+
+
+def _as_it_should_be(text: str) -> str:
+    """How to write the override `text`, quotes for the shell included."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        return f"{FORM}, in quotes where the value has spaces, as in {_quoted('KEY', 'a b')}"
+    if value[:1] in "[{":
+        return f"{FORM}, in quotes where it has brackets, as in 'technique=[prune_depth,int8_bnb]'"
+    quoted = _quoted(key, value)
+    try:
+        _parser().parse_overrides(shlex.split(quoted))
+    except OverrideParseException:
+        return FORM
+    if not value.isprintable():
+        return FORM
+    return f"{FORM}, and such a value is quoted twice, for the shell and for itself: {quoted}"
+
+
+def _quoted(key: str, value: str) -> str:
+    return shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
+
+
+def _refuse_form(override: Override, text: str, bare: str) -> None:
+    """Raise UserError for what Hydra allows and a run has no use for."""
+    key = override.key_or_group
+    if key == "hydra" or override.is_hydra_override():
+        raise UserError(
+            f"{text} has no effect, as Hydra only reads the configuration here: results=DIR says where "
+            "records go, --config-dir where your groups are, and --multirun sweeps KEY=A,B."
+        )
+    if override.is_delete():
+        raise UserError(f"{text} takes a key away that every run needs: give it another value.")
+    if override.package is not None:
+        bare = bare.replace(f"@{override.package}", "", 1)
+        raise UserError(f"{text} moves a group, and each has one place: write {bare}.")
+
+
+def _is_added(key: str, beside: Sequence[Path]) -> bool:
+    """Whether `key` is a group that no run has by itself: experiments, or one of the user's own."""
+    folders = [folder / key for folder in (*conf_folders(), *beside)]
+    return key == EXPERIMENTS or (key not in KEYS and any(map(Path.is_dir, folders)))
+
+
+def _require_key(key: str) -> None:
+    """Raise UserError unless `key` begins as one can: Hydra looks at the rest of it."""
+    if key.partition(".")[0] not in KEYS:
+        allowed = ", ".join(sorted({*KEYS, EXPERIMENTS}))
+        raise UserError(f"{key} is not a key of the configuration: allowed here are {allowed}.")
+
+
+def _require_options(override: Override, known: Sequence[str]) -> None:
+    """Raise UserError unless each choice, or each of a list of them, is an option."""
+    key = override.key_or_group
+    for text in _each(override):
+        value = _parse(text).value()
+        names: list[Any] = value if isinstance(value, list) else [value]
+        told = text.removeprefix("+")
+        if key in GROUPS and key != "technique" and isinstance(value, list):
+            raise UserError(f"{told} is a list, and a run has one {key}: choose one of them.")
+        for name in names:
+            shown = name if isinstance(name, str) else told.partition("=")[2]
+            require_choice(shown, key, known)
+        if not names or len(set(names)) < len(names):
+            why = "names one twice" if names else "chooses nothing"
+            raise UserError(f"{told} {why}: name each once, or say technique=none for none.")
+
+
+def _told(override: Override) -> str:
+    return str(override.input_line)
+
+
+def _each(override: Override) -> list[str]:
+    """One override for each value. Raises UserError for values that cannot be counted, or none."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{_told(override)} has no end of values: name them, as in {key}=1,2,3.")
+    try:
+        found = list(itertools.islice(override.sweep_string_iterator(), MOST_RUNS + 1))
+    except (HydraException, ValueError, ArithmeticError) as error:
+        raise UserError(
+            f"{_told(override)} is no range: both ends must be numbers, and its step not 0."
+        ) from error
+    if not found:
+        raise UserError(f"{_told(override)} stands for no value at all: name one or more.")
+    if len(found) > MOST_RUNS:
+        raise UserError(f"{_told(override)} has more than {MOST_RUNS} values: {_FEWER}.")
+    return [f"{key}={value}" for value in found]
+
+
+def _one_value(override: Override) -> str:
+    """What to do about a sweep in a call for one run."""
+    key, value = override.key_or_group, _told(override).partition("=")[2]
+    if override.is_choice_sweep() and "(" not in value and key not in GROUPS:
+        return f"add --multirun, or write one text as {_quoted(key, value)} and a list as '{key}=[{value}]'"
+    return "add --multirun"
