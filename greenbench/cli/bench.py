@@ -83,7 +83,11 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from greenbench.campaign.compose import plan, resolved_yaml
+    from greenbench.plugins import answerable
 
-    jobs = plan(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
+    with answerable():
+        jobs = plan(
+            arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir
+        )
     print("---\n".join(resolved_yaml(job) for job in jobs), end="")
     return 0

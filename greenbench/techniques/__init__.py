@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def named() -> dict[str, plugins.Named]:
+def named() -> plugins.Room:
     """Every technique by name, plug-ins' too; none is imported."""
     return plugins.named(__name__)
 
@@ -50,7 +50,8 @@ def load(name: str) -> type[Technique]:
 def discover() -> dict[str, type[Technique]]:
     """Every technique by name, all of them imported: seconds."""
     for known in named().values():
-        known.load()
+        if not known.fault:
+            known.load()
     return {cls.name: cls for cls in _subclasses(Technique)}
 
 
