@@ -105,8 +105,9 @@ fewshot, items, names, seed.
     """
     from greenbench.campaign.bench import bench
 
-    folder = Path(config_dir) if config_dir is not None else None
-    return bench(list(overrides), multirun=multirun, config_dir=folder)
+    asked = _texts("overrides", overrides, '["technique=int8_bnb"]')
+    folder = _path("config_dir", config_dir) if config_dir is not None else None
+    return bench(asked, multirun=multirun, config_dir=folder)
 
 
 def load(*paths: Path | str) -> Records:
@@ -121,10 +122,13 @@ def load(*paths: Path | str) -> Records:
     """
     from greenbench.records import store
 
-    for path in map(Path, paths):
+    if not paths:
+        raise UserError('load needs a path: give a results directory, as in load("results").')
+    places = [_path("a path", path) for path in paths]
+    for path in places:
         if not path.exists():
             raise UserError(f"{path} does not exist: give a record or a results directory.")
-    loaded = store.load(list(map(Path, paths)))
+    loaded = store.load(places)
     records = Records(loaded.records)
     records.rejected = loaded.rejected
     return records
@@ -140,7 +144,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
     """
     from greenbench.analysis.groups import rows
 
-    return rows.groups(records)
+    return rows.groups(_records("records", records))
 
 
 def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
@@ -156,7 +160,7 @@ def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
     """
     from greenbench.analysis.choices import comparison
 
-    return comparison.pairings(list(a), list(b))
+    return comparison.pairings(_records("a", a), _records("b", b))
 
 
 def advise(
@@ -179,10 +183,12 @@ def advise(
         ('recommended', 'saver')
     """
     from greenbench.analysis.choices import advice
-    from greenbench.analysis.impact import Assumptions, assumptions
 
-    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
-    return advice.advise(list(records), _needs(limits), given, model=model, device=device)
+    chosen = _records("records", records)
+    for name, text in (("model", model), ("device", device)):
+        if not isinstance(text, str):
+            raise _wrong(name, text, "a text that the name holds")
+    return advice.advise(chosen, _needs(limits), _assumed(impact), model=model, device=device)
 
 
 def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
@@ -191,9 +197,47 @@ def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
 
     if isinstance(limits, Needs):
         return limits
+    if not isinstance(limits, Mapping | None):
+        raise _wrong("limits", limits, 'limits by name, as in {"quality_loss": 1}')
     for name in limits or ():
         require_choice(name, "limit", Needs._fields)
     return needs({name: str(value) for name, value in (limits or {}).items()})
+
+
+def _assumed(impact: Assumptions | Iterable[str]) -> Assumptions:
+    from greenbench.analysis.impact import Assumptions, assumptions
+
+    if isinstance(impact, Assumptions):
+        return impact
+    return assumptions(_texts("impact", impact, '["country=FRA", "pue=1.2"]'))
+
+
+def _texts(name: str, value: Iterable[str], example: str) -> list[str]:
+    whole = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    several = list(value) if whole else None
+    if several is None or not all(isinstance(each, str) for each in several):
+        raise _wrong(name, value, f"a list of texts, as in {example}")
+    return several
+
+
+def _records(name: str, value: Iterable[Record]) -> list[Record]:
+    from greenbench.schema.record import Record
+
+    whole = isinstance(value, Iterable) and not isinstance(value, Record)
+    several = list(value) if whole else [None]
+    if not all(isinstance(each, Record) for each in several):
+        raise _wrong(name, value, "a list of records, such as greenbench.load gives")
+    return several  # type: ignore[return-value]
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise _wrong(name, value, "a text or a Path")
+    return Path(value)
+
+
+def _wrong(name: str, value: object, wanted: str) -> UserError:
+    return UserError(f"{name} is of type {type(value).__name__}: give {wanted}.")
 
 
 def report(
@@ -206,17 +250,19 @@ def report(
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
-    equivalent. The same records give the same bytes. Raises UserError where it cannot be written.
+    equivalent. The same records give the same bytes. Raises UserError where it cannot be written, or
+    where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
         ['leaderboard.md', 'index.html']
     """
-    from greenbench.analysis.impact import Assumptions, assumptions
     from greenbench.report import rebuild
 
     several = [paths] if isinstance(paths, Path | str) else paths
-    folders = list(map(Path, several))
+    if not isinstance(several, Iterable):
+        raise _wrong("paths", paths, "a results directory, or a list of some")
+    folders = [_path("a path", path) for path in several]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -224,11 +270,11 @@ def report(
                 "or run `greenbench bench` first."
             )
     if output is None and len(folders) != 1:
-        raise UserError("Several results directories: say where the report goes with -o DIR.")
-    if not 0 < margin < 100:
-        raise UserError(f"--margin={margin:g} is no margin: give points above 0, such as 1.")
-    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
-    return rebuild(folders, Path(output) if output else folders[0], given, margin)
+        raise UserError("There is not one results directory: say where the report goes, output=...")
+    if not isinstance(margin, int | float) or not 0 < margin < 100:
+        raise UserError(f"margin={margin} is no margin: give points above 0 and below 100, such as 1.")
+    place = folders[0] if output is None else _path("output", output)
+    return rebuild(folders, place, _assumed(impact), margin)
 
 
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:
