@@ -32,6 +32,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbench.arguments import path, texts, wrong
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ fewshot, items, names, seed.
     """
     from greenbench.campaign.bench import bench
 
-    asked = _texts("overrides", overrides, '["technique=int8_bnb"]')
-    folder = _path("config_dir", config_dir) if config_dir is not None else None
+    asked = texts("overrides", overrides, '["technique=int8_bnb"]')
+    folder = path("config_dir", config_dir) if config_dir is not None else None
     return bench(asked, multirun=multirun, config_dir=folder)
 
 
@@ -124,10 +125,10 @@ def load(*paths: Path | str) -> Records:
 
     if not paths:
         raise UserError('load needs a path: give a results directory, as in load("results").')
-    places = [_path("a path", path) for path in paths]
-    for path in places:
-        if not path.exists():
-            raise UserError(f"{path} does not exist: give a record or a results directory.")
+    places = [path("a path", each) for each in paths]
+    for place in places:
+        if not place.exists():
+            raise UserError(f"{place} does not exist: give a record or a results directory.")
     loaded = store.load(places)
     records = Records(loaded.records)
     records.rejected = loaded.rejected
@@ -187,7 +188,7 @@ def advise(
     chosen = _records("records", records)
     for name, text in (("model", model), ("device", device)):
         if not isinstance(text, str):
-            raise _wrong(name, text, "a text that the name holds")
+            raise wrong(name, text, "a text that the name holds")
     return advice.advise(chosen, _needs(limits), _assumed(impact), model=model, device=device)
 
 
@@ -198,7 +199,7 @@ def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
     if isinstance(limits, Needs):
         return limits
     if not isinstance(limits, Mapping | None):
-        raise _wrong("limits", limits, 'limits by name, as in {"quality_loss": 1}')
+        raise wrong("limits", limits, 'limits by name, as in {"quality_loss": 1}')
     for name in limits or ():
         require_choice(name, "limit", Needs._fields)
     return needs({name: str(value) for name, value in (limits or {}).items()})
@@ -209,15 +210,7 @@ def _assumed(impact: Assumptions | Iterable[str]) -> Assumptions:
 
     if isinstance(impact, Assumptions):
         return impact
-    return assumptions(_texts("impact", impact, '["country=FRA", "pue=1.2"]'))
-
-
-def _texts(name: str, value: Iterable[str], example: str) -> list[str]:
-    whole = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
-    several = list(value) if whole else None
-    if several is None or not all(isinstance(each, str) for each in several):
-        raise _wrong(name, value, f"a list of texts, as in {example}")
-    return several
+    return assumptions(texts("impact", impact, '["country=FRA", "pue=1.2"]'))
 
 
 def _records(name: str, value: Iterable[Record]) -> list[Record]:
@@ -226,18 +219,8 @@ def _records(name: str, value: Iterable[Record]) -> list[Record]:
     whole = isinstance(value, Iterable) and not isinstance(value, Record)
     several = list(value) if whole else [None]
     if not all(isinstance(each, Record) for each in several):
-        raise _wrong(name, value, "a list of records, such as greenbench.load gives")
+        raise wrong(name, value, "a list of records, such as greenbench.load gives")
     return several  # type: ignore[return-value]
-
-
-def _path(name: str, value: object) -> Path:
-    if not isinstance(value, str | Path):
-        raise _wrong(name, value, "a text or a Path")
-    return Path(value)
-
-
-def _wrong(name: str, value: object, wanted: str) -> UserError:
-    return UserError(f"{name} is of type {type(value).__name__}: give {wanted}.")
 
 
 def report(
@@ -261,8 +244,8 @@ def report(
 
     several = [paths] if isinstance(paths, Path | str) else paths
     if not isinstance(several, Iterable):
-        raise _wrong("paths", paths, "a results directory, or a list of some")
-    folders = [_path("a path", path) for path in several]
+        raise wrong("paths", paths, "a results directory, or a list of some")
+    folders = [path("a path", each) for each in several]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -272,8 +255,10 @@ def report(
     if output is None and len(folders) != 1:
         raise UserError("There is not one results directory: say where the report goes, output=...")
     if not isinstance(margin, int | float) or not 0 < margin < 100:
-        raise UserError(f"margin={margin} is no margin: give points above 0 and below 100, such as 1.")
-    place = folders[0] if output is None else _path("output", output)
+        raise UserError(
+            f"margin={margin} is no margin: give points above 0 and below 100, such as 1."
+        )
+    place = folders[0] if output is None else path("output", output)
     return rebuild(folders, place, _assumed(impact), margin)
 
 

@@ -232,9 +232,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise UserError("--run is empty: give a record's key, or its first digits.")
     chosen = [record for record in _loaded(results) if record.key.startswith(key or "")]
     if not chosen:
-        raise UserError(
-            f"No record's key starts with {key}: the keys are the records' file names."
-        )
+        raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:
         raise UserError("Parquet is binary: say where it goes with -o FILE.")
     _put(_exported(arguments.format, chosen, given), arguments.output)
