@@ -101,7 +101,8 @@ with Echo(pause_s=0.0).serve(build, None) as served:
 """,
     "add-a-meter": """
 from itertools import count
-meter = UsbMeter(count().__next__)
+UsbMeter._count = lambda self, counts=count(): next(counts)
+meter = UsbMeter()
 before, after = meter.read(), meter.read()
 assert abs(after.energy_j - before.energy_j - J_PER_COUNT) < 1e-9
 assert after.time_s > before.time_s and not after.faults

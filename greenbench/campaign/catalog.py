@@ -35,7 +35,8 @@ def options(group: str, beside: Sequence[Path] = ()) -> dict[str, str]:
 
 def classes(group: str) -> Room:
     """The classes that are options of a group by themselves, from their own defaults."""
-    return named(f"greenbench.{group}s") if group in ("technique", "engine") else Room()
+    rooms = {"technique": "techniques", "engine": "engines", "meter.order": "meters"}
+    return named(f"greenbench.{rooms[group]}") if group in rooms else Room()
 
 
 def faults() -> list[str]:

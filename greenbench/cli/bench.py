@@ -64,6 +64,7 @@ def _choices() -> str:
     told = {
         "techniques": options("technique"),
         "engines": options("engine"),
+        "meters, for meter.order": options("meter.order"),
         "experiments": {name: comment(path) for name, path in experiments().items()},
     }
     for title, known in told.items():

@@ -108,12 +108,23 @@ def _entry(name: str, said: str) -> list[str]:
 
 def _meters(machine: Machine) -> dict[str, str]:
     """Every meter's answer: the energy a run here would be measured with comes first."""
-    with open_meters(MeterSpec(), machine.uuids) as opened:
-        used = {
-            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s"
-            for m in opened.meters
-        }
-    return used | opened.refused
+    said = _answers(MeterSpec(), machine)
+    for name, known in named("greenbench.meters").items():
+        if name not in said:
+            said |= {name: known.fault} if known.fault else _answers(MeterSpec([name]), machine)
+    return said | {"wall": f"{OK}: needs meter=wall meter.wall_log=FILE.csv"}
+
+
+def _answers(spec: MeterSpec, machine: Machine) -> dict[str, str]:
+    try:
+        with answerable(), open_meters(spec, machine.uuids) as opened:
+            used = {
+                m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s"
+                for m in opened.meters
+            }
+            return used | opened.refused
+    except UserError as error:
+        return dict.fromkeys(spec.order, str(error))
 
 
 def _hardware(machine: Machine, build: str | None, facts: dict[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, make_dataclass
 from typing import Any, get_args, get_type_hints
 
-from greenbench.errors import UserError
+from greenbench.errors import Lost, Unavailable, UserError
 
 BASES = {
     "greenbench.techniques": (
@@ -50,7 +50,7 @@ def answerable() -> Iterator[None]:
     """What a plug-in's code raises, but a UserError, becomes one that says where and what to do."""
     try:
         yield
-    except UserError:
+    except (UserError, Unavailable, Lost):
         raise
     except Exception as error:
         from greenbench.plugins.names import ROOMS, named  # which looks over what it finds with us
@@ -81,10 +81,10 @@ def _line(error: BaseException, module: str) -> str:
 def _flaw(cls: type, base_module: str, names: tuple[str, ...]) -> str | None:
     """What is wrong with a class, and what to do about it; null where nothing is."""
     module = importlib.import_module(base_module)
-    bases = tuple(getattr(module, name) for name in names)
-    if not (isinstance(cls, type) and issubclass(cls, bases)):
+    bases = [getattr(module, name) for name in names]
+    base = next((base for base in bases if base in getattr(cls, "__mro__", ())), None)
+    if base is None:
         return f"is no {' or '.join(names)}: let it be one, as in class X({names[0]})"
-    (base,) = [base for base in bases if issubclass(cls, base)][:1]
     if missing := _missing(cls, base):
         return f"has no {' and no '.join(missing)}: write it as {names[0]} has it"
     flaw = _signatures(cls, base)

@@ -110,8 +110,8 @@ def _with_heirs(kinds: set[str], found: Sequence[_Class]) -> set[str]:
 def _told(found: _Class, ours: bool, is_base: bool) -> Told | None:
     """What the class says of itself; null for one that is not meant to be had."""
     said = _said(found.node)
-    only_shared = is_base or found.node.name.startswith("_")
-    if set(said) != set(TELLING) and (not ours or ("name" not in said and only_shared)):
+    shared = found.node.name.startswith("_") or (is_base and "name" not in said)
+    if set(said) != set(TELLING) and (shared or not ours):
         return None
     flaw = next(filter(None, (_flaw(key, said.get(key)) for key in TELLING)), None)
     words = {key: value.value for key, value in said.items() if isinstance(value, ast.Constant)}
