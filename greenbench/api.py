@@ -265,9 +265,9 @@ def report(
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:
     """Meter the block of code, whatever it does; its numbers are there when it has ended.
 
-    `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate; "auto"
-    takes what answers here, GPUs that CUDA would see first. The meters count the whole GPU and the
-    whole CPU package, idle power included; the estimate, this process and its children.
+    `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate and those
+    of plug-ins; "auto" takes what answers here, GPUs that CUDA would see first. The meters count the
+    whole GPU and the whole CPU package, idle power included; the estimate, this process and its children.
 
         >>> with greenbench.metered() as window:
         ...     total = sum(range(1_000_000))
