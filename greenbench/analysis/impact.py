@@ -13,6 +13,7 @@ import yaml
 
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
+from greenbench.wording import meant
 
 GRID = Path(__file__).with_name("grid_carbon.csv")
 J_PER_KWH = 3.6e6
@@ -105,7 +106,9 @@ def assumptions(changes: Sequence[str] = ()) -> Assumptions:
 def _change(text: str, kinds: Mapping[str, object]) -> tuple[str, object]:
     key, _, value = (part.strip() for part in text.partition("="))
     if key not in kinds:
-        raise UserError(f"impact.{key} is unknown: allowed are {', '.join(sorted(kinds))}.")
+        raise UserError(
+            f"impact.{key} is unknown: allowed are {', '.join(sorted(kinds))}{meant(key, kinds)}."
+        )
     if kinds[key] == "str":
         return key, value
     try:

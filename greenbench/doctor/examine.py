@@ -247,6 +247,11 @@ def _plug_ins() -> dict[str, str]:
 def _technique(name: str, machine: Machine) -> None:
     (job,) = plan([f"technique={name}"], multirun=False)
     refuse_here(job.spec, machine)
+    for technique in job.spec.technique.values():
+        technique.disclosed()  # says what is missing of its own
+        for model in technique.models():
+            if model.source is Source.hub and not (said := _cached(model)).startswith(OK):
+                raise UserError(said)
 
 
 def _engine(name: str, machine: Machine) -> None:

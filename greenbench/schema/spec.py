@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from greenbench.errors import UserError
 from greenbench.plugins import named
 from greenbench.schema.enums import Arrivals, Design, Device, Dtype, Source, Stop, Tier
+from greenbench.wording import meant
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
@@ -27,7 +28,9 @@ def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
     """Raise one sentence unless `value` is one of `allowed`."""
     names = sorted(allowed)
     if value not in names:
-        raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
+        raise UserError(
+            f"{key}={value} is unknown: allowed are {', '.join(names)}{meant(value, names)}."
+        )
 
 
 LABEL = {"label": True}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import UserError
-from greenbench.schema.spec import WorkloadSpec
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ class Technique:
     def after(self, config: Any) -> Any:
         """The configuration of the model that it leaves, for what comes after it to check."""
         return config
+
+    def models(self) -> Sequence[ModelSpec]:
+        """Other models that it loads beside the run's."""
+        return ()
 
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than they are given: a local path by name and hash.
