@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -14,6 +15,16 @@ from filelock import FileLock, Timeout
 from greenbench.errors import UserError
 
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
+
+
+def unwritable(what: str, error: OSError, choose: str) -> UserError:
+    """The sentence on what cannot be written: `what`, why, and what to do, `choose` in any case."""
+    why, free = error.strerror, ""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        why = "it is, or lies in, a file and no directory"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = "free some space or "
+    return UserError(f"{what} ({why}): {free}{choose}.")
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -92,8 +103,7 @@ def _acquire(lock: FileLock, timeout_s: float) -> bool:
     except Timeout:
         return False
     except OSError as error:
-        raise UserError(
-            f"The lock file {path} cannot be made ({error.strerror}): free some space there or "
-            "choose another directory."
+        raise unwritable(
+            f"The lock file {path} cannot be made", error, "choose another directory"
         ) from error
     return True

@@ -23,7 +23,7 @@ FLOORS = [
     {"machine", "models"},
     {"records"},
     {"schema"},
-    {"files", "stats", "wording", "scrub", "plugins"},
+    {"files", "stats", "wording", "scrub", "plugins", "arguments"},
     {"errors", "paths", "__init__"},
 ]
 """From the top down. A room imports from lower floors only, never from its own."""

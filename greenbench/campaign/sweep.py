@@ -19,6 +19,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine, describe
 from greenbench.machine.device_lock import device_lock
+from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.run.story import run
@@ -150,6 +151,8 @@ def _measure(
     finally:
         _restore_settings(console)  # of a worker that was killed
     findings = _findings(outcome)
+    if (meter := findings["meter"]) is not None:
+        console.once(in_words(meter.used, meter.refused))
     failure = outcome.failure or findings["failure"]
     return Record(
         key=key,

@@ -25,6 +25,7 @@ from greenbench.paths import cache_dir
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import (
+    Edited,
     EngineOption,
     MachineSetting,
     ModelEdit,
@@ -32,6 +33,7 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
+from greenbench.techniques.technique import require_answer
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -112,6 +114,7 @@ class Candidate:
             case ModelEdit():
                 model = self._module(build)
                 promise = technique.promise(model)
+                require_answer(technique, "promise", promise, Promise)
                 technique.install(work.device)
                 with metered(promise):
                     build = self._edited(
@@ -147,6 +150,7 @@ class Candidate:
 
     def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:
         edited = technique.edit(build.source, work)
+        require_answer(technique, "edit", edited, Edited)
         return replace(
             build,
             source=edited.model,

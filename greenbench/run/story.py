@@ -19,7 +19,7 @@ from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
-from greenbench.meters import OpenMeters, open_meters
+from greenbench.meters import OpenMeters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
@@ -90,6 +90,7 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     check_tasks(spec.task)
     refuse_here(spec, machine)
     with open_meters(spec.meter, machine.uuids, own) as meters:
+        require_answer(spec.meter, meters)
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own)
         try:

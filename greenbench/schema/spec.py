@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
-from greenbench.schema.enums import Arrivals, Design, Device, Dtype, MeterName, Source, Stop, Tier
+from greenbench.plugins import named
+from greenbench.schema.enums import Arrivals, Design, Device, Dtype, Source, Stop, Tier
+from greenbench.wording import meant
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
@@ -26,7 +28,9 @@ def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
     """Raise one sentence unless `value` is one of `allowed`."""
     names = sorted(allowed)
     if value not in names:
-        raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
+        raise UserError(
+            f"{key}={value} is unknown: allowed are {', '.join(names)}{meant(value, names)}."
+        )
 
 
 MOST_SEED = 2**32 - 1
@@ -153,9 +157,7 @@ class WorkloadSpec:
 class MeterSpec:
     """Which meters to try, in order; the first that answers is the run's meter."""
 
-    order: list[MeterName] = field(
-        default_factory=lambda: [MeterName.nvml, MeterName.rapl, MeterName.estimate]
-    )
+    order: list[str] = field(default_factory=lambda: ["nvml", "rapl", "estimate"])
     """What is tried, in order."""
     cpu_tdp_w: float | None = None
     """Thermal design power of one CPU package in watts, for the estimate; null: from the table."""
@@ -166,6 +168,16 @@ class MeterSpec:
 
     def __post_init__(self) -> None:
         require(len(self.order) > 0, "meter.order", self.order, "a list of one meter or more")
+        for name in self.order:
+            require_choice(name, "meter.order", named("greenbench.meters"))
+        require(
+            len(set(self.order)) == len(self.order), "meter.order", self.order, "each meter once"
+        )
+        if self.wall_log == "":
+            raise UserError(
+                "meter.wall_log is missing: a wall meter is read from its log; add "
+                "meter.wall_log=FILE.csv."
+            )
         if self.cpu_tdp_w is not None:
             require(self.cpu_tdp_w > 0, "meter.cpu_tdp_w", self.cpu_tdp_w, "more than 0 watts")
 

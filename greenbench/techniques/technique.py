@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from greenbench.engines.engine import Engine, Form
-from greenbench.schema.spec import WorkloadSpec
+from greenbench.errors import UserError
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 
 if TYPE_CHECKING:
@@ -137,6 +138,10 @@ class Technique:
         """The configuration of the model that it leaves, for what comes after it to check."""
         return config
 
+    def models(self) -> Sequence[ModelSpec]:
+        """Other models that it loads beside the run's."""
+        return ()
+
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than they are given: a local path by name and hash.
 
@@ -214,6 +219,16 @@ class MachineSetting(Technique, ABC):
     @abstractmethod
     def hold(self, machine: Machine, observed: dict[str, Any]) -> AbstractContextManager[object]:
         """What must hold while the candidate runs; what shows on the way is added to `observed`."""
+
+
+def require_answer(technique: Technique, method: str, answer: object, kind: type) -> None:
+    """Raise UserError, one sentence, unless what `technique`'s `method` gave is a `kind`."""
+    if not isinstance(answer, kind):
+        module = sys.modules.get(type(technique).__module__)
+        raise UserError(
+            f"{method} of technique={technique.name} gave a {type(answer).__name__} and no "
+            f"{kind.__name__}: mend it in {getattr(module, '__file__', 'its module')}."
+        )
 
 
 def _default(knob: Field[Any]) -> Any:

@@ -8,7 +8,11 @@ from greenbench.campaign.compose import plain, plan
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 
-NEEDS = {"hub": ["model.id=org/name"], "local": ["model.path=somewhere/tiny"]}
+NEEDS = {
+    "hub": ["model.id=org/name"],
+    "local": ["model.path=somewhere/tiny"],
+    "wall": ["meter.wall_log=log.csv"],
+}
 
 
 ENGINE = """

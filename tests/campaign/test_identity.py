@@ -11,7 +11,7 @@ from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import former_key, identity, run_key
 from greenbench.machine.detect import Machine
 from greenbench.records.store import parse
-from greenbench.schema.enums import Arrivals, Device, Dtype, MeterName, Source, Stop, Tier
+from greenbench.schema.enums import Arrivals, Device, Dtype, Source, Stop, Tier
 from greenbench.schema.resolved import Chosen
 from greenbench.schema.spec import ModelSpec, RunSpec, labels
 from greenbench.techniques.pruning.depth import PruneDepth
@@ -28,7 +28,7 @@ OTHER = {
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,
     ("workload", "stop"): Stop.natural,
-    ("meter", "order"): [MeterName.rapl],
+    ("meter", "order"): ["rapl"],
     ("protocol", "tier"): Tier.smoke,
     ("meter", "cpu_tdp_w"): 65.0,
     ("meter", "wall_log"): "log.csv",

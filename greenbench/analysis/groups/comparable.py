@@ -19,6 +19,7 @@ SOURCES: dict[Provenance, str] = {
     "measured:counter:zeus": "counter read by Zeus",
     "measured:integrated:zeus": "power read by Zeus, integrated",
     "measured:wall": "wall meter",
+    "measured:plugin": "a plug-in's meter",
     "estimated:model": "estimate (≈)",
     "assumed": "assumption (≈)",
     "unavailable": "no joules",

@@ -128,6 +128,10 @@ class Speculative(_Drafting):
         """As any technique's, with the draft's name for its path."""
         return super(Speculative, replace(self, draft=self._spec().name)).label()
 
+    def models(self) -> list[ModelSpec]:
+        """The draft."""
+        return [self._spec()]
+
     def disclosed(self) -> dict[str, Any]:
         """A draft in a directory by its name and content hash."""
         if not self._is_local():
