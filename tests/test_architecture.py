@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "transformers": ("engines/transformers/", "techniques/", "models/weights.py"),
     "pynvml": ("machine/", "meters/"),
     "lm_eval": ("quality/", "engines/transformers/scoring.py"),
-    "hydra": ("campaign/compose.py", "campaign/mistakes.py"),
+    "hydra": ("campaign/command.py", "campaign/compose.py", "campaign/mistakes.py"),
     "argparse": ("cli/",),
 }
 """Who may import what is not ours and would spread."""

@@ -38,6 +38,8 @@ class Job:
 
     spec: BenchSpec
     overrides: tuple[str, ...]
+    config_dir: Path | None = None
+    """The user's own, which the overrides may name files of."""
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
@@ -49,7 +51,8 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
         choices = list(_choices(overrides, multirun))
         _look_over(choices, [config_dir] if config_dir else [])
     with _hydra(config_dir), one_sentence():
-        return [Job(_require_code(_compose(choice)), choice) for choice in choices]
+        specs = [_require_code(_compose(choice)) for choice in choices]
+    return [Job(*each, config_dir) for each in zip(specs, choices, strict=True)]
 
 
 def _choices(overrides: Sequence[str], multirun: bool) -> Iterator[tuple[str, ...]]:
