@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from greenbench.campaign.compose import Job, plain, plan
-from greenbench.schema.spec import BenchSpec, RunSpec
+from greenbench.schema.spec import USUAL_ENGINE, BenchSpec, RunSpec
 from greenbench.scrub import scrub
 
 APART = ("results", "force")
@@ -35,7 +35,7 @@ def _spelt_out(spec: BenchSpec) -> Iterator[str]:
     if spec.technique:
         yield f"technique=[{','.join(spec.technique)}]"
     usual = _values(plan([f"engine={spec.engine.name}"], multirun=False)[0].spec)
-    if spec.engine.name != plan([], multirun=False)[0].spec.engine.name:
+    if spec.engine.name != USUAL_ENGINE:
         yield f"engine={spec.engine.name}"
     usual["technique"] = {name: _defaults(each) for name, each in spec.technique.items()}
     for key, value in _changes(usual, _values(spec)):
