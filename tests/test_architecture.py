@@ -45,7 +45,12 @@ MAY_IMPORT = {
     "transformers": ("engines/transformers/", "techniques/", "models/weights.py"),
     "pynvml": ("machine/", "meters/"),
     "lm_eval": ("quality/", "engines/transformers/scoring.py"),
-    "hydra": ("campaign/compose.py", "campaign/mistakes.py", "campaign/overrides.py"),
+    "hydra": (
+        "campaign/command.py",
+        "campaign/compose.py",
+        "campaign/mistakes.py",
+        "campaign/overrides.py",
+    ),
     "argparse": ("cli/",),
 }
 """Who may import what is not ours and would spread."""

@@ -39,6 +39,8 @@ class Job:
 
     spec: BenchSpec
     overrides: tuple[str, ...]
+    config_dir: Path | None = None
+    """The user's own, which the overrides may name files of."""
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
@@ -52,7 +54,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
         choices = list(sweep(asked, axes)) if multirun else [one_run(asked, axes)]
         _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
     with _hydra(config_dir), one_sentence(overrides):
-        return [Job(_checked(_compose(choice), choice), choice) for choice in choices]
+        return [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
 
 
 def _experiment_axes(beside: Sequence[Path], overrides: Sequence[str]) -> list[Override]:

@@ -71,10 +71,8 @@ class Store:
                 "choose another with results=DIRECTORY",
             ) from error
 
-    def write(self, record: Record, *, replaces: str | None = None) -> Path:
+    def write(self, record: Record) -> Path:
         """Write `record` atomically and durably, replacing an earlier one; return its path.
-
-        That is the one of its key, and the one under `replaces`, the key that its run had before.
 
         Raises UserError where that fails; the record is then rescued to the temporary directory.
         """
@@ -87,8 +85,6 @@ class Store:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}): free some space and {advice}."
             ) from error
-        if replaces:
-            self.record_path(replaces).unlink(missing_ok=True)
         return path
 
     def read(self, key: str) -> Record | None:

@@ -111,11 +111,12 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
+        fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
         base = _suited(spec)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
-    place = Place(bench.machine, bench.engine, base, again=apart is not None)
+    place = Place(bench.machine, bench.engine, base, fingerprint, again=apart is not None)
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
     order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
     resident_s = 0.0 if apart else spec.protocol.idle_s

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import UserError
@@ -112,6 +112,9 @@ class Technique:
     summary: ClassVar[str]
     """What it does, in a few words."""
     paper: ClassVar[str | None] = None
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that compute it, beside those that compute every run: their versions decide what comes
+    out, so that they are in a run's key."""
     family: ClassVar[str] = "other"
     """The folder that its module lies in; elsewhere than in one of `FAMILIES`, what the class says."""
 
@@ -141,6 +144,13 @@ class Technique:
     def models(self) -> Sequence[ModelSpec]:
         """Other models that it loads beside the run's."""
         return ()
+
+    def exact(self) -> Self:
+        """Itself, with what a name may come to mean later, as a hub's branch, said exactly.
+
+        Raises UserError where that cannot be had. No process has started yet.
+        """
+        return self
 
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than they are given: a local path by name and hash.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -132,13 +132,19 @@ class Speculative(_Drafting):
         """The draft."""
         return [self._spec()]
 
+    def exact(self) -> Self:
+        """With the commit that the draft's revision is now."""
+        return (
+            self if self._is_local() else replace(self, revision=files.exact(self._spec()).revision)
+        )
+
     def disclosed(self) -> dict[str, Any]:
-        """A draft in a directory by its name and content hash."""
-        if not self._is_local():
+        """A draft by its name and content hash; of a hub's, only an exact one has such a hash."""
+        if not self._is_local() and not files.COMMIT.fullmatch(self.revision or ""):
             return {}
         self._require_directory()
-        spec = self._spec()
-        return {"draft": f"{spec.name}@{files.fingerprint(files.directory(spec))}"}
+        name = self._spec().name if self._is_local() else self.draft
+        return {"draft": f"{name}@{files.fingerprint(self._spec())}"}
 
     def _is_local(self) -> bool:
         return not HUB_ID.fullmatch(self.draft) or Path(self.draft).is_dir()

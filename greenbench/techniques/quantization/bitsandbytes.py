@@ -23,6 +23,7 @@ from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Trai
 class _Bitsandbytes(ModelEdit):
     """What the bitsandbytes techniques share."""
 
+    packages: ClassVar[tuple[str, ...]] = ("bitsandbytes",)
     bits: ClassVar[float]
 
     def traits(self) -> Traits:

@@ -34,6 +34,7 @@ class KvQuanto(ModelEdit):
     name: ClassVar[str] = "kv_quanto"
     summary: ClassVar[str] = "keys and values in few bits, the newest tokens in full"
     paper: ClassVar[str | None] = "arXiv:2402.02750"
+    packages: ClassVar[tuple[str, ...]] = ("optimum-quanto",)
 
     nbits: int = 4
     residual_length: int = 128

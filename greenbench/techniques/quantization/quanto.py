@@ -53,6 +53,8 @@ class QuantoLinear(nn.Module):
 class _Quanto(ModelEdit):
     """What the quanto techniques share."""
 
+    packages: ClassVar[tuple[str, ...]] = ("optimum-quanto",)
+
     def traits(self) -> Traits:
         """It packs plain weights."""
         return Traits(needs_plain_weights=True, packs_weights=True)

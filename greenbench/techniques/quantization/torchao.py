@@ -30,6 +30,8 @@ TILE = 1024  # the CUDA kernel for int4 pads a layer's inputs to a multiple of t
 class _Torchao(ModelEdit):
     """What the torchao techniques share: they replace weights by tensors that know their product."""
 
+    packages: ClassVar[tuple[str, ...]] = ("torchao",)
+
     def traits(self) -> Traits:
         """It packs plain weights."""
         return Traits(needs_plain_weights=True, packs_weights=True)

@@ -28,6 +28,7 @@ class Attention(EngineOption):
     name: ClassVar[str] = "attention"
     summary: ClassVar[str] = "another implementation of attention"
     paper: ClassVar[str | None] = "arXiv:2307.08691"
+    packages: ClassVar[tuple[str, ...]] = ("flash-attn",)
 
     implementation: str = "eager"
     """eager, sdpa (torch's fused one, which transformers takes by itself) or flash_attention_2."""
