@@ -194,7 +194,7 @@ def advise(
 
 def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
     from greenbench.analysis.choices.limits import Needs, needs
-    from greenbench.schema.spec import require_choice
+    from greenbench.schema.ranges import require_choice
 
     if isinstance(limits, Needs):
         return limits

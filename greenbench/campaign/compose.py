@@ -28,7 +28,8 @@ from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
 from greenbench.schema.enums import Source
-from greenbench.schema.spec import BenchSpec, require_storable
+from greenbench.schema.ranges import require_storable
+from greenbench.schema.spec import BenchSpec
 
 ROOT = "bench"
 

@@ -19,7 +19,8 @@ from greenbench.meters import OpenMeters, named, open_meters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.schema.codes import Validity, validity
 from greenbench.schema.quantity import Boundary, Quantity, missing
-from greenbench.schema.spec import MeterSpec, require_choice
+from greenbench.schema.ranges import require_choice
+from greenbench.schema.spec import MeterSpec
 from greenbench.schema.window import Span
 
 OPEN = "the window has not ended yet"

@@ -11,14 +11,17 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenbench.errors import UserError
 from greenbench.files import made_once
 from greenbench.models import inputs
 from greenbench.paths import cache_dir
 from greenbench.schema.enums import Source
-from greenbench.schema.record import ModelFacts
 from greenbench.schema.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from greenbench.schema.record import ModelFacts
 
 CACHE_FORMAT = 1
 SEAL = ".content"
@@ -81,6 +84,8 @@ def exact(spec: ModelSpec) -> ModelSpec:
 
 def facts(spec: ModelSpec, path: Path) -> ModelFacts:
     """Which model it is, exactly; no path among it."""
+    from greenbench.schema.record import ModelFacts  # needs numpy, which composing a run does not
+
     return ModelFacts(
         name=spec.name,
         source=spec.source.value,

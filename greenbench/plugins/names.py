@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.plugins.check import imported
-from greenbench.plugins.sources import KINDS, Told, sources, told
+from greenbench.plugins.finding import KINDS, Told, sources, told
 
 ROOMS = tuple(KINDS)
 

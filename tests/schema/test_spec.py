@@ -5,7 +5,7 @@ from helpers.windows import protocol
 
 from greenbench.errors import UserError
 from greenbench.schema.enums import Tier
-from greenbench.schema.spec import require_choice
+from greenbench.schema.ranges import require_choice
 
 
 def test_a_protocol_may_not_promise_more_than_it_does():

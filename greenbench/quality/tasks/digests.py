@@ -70,7 +70,7 @@ def _content(content: dict[str, Any]) -> list[Any]:
     code = [sources(function) for function in functions]
     return [
         _plain(content),
-        sorted({inputs.digest(path) for each in code for path in each.files if not _ours(path)}),
+        sorted({inputs.digest(path) for each in code for path in each.files}),
         sorted({package for each in code for package in each.packages}),
         [_wheel(texts.wheel_path(name, "")) for name in _wheels(content, functions)],
     ]
@@ -162,8 +162,3 @@ def _tree(folder: Path) -> str:
         if path.is_file() and not hidden:
             parts.append([name.as_posix(), inputs.digest(path)])
     return inputs.key(parts)
-
-
-def _ours(path: Path) -> bool:
-    """GreenBench's own code is known by its version."""
-    return path.is_relative_to(FOLDER.parents[1])

@@ -18,7 +18,8 @@ from greenbench.machine.detect import Machine
 from greenbench.models import files
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.enums import Dtype, Source
-from greenbench.schema.spec import ModelSpec, WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 

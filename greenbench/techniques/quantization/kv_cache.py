@@ -14,7 +14,8 @@ from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models.weights import storage_bytes
-from greenbench.schema.spec import WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import require_package
 from greenbench.techniques.quantization.quanto_kernels import load_kernels, require_compilers

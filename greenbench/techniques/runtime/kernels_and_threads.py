@@ -14,7 +14,7 @@ from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import require, require_choice
+from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import EngineOption, MachineSetting, Traits
 
