@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbench.campaign.compose import plan
+from greenbench.files import require_cache
 
 if TYPE_CHECKING:
     from greenbench.schema.record import Record
@@ -20,10 +21,14 @@ def bench(
     Raises UserError, one sentence, for a mistake; nothing has started then.
     """
     jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
-    from greenbench.run.preflight import refuse  # each of these costs time that a mistake need not
+    require_cache()
+    from greenbench.records.store import Store  # each of these costs time that a mistake need not
+    from greenbench.run.preflight import refuse
 
     for job in jobs:
         refuse(job.spec)
+    for results in dict.fromkeys(job.spec.results for job in jobs):
+        Store(Path(results)).require_space()
     from greenbench.campaign.sweep import sweep
 
     return sweep(jobs)
