@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from greenbench.errors import UserError
+from greenbench.paths import cache_dir
 
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
 
@@ -54,6 +55,20 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
             OSError
         ):  # some network file systems cannot; the file is in place all the same
             _sync(path.parent)
+
+
+def require_cache() -> None:
+    """Raise UserError, in one sentence, unless `cache_dir` can be written."""
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_dir()):
+            pass
+    except (OSError, RuntimeError) as error:  # the latter of a user without a home
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"The cache directory cannot be written ({str(why).rstrip('.')}): say where it may be with "
+            "the environment variable GREENBENCH_CACHE."
+        ) from error
 
 
 def made_once(target: Path, make: Callable[[Path], object]) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from greenbench.campaign.catalog import faults, refuse_rivals
 from greenbench.campaign.compose import plan
+from greenbench.files import require_cache
 from greenbench.plugins import answerable
 
 if TYPE_CHECKING:
@@ -26,11 +27,15 @@ def bench(
         print(f"greenbench: not used: {fault}", file=sys.stderr)
     with answerable():
         jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
-        from greenbench.run.preflight import refuse  # each costs time that a mistake need not
+        require_cache()
+        from greenbench.records.store import Store  # each costs time that a mistake need not
+        from greenbench.run.preflight import refuse
 
         for job in jobs:
             refuse_rivals(job.overrides)
             refuse(job.spec)
+        for results in dict.fromkeys(job.spec.results for job in jobs):
+            Store(Path(results)).require_space()
     from greenbench.campaign.sweep import sweep
 
     return sweep(jobs)

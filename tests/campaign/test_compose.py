@@ -139,10 +139,10 @@ def test_the_engine_is_one_whose_knobs_stand_in_the_run(tmp_path, monkeypatch):
         (job,) = plan(["engine=outside", "engine.slots=3"], multirun=False)
         with pytest.raises(UserError, match=r"engine.slot .*allowed here are slots"):
             plan(["engine=outside", "engine.slot=3"], multirun=False)
+        assert plan([], multirun=False)[0].spec.engine.name == "transformers"
     finally:
         plugins.named.cache_clear()
     assert (job.spec.engine.name, job.spec.engine.slots) == ("outside", 3)
-    assert plan([], multirun=False)[0].spec.engine.name == "transformers"
 
 
 def test_what_lies_beside_experiments_is_no_config_group():
