@@ -49,7 +49,11 @@ def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
     A local path, a model's or a technique's, gives way to its content's hash, the device to the
     hardware's name.
     """
-    values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
+    values = {
+        field.name: plain(getattr(spec, field.name))
+        for field in fields(RunSpec)
+        if not field.metadata.get("label")
+    }
     # A list, because the order of a stack matters and a JSON object has none.
     values["technique"] = [
         {"name": name, **knobs, **spec.technique[name].disclosed()}

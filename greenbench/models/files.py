@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import importlib.util
 from functools import partial
 from importlib import metadata
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from greenbench.errors import UserError
 from greenbench.files import made_once
+from greenbench.models.packing import packing
 from greenbench.paths import cache_dir
 from greenbench.schema.enums import Source
 from greenbench.schema.record import ModelFacts
@@ -52,6 +54,7 @@ def facts(spec: ModelSpec, path: Path) -> ModelFacts:
         fingerprint=fingerprint(path),
         license=spec.license,
         note=spec.note,
+        packing=packing(json.loads((path / "config.json").read_text())),
     )
 
 

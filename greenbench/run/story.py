@@ -110,7 +110,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
-        base = _suited(spec)
+        base = _suited(bench)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -144,7 +144,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.join(log)
         share = "module" in bench.engine.forms and not apart
         bodies = Bodies(pair.footprints, bench.machine.device, share)
-        findings = conclude(spec, bench.meters, recorder, bodies, warmth, asked, together=not apart)
+        findings = conclude(spec, bench.meters, recorder, bodies, warmth, asked, together=not apart,
+            idle=candidate.idle())
     return findings.model_copy(
         update={
             "model": files.facts(spec.model, base.directory),
@@ -159,11 +160,12 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     )
 
 
-def _suited(spec: RunSpec) -> Build:
-    """The plain model, once its configuration suits the stack."""
+def _suited(bench: Bench) -> Build:
+    """The plain model, once it suits the engine and its configuration the stack."""
+    spec = bench.spec
     path = files.directory(spec.model)
-    stack = list(spec.technique.values())
-    refuse_model(stack, config(spec.model, path), spec.workload)
+    bench.engine.check_model(spec.model, path, bench.machine)
+    refuse_model(spec, config(spec.model, path))
     return Build(spec.model, "safetensors", path, path)
 
 

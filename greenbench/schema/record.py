@@ -89,6 +89,9 @@ class ModelFacts(Part):
     """SHA-256 over the weights' headers and samples, and the configuration."""
     license: str | None
     note: str | None
+    packing: str | None = None
+    """How the checkpoint's weights are packed, as ``bitsandbytes, 4 bits, nf4``; null where they are
+    plain, in the dtype that the spec names."""
 
 
 class MeterChoice(Part):

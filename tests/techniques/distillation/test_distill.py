@@ -548,7 +548,7 @@ def test_healing_takes_away_half_of_what_a_fifth_of_the_blocks_cost(smollm2):
     from helpers.served import load
 
     from greenbench.models.texts import passages
-    from greenbench.models.weights import decoder_blocks
+    from greenbench.models.parts import decoder_blocks
 
     spec, path = smollm2
     healed = technique("technique=prune_depth_heal")

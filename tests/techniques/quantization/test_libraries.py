@@ -16,7 +16,8 @@ from greenbench.models import weights
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
-from greenbench.techniques.quantization.linear_layers import blueprint, linears, require_package
+from greenbench.models.parts import blueprint
+from greenbench.techniques.quantization.linear_layers import linears, require_package
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 BITS = {
