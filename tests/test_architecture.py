@@ -38,11 +38,17 @@ MAY_IMPORT = {
     "torch": (
         "engines/transformers/",
         "techniques/",
+        "models/parts.py",
         "models/weights.py",
         "machine/detect.py",
         "quality/baseline_cache.py",
     ),
-    "transformers": ("engines/transformers/", "techniques/", "models/weights.py"),
+    "transformers": (
+        "engines/transformers/",
+        "techniques/",
+        "models/parts.py",
+        "models/weights.py",
+    ),
     "pynvml": ("machine/", "meters/"),
     "lm_eval": ("quality/", "engines/transformers/scoring.py"),
     "hydra": (

@@ -49,7 +49,11 @@ def identity(
     for what cannot be read.
     """
     spec = exact(spec)
-    values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
+    values = {
+        field.name: plain(getattr(spec, field.name))
+        for field in fields(RunSpec)
+        if not field.metadata.get("label")
+    }
     # A list, because the order of a stack matters and a JSON object has none.
     values["technique"] = [
         {"name": name, **knobs, **spec.technique[name].disclosed()}

@@ -199,6 +199,10 @@ class Engine(ABC):
     def check(self, machine: Machine) -> None:  # noqa: B027  # some run anywhere
         """Raise Unsupported, in one sentence with the remedy, where it cannot run. Loads nothing."""
 
+    def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:  # noqa: B027
+        """Raise UserError or Unsupported, in one sentence, where it cannot run the model whose files lie
+        in `directory`. Reads no weights."""
+
     def version(self) -> str | None:
         """Of the program, for the record and `doctor`; null where it has none."""
         return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from greenbench.errors import UserError
 from greenbench.files import made_once
 from greenbench.models import inputs
+from greenbench.models.packing import packing
 from greenbench.paths import cache_dir
 from greenbench.schema.enums import Source
 from greenbench.schema.spec import ModelSpec
@@ -94,6 +95,7 @@ def facts(spec: ModelSpec, path: Path) -> ModelFacts:
         fingerprint=fingerprint(spec),
         license=spec.license,
         note=spec.note,
+        packing=packing(json.loads((path / "config.json").read_text())),
     )
 
 

@@ -1,4 +1,4 @@
-"""A model's weights: made of a GGUF file, the bytes they truly hold, and its blocks."""
+"""A model's weights: made of a GGUF file, and the bytes they truly hold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-
-from greenbench.errors import UserError
 
 
 def storage_bytes(model: nn.Module, loop: Any = None) -> dict[str, int]:
@@ -56,18 +54,6 @@ def _inner(thing: Any) -> list[Any]:
         return [thing.func, *thing.args, *thing.keywords.values()]
     is_state = type(thing).__module__.partition(".")[0] in ("bitsandbytes", "torchao", "optimum")
     return list(vars(thing).values()) if is_state and hasattr(thing, "__dict__") else []
-
-
-def decoder_blocks(model: Any) -> nn.ModuleList:
-    """The stack of transformer blocks, whatever the architecture calls it."""
-    depth = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return module
-    raise UserError(
-        f"{type(model).__name__} has no list of {depth} blocks: "
-        "techniques that act on blocks do not know this architecture."
-    )
 
 
 def from_gguf(parts: list[Path], directory: Path) -> None:

@@ -79,6 +79,7 @@ def conclude(
     asked: Asked | None,
     *,
     together: bool,
+    idle: bool,
 ) -> Findings:
     """Turn windows into numbers and verdicts."""
     tier, reason = spec.protocol.tier.value, recorder.no_energy_reason()
@@ -87,6 +88,7 @@ def conclude(
     settled = all(state.settled for state in warmth.values())
     codes = disturbances.run_codes(recorder.windows, tier, settled, on_battery())
     codes += [] if together else disturbances.drift_codes(windows)
+    codes += ["idle_technique"] if idle else []
     sound = validity(codes)
     ratios = blocks.ratios(windows, reason)
     before, after = (bodies.held(who) for who in WHO)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
+from greenbench.models.packing import packing
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
 from greenbench.techniques.stack import check_order, require_forms
+from greenbench.techniques.technique import ModelEdit, Technique
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
     from greenbench.meters import OpenMeters
     from greenbench.meters.wall_log import WallLog
-    from greenbench.techniques.technique import Technique
 
 
 def refuse(spec: RunSpec) -> None:
@@ -43,11 +44,52 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
         technique.check(machine, spec.engine)
 
 
-def refuse_model(stack: Sequence[Technique], config: Any, workload: WorkloadSpec) -> None:
-    """Each technique meets the model that those before it leave. `config` is transformers'."""
+def refuse_model(
+    stack: Sequence[Technique],
+    config: Any,
+    workload: WorkloadSpec,
+    *,
+    allow_partial: bool = False,
+) -> None:
+    """Each technique meets the model that those before it leave. `config` is transformers'; no weights
+    are read.
+
+    Raises UserError or Unsupported, in one sentence.
+    """
+    from greenbench.run import (
+        reach,  # needs torch, which the process that only looks over a spec has not
+    )
+
+    _refuse_length(workload, config)
     for technique in stack:
+        _refuse_packed(technique, config)
+        if isinstance(technique, ModelEdit):
+            reach.foresee(technique, config, allow_partial=allow_partial)
         technique.check_model(config, workload)
         config = technique.after(config)
+
+
+def _refuse_length(workload: WorkloadSpec, config: Any) -> None:
+    """A request must have a place for each of its tokens."""
+    from greenbench.models.parts import positions
+
+    limit, asked = positions(config), workload.prompt_tokens + workload.output_tokens
+    if limit is not None and asked > limit:
+        raise UserError(
+            f"workload.prompt_tokens={workload.prompt_tokens} and workload.output_tokens="
+            f"{workload.output_tokens} make {asked} tokens, and this model knows {limit} positions: "
+            "ask for fewer."
+        )
+
+
+def _refuse_packed(technique: Technique, config: Any) -> None:
+    """A checkpoint whose weights are packed is to a technique as one that comes after a packing one."""
+    packed = packing(config)
+    if packed and technique.traits().needs_plain_weights:
+        raise UserError(
+            f"technique={technique.name} needs plain weights, and this checkpoint's are packed already "
+            f"({packed}): take the model that it was made from."
+        )
 
 
 def wall_log(spec: MeterSpec) -> WallLog | None:

@@ -21,6 +21,7 @@ from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
+from greenbench.run import reach
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import (
@@ -97,6 +98,10 @@ class Candidate:
         pairs = zip(self._stack, self._observed, strict=True)
         return {each.name: deepcopy(seen) for each, seen in pairs if each.traits().dynamic}
 
+    def idle(self) -> bool:
+        """Whether a technique did none of its work."""
+        return any(map(_idle, self._stack, self.applied()))
+
     def close(self) -> None:
         """Nothing will be prepared again."""
         for index in range(len(self._stack)):
@@ -113,18 +118,18 @@ class Candidate:
         """`build` with one technique more."""
         match technique:
             case ModelEdit():
-                model = self._module(build)
-                promise = technique.promise(model)
-                require_answer(technique, "promise", promise, Promise)
-                technique.install(work.device)
-                with metered(promise):
-                    build = self._edited(
-                        technique, replace(build, form="module", source=model), work
-                    )
-                    del model
-                    gc.collect()  # what was replaced must not count as the candidate's memory
-                    if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
-                        build = self._handed_over(technique, build, index)
+                build = replace(build, form="module", source=self._module(build))
+                changed = reach.before(build.source)
+                with reach.shown(technique, build.source):
+                    promise = reach.promise(technique, build.source)
+                    technique.install(work.device)
+                    with metered(promise):
+                        build = self._edited(technique, build, work)
+                        gc.collect()  # what was replaced must not count as the candidate's memory
+                model = build.source
+                self._note_touched(index, changed(model), model.config)
+                if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
+                    build = self._handed_over(technique, build, index)
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
@@ -138,6 +143,12 @@ class Candidate:
                     hold = partial(technique.hold, self._place.machine, work.observed)
                     build = replace(build, hold=partial(_nested, build.hold, hold))
         return build
+
+    def _note_touched(self, index: int, share: float | None, config: Any) -> None:
+        """Keep the share of the weights that a technique changed; refuse it where that is too little."""
+        allow = self._spec.allow_partial
+        reach.require(self._stack[index], share, config, allow_partial=allow)
+        self._applied[index] = self._applied[index].model_copy(update={"touched": share})
 
     def _module(self, build: Build) -> Any:
         """The live module to edit: loaded once, at the model's reference dtype."""
@@ -220,6 +231,13 @@ class Candidate:
                 details=work.details,
             )
         )
+
+
+def _idle(technique: Technique, done: AppliedTechnique) -> bool:
+    """By its own word, or as the weights are what they were."""
+    traits = technique.traits()
+    unchanged = done.touched == 0 and (traits.needs_plain_weights or traits.changes_blocks)
+    return unchanged or technique.idle(done.details, done.observed)
 
 
 @contextmanager

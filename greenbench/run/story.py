@@ -112,7 +112,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
-        base = _suited(spec)
+        base = _suited(bench)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -146,7 +146,16 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.join(log)
         share = "module" in bench.engine.forms and not apart
         bodies = Bodies(pair.footprints, bench.machine.device, share)
-        findings = conclude(spec, bench.meters, recorder, bodies, warmth, asked, together=not apart)
+        findings = conclude(
+            spec,
+            bench.meters,
+            recorder,
+            bodies,
+            warmth,
+            asked,
+            together=not apart,
+            idle=candidate.idle(),
+        )
     return findings.model_copy(
         update={
             "model": files.facts(spec.model, base.directory),
@@ -161,11 +170,13 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     )
 
 
-def _suited(spec: RunSpec) -> Build:
-    """The plain model, once its configuration suits the stack."""
+def _suited(bench: Bench) -> Build:
+    """The plain model, once it suits the engine and its configuration the stack."""
+    spec = bench.spec
     path = files.directory(spec.model)
+    bench.engine.check_model(spec.model, path, bench.machine)
     stack = list(spec.technique.values())
-    refuse_model(stack, config(spec.model, path), spec.workload)
+    refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
     return Build(spec.model, "safetensors", path, path)
 
 

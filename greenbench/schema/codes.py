@@ -29,6 +29,9 @@ CODES: Final[Mapping[str, Fault]] = {
         "invalid", "the baseline, measured first and last, changed by over 10 % in between"
     ),
     "foreign_process": Fault("invalid", "another process computed on the device"),
+    "idle_technique": Fault(
+        "flagged", "a technique did none of its work: what was measured is not what it can do"
+    ),
     "on_battery": Fault("flagged", "the machine ran on its battery, where it may slow itself down"),
     "other_load": Fault(
         "flagged", "other programs, or the hypervisor, took over 10 % of the CPUs' time"

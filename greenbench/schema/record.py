@@ -90,6 +90,9 @@ class ModelFacts(Part):
     weights' headers and samples, and the configuration."""
     license: str | None
     note: str | None
+    packing: str | None = None
+    """How the checkpoint's weights are packed, as ``bitsandbytes, 4 bits, nf4``; null where they are
+    plain, in the dtype that the spec names."""
 
 
 class MeterChoice(Part):

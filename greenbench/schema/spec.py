@@ -236,6 +236,9 @@ class RunSpec:
     """Of prompts, items, orders and trainings."""
     engine: Any = None
     """What runs the model: an Engine, whose name and fields stand in the record."""
+    allow_partial: bool = field(default=False, metadata=LABEL)
+    """Run a technique that reaches under half of the weights it is meant for; its share stands in the
+    record in any case."""
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)

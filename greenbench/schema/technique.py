@@ -18,8 +18,10 @@ class Promise(Part):
     """Multiplications for one token in the decoder's blocks."""
     layers_ratio: float | None = None
     """Blocks of the decoder."""
+    touched: float | None = None
+    """Share of the blocks' weights that it is to change; null where its kind changes none or chooses."""
     sparsity: float | None = None
-    """Share of the pruned weights that is zero."""
+    """Share of the blocks' weights that is zero."""
     drafts: int | None = None
     """Tokens drafted for each pass of the whole model."""
     kernel: str | None = None
@@ -42,6 +44,9 @@ class AppliedTechnique(Part):
     lossless: bool
     """Whether its output is the baseline's by construction."""
     promise: Promise
+    touched: float | None = None
+    """Share of the weights of the blocks, in matrices, that it changed: compared before and after. Null
+    where its kind changes no weights, or where no plain ones were left to compare."""
     prepare_s: float
     """How long its preparation took."""
     prepare_energy: Quantity

@@ -43,6 +43,9 @@ class Traits:
 
     lossless: bool = False
     """True only where the output is identical to the baseline's by construction."""
+    on_linears: bool = False
+    """It is meant for all linear layers of the blocks. Matrices that other modules hold are shown to it
+    as such layers, and it is refused where it reaches under half of the blocks' weights."""
     needs_plain_weights: bool = False
     """It reads or casts floating-point weights, so nothing before it may have packed them."""
     changes_blocks: bool = False
@@ -158,6 +161,10 @@ class Technique:
         Raises UserError where such a path leads nowhere. No process has started yet.
         """
         return {}
+
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """Whether it did none of its work, by what it noted while it was prepared and while it ran."""
+        return False
 
     def label(self) -> str:
         """Its name with the knobs that differ from their defaults, as tables show it.

@@ -25,7 +25,7 @@ from greenbench.engines.engine import Completion
 from greenbench.measure import difficulty, schedule
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.quality import Item
 from greenbench.schema.window import WHO, Place
 from greenbench.techniques import discover

@@ -16,7 +16,8 @@ from torch import nn
 
 from greenbench.errors import UserError
 from greenbench.models import files
-from greenbench.models.weights import decoder_blocks, storage_bytes
+from greenbench.models.parts import decoder_blocks
+from greenbench.models.weights import storage_bytes
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.outline import Outline
 from greenbench.schema.quantity import Provenance
-from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, ResolvedWorkload
+from greenbench.schema.resolved import Chosen, ResolvedTask, ResolvedWorkload
 from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.wording import natural
 
@@ -81,7 +81,7 @@ def setting(record: Outline) -> Setting:
         tier=spec.protocol.tier,
         source=source,
         boundary=_boundary(record, source),
-        model=_model(spec.model),
+        model=_model(record),
         device=hardware(record),
         workload=_workload(spec.workload),
         tasks=_tasks(spec.task),
@@ -108,9 +108,12 @@ def _boundary(record: Outline, source: Provenance) -> str:
     return " + ".join(sorted({span.boundary for span in primary if span.provenance == source}))
 
 
-def _model(model: ResolvedModel) -> str:
+def _model(record: Outline) -> str:
+    model = record.spec.model
+    packing = record.model.packing if record.model else None
+    form = f"{packing}; computed in {model.dtype}" if packing else model.dtype
     revision = COMMIT.sub(r"\1", model.revision or "")
-    return f"{model.id or model.name}{'@' * bool(revision)}{revision} ({model.dtype})"
+    return f"{model.id or model.name}{'@' * bool(revision)}{revision} ({form})"
 
 
 def _workload(load: ResolvedWorkload) -> str:

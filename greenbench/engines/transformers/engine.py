@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
 from greenbench.models import files
 from greenbench.schema.enums import Dtype
+from greenbench.schema.spec import ModelSpec
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
@@ -39,6 +40,12 @@ class Transformers(Engine):
         """Of the package."""
         return metadata.version("transformers")
 
+    def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
+        """A decoder that attends, with a tokenizer, and packed in no way or one that can be read."""
+        from greenbench.engines.transformers.suits import require_suited
+
+        require_suited(spec, directory, machine)
+
     def room_bytes(self, build: Build) -> int:
         """Its weights, at the dtype they are loaded in."""
         if build.form == "module":
@@ -53,10 +60,12 @@ class Transformers(Engine):
         from greenbench.engines.transformers.load import empty_caches, load_model, load_tokenizer
         from greenbench.engines.transformers.options import apply_options
         from greenbench.engines.transformers.served import InProcess
+        from greenbench.engines.transformers.suits import require_causal
 
         model = build.source
         if build.form == "safetensors":
             model = load_model(build.model, Path(build.source), machine.device_map)
+            require_causal(model, build.model.name)
         apply_options(model, build.options)
         served = InProcess(model, load_tokenizer(build.model, build.directory), build)
         del model, build

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from greenbench.errors import UserError
 from greenbench.schema.spec import ModelSpec
 
 
@@ -21,17 +23,35 @@ def config(spec: ModelSpec, path: Path) -> Any:
     """The transformers config of the model in `path`; no weights are read."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+    except Exception as error:  # of many kinds, each with many lines
+        raise UserError(
+            f"Model {spec.name} has a config.json that transformers {metadata.version('transformers')} "
+            f"does not know: {said(error)}."
+        ) from error
 
 
 def load_tokenizer(spec: ModelSpec, path: Path) -> Any:
     """The tokenizer in `path`, which pads with its end of text where it has nothing else."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=spec.trust_remote_code)
+    except Exception as error:  # of many kinds, each with many lines
+        raise UserError(
+            f"Model {spec.name} has no tokenizer that can be read: put its tokenizer.json and "
+            f"tokenizer_config.json beside its weights ({said(error)})."
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def said(error: Exception) -> str:
+    """The first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 def empty_caches() -> None:

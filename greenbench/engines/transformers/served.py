@@ -18,6 +18,7 @@ from greenbench.engines.engine import (
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.models.parts import positions
 from greenbench.models.weights import storage_bytes
 
 SOFTMAX_DTYPE = "float32"
@@ -91,8 +92,7 @@ class InProcess(OnDevice):
         self._whole = build.scored_whole
         self._watch: Watch | None = None
         self.tokenizer = HubTokenizer(tokenizer)
-        text = model.config.get_text_config()
-        self.max_tokens: int | None = getattr(text, "max_position_embeddings", None)
+        self.max_tokens = positions(model.config)
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """One call of ``generate`` for all, whose prompts are of one length."""

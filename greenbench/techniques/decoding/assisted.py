@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,10 @@ class _Drafting(ModelEdit):
                 f"workload.batch_size={workload.batch_size} cannot run with technique={self.name}, "
                 "which checks the drafts of one sequence at a time: set workload.batch_size=1."
             )
+
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """Nothing was drafted."""
+        return not observed.get("drafted")
 
     def _note(self, model: Any, text: str) -> str:
         bits = 8 * model.dtype.itemsize

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.engines.engine import Form
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
+from greenbench.models.parts import keep_layers
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
@@ -106,10 +107,7 @@ class Distill(ModelEdit):
         student = copy.deepcopy(config)
         text = student.get_text_config()
         depth = text.num_hidden_layers
-        text.num_hidden_layers = _share("layers", self.layers, depth, "blocks")
-        if getattr(text, "layer_types", None):
-            kept = uniform(text.num_hidden_layers, depth)
-            text.layer_types = [text.layer_types[index] for index in kept]
+        keep_layers(text, uniform(_share("layers", self.layers, depth, "blocks"), depth))
         if self.width < 1:
             _narrow(text, self.width)
         return student
@@ -123,6 +121,11 @@ def _narrow(text: Any, width: float) -> None:
     if hasattr(text, "num_key_value_heads"):
         text.num_key_value_heads = kept
     text.hidden_size = text.hidden_size * kept // groups
+    if not getattr(text, "intermediate_size", None):
+        raise Unsupported(
+            f"{KEY}.width={width} needs a configuration that says intermediate_size, which that of "
+            f"{text.model_type} does not: set {KEY}.width=1."
+        )
     text.intermediate_size = text.intermediate_size * kept // groups
 
 

@@ -87,6 +87,11 @@ class _Run:
             self._preparation.progress(int(1000 * spent), 1000)
             self._losses.append(self._step(self._training.rate(spent)))
             self._ledger.note(now=self._checkpoint.keep(self._state))
+        if not self._losses:
+            raise UserError(
+                f"{self._key} has a budget that is spent before the first step, so that nothing would be "
+                "trained: give it more."
+            )
 
     def told(self) -> dict[str, Any]:
         """What the record keeps."""

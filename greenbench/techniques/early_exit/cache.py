@@ -7,14 +7,13 @@ that takes the keys and values and stops the block there, before attention and M
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from transformers import Cache
 
-Run = Callable[..., torch.Tensor]
-"""A block's own forward: hidden states (rows, tokens, width), then what the model's loop passes."""
+from greenbench.models.parts import Run
 
 POSITIONAL = ("position_embeddings", "position_ids")
 """What the loop passes to a block for each token, besides its hidden state."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +9,14 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import (
+    Run,
+    decoder_blocks,
+    output_head,
+    returns_tuple,
+    rewire,
+    weight_count,
+)
 from greenbench.techniques.early_exit.cache import fill
 
 
@@ -67,10 +72,9 @@ class Tally:
 def costs(model: Any) -> Costs:
     """Count them on one token; layers that hold weights are known by their in_features."""
     block, seen = decoder_blocks(model)[-1], []
-    plain = block.forward
 
-    def only_fill(hidden: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        fill(plain, hidden, kwargs)
+    def only_fill(run: Run, hidden: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+        fill(run, hidden, kwargs)
         return hidden
 
     handles = [
@@ -78,29 +82,19 @@ def costs(model: Any) -> Costs:
         for layer in block.modules()
         if _weights(layer)
     ]
-    with _forward(block, only_fill):
+    undo = rewire(block, only_fill, tupled=returns_tuple(model))
+    try:
         model(
             torch.zeros((1, 1), dtype=torch.long, device=model.device),
             past_key_values=DynamicCache(),
         )
-    for handle in handles:
-        handle.remove()
-    whole = sum(map(_weights, block.modules()))
-    return Costs(block=whole, fill=sum(seen), head=_weights(model.get_output_embeddings()))
-
-
-@contextmanager
-def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
-    before = vars(module).get("forward")
-    vars(module)["forward"] = forward
-    try:
-        yield
     finally:
-        if before is None:
-            del vars(module)["forward"]
-        else:
-            vars(module)["forward"] = before
+        undo()
+        for handle in handles:
+            handle.remove()
+    return Costs(block=weight_count(block), fill=sum(seen), head=weight_count(output_head(model)))
 
 
-def _weights(layer: Any) -> int:
-    return int(getattr(layer, "in_features", 0) * getattr(layer, "out_features", 0))
+def _weights(layer: nn.Module) -> int:
+    """Of a module that multiplies by its own."""
+    return 0 if list(layer.children()) else weight_count(layer)

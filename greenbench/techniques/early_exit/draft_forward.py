@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
-from greenbench.techniques.early_exit.cache import Run
+from greenbench.models.parts import Run, decoder_blocks, returns_tuple, rewire
 from greenbench.techniques.early_exit.features import ends
 from greenbench.techniques.early_exit.heads import ExitHead
 
@@ -29,8 +28,9 @@ class Halves:
         self.model, self._head, self._first = model, head, first
         self._part = "whole"
         self._states: list[torch.Tensor] = []
+        tupled = returns_tuple(model)
         for index, block in enumerate(decoder_blocks(model)):
-            vars(block)["forward"] = partial(self._block, index, block.forward)
+            rewire(block, partial(self._block, index), tupled=tupled)
         ends(model).norm_layer.register_forward_pre_hook(self._translated)
 
     def whole(self, tokens: torch.Tensor, cache: Any) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Halves:
         finally:
             self._part = "whole"
 
-    def _block(self, index: int, run: Run, hidden: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def _block(self, index: int, run: Run, hidden: torch.Tensor, kwargs: Any) -> torch.Tensor:
         early = index < self._first
         if self._part == "late" and index == self._first:
             hidden = torch.cat(self._states, dim=1)

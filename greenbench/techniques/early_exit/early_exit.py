@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -113,8 +113,13 @@ class EarlyExit(ModelEdit):
             f"is at least {sure}",
         )
 
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """No token left the blocks before the last."""
+        return len(observed.get("tokens_by_depth", ())) < 2 and observed.get("flops_ratio", 1) >= 1
+
     def edit(self, model: Any, work: Preparation) -> Edited:
         """Train the heads on what the frozen model computes, choose the threshold, change the forward."""
+        features.require_ends(model)
         torch.manual_seed(work.seed)
         text = model.config.get_text_config()
         places = features.places(self.exits, text, KEY)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.errors import Unsupported, UserError
+from greenbench.models.parts import decoder_blocks, final_norm, output_head
 from greenbench.techniques.technique import Preparation
 
 Translate = Callable[[torch.Tensor], torch.Tensor]
@@ -62,18 +62,31 @@ class Ends(NamedTuple):
 
 
 def ends(model: Any) -> Ends:
-    """The model's final norm, which sits beside its blocks, and its output head."""
-    blocks = decoder_blocks(model)
-    for parent in model.modules():
-        children = list(parent.children())
-        norms = [child for child in children if "norm" in type(child).__name__.lower()]
-        if any(child is blocks for child in children) and norms:
-            output = model.get_output_embeddings()
-            return Ends(norms[-1], output, norms[-1].forward, output.forward)
-    raise UserError(
-        f"{type(model).__name__} has no norm beside its blocks: "
-        "early exits do not know this architecture."
-    )
+    """The model's final norm and its output head."""
+    norm, output = final_norm(model), output_head(model)
+    return Ends(norm, output, norm.forward, output.forward)
+
+
+@torch.no_grad()
+def require_ends(model: Any) -> None:
+    """Raise Unsupported where the output head reads something else than the final norm gives."""
+    found = ends(model)
+    seen: list[torch.Tensor] = []
+    handles = [
+        found.norm_layer.register_forward_hook(lambda *call: seen.append(call[-1][:, -1])),
+        found.output_layer.register_forward_pre_hook(lambda _, args: seen.append(args[0][:, -1])),
+    ]
+    try:
+        model(torch.ones((1, 2), dtype=torch.long, device=model.device), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    normed, read = seen[-2:]
+    if normed.shape != read.shape or not torch.equal(normed, read):
+        raise Unsupported(
+            f"{type(model).__name__} changes what its final norm gives before the output head reads it: "
+            "exits do not know this architecture."
+        )
 
 
 class Features(NamedTuple):

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from greenbench.models.weights import decoder_blocks
-from greenbench.techniques.early_exit.cache import Run, catch_up, run_rows, wait
+from greenbench.models.parts import Run, decoder_blocks, returns_tuple, rewire
+from greenbench.techniques.early_exit.cache import catch_up, run_rows, wait
 from greenbench.techniques.early_exit.confidence import FROM_LOGITS, saturation
 from greenbench.techniques.early_exit.depth_tally import Tally
 from greenbench.techniques.early_exit.features import ends
@@ -70,8 +70,9 @@ class Exiting:
         """Blocks that each position of the last scored text took."""
         self._pass: Pass = _Whole()
         model.register_forward_pre_hook(self._begin, with_kwargs=True)
+        tupled = returns_tuple(model)
         for index in range(min(heads) - 1, self.depth):
-            vars(blocks[index])["forward"] = partial(self._block, index, blocks[index].forward)
+            rewire(blocks[index], partial(self._block, index), tupled=tupled)
         norm, output = self.ends.norm_layer, self.ends.output_layer
         norm.register_forward_pre_hook(lambda _, args: (self._pass.translated(args[0]),))
         vars(output)["forward"] = lambda normed: self._pass.logits(self.ends.output, normed)
@@ -106,7 +107,7 @@ class Exiting:
         self._pass.end()
         self._pass = _Whole()
 
-    def _block(self, index: int, run: Run, hidden: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def _block(self, index: int, run: Run, hidden: torch.Tensor, kwargs: Any) -> torch.Tensor:
         return self._pass.block(index, run, hidden, kwargs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -88,8 +88,13 @@ class SelfSpeculative(ModelEdit):
             note=f"the first {first} of {config.num_hidden_layers} blocks draft {self.drafts} tokens a round",
         )
 
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """Nothing was drafted."""
+        return not observed.get("drafted")
+
     def edit(self, model: Any, work: Preparation) -> Edited:
         """Fit the drafts' head to what the frozen model computes, and put a loop around its blocks."""
+        features.require_ends(model)
         torch.manual_seed(work.seed)
         config = model.config.get_text_config()
         (first,) = features.places([self.exit], config, "technique.self_speculative.exit")

@@ -12,7 +12,7 @@ from torch import nn
 
 from greenbench.engines.engine import Form
 from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks, keep_layers
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
@@ -66,10 +66,7 @@ class PruneDepth(ModelEdit):
         """Fewer blocks; which ones only calibration tells, so kinds of blocks stay in their order."""
         small = copy.deepcopy(config)
         text = small.get_text_config()
-        kept = text.num_hidden_layers - self._count(text.num_hidden_layers)
-        text.num_hidden_layers = kept
-        if getattr(text, "layer_types", None):
-            text.layer_types = text.layer_types[:kept]
+        keep_layers(text, range(text.num_hidden_layers - self._count(text.num_hidden_layers)))
         return small
 
     def promise(self, model: Any) -> Promise:
@@ -144,14 +141,11 @@ def block_influence(
 def keep_blocks(model: Any, kept: Sequence[int]) -> None:
     """Leave only the blocks `kept`, in place, and renumber what the key-value cache counts by."""
     blocks = decoder_blocks(model)
-    config = model.config.get_text_config()
-    config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[index] for index in kept]
+    keep_layers(model.config.get_text_config(), kept)
     survivors = [blocks[index] for index in kept]
     del blocks[:]
     blocks.extend(survivors)
     for index, block in enumerate(survivors):
-        numbered: list[Any] = [m for m in block.modules() if hasattr(m, "layer_idx")]
-        for module in numbered:
-            module.layer_idx = index
+        for module in block.modules():
+            for name in {"layer_idx", "layer_id"} & set(vars(module)):
+                setattr(module, name, index)

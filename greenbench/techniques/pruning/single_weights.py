@@ -14,6 +14,7 @@ from torch import nn
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.models.parts import decoder_blocks, weight_count
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
@@ -21,12 +22,11 @@ from greenbench.techniques.shared.column_solver import BLOCK, block_width, inver
 from greenbench.techniques.shared.layerwise import (
     Gram,
     SquaredNorm,
-    block_linears,
-    input_widths,
     require_calibration,
     token_batches,
     visits,
 )
+from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint, reach
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 UNSTRUCTURED = "unstructured"
@@ -73,7 +73,11 @@ class _PruneWeights(ModelEdit):
 
     def traits(self) -> Traits:
         """2:4 may leave compressed weights, which nothing after it can read."""
-        return Traits(needs_plain_weights=True, packs_weights=self._pattern == Pattern(2, 4))
+        return Traits(
+            on_linears=True,
+            needs_plain_weights=True,
+            packs_weights=self._pattern == Pattern(2, 4),
+        )
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """What 2:4 compresses on a GPU, PyTorch's own kernels read, and no file holds."""
@@ -87,7 +91,7 @@ class _PruneWeights(ModelEdit):
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Every M weights must lie in one row."""
-        self._require_groups(input_widths(config))
+        self._require_groups(layer.in_features for layer in block_linears(linear_blueprint(config)))
 
     def promise(self, model: Any) -> Promise:
         """Nothing but zeros where a dense kernel computes; half the products where 2:4 has its own."""
@@ -97,13 +101,13 @@ class _PruneWeights(ModelEdit):
         dense = sum(layer.weight.nbytes for layer in layers) - sparse
         total = sum(weight.nbytes for weight in model.parameters())
         kernel = "sparse_semi_structured" if sparse else "dense"
+        share = self.sparsity * reach(model)
         return Promise(
             bytes_ratio=1 - (sparse / total) * (1 - COMPRESSED),
             flops_ratio=(dense + sparse / 2) / (dense + sparse),
-            sparsity=self.sparsity,
+            sparsity=share,
             kernel=kernel,
-            note=f"{self.sparsity:.0%} of the blocks' weights are zero ({self.pattern}); "
-            f"kernel: {kernel}",
+            note=f"{share:.0%} of the blocks' weights are zero ({self.pattern}); kernel: {kernel}",
         )
 
     def edit(self, model: Any, work: Preparation) -> Edited:
@@ -116,7 +120,7 @@ class _PruneWeights(ModelEdit):
             _compress(layer)
         work.details.update(
             linear_layers=len(layers),
-            sparsity=zeros / sum(layer.in_features * layer.out_features for layer in layers),
+            sparsity=zeros / weight_count(decoder_blocks(model)),
             compressed_layers=len(compressed),
         )
         return Edited(model)

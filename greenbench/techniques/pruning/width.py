@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from greenbench.engines.engine import Form
-from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.errors import Unsupported, UserError
+from greenbench.models.parts import blueprint, decoder_blocks
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
@@ -19,11 +19,11 @@ from greenbench.techniques.distillation.budget import NONE, Training
 from greenbench.techniques.distillation.trainer import distill
 from greenbench.techniques.shared.layerwise import (
     MeanAbsolute,
-    linear_layers,
     require_calibration,
     token_batches,
     visits,
 )
+from greenbench.techniques.shared.linear_views import linear_layers
 from greenbench.techniques.shared.shapes import Heads, heads, smaller
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -76,11 +76,8 @@ class PruneWidth(ModelEdit):
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model has gated MLPs and separate projections, and of all that goes some stays."""
-        from transformers import AutoModelForCausalLM
-
+        _require_known(blueprint(config))
         self._smaller_config(config)
-        with torch.device("meta"):
-            _require_known(AutoModelForCausalLM.from_config(config))
 
     def after(self, config: Any) -> Any:
         """Fewer neurons and heads."""
@@ -129,7 +126,8 @@ class PruneWidth(ModelEdit):
             queries = _kept("heads_fraction", self.heads_fraction, queries, "heads in a group")
         text.num_attention_heads = groups * queries
         text.num_key_value_heads = groups
-        text.head_dim = size  # else it would be taken to be the hidden size by the heads left
+        if self.heads_fraction:  # else it would be taken to be the hidden size by the heads left
+            text.head_dim = size
         neurons = text.intermediate_size
         multiple = MULTIPLE if neurons >= 16 * MULTIPLE else FINE
         text.intermediate_size = _kept(
@@ -153,6 +151,8 @@ def _require_known(model: Any) -> None:
     """Each block has the seven projections once, of the shapes the configuration tells, and no other
     weights that know of neurons or heads."""
     text = model.config.get_text_config()
+    if not hasattr(text, "intermediate_size"):
+        raise _unknown(model)
     groups, queries, size = heads(text)
     rows = {
         "q_proj": groups * queries * size,
@@ -172,10 +172,14 @@ def _require_known(model: Any) -> None:
         apart = [m for m in block.modules() if not isinstance(m, nn.Linear)]
         others = {w.numel() for m in apart for w in m.parameters(recurse=False)}
         if sorted(found) != sorted(rows.items()) or others - {text.hidden_size, size}:
-            raise UserError(
-                f"{KEY} knows blocks with a gated MLP and separate query, key and value projections, "
-                f"which those of {type(model).__name__} are not: use technique=prune_depth."
-            )
+            raise _unknown(model)
+
+
+def _unknown(model: Any) -> Unsupported:
+    return Unsupported(
+        f"technique=prune_width knows blocks with a gated MLP and separate query, key and value projections, "
+        f"which those of {type(model).__name__} are not: use technique=prune_depth."
+    )
 
 
 def _narrow_mlp(block: nn.Module, activity: torch.Tensor, count: int) -> None:
@@ -237,7 +241,8 @@ def _set_sizes(model: Any, after: Any) -> None:
         "num_key_value_groups": queries,
     }
     text = model.config.get_text_config()
-    text.head_dim, text.num_key_value_heads = size, groups
+    if after.num_attention_heads != text.num_attention_heads:
+        text.head_dim, text.num_key_value_heads = size, groups
     for holder in (text, *decoder_blocks(model).modules()):
         for name, value in sizes.items():
             if hasattr(holder, name):

@@ -16,7 +16,7 @@ from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
-from greenbench.techniques.quantization.linear_layers import replace_linears
+from greenbench.techniques.quantization.linear_layers import bytes_ratio, replace_linears
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
@@ -28,7 +28,7 @@ class _Bitsandbytes(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(needs_plain_weights=True, packs_weights=True)
+        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """bitsandbytes has CUDA kernels from compute capability 6.0 and plain ones for the CPU."""
@@ -44,18 +44,10 @@ class _Bitsandbytes(ModelEdit):
 
     def promise(self, model: Any) -> Promise:
         """Bytes of the linear layers shrink to the stored bits; embeddings and norms stay."""
-        head = model.get_output_embeddings()
-        linear = sum(
-            layer.weight.nbytes
-            for layer in model.modules()
-            if isinstance(layer, nn.Linear) and layer is not head
-        )
-        total = sum(weight.nbytes for weight in model.parameters())
-        bits = 8 * model.dtype.itemsize
         return Promise(
-            bytes_ratio=1 - (linear / total) * (1 - self.bits / bits),
+            bytes_ratio=bytes_ratio(model, lambda layer: layer.weight.numel() * self.bits / 8),
             kernel=self._kernel(model.device),
-            note=f"{bits} to {self.bits:g} bits a weight in the linear layers",
+            note=f"{8 * model.dtype.itemsize} to {self.bits:g} bits a weight in the linear layers",
         )
 
     @abstractmethod

@@ -24,12 +24,11 @@ from greenbench.techniques.quantization.packed_linear import (
 from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
 from greenbench.techniques.shared.layerwise import (
     Gram,
-    block_linears,
-    input_widths,
     require_calibration,
     token_batches,
     visits,
 )
+from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 
@@ -63,11 +62,11 @@ class Gptq(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(needs_plain_weights=True, packs_weights=True)
+        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must fill each row, and packed rows whole bytes."""
-        self._require_groups(input_widths(config))
+        self._require_groups(layer.in_features for layer in block_linears(linear_blueprint(config)))
 
     def promise(self, model: Any) -> Promise:
         """Bytes shrink to the bits, a scale and (but at 8 bits) a zero a group; products do not."""

@@ -6,30 +6,24 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import nn
 
 from greenbench.errors import Unsupported, UserError
+from greenbench.techniques.shared.linear_views import gates
 
 
 def linears(model: Any) -> dict[str, nn.Linear]:
-    """Every linear layer by name, but for the output head (`replace_linears` says why)."""
-    head = model.get_output_embeddings()
+    """Every linear layer by name, but for the output head and for gates.
+
+    Quantizing the head costs the most quality and, tied to the embedding, saves no memory (the choice of
+    LLM.int8 and QLoRA); a gate chooses experts, and has next to no weights.
+    """
+    left_out = {id(model.get_output_embeddings()), *gates(model)}
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
+        if isinstance(module, nn.Linear) and id(module) not in left_out
     }
-
-
-def blueprint(config: Any) -> Any:
-    """The model that `config` describes, without weights: all shapes, and no memory."""
-    from transformers import AutoModelForCausalLM
-
-    # Only a user who trusted the repository has a config whose code came from it.
-    trusted = type(config).__module__.startswith("transformers_modules")
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
 
 
 def require_multiple(model: Any, size: int, key: str) -> None:
@@ -57,18 +51,8 @@ def bytes_ratio(model: Any, packed: Callable[[nn.Linear], float]) -> float:
 
 
 def replace_linears(model: Any, convert: Callable[[nn.Linear], nn.Module]) -> int:
-    """Replace every linear layer but the output head by ``convert(layer)``; return how many.
-
-    The head stays because quantizing it costs the most quality and, tied to the embedding, saves
-    no memory (the choice of LLM.int8 and QLoRA).
-    """
-    head = model.get_output_embeddings()
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.Linear) and child is not head
-    ]
-    for parent, name, child in found:
-        setattr(parent, name, convert(child))
-    return len(found)
+    """Replace every layer of `linears` by ``convert(layer)``; return how many."""
+    names = list(linears(model))
+    for name in names:
+        model.set_submodule(name, convert(model.get_submodule(name)))
+    return len(names)

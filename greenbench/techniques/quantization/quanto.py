@@ -15,7 +15,6 @@ from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import (
-    blueprint,
     bytes_ratio,
     linears,
     replace_linears,
@@ -23,6 +22,7 @@ from greenbench.techniques.quantization.linear_layers import (
     require_package,
 )
 from greenbench.techniques.quantization.quanto_kernels import load_kernels, require_compilers
+from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 GROUPS = (128, 96, 64, 32)  # quanto's own preference
@@ -58,7 +58,7 @@ class _Quanto(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(needs_plain_weights=True, packs_weights=True)
+        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """The package must be there; it runs on any device."""
@@ -180,7 +180,7 @@ class Int4Quanto(_Quanto):
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must divide each layer's inputs."""
-        self._fit(blueprint(config))
+        self._fit(linear_blueprint(config))
 
     def install(self, device: torch.device) -> None:
         """quanto's code, which unpacks."""

@@ -16,12 +16,12 @@ from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import (
-    blueprint,
     bytes_ratio,
     linears,
     require_multiple,
     require_package,
 )
+from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 SCALE_BYTES, ZERO_BYTES = 4, 1  # torchao's int8 keeps a float32 scale and an int8 zero for each row
@@ -35,7 +35,7 @@ class _Torchao(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(needs_plain_weights=True, packs_weights=True)
+        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """The package must be there."""
@@ -43,7 +43,7 @@ class _Torchao(ModelEdit):
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Every linear layer must have a shape that the kernel takes."""
-        self._fit(blueprint(config))
+        self._fit(linear_blueprint(config))
 
     def edit(self, model: Any, work: Preparation) -> Edited:
         """Quantize the linear layers but the head, on the device where they are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -58,6 +58,10 @@ class Compile(ModelEdit):
             flops_ratio=1.0,
             note="weights as they were; fewer kernels and less traffic in a decode step",
         )
+
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """Nothing was compiled."""
+        return not details.get("graphs")
 
     def edit(self, model: Any, work: Preparation) -> Edited:
         """Compile by serving requests of the run's shape, without what earlier runs compiled."""

@@ -61,6 +61,10 @@ class Attention(EngineOption):
             note=f"{self.implementation} attention, weights as they were",
         )
 
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """The model had this implementation already."""
+        return details.get("before") == {"attn_implementation": self.implementation}
+
     def options(self, engine: str) -> Mapping[str, object]:
         """As transformers switches every layer over."""
         _require_transformers(self.name, engine, "implementations of attention")
@@ -130,6 +134,10 @@ class Threads(MachineSetting):
             flops_ratio=1.0,
             note=f"{torch.get_num_threads()} to {self.count} threads, weights as they were",
         )
+
+    def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+        """There were as many without it."""
+        return bool(details.get("before") == self.count)
 
     def tried(self, machine: Machine) -> dict[str, Any]:
         """How many there are without it."""

@@ -18,9 +18,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import nn
 
-from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.ranges import require
+from greenbench.techniques.shared.linear_views import linear_layers
 from greenbench.techniques.technique import Preparation
 
 
@@ -118,30 +118,6 @@ def visits(
         yield Visit(index, block, linears, seen)
         hidden = _outputs(block, given, hidden, keep=True) if changing else outputs
     progress(len(blocks), len(blocks))
-
-
-def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers inside `block`, by name, in the order in which they were defined."""
-    return {name: m for name, m in block.named_modules() if isinstance(m, nn.Linear)}
-
-
-def block_linears(model: Any) -> list[nn.Linear]:
-    """The linear layers inside all blocks of `model`. Raises UserError where it has none."""
-    found = [layer for block in decoder_blocks(model) for layer in linear_layers(block).values()]
-    if not found:
-        raise UserError(
-            f"{type(model).__name__} has no torch.nn.Linear in its blocks: techniques that change "
-            "weights do not know this architecture."
-        )
-    return found
-
-
-def input_widths(config: Any) -> list[int]:
-    """Numbers of inputs that the linear layers of a decoder's blocks have, from its transformers config."""
-    text = config.get_text_config()
-    heads = text.num_attention_heads
-    head = getattr(text, "head_dim", None) or text.hidden_size // heads
-    return sorted({text.hidden_size, text.intermediate_size, heads * head})
 
 
 def token_batches(preparation: Preparation, passages: int, tokens: int) -> list[torch.Tensor]:

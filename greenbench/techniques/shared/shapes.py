@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.technique import Promise
 
 

@@ -547,8 +547,8 @@ def test_healing_takes_away_half_of_what_a_fifth_of_the_blocks_cost(smollm2):
     """By the option's own configuration, on a budget of tokens that takes 3 minutes of one core."""
     from helpers.served import load
 
+    from greenbench.models.parts import decoder_blocks
     from greenbench.models.texts import passages
-    from greenbench.models.weights import decoder_blocks
 
     spec, path = smollm2
     healed = technique("technique=prune_depth_heal")

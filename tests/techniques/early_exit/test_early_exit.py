@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.early_exit import features

@@ -12,7 +12,7 @@ from transformers.generation.streamers import BaseStreamer
 from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.enums import Stop
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation

@@ -13,7 +13,8 @@ from torch import nn
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.models.weights import decoder_blocks, storage_bytes
+from greenbench.models.parts import decoder_blocks
+from greenbench.models.weights import storage_bytes
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
@@ -28,7 +29,7 @@ from greenbench.techniques.pruning.single_weights import (
     sparsegpt,
 )
 from greenbench.techniques.shared.column_solver import block_width, inverse_factor
-from greenbench.techniques.shared.layerwise import block_linears
+from greenbench.techniques.shared.linear_views import block_linears
 
 ALL = [PruneMagnitude, PruneWanda, PruneSparseGpt]
 PASSAGES = ["the quick brown fox " * 6, "jumps over the lazy dog " * 4]

@@ -23,7 +23,7 @@ from transformers import (
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.models.parts import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation
 from greenbench.techniques.distillation.budget import Training

@@ -14,7 +14,8 @@ from torch import nn
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.models.weights import decoder_blocks, storage_bytes
+from greenbench.models.parts import decoder_blocks
+from greenbench.models.weights import storage_bytes
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
@@ -31,7 +32,8 @@ from greenbench.techniques.quantization.packed_linear import (
     pack,
     unpack,
 )
-from greenbench.techniques.shared.layerwise import Gram, linear_layers, token_batches, visits
+from greenbench.techniques.shared.layerwise import Gram, token_batches, visits
+from greenbench.techniques.shared.linear_views import linear_layers
 
 fast_cpu = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in FAST_CPU,

@@ -13,10 +13,11 @@ from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights
+from greenbench.models.parts import blueprint
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
-from greenbench.techniques.quantization.linear_layers import blueprint, linears, require_package
+from greenbench.techniques.quantization.linear_layers import linears, require_package
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 BITS = {

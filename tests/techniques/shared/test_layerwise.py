@@ -7,19 +7,17 @@ import pytest
 import torch
 import transformers
 
-from greenbench.errors import UserError
-from greenbench.models.weights import decoder_blocks
+from greenbench.errors import Unsupported, UserError
+from greenbench.models.parts import decoder_blocks
 from greenbench.techniques.pruning.depth import PruneDepth
 from greenbench.techniques.shared.layerwise import (
     Gram,
     MeanAbsolute,
     SquaredNorm,
-    block_linears,
-    input_widths,
-    linear_layers,
     token_batches,
     visits,
 )
+from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint, linear_layers
 from greenbench.techniques.technique import Preparation
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "vocab_size": 128,
@@ -208,7 +206,7 @@ def test_layers_with_one_input_share_its_statistic(tiny):
 
 def test_blocks_without_linear_layers_are_refused(tiny):
     tiny.model.layers = torch.nn.ModuleList(torch.nn.Identity() for _ in range(4))
-    with pytest.raises(UserError, match=r"no torch\.nn\.Linear in its blocks"):
+    with pytest.raises(Unsupported, match=r"no linear layer in its blocks"):
         block_linears(tiny)
 
 
@@ -216,7 +214,7 @@ def test_blocks_without_linear_layers_are_refused(tiny):
 def test_input_widths_are_those_of_the_real_layers(architecture):
     model = random_model(architecture, "eager")
     found = {layer.in_features for layer in block_linears(model)}
-    assert found == set(input_widths(model.config))
+    assert found == {layer.in_features for layer in block_linears(linear_blueprint(model.config))}
 
 
 def test_progress_counts_blocks(tiny):
