@@ -15,9 +15,18 @@ from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
 from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
-from greenbench.techniques.quantization.linear_layers import bytes_ratio, replace_linears
+from greenbench.techniques.quantization.linear_layers import (
+    bytes_ratio,
+    replace_linears,
+    require_shape,
+)
+from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
+
+BLOCK, ROWS = 64, 32
+"""4-bit weights share a scale in blocks; the CPU's kernel takes rows in groups."""
 
 
 class _Bitsandbytes(ModelEdit):
@@ -119,6 +128,14 @@ class Int4(_Bitsandbytes):
         """Its fused product for one row is for GPUs; more rows are expanded there too."""
         return "gemv_4bit" if device.type == "cuda" else "dequantize"
 
+    def check_model(self, config: Any, workload: WorkloadSpec) -> None:
+        """Every linear layer must have a shape that the kernels take."""
+        self._fit(linear_blueprint(config))
+
+    def _fit(self, model: Any) -> None:
+        """Blocks are taken to fill rows: on a CPU other widths give wrong numbers without a word."""
+        require_shape(self.name, model, outputs=ROWS, inputs=BLOCK)
+
     @property
     def bits(self) -> float:  # type: ignore[override]
         """4 and a share of the scales: 32 bits per 64 weights, or 8 and 32 per 256 scales."""
@@ -128,6 +145,7 @@ class Int4(_Bitsandbytes):
         """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
         from bitsandbytes.nn import Linear4bit, Params4bit
 
+        self._fit(model)  # techniques before this one may have changed its shape
         compute: torch.dtype = model.dtype
         options = {"quant_type": self.quant_type, "compress_statistics": self.double_quant}
 

@@ -36,6 +36,17 @@ def require_multiple(model: Any, size: int, key: str) -> None:
             )
 
 
+def require_shape(technique: str, model: Any, *, outputs: int, inputs: int) -> None:
+    """Raise UserError where a linear layer's inputs or outputs are no multiples of these."""
+    for name, layer in linears(model).items():
+        if layer.out_features % outputs or layer.in_features % inputs:
+            raise UserError(
+                f"technique={technique} takes layers with a multiple of {inputs} inputs and {outputs} "
+                f"outputs, and {name} has {layer.in_features} and {layer.out_features}: "
+                "choose int8_torchao for this model."
+            )
+
+
 def require_package(technique: str, package: str, module: str) -> None:
     """Raise Unsupported where `module`, of `package`, is not installed."""
     parent = module.partition(".")[0]

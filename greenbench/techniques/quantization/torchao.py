@@ -20,6 +20,7 @@ from greenbench.techniques.quantization.linear_layers import (
     linears,
     require_multiple,
     require_package,
+    require_shape,
 )
 from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
@@ -188,7 +189,7 @@ class Int4WeightOnly(_Torchao):
 
     def _fit(self, model: Any) -> None:
         require_multiple(model, self.group_size, "technique.int4_torchao.group_size")
-        _require_shape(self.name, model, outputs=16, inputs=1)
+        require_shape(self.name, model, outputs=16, inputs=1)
 
     def _bytes(self, layer: nn.Linear) -> float:
         inputs, outputs = layer.in_features, layer.out_features
@@ -245,7 +246,7 @@ class Float8(_Torchao):
         return Float8DynamicActivationFloat8WeightConfig(granularity=granularity)
 
     def _fit(self, model: Any) -> None:
-        _require_shape(self.name, model, outputs=16, inputs=16)
+        require_shape(self.name, model, outputs=16, inputs=16)
 
     def _bytes(self, layer: nn.Linear) -> float:
         scales = layer.out_features if self.granularity == "row" else 1
@@ -272,13 +273,3 @@ def _require_bfloat16(name: str, model: Any) -> None:
             f"technique={name} multiplies bfloat16 activations only, and the model is in "
             f"{str(model.dtype).removeprefix('torch.')}: say model.dtype=bfloat16."
         )
-
-
-def _require_shape(name: str, model: Any, *, outputs: int, inputs: int) -> None:
-    for layer_name, layer in linears(model).items():
-        if layer.out_features % outputs or layer.in_features % inputs:
-            raise UserError(
-                f"technique={name} takes layers with a multiple of {inputs} inputs and {outputs} "
-                f"outputs, and {layer_name} has {layer.in_features} and {layer.out_features}: "
-                "choose int8_torchao for this model."
-            )

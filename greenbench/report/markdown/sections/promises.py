@@ -74,7 +74,8 @@ def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str
     for index, group in enumerate(groups, start=1):
         rows = [row for row in group.rows if row.record.techniques]
         if rows:
-            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, columns), ""]
+            shown = [each for each in columns if each is not CHANGED or any(map(_changed, rows))]
+            lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, shown), ""]
     return lines
 
 
@@ -191,8 +192,16 @@ PROMISED: list[Column[Row]] = [
 ]
 
 
+def _changed(row: Row) -> str:
+    """Shares of the weights of the blocks that the techniques changed; empty where none was to."""
+    shares = [part.touched for part in row.record.techniques if part.touched]
+    return " + ".join(f"{number(100 * share)} %" for share in shares)
+
+
+CHANGED: Column[Row] = Column("blocks' weights changed", lambda row, _: _changed(row))
 SUMMARY: list[Column[Row]] = [
     Column("technique", lambda row, _: code(row.label)),
+    CHANGED,
     Column("promised, at most", lambda row, _: _saving(promised_ratio(row))),
     Column("realised", lambda row, notes: show(realised(row), notes, suffix=TIMES)),
     Column("what became of it", lambda row, _: _became(row)),
