@@ -8,7 +8,7 @@ RESULTS ?= results
 EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke report doctor docs test lint clean
+.PHONY: help setup bench smoke report doctor docs test matrix lint clean
 
 help: ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,7 +49,10 @@ $(VENV)/.docs: $(VENV)/.ready
 	touch $@
 
 test: setup ## Run the tests (no GPU, no network)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not matrix" $(ARGS)
+
+matrix: setup ## Try every technique on every architecture and write docs/architectures.md
+	$(BIN)/python tools/matrix.py
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

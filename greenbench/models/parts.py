@@ -125,10 +125,12 @@ class Marks(NamedTuple):
 
 @torch.no_grad()
 def marks(blocks: nn.Module) -> Marks:
-    """The marks of all plain matrices in `blocks`: vectors, such as norms and biases, do not count."""
+    """The marks of all plain matrices in `blocks`: vectors, such as norms and biases, do not count, and
+    packed ones may change how they lie without changing what they say."""
     found: Counter[tuple[int, torch.dtype, int]] = Counter()
     for weight in blocks.parameters():
-        if weight.ndim < 2 or type(weight.data) is not torch.Tensor:
+        plain = type(weight.data) is torch.Tensor and weight.is_floating_point()
+        if weight.ndim < 2 or not plain:
             continue
         for part in weight.flatten(0, -3) if weight.ndim > 2 else [weight]:
             found[part.numel(), part.dtype, _bits(part)] += 1

@@ -1,5 +1,6 @@
 """One technique on one checkpoint: everything that a run does with it but measuring."""
 
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,11 @@ from greenbench.models import files
 from greenbench.run.preflight import refuse_here, refuse_model
 from greenbench.run.prepare import Candidate, Place
 from greenbench.schema.enums import Stop
-from helpers.techniques import CPU, SMALLER, stack
+from greenbench.schema.technique import AppliedTechnique
+from helpers.techniques import CPU, OPTIONS, SMALLER, stack
 
+TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
+"""What is known to run, and what is refused; `tools/matrix.py` writes it."""
 BRIEF = {"passages": 2, "tokens": 16, "steps": 2, "drafts": 3}
 """Knobs that make a preparation short, where a technique has them."""
 NEW_TOKENS = 12
@@ -35,17 +39,38 @@ class Cell(NamedTuple):
     """The sentence, where it does not run."""
     tokens: tuple[int, ...] = ()
     nats: float = 0.0
-    applied: tuple = ()
-    """As the record keeps them."""
+    applied: AppliedTechnique | None = None
+    """As the record keeps it."""
+
+    def __str__(self):
+        """As the table has it: refused, or the share of the weights that it changed, or neither."""
+        if self.refused:
+            return "–"
+        touched = self.applied and self.applied.touched
+        return f"{100 * touched:.3g} %" if touched else "✓"
 
 
-def overrides(option):
+def techniques():
+    """Every technique that runs on a CPU, by name."""
+    found = []
+    for option in OPTIONS:
+        (technique,) = stack(option)
+        if technique.name == option:
+            with suppress(Unsupported):
+                technique.check(CPU, Transformers())
+                found.append(option)
+    return found
+
+
+def overrides(option, directory):
     """The command line's words for a brief preparation."""
-    said = dict(SMALLER.get(option, {}))
-    (technique, *more) = stack(option)
-    if not more:
-        known = {knob.name for knob in fields(technique)}
-        said = {name: value for name, value in BRIEF.items() if name in known} | said
+    if option == "none":
+        return []
+    (technique,) = stack(option)
+    known = {knob.name for knob in fields(technique)}
+    said = {name: value for name, value in BRIEF.items() if name in known} | SMALLER.get(option, {})
+    if option == "speculative":
+        said["draft"] = directory
     return [f"technique.{technique.name}.{name}={_hydra(value)}" for name, value in said.items()]
 
 
@@ -69,18 +94,18 @@ def _greedy(scorer, served):
 def cell(directory: Path, option: str, *more: str) -> Cell:
     """Prepare `option` on the checkpoint in `directory`, generate and score with what it leaves."""
     words = ["model=local", f"model.path={directory}", "model.dtype=float32", f"technique={option}"]
-    words += overrides(option) if option != "none" else []
+    words += overrides(option, directory)
     spec = plan([*words, *more], multirun=False)[0].spec
-    engine, techniques = Transformers(), list(spec.technique.values())
+    engine, chosen = Transformers(), list(spec.technique.values())
     try:
         refuse_here(spec, CPU)
         path = files.directory(spec.model)
         engine.check_model(spec.model, path, CPU)
-        refuse_model(techniques, config(spec.model, path), spec.workload)
+        refuse_model(chosen, config(spec.model, path), spec.workload)
         base = Build(spec.model, "safetensors", path, path)
-        place = Place(CPU, engine, base, again=False)
+        place = Place(CPU, engine, base, again=False, fingerprint=directory.name)
         candidate = Candidate(
-            spec, techniques, place, Recorder(OpenMeters()), lambda stage, done, total: None
+            spec, chosen, place, Recorder(OpenMeters()), lambda stage, done, total: None
         )
         with engine.serve(candidate.build(), CPU) as served:
             served.complete([Request(tuple(served.tokenizer.encode(TEXT)), NEW_TOKENS, Stop.fixed)])
@@ -90,4 +115,4 @@ def cell(directory: Path, option: str, *more: str) -> Cell:
         candidate.close()
     except (Unsupported, UserError) as error:
         return Cell(str(error))
-    return Cell(None, said, nats, tuple(candidate.applied()))
+    return Cell(None, said, nats, next(iter(candidate.applied()), None))

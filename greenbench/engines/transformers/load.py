@@ -72,8 +72,9 @@ def save(model: Any, plain: Path, directory: Path) -> None:
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
     """Load the model in `path` at the spec's reference dtype where `device_map` says.
 
-    Of its own generation config only the tokens that begin, end and pad a text stay: ``generate`` takes
-    from there what a request leaves open, and every model is to answer the same request.
+    Of its own generation config only the tokens that begin, end and pad a text stay, and keys and
+    values are kept: ``generate`` takes from there what a request leaves open, and every model is to answer
+    the same request.
     """
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
@@ -88,6 +89,7 @@ def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
     ).eval()
     own = model.generation_config
     model.generation_config = GenerationConfig(
-        **{name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        use_cache=True,
+        **{name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")},
     )
     return model
