@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 
@@ -17,7 +18,8 @@ def packing(config: Any) -> str | None:
     if said is None:
         return None
     values = dict(said) if isinstance(said, Mapping) else said.to_dict()
-    method = str(values.get("quant_method") or "an unknown method").rpartition(".")[2].lower()
+    named = values.get("quant_method") or "an unknown method"
+    method = str(named.value if isinstance(named, Enum) else named)
     bits, kind = _bits(values)
     return ", ".join([method, *([f"{bits} bits"] if bits else []), *([kind] if kind else [])])
 

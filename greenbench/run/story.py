@@ -131,7 +131,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             warmth = warm_up(pair, requests, spec.protocol, bench.meters.trace)
         with stages("measure"):
             stopping = schedule.measure(recorder, pair, requests, spec.protocol, order, progress)
-        applied = candidate.applied()  # as the blocks show it: answers have another mix of texts
+        # As the blocks show it: answers have another mix of texts.
+        applied, idle = candidate.applied(), candidate.idle()
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
         with stages("idle"):
@@ -140,10 +141,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
-        if spec.meter.wall_log:
-            wait_for_rows(Path(spec.meter.wall_log), recorder.origin_epoch_s, time.time())
-        if log := wall_log(spec.meter):  # read only now, as it grows while the run goes on
-            recorder.join(log)
+        _join_wall_log(spec, recorder)
         share = "module" in bench.engine.forms and not apart
         bodies = Bodies(pair.footprints, bench.machine.device, share)
         findings = conclude(
@@ -154,7 +152,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             warmth,
             asked,
             together=not apart,
-            idle=candidate.idle(),
+            idle=idle,
         )
     return findings.model_copy(
         update={
@@ -168,6 +166,14 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             "block_order": _order(recorder.windows),
         }
     )
+
+
+def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
+    """Read the wall meter's log, if there is one, only now, as it grows while the run goes on."""
+    if spec.meter.wall_log:
+        wait_for_rows(Path(spec.meter.wall_log), recorder.origin_epoch_s, time.time())
+    if log := wall_log(spec.meter):
+        recorder.join(log)
 
 
 def _suited(bench: Bench) -> Build:

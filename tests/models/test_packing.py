@@ -19,7 +19,7 @@ NF4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
         ({"quant_method": "fp8"}, "fp8"),
         ({}, "an unknown method"),
     ],
-    ids=str,
+    ids=["plain", "nf4", "nf4 of a file", "int8", "gptq", "fp8", "unknown"],
 )
 def test_in_words_whether_from_a_file_or_a_configuration(said, words):
     assert packing({"quantization_config": said} if said is not None else {}) == words

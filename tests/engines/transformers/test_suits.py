@@ -92,7 +92,7 @@ def test_a_model_that_looks_ahead_is_found_out_by_what_it_says():
 def test_a_kind_that_transformers_does_not_know_is_one_sentence(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_kind"}))
-    with pytest.raises(UserError, match="config.json that transformers") as error:
+    with pytest.raises(UserError, match="does not know") as error:
         suited(tmp_path)
     assert "\n" not in str(error.value)
 
