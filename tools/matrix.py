@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -21,8 +22,8 @@ HEAD = """\
 # Architectures and techniques
 
 Every technique that runs on a CPU, on a tiny checkpoint of every architecture here: transformers' own class,
-random weights in float32, four blocks, a real tokenizer. `make matrix` writes this page;
-`pytest -m matrix` holds it to what happens.
+random weights in float32, four blocks, a real tokenizer; what `compile` traces runs uncompiled. `make matrix`
+writes this page, `pytest -m matrix` holds it to what happens.
 
 - **A share**: it runs, and changed so much of the weights in the blocks' matrices, compared before and after.
 - **✓**: it runs, and is of a kind that changes no weights.
@@ -37,6 +38,7 @@ def main() -> None:
     names, rows = techniques(), {}
     said: dict[tuple[str, str], list[str]] = defaultdict(list)
     tokenizer = small_tokenizer()
+    gc.freeze()  # each cell collects, and what is imported is no garbage
     with tempfile.TemporaryDirectory() as work:
         for number, kind in enumerate(DECODERS, 1):
             directory = checkpoint(kind, tokenizer, Path(work) / kind)

@@ -1,9 +1,11 @@
 """One technique on one checkpoint: everything that a run does with it but measuring."""
 
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import torch
 from lm_eval.api.instance import Instance
@@ -16,7 +18,7 @@ from greenbench.engines.transformers.load import config
 from greenbench.errors import Unsupported, UserError
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
-from greenbench.models import files
+from greenbench.models import files, texts
 from greenbench.run.preflight import refuse_here, refuse_model
 from greenbench.run.prepare import Candidate, Place
 from greenbench.schema.enums import Stop
@@ -25,6 +27,9 @@ from helpers.techniques import CPU, OPTIONS, SMALLER, stack
 
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
 """What is known to run, and what is refused; `tools/matrix.py` writes it."""
+TEXTS = 200
+BARE = {"dtype": ["technique.dtype.to=bfloat16"]}
+"""What an option needs that has no default."""
 BRIEF = {"passages": 2, "tokens": 16, "steps": 2, "drafts": 3}
 """Knobs that make a preparation short, where a technique has them."""
 NEW_TOKENS = 12
@@ -62,22 +67,26 @@ def techniques():
     return found
 
 
-def overrides(option, directory):
-    """The command line's words for a brief preparation."""
-    if option == "none":
-        return []
-    (technique,) = stack(option)
+@cache
+def _composed(option):
+    """The run of `option` on a model in a directory: composing takes longer than a cell."""
+    words = ["model=local", "model.path=.", "model.dtype=float32", f"technique={option}"]
+    return plan([*words, *BARE.get(option, [])], multirun=False)[0].spec
+
+
+def _brief(option, directory):
+    """The run with the checkpoint in `directory`, whose preparation is short."""
+    spec = _composed(option)
+    model = replace(spec.model, name=directory.name, path=str(directory))
+    stack = {name: replace(t, **_knobs(t, directory)) for name, t in spec.technique.items()}
+    return replace(spec, model=model, technique=stack)
+
+
+def _knobs(technique, directory):
     known = {knob.name for knob in fields(technique)}
-    said = {name: value for name, value in BRIEF.items() if name in known} | SMALLER.get(option, {})
-    if option == "speculative":
-        said["draft"] = directory
-    return [f"technique.{technique.name}.{name}={_hydra(value)}" for name, value in said.items()]
-
-
-def _hydra(value):
-    if hasattr(value, "tokens"):
-        return "{" + f"tokens:{value.tokens}" + "}"
-    return value
+    brief = {name: value for name, value in BRIEF.items() if name in known}
+    draft = {"draft": str(directory)} if technique.name == "speculative" else {}
+    return brief | SMALLER.get(technique.name, {}) | draft
 
 
 def _greedy(scorer, served):
@@ -91,11 +100,23 @@ def _greedy(scorer, served):
     return tuple(output[0, prompt.shape[1] :].tolist())
 
 
-def cell(directory: Path, option: str, *more: str) -> Cell:
-    """Prepare `option` on the checkpoint in `directory`, generate and score with what it leaves."""
-    words = ["model=local", f"model.path={directory}", "model.dtype=float32", f"technique={option}"]
-    words += overrides(option, directory)
-    spec = plan([*words, *more], multirun=False)[0].spec
+def cell(directory: Path, option: str) -> Cell:
+    """Prepare `option` on the checkpoint in `directory`, generate and score with what it leaves.
+
+    The decode step that `compile` traces runs uncompiled: kernels are the same for all architectures, and
+    take half a minute.
+    """
+    traced = partial(torch.compile, backend="eager")
+    few = partial(_few, texts.passages)
+    with patch.object(torch, "compile", traced), patch.object(texts, "passages", few):
+        return _cell(_brief(option, directory), directory)
+
+
+def _few(passages, split):
+    return passages(split)[:TEXTS]
+
+
+def _cell(spec, directory):
     engine, chosen = Transformers(), list(spec.technique.values())
     try:
         refuse_here(spec, CPU)

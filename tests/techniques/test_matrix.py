@@ -1,5 +1,6 @@
 """Every technique on a tiny checkpoint of every architecture: it runs as the page says, or is refused."""
 
+import gc
 from functools import lru_cache
 
 import pytest
@@ -28,6 +29,7 @@ def known():
 def of(tmp_path_factory):
     """The checkpoint of a kind, and what the plain model says."""
     tokenizer = small_tokenizer()
+    gc.freeze()  # each cell collects, and what is imported is no garbage
 
     @lru_cache
     def made(kind):
