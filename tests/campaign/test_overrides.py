@@ -47,7 +47,7 @@ ONE = {
     "model=null": "model=null is unknown: allowed are gemma3-1b",
     "model=[hub,local]": r"model=\[hub,local\] is a list",
     "task=[core,smoke]": r"task=\[core,smoke\] is a list, and a run has one task",
-    "engine=": "engine= is unknown: allowed are transformers",
+    "engine=": "engine= is unknown: allowed are .*transformers",
     "protocol=fast": "protocol=fast is unknown: allowed are dev",
     "experiments=": "experiments= is unknown: allowed are batch-sweep",
     "task.names=arc_easy": r"task\.names=arc_easy .* takes a list",
