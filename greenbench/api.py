@@ -32,6 +32,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbench.arguments import path, texts, wrong
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ fewshot, include_path, items, names, seed.
     """
     from greenbench.campaign.bench import bench
 
-    folder = Path(config_dir) if config_dir is not None else None
-    return bench(list(overrides), multirun=multirun, config_dir=folder)
+    asked = texts("overrides", overrides, '["technique=int8_bnb"]')
+    folder = path("config_dir", config_dir) if config_dir is not None else None
+    return bench(asked, multirun=multirun, config_dir=folder)
 
 
 def load(*paths: Path | str) -> Records:
@@ -121,10 +123,13 @@ def load(*paths: Path | str) -> Records:
     """
     from greenbench.records import store
 
-    for path in map(Path, paths):
-        if not path.exists():
-            raise UserError(f"{path} does not exist: give a record or a results directory.")
-    loaded = store.load(list(map(Path, paths)))
+    if not paths:
+        raise UserError('load needs a path: give a results directory, as in load("results").')
+    places = [path("a path", each) for each in paths]
+    for place in places:
+        if not place.exists():
+            raise UserError(f"{place} does not exist: give a record or a results directory.")
+    loaded = store.load(places)
     records = Records(loaded.records)
     records.rejected = loaded.rejected
     return records
@@ -140,7 +145,7 @@ def groups(records: Iterable[Record]) -> list[Group]:
     """
     from greenbench.analysis.groups import rows
 
-    return rows.groups(records)
+    return rows.groups(_records("records", records))
 
 
 def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
@@ -156,7 +161,7 @@ def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
     """
     from greenbench.analysis.choices import comparison
 
-    return comparison.pairings(list(a), list(b))
+    return comparison.pairings(_records("a", a), _records("b", b))
 
 
 def advise(
@@ -179,21 +184,43 @@ def advise(
         ('recommended', 'saver')
     """
     from greenbench.analysis.choices import advice
-    from greenbench.analysis.impact import Assumptions, assumptions
 
-    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
-    return advice.advise(list(records), _needs(limits), given, model=model, device=device)
+    chosen = _records("records", records)
+    for name, text in (("model", model), ("device", device)):
+        if not isinstance(text, str):
+            raise wrong(name, text, "a text that the name holds")
+    return advice.advise(chosen, _needs(limits), _assumed(impact), model=model, device=device)
 
 
 def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
     from greenbench.analysis.choices.limits import Needs, needs
-    from greenbench.schema.spec import require_choice
+    from greenbench.schema.ranges import require_choice
 
     if isinstance(limits, Needs):
         return limits
+    if not isinstance(limits, Mapping | None):
+        raise wrong("limits", limits, 'limits by name, as in {"quality_loss": 1}')
     for name in limits or ():
         require_choice(name, "limit", Needs._fields)
     return needs({name: str(value) for name, value in (limits or {}).items()})
+
+
+def _assumed(impact: Assumptions | Iterable[str]) -> Assumptions:
+    from greenbench.analysis.impact import Assumptions, assumptions
+
+    if isinstance(impact, Assumptions):
+        return impact
+    return assumptions(texts("impact", impact, '["country=FRA", "pue=1.2"]'))
+
+
+def _records(name: str, value: Iterable[Record]) -> list[Record]:
+    from greenbench.schema.record import Record
+
+    whole = isinstance(value, Iterable) and not isinstance(value, Record)
+    several = list(value) if whole else [None]
+    if not all(isinstance(each, Record) for each in several):
+        raise wrong(name, value, "a list of records, such as greenbench.load gives")
+    return several  # type: ignore[return-value]
 
 
 def report(
@@ -206,17 +233,19 @@ def report(
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
-    equivalent. The same records give the same bytes. Raises UserError where it cannot be written.
+    equivalent. The same records give the same bytes. Raises UserError where it cannot be written, or
+    where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
         ['leaderboard.md', 'index.html']
     """
-    from greenbench.analysis.impact import Assumptions, assumptions
     from greenbench.report import rebuild
 
     several = [paths] if isinstance(paths, Path | str) else paths
-    folders = list(map(Path, several))
+    if not isinstance(several, Iterable):
+        raise wrong("paths", paths, "a results directory, or a list of some")
+    folders = [path("a path", each) for each in several]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
@@ -224,19 +253,21 @@ def report(
                 "or run `greenbench bench` first."
             )
     if output is None and len(folders) != 1:
-        raise UserError("Several results directories: say where the report goes with -o DIR.")
-    if not 0 < margin < 100:
-        raise UserError(f"--margin={margin:g} is no margin: give points above 0, such as 1.")
-    given = impact if isinstance(impact, Assumptions) else assumptions(list(impact))
-    return rebuild(folders, Path(output) if output else folders[0], given, margin)
+        raise UserError("There is not one results directory: say where the report goes, output=...")
+    if not isinstance(margin, int | float) or not 0 < margin < 100:
+        raise UserError(
+            f"margin={margin} is no margin: give points above 0 and below 100, such as 1."
+        )
+    place = folders[0] if output is None else path("output", output)
+    return rebuild(folders, place, _assumed(impact), margin)
 
 
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:
     """Meter the block of code, whatever it does; its numbers are there when it has ended.
 
-    `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate; "auto"
-    takes what answers here, GPUs that CUDA would see first. The meters count the whole GPU and the
-    whole CPU package, idle power included; the estimate, this process and its children.
+    `meters` are names as in ``meter.order``, tried in that order: nvml, rapl, zeus, estimate and those
+    of plug-ins; "auto" takes what answers here, GPUs that CUDA would see first. The meters count the
+    whole GPU and the whole CPU package, idle power included; the estimate, this process and its children.
 
         >>> with greenbench.metered() as window:
         ...     total = sum(range(1_000_000))

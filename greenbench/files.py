@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -12,8 +13,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from greenbench.errors import UserError
+from greenbench.paths import cache_dir
 
 POLL_S = 1.0  # a waiting sweep must not disturb the one that measures
+
+
+def unwritable(what: str, error: OSError, choose: str) -> UserError:
+    """The sentence on what cannot be written: `what`, why, and what to do, `choose` in any case."""
+    why, free = error.strerror, ""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        why = "it is, or lies in, a file and no directory"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = "free some space or "
+    return UserError(f"{what} ({why}): {free}{choose}.")
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -43,6 +55,20 @@ def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
             OSError
         ):  # some network file systems cannot; the file is in place all the same
             _sync(path.parent)
+
+
+def require_cache() -> None:
+    """Raise UserError, in one sentence, unless `cache_dir` can be written."""
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_dir()):
+            pass
+    except (OSError, RuntimeError) as error:  # the latter of a user without a home
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"The cache directory cannot be written ({str(why).rstrip('.')}): say where it may be with "
+            "the environment variable GREENBENCH_CACHE."
+        ) from error
 
 
 def made_once(target: Path, make: Callable[[Path], object]) -> Path:
@@ -92,8 +118,7 @@ def _acquire(lock: FileLock, timeout_s: float) -> bool:
     except Timeout:
         return False
     except OSError as error:
-        raise UserError(
-            f"The lock file {path} cannot be made ({error.strerror}): free some space there or "
-            "choose another directory."
+        raise unwritable(
+            f"The lock file {path} cannot be made", error, "choose another directory"
         ) from error
     return True

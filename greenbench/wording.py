@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 ESTIMATE = "≈"
 
@@ -34,6 +36,12 @@ def plain(text: object, limit: int = 400) -> str:
     """`visible` text with single spaces, cut to `limit`."""
     line = " ".join(visible(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean that?)`` where one of the `known` names is close; else nothing."""
+    close = get_close_matches(name, list(known), n=2)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def natural(text: str) -> list[tuple[int, str]]:

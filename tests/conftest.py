@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers.tiny import tiny_llama
@@ -47,6 +48,20 @@ def smollm2():
 def tiny():
     """A fresh random Llama of 4 blocks."""
     return tiny_llama()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub's cache as earlier downloads left it: org/tiny, two `commits`, `main` at the first."""
+    repository = tmp_path / "hub" / "models--org--tiny"
+    commits = ["0123456789abcdef0123456789abcdef01234567", "89abcdef" * 5]
+    for seed, commit in enumerate(commits):
+        tiny_llama(seed=seed).save_pretrained(repository / "snapshots" / commit)
+    main = repository / "refs" / "main"
+    main.parent.mkdir()
+    main.write_text(commits[0])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return SimpleNamespace(commits=commits, main=main)
 
 
 @pytest.fixture(scope="session")

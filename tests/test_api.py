@@ -64,6 +64,35 @@ def test_what_is_no_record_is_said_with_the_reason(results):
         (lambda: greenbench.load("nowhere"), "nowhere does not exist"),
         (lambda: greenbench.advise([], {"speed": 1}), "limit=speed is unknown: .*token_ms"),
         (lambda: greenbench.advise([], {"token_ms": -1}), "above 0"),
+        (lambda: greenbench.advise([], [1]), "limits is of type list: give limits by name"),
+        (lambda: greenbench.advise([], {"token_ms": None}), "token_ms=None is not a number"),
+        (lambda: greenbench.advise([], impact="pue=2"), "impact is of type str: give a list"),
+        (
+            lambda: greenbench.advise([], impact={"pue": 2}),
+            "impact is of type dict: give a list of texts",
+        ),
+        (lambda: greenbench.advise([], impact=[2]), "impact is of type list: give a list of texts"),
+        (lambda: greenbench.advise([], model=None), "model is of type NoneType"),
+        (lambda: greenbench.advise("results"), "records is of type str: give a list of records"),
+        (lambda: greenbench.groups(None), "records is of type NoneType"),
+        (lambda: greenbench.groups(greenbench.load("results")[0]), "records is of type Record"),
+        (lambda: greenbench.compare("results", "results"), "a is of type str"),
+        (lambda: greenbench.compare([], 3), "b is of type int"),
+        (greenbench.load, "load needs a path"),
+        (lambda: greenbench.load(["results"]), "a path is of type list: give a text or a Path"),
+        (lambda: greenbench.bench("technique=none"), "overrides is of type str: give a list"),
+        (lambda: greenbench.bench(None), "overrides is of type NoneType"),
+        (lambda: greenbench.bench([Path()]), "overrides is of type list: give a list of texts"),
+        (lambda: greenbench.bench([], config_dir=3), "config_dir is of type int"),
+        (lambda: api.report(3), "paths is of type int"),
+        (lambda: api.report([3]), "a path is of type int"),
+        (lambda: api.report("results", output=3), "output is of type int"),
+        (lambda: api.report("results", margin="much"), "margin=much is no margin"),
+        (lambda: api.report("results", margin=float("nan")), "margin=nan is no margin"),
+        (lambda: api.report("results", impact=["pue=nan"]), "impact.pue=nan is out of range"),
+        (lambda: greenbench.metered(3), "meters is of type int"),
+        (lambda: greenbench.metered([]), "meters is empty"),
+        (lambda: greenbench.metered(["rapl", 3]), "meters is of type list"),
         (lambda: api.report("nowhere"), "nowhere is not a directory"),
         (lambda: api.report(["results", "results"]), "say where the report goes"),
         (lambda: greenbench.bench(["technique=nope"]), "technique=nope is unknown: allowed are"),
@@ -75,6 +104,16 @@ def test_a_mistake_is_one_sentence(results, call, sentence):
     with pytest.raises(UserError, match=sentence) as error:
         call()
     assert "\n" not in str(error.value)
+    assert "--" not in str(error.value)
+
+
+def test_a_window_is_metered_once(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    window = greenbench.metered("estimate")
+    with window:
+        pass
+    with pytest.raises(UserError, match=r"has been used: call metered\(\) anew"), window:
+        pass
 
 
 GPU = "device GPU-11111111-2222-3333-4444-555555555555\npower 200\ntick 0.1\n"

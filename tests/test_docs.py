@@ -101,7 +101,8 @@ with Echo(pause_s=0.0).serve(build, None) as served:
 """,
     "add-a-meter": """
 from itertools import count
-meter = UsbMeter(count().__next__)
+UsbMeter._count = lambda self, counts=count(): next(counts)
+meter = UsbMeter()
 before, after = meter.read(), meter.read()
 assert abs(after.energy_j - before.energy_j - J_PER_COUNT) < 1e-9
 assert after.time_s > before.time_s and not after.faults
@@ -130,6 +131,16 @@ def test_every_field_of_a_record_has_a_meaning():
         if not entry.meaning
     ]
     assert not dumb
+
+
+def test_every_number_of_a_record_has_a_unit_and_says_where_it_comes_from():
+    bare = [
+        f"{part.__name__}.{entry.name}"
+        for part in reference.parts(reference.record())
+        for entry in reference.entries(part)
+        if "number" in entry.type and not (entry.unit and entry.source)
+    ]
+    assert not bare
 
 
 def test_the_record_page_shows_every_field():
@@ -172,11 +183,18 @@ def test_every_page_is_in_the_site():
 def test_the_api_page_shows_signatures_docstrings_and_examples(tmp_path):
     source = tmp_path / "api.py"
     source.write_text(
+        '"""What it is.\n\n    >>> 2 + 2\n    4\n"""\n\n\n'
         "def bench(overrides: list[str], *, multirun: bool = False) -> list[int]:\n"
-        '    """Run ``overrides``.\n\n    >>> 1 + 1\n    2\n    """\n\n\ndef _hidden(): ...\n'
+        '    """Run ``overrides``.\n\n        >>> 1 + 1\n        2\n    """\n\n\ndef _hidden(): ...\n'
     )
     page = reference.api_page(source)
     assert "bench(overrides: list[str], *, multirun: bool=False) -> list[int]" in page
     assert "Run `overrides`." in page
     assert "```pycon\n>>> 1 + 1\n2\n```" in page
+    assert page.startswith("What it is.\n\n```pycon\n>>> 2 + 2\n4\n```\n")
     assert "_hidden" not in page
+
+
+def test_every_example_of_the_api_page_is_fenced():
+    outside = re.sub(r"```pycon\n.*?```", "", reference.api_page(), flags=re.DOTALL)
+    assert ">>>" not in outside

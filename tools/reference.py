@@ -17,6 +17,7 @@ from enum import Enum
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
@@ -29,8 +30,55 @@ UNITS = {
 }  # fmt: skip
 """Units stand in the names (docs/architecture.md); a name that ends so has this unit."""
 CLOCKED, HELD, COUNTED = "measured:clock", "measured:memory", "measured:count"
-FROM = {"s": CLOCKED, "B": HELD, "tokens": COUNTED, "requests": COUNTED, "parameters": COUNTED,
-        "layers": COUNTED}  # fmt: skip
+FROM = {"s": CLOCKED, "B": HELD} | dict.fromkeys(
+    ("count", "tokens", "requests", "parameters", "layers"), COUNTED
+)
+COUNT, FRACTION, LESS_1 = "count", "fraction of the value", "ratio less 1"
+OF_NAMES = {
+    **dict.fromkeys(
+        ("n", "rounds", "of_rounds", "blocks", "max_blocks", "limit", "items", "asked"), COUNT
+    ),
+    **dict.fromkeys(("fewshot", "batch_size", "family"), COUNT),
+    **dict.fromkeys(("value", "low", "high"), "its `unit`"),
+    **dict.fromkeys(("p_difference", "p_adjusted", "p_equivalence"), "probability"),
+    **dict.fromkeys(("target_half_width", "half_width"), "fraction of the ratio"),
+    **dict.fromkeys(("baseline", "candidate", "weight"), "of the task's metric"),
+    **dict.fromkeys(("index", "position"), "place, from 0"),
+    "unit": "number, from 0",
+    "drafts": "tokens",
+    "seconds": "s",
+    "dtypes": "B",
+    "seed": "none",
+    "residual": LESS_1,
+    "slopes": "as its name says",
+    "sparsity": "fraction of the weights",
+    "throttle": "bits of a mask",
+    "utilization": "%",
+    "margin": "nats",
+}
+"""Units of numbers whose names do not end in one."""
+OF_PARTS = {
+    "Verdict": {"ratio": "ratio", "low": "ratio", "high": "ratio", "margin": LESS_1},
+    "Uncertainty": dict.fromkeys(
+        ("tick", "tick_bound", "repeats", "gain", "total", "expanded"), FRACTION
+    ),
+}
+"""Likewise, of one part alone."""
+SOURCES = {
+    "Window.residual": "computed from the joules of both meters",
+    "Promise": "the technique's claim",
+    "Trace": "the device's sensors",
+    "Settling.slopes": "computed from the last readings",
+    "Stopping": "computed from the blocks",
+    "Stopping.target_half_width": "set",
+    "Stopping.limit": "set",
+    "Place.unit": "`measured:count`",
+    "Place.position": "drawn with the run's seed",
+    "Item": "`measured:score`",
+    "Item.index": "the task's data",
+    "Item.weight": "the task's data",
+}
+"""Where numbers come from whose unit does not tell, by part and field or by part."""
 ROOMS_OF_SETTINGS = {"greenbench.schema.spec", "greenbench.schema.resolved"}
 NAMES = {
     "name": "What it goes by.",
@@ -150,34 +198,36 @@ def entries(cls: type) -> list[Entry]:
         Entry(
             name,
             spelt(hint, words),
-            unit := _unit(name, hint),
-            _source(cls, hint, unit),
+            unit := _unit(cls, name, hint),
+            _source(cls, name, hint, unit),
             texts.get(name) or implied(name, hint),
         )
         for name, hint in hints(cls).items()
     ]
 
 
-def _unit(name: str, hint: Any) -> str:
+def _unit(cls: type, name: str, hint: Any) -> str:
     if _holds(hint, "Quantity"):
         return "its `unit`"
     if not {int, float} & set(_leaves(hint)):
         return ""
-    return next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
+    told = OF_PARTS.get(cls.__name__, {}).get(name) or OF_NAMES.get(name)
+    return told or next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
 
 
-def _source(cls: type, hint: Any, unit: str) -> str:
-    if cls.__module__ in ROOMS_OF_SETTINGS:
-        return "set"
-    if cls.__module__ in COMPUTED:
-        return "computed"
-    if cls.__name__ == "Trace":
-        return "the device's sensors"
-    if _holds(hint, "Quantity"):
-        return "its `provenance`"
-    if unit == "J" or cls.__name__ == "Quantity":
-        return "the `provenance` beside it"
-    return f"`{FROM[unit]}`" if unit in FROM else ""
+def _source(cls: type, name: str, hint: Any, unit: str) -> str:
+    holds_quantity = _holds(hint, "Quantity")
+    is_number = bool({int, float} & set(_leaves(hint)))
+    told = SOURCES.get(f"{cls.__name__}.{name}") or (is_number and SOURCES.get(cls.__name__))
+    rules = (
+        (cls.__module__ in ROOMS_OF_SETTINGS, "set"),
+        (told and not holds_quantity, told),
+        (cls.__module__ in COMPUTED, "computed"),
+        (holds_quantity, "its `provenance`"),
+        (unit == "J" or cls.__name__ == "Quantity", "the `provenance` beside it"),
+        (unit in FROM, f"`{FROM.get(unit)}`"),
+    )
+    return next((str(words) for holds, words in rules if holds), "")
 
 
 def _holds(hint: Any, name: str) -> bool:
@@ -335,7 +385,8 @@ def api_page(path: Path = PACKAGE / "api.py") -> str:
     tree = ast.parse(path.read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
-    return "\n".join(f"### {n.name}\n\n{_signature(n)}\n{_body(n)}\n" for n in public)
+    parts = (f"### {n.name}\n\n{_signature(n)}\n{_body(n)}\n" for n in public)
+    return "\n".join([_body(tree), "", *parts])
 
 
 def _signature(node: Any) -> str:
@@ -364,7 +415,8 @@ def _arguments(args: ast.arguments) -> list[str]:
 def _body(node: Any) -> str:
     """The docstring, its examples fenced."""
     text = markdown(ast.get_docstring(node) or "")
-    return re.sub(r"(?m)^((?:>>> .*)(?:\n.+)*)$", r"```pycon\n\1\n```", text)
+    example = re.compile(r"^ *>>> .*(?:\n.+)*$", re.MULTILINE)
+    return example.sub(lambda found: f"```pycon\n{dedent(found[0])}\n```", text)
 
 
 PAGES: dict[str, Callable[[], str]] = {

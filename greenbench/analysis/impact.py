@@ -13,10 +13,20 @@ import yaml
 
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
+from greenbench.wording import meant
 
 GRID = Path(__file__).with_name("grid_carbon.csv")
 J_PER_KWH = 3.6e6
 HOURS_PER_YEAR = 8766
+RANGES = {
+    "pue": (1, 100),
+    "price_per_kwh": (0, 1_000_000),
+    "water_l_per_kwh": (0, 1_000_000),
+    "embodied_kg": (0, 1_000_000),
+    "lifetime_years": (0.01, 1000),
+    "tokens_per_query": (1, 1_000_000_000),
+}
+"""What an assumption may be: far beyond all that there is, and finite."""
 
 
 class Grid(NamedTuple):
@@ -46,14 +56,11 @@ class Assumptions:
                 f"impact.country={self.country} is unknown: give a three-letter code such as FRA, "
                 "USA or WORLD."
             )
-        if self.pue < 1:
-            raise UserError(f"impact.pue={self.pue:g} is out of range: allowed is 1 or more.")
-        positive = ("lifetime_years", "tokens_per_query")
-        for name in (*positive, "price_per_kwh", "water_l_per_kwh", "embodied_kg"):
-            if getattr(self, name) < 0 or (name in positive and getattr(self, name) == 0):
-                least = "above 0" if name in positive else "0 or more"
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and low <= value <= high):  # nan is in no range
                 raise UserError(
-                    f"impact.{name}={getattr(self, name)} is out of range: allowed is {least}."
+                    f"impact.{name}={value} is out of range: allowed is {low} to {high}."
                 )
 
     @property
@@ -97,9 +104,11 @@ def assumptions(changes: Sequence[str] = ()) -> Assumptions:
 
 
 def _change(text: str, kinds: Mapping[str, object]) -> tuple[str, object]:
-    key, _, value = text.partition("=")
+    key, _, value = (part.strip() for part in text.partition("="))
     if key not in kinds:
-        raise UserError(f"impact.{key} is unknown: allowed are {', '.join(sorted(kinds))}.")
+        raise UserError(
+            f"impact.{key} is unknown: allowed are {', '.join(sorted(kinds))}{meant(key, kinds)}."
+        )
     if kinds[key] == "str":
         return key, value
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from greenbench.campaign.catalog import faults, refuse_rivals
 from greenbench.campaign.compose import plan
+from greenbench.files import require_cache
+from greenbench.plugins import answerable
 
 if TYPE_CHECKING:
     from greenbench.schema.record import Record
@@ -19,11 +23,19 @@ def bench(
 
     Raises UserError, one sentence, for a mistake; nothing has started then.
     """
-    jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
-    from greenbench.run.preflight import refuse  # each of these costs time that a mistake need not
+    for fault in faults():
+        print(f"greenbench: not used: {fault}", file=sys.stderr)
+    with answerable():
+        jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
+        require_cache()
+        from greenbench.records.store import Store  # each costs time that a mistake need not
+        from greenbench.run.preflight import refuse
 
-    for job in jobs:
-        refuse(job.spec)
+        for job in jobs:
+            refuse_rivals(job.overrides)
+            refuse(job.spec)
+        for results in dict.fromkeys(job.spec.results for job in jobs):
+            Store(Path(results)).require_space()
     from greenbench.campaign.sweep import sweep
 
     return sweep(jobs)

@@ -28,7 +28,8 @@ from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
 from greenbench.schema.enums import Source
-from greenbench.schema.spec import BenchSpec, require_storable
+from greenbench.schema.ranges import require_storable
+from greenbench.schema.spec import BenchSpec
 
 ROOT = "bench"
 
@@ -39,6 +40,8 @@ class Job:
 
     spec: BenchSpec
     overrides: tuple[str, ...]
+    config_dir: Path | None = None
+    """The user's own, which the overrides may name files of."""
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
@@ -52,7 +55,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = 
         choices = list(sweep(asked, axes)) if multirun else [one_run(asked, axes)]
         _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
     with _hydra(config_dir), one_sentence(overrides):
-        return [Job(_checked(_compose(choice), choice), choice) for choice in choices]
+        return [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
 
 
 def _experiment_axes(beside: Sequence[Path], overrides: Sequence[str]) -> list[Override]:

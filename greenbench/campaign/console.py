@@ -19,6 +19,7 @@ class Console:
         self._total = total
         self._durations_s: list[float] = []
         self._number = 0
+        self._once: set[str] = set()
         self._label = ""
         self._stage = ""
         self._started_s = 0.0
@@ -79,6 +80,12 @@ class Console:
     def note(self, text: str) -> None:
         """Say `text` between runs or during one."""
         self._say(text)
+
+    def once(self, text: str) -> None:
+        """Say `text` unless it has been said."""
+        if text not in self._once:
+            self._once.add(text)
+            self._say(text)
 
     def _say(self, text: str) -> None:
         self._terminal.print(escape(text), soft_wrap=True)

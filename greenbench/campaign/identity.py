@@ -1,41 +1,28 @@
-"""Which run a spec is: its key, its label and the command that repeats it."""
+"""Which run a spec is: its key, and what stands in its record."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shlex
-from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
-from greenbench.models import files
+from greenbench.models import files, inputs, texts
+from greenbench.quality import tasks
 from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
-from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
-from greenbench.scrub import scrub
+
+Spec = TypeVar("Spec", bound=RunSpec)
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def run_key(spec: ResolvedSpec) -> str:
     """Hash of what determines a result (16 hex digits): the schema version, and the spec but its labels."""
-    return _hash(SCHEMA_VERSION, spec.model_dump(mode="json", exclude=labels()))
-
-
-def former_key(spec: ResolvedSpec) -> str | None:
-    """The key that the same run had in version 1, labels included; null where there was none such."""
-    values = spec.model_dump(mode="json")
-    engine, load = values.pop("engine"), values.pop("load")
-    known = (engine, load) == ({"name": USUAL_ENGINE}, {"arrivals": "closed"})
-    return _hash(1, values) if known else None
-
-
-def _hash(version: int, values: dict[str, Any]) -> str:
-    text = json.dumps([version, values], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return inputs.key([SCHEMA_VERSION, spec.model_dump(mode="json", exclude=labels())])[:16]
 
 
 def label(spec: RunSpec) -> str:
@@ -43,12 +30,25 @@ def label(spec: RunSpec) -> str:
     return " + ".join(technique.label() for technique in spec.technique.values()) or "none"
 
 
-def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
+def exact(spec: Spec) -> Spec:
+    """`spec` with every name that may come to mean something else, as a hub's branch, said exactly.
+
+    What it names is here then. Raises UserError where it cannot be had.
+    """
+    stack = {name: technique.exact() for name, technique in spec.technique.items()}
+    return replace(spec, model=files.exact(spec.model), technique=stack)
+
+
+def identity(
+    spec: RunSpec, machine: Machine, environment: Mapping[str, Any] = NOTHING
+) -> ResolvedSpec:
     """The resolved spec: what determines the result, and nothing private.
 
-    A local path, a model's or a technique's, gives way to its content's hash, the device to the
-    hardware's name.
+    A path, of a model, a technique or a task, gives way to its content's hash, the device to the
+    hardware's name. `environment` is what `machine.detect` says of the surroundings. Raises UserError
+    for what cannot be read.
     """
+    spec = exact(spec)
     values = {field.name: plain(getattr(spec, field.name)) for field in fields(RunSpec)}
     # A list, because the order of a stack matters and a JSON object has none.
     values["technique"] = [
@@ -59,9 +59,25 @@ def identity(spec: RunSpec, machine: Machine) -> ResolvedSpec:
     values["device"] = {"kind": machine.device, "name": machine.device_name}
     del values["task"]["include_path"]  # where to look, which is private
     values["meter"]["wall_log"] = spec.meter.wall_log is not None
+    read = _inputs(spec, environment)
+    values["task"]["names"] = list(
+        read.tasks
+    )  # a file of the user's by its name: its place is private
     if spec.model.source is Source.local:
-        values["model"]["path"] = files.fingerprint(Path(str(spec.model.path)).expanduser())
-    return ResolvedSpec.model_validate(values)
+        values["model"]["path"] = read.model
+    return ResolvedSpec.model_validate({**values, "inputs": read})
+
+
+def _inputs(spec: RunSpec, environment: Mapping[str, Any]) -> Inputs:
+    """All that `spec` names or needs, as it is now."""
+    return Inputs(
+        model=files.fingerprint(spec.model),
+        text=texts.fingerprint(),
+        tasks=tasks.identities(spec.task),
+        packages=_packages(spec),
+        plugins=inputs.plugins(*spec.technique.values(), spec.engine),
+        machine=dict(_machine(environment)),
+    )
 
 
 def _engine(engine: Any) -> dict[str, Any]:
@@ -71,7 +87,21 @@ def _engine(engine: Any) -> dict[str, Any]:
     return {"name": engine.name, **plain(engine)}
 
 
-def command(overrides: Sequence[str]) -> str:
-    """The command that runs this job again, without what only said where its record goes."""
-    kept = [text for text in overrides if text.partition("=")[0] not in ("results", "force")]
-    return scrub(shlex.join(["greenbench", "bench", *kept]))
+def _packages(spec: RunSpec) -> dict[str, str]:
+    more = {name for technique in spec.technique.values() for name in technique.packages}
+    if "zeus" in spec.meter.order:
+        more.add("zeus")
+    found = inputs.packages(sorted(more))
+    version = spec.engine.version() if spec.engine is not None else None
+    return found | ({"engine": version} if version else {})
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What decides a result on a device of this name, and someone may have changed."""
+    if threads := environment.get("threads"):
+        yield "threads", str(threads["torch"])
+    if cuda := environment.get("cuda"):
+        yield "cuda", str(cuda)
+    for number, gpu in enumerate(environment.get("gpus", ())):
+        for fact in ("driver", "power_limit_mw"):
+            yield f"gpu {number} {fact}", str(gpu.get(fact))

@@ -18,7 +18,8 @@ from hydra.errors import HydraException, OverrideParseException
 from greenbench.campaign.catalog import GROUPS, experiments, options
 from greenbench.errors import UserError
 from greenbench.plugins import conf_folders
-from greenbench.schema.spec import BenchSpec, require_choice
+from greenbench.schema.ranges import require_choice
+from greenbench.schema.spec import BenchSpec
 
 EXPERIMENTS = "experiments"
 KEYS = {field.name for field in fields(BenchSpec)}

@@ -11,20 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
-from greenbench.campaign.identity import command, former_key, identity, label, run_key
+from greenbench.campaign.identity import exact, identity, label, run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine, describe
 from greenbench.machine.device_lock import device_lock
+from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
-from greenbench.run.story import run
+from greenbench.run import story
 from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Failure, Findings, Record, Status
+from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.spec import BenchSpec
+from greenbench.scrub import scrub
 
 PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run.story")
 DESCRIBE_LIMIT_S = 120.0
@@ -35,6 +40,20 @@ class Surroundings(NamedTuple):
 
     machine: Machine
     environment: dict[str, Any]
+
+
+class Run(NamedTuple):
+    """A job, and all that its record says of it before it is measured."""
+
+    spec: BenchSpec
+    """The job's, with a commit for each branch: what is measured."""
+    label: str
+    command: str
+    around: Surroundings
+
+    def identity(self) -> ResolvedSpec:
+        """Which run it is, by what it reads as that is now."""
+        return identity(self.spec, *self.around)
 
 
 def sweep(jobs: Sequence[Job]) -> list[Record]:
@@ -48,23 +67,24 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
         surroundings = {
             device: _describe(workers, device) for device in {job.spec.device for job in jobs}
         }
+        runs = [_settled(job, surroundings[job.spec.device]) for job in jobs]
         done: dict[tuple[Path, str], Record] = {}
         records = []
-        for number, job in enumerate(jobs, 1):
-            console.begin(number, f"{job.spec.model.name}, {label(job.spec)}")
-            record = _once(job, surroundings[job.spec.device], workers, console, done)
-            done[_folder(job), record.key] = record
+        for number, run in enumerate(runs, 1):
+            console.begin(number, f"{run.spec.model.name}, {run.label}")
+            record = _once(run, workers, console, done)
+            done[_folder(run.spec), record.key] = record
             records.append(record)
-        for results in dict.fromkeys(map(_folder, jobs)):
+        for results in dict.fromkeys(_folder(job.spec) for job in jobs):
             for path in write_report(results):
                 console.note(f"wrote {path}")
         console.note(_closing(list(done.values()), time.monotonic() - started_s))
     return records
 
 
-def _folder(job: Job) -> Path:
+def _folder(spec: BenchSpec) -> Path:
     """Where its record goes."""
-    return Path(job.spec.results)
+    return Path(spec.results)
 
 
 @contextmanager
@@ -101,66 +121,83 @@ def _describe(workers: Workers, device: Device) -> Surroundings:
     return Surroundings(*outcome.value)
 
 
+def _settled(job: Job, around: Surroundings) -> Run:
+    """Raises UserError for what cannot be had."""
+    spec = exact(job.spec)
+    return Run(spec, label(job.spec), command(job, spec), around)
+
+
 def _once(
-    job: Job,
-    around: Surroundings,
-    workers: Workers,
-    console: Console,
-    done: dict[tuple[Path, str], Record],
+    run: Run, workers: Workers, console: Console, done: dict[tuple[Path, str], Record]
 ) -> Record:
-    """The job's record: read where it is already there, else made."""
-    store = Store(_folder(job))
-    spec = identity(job.spec, around.machine)
-    key, former = run_key(spec), former_key(spec)
+    """The run's record: read where it is already there, else made."""
+    store, known = Store(_folder(run.spec)), run.identity()
+    key = run_key(known)
     store.require_space()
     with store.claim(key, console.note):
-        old = _known(store, [key, *filter(None, [former])])
-        done_now = done.get((_folder(job), key))
-        if done_now or (old is not None and old.status == "completed" and not job.spec.force):
+        old = store.read(key)
+        done_now = done.get((_folder(run.spec), key))
+        if done_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
             return done_now or old  # type: ignore[return-value]
-        with device_lock(around.machine.device, console.note):
-            record = _measure(job, key, around, workers, store, console)
+        with device_lock(run.around.machine.device, console.note):
+            record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
-            store.write(record, replaces=former)
+            store.write(record)
         else:
             console.note("the earlier record is kept, as this run did not complete")
     console.end(_outcome(record))
     return record
 
 
-def _known(store: Store, keys: Sequence[str]) -> Record | None:
-    """The first record that is completed; else the first."""
-    there = [record for key in keys if (record := store.read(key)) is not None]
-    return next((r for r in there if r.status == "completed"), next(iter(there), None))
-
-
 def _measure(
-    job: Job, key: str, around: Surroundings, workers: Workers, store: Store, console: Console
+    run: Run, known: ResolvedSpec, workers: Workers, store: Store, console: Console
 ) -> Record:
+    key = run_key(known)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         outcome = workers.call(
-            run,
-            job.spec,
-            time_limit_s=job.spec.protocol.time_limit_s,
+            story.run,
+            run.spec,
+            time_limit_s=run.spec.protocol.time_limit_s,
             log_path=store.log_path(key),
             on_progress=lambda progress: console.stage(*progress),
         )
     finally:
         _restore_settings(console)  # of a worker that was killed
     findings = _findings(outcome)
-    failure = outcome.failure or findings["failure"]
+    if (meter := findings["meter"]) is not None:
+        console.once(in_words(meter.used, meter.refused))
+    failure = outcome.failure or findings["failure"] or _changed(run, known)
     return Record(
         key=key,
-        name=label(job.spec),
+        name=run.label,
         status=_status(failure),
-        spec=identity(job.spec, around.machine),
-        command=command(job.overrides),
+        spec=known,
+        command=run.command,
         started_at=started_at,
-        environment=around.environment,
+        environment=run.around.environment,
         **(findings | {"failure": failure}),
     )
+
+
+def _changed(run: Run, before: ResolvedSpec) -> Failure | None:
+    """Whose files or packages are others by now has measured no one knows what."""
+    try:
+        after = run.identity()
+    except UserError as error:
+        why = str(error)
+    else:
+        if after == before:
+            return None
+        parts = {
+            name for name, value in after.inputs or () if value != dict(before.inputs or ())[name]
+        }
+        why = (
+            f"What the run reads ({', '.join(sorted(parts)) or 'by its technique'}) was changed while it "
+            "was measured: leave it alone, and run again."
+        )
+    return Failure(reason="user_error", message=scrub(why), phase=None, log_tail=[])
 
 
 def _findings(outcome: Outcome) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def _choices() -> str:
     told = {
         "techniques": options("technique"),
         "engines": options("engine"),
+        "meters, for meter.order": options("meter.order"),
         "experiments": {name: comment(path) for name, path in experiments().items()},
     }
     for title, known in told.items():
@@ -83,7 +84,11 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from greenbench.campaign.compose import plan, resolved_yaml
+    from greenbench.plugins import answerable
 
-    jobs = plan(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
+    with answerable():
+        jobs = plan(
+            arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir
+        )
     print("---\n".join(resolved_yaml(job) for job in jobs), end="")
     return 0

@@ -33,7 +33,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     if arguments.calibrate:
         from greenbench.doctor.calibrate import calibrate
+        from greenbench.files import require_cache
 
+        require_cache()
         calibrate(lambda text: print(text, file=sys.stderr, flush=True))
     findings = examine.examine()
     print(json.dumps(findings, indent=1) if arguments.json else examine.as_text(findings))

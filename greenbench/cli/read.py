@@ -29,9 +29,7 @@ def add_report(commands: Commands) -> None:
         "several results directories. "
         "Nothing is measured; the same records always give the same bytes.",
     )
-    report.add_argument(
-        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
-    )
+    report.add_argument("results", nargs="*", type=Path, help="default: results")
     report.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="default: the results directory itself"
     )
@@ -61,12 +59,15 @@ def _report(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(json_schema(), indent=1))
         return 0
+    impact, results = _impact(arguments)
+    if arguments.output is None and len(results) > 1:
+        raise UserError("Several results directories: say where the report goes with -o DIR.")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for small matrices others only wait
     gc.disable()  # records hold no cycles, and looking for some takes a tenth of a report's time
     for path in api.report(
-        arguments.results,
+        results,
         output=arguments.output,
-        impact=arguments.impact,
+        impact=impact,
         margin=arguments.margin,
     ):
         print(path)
@@ -83,14 +84,16 @@ def add_compare(commands: Commands) -> None:
         "and time per token as ratios to each run's own baseline, bytes, and quality on the items "
         "that both answered.",
     )
-    compare.add_argument("a", type=Path, metavar="A", help="a record or a results directory")
-    compare.add_argument("b", type=Path, metavar="B", help="another")
+    compare.add_argument(
+        "runs", nargs="*", type=Path, metavar="A B", help="two records, or two results directories"
+    )
     compare.add_argument(
         "--fail-on",
         nargs="+",
         default=[],
         metavar="LIMIT",
-        help="exit with 1 where B is shown beyond it: 'energy>+3%%', 'time>+5%%', 'quality<-1'",
+        help="exit with 1 where B is shown beyond it, or where no verdict may be made: "
+        "'energy>+3%%', 'time>+5%%', 'quality<-1'",
     )
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     compare.set_defaults(command=_compare)
@@ -100,8 +103,14 @@ def _compare(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.choices import comparison
     from greenbench.report.markdown.comparison import as_markdown, as_text
 
-    limits = [comparison.parse_limit(text) for text in arguments.fail_on]
-    pairs = api.compare(api.load(arguments.a), api.load(arguments.b))
+    fail_on, runs = _apart(arguments.fail_on, arguments.runs, "<>")
+    limits = [comparison.parse_limit(text) for text in fail_on]
+    if len(runs) != 2:
+        raise UserError(
+            f"compare takes two records or two results directories, and here are {len(runs)}: write "
+            "greenbench compare A B."
+        )
+    pairs = api.compare(_loaded(runs[:1]), _loaded(runs[1:]))
     complaints = comparison.broken(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": comparison.as_json}
     print(formats[arguments.format](pairs, complaints))
@@ -117,9 +126,7 @@ def add_advise(commands: Commands) -> None:
         "keep every limit, with the runners-up, the yearly kWh, cost and CO2e it saves, and when "
         "its preparation pays back; or say that the evidence is too thin, and which runs settle it.",
     )
-    advise.add_argument(
-        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
-    )
+    advise.add_argument("results", nargs="*", type=Path, help="default: results")
     for option, unit in (
         ("--max-quality-loss", "POINTS"),
         ("--max-token-ms", "MS"),
@@ -152,9 +159,13 @@ def _advise(arguments: argparse.Namespace) -> int:
         }
     )
     country = [f"country={arguments.country}"] if arguments.country else []
-    given = assumptions([*country, *arguments.impact])
+    impact, results = _impact(arguments)
+    given = assumptions([*country, *impact])
+    for path in results:
+        if path.is_file():
+            raise UserError(f"{path} is not a directory: give the results directory of a bench.")
     advices = api.advise(
-        _loaded(arguments.results),
+        _loaded(results, required=False),  # what to run first is an advice too
         wanted,
         impact=given,
         model=arguments.model,
@@ -165,9 +176,27 @@ def _advise(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _loaded(paths: list[Path]) -> list[Record]:
-    """All records of `paths`; says how many files are none."""
+def _apart(words: list[str], paths: list[Path], marks: str) -> tuple[list[str], list[Path]]:
+    """An option's `words` and the paths, among which those that the option has swallowed: what is
+    there, and has none of the `marks` in it."""
+    swallowed = [word for word in words if not set(marks) & set(word) and Path(word).exists()]
+    return [word for word in words if word not in swallowed], [*paths, *map(Path, swallowed)]
+
+
+def _impact(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
+    """The assumptions, and the results directories."""
+    impact, results = _apart(arguments.impact, arguments.results, "=")
+    return impact, results or [Path("results")]
+
+
+def _loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
+    """All records of `paths`; says how many files are none. Raises UserError where there are none,
+    unless nothing was `required`."""
+    from greenbench.records.store import require_records
+
     records = api.load(*paths)
+    if required or records.rejected:
+        require_records(paths, records, records.rejected)
     if records.rejected:
         count = len(records.rejected)
         said = "1 file is" if count == 1 else f"{count} files are"
@@ -184,9 +213,7 @@ def add_export(commands: Commands) -> None:
         "reason, one a line, as CSV or Parquet; or one run as a section of a model card, with the "
         "hub's co2_eq_emissions metadata.",
     )
-    long_table.add_argument(
-        "results", nargs="*", type=Path, default=[Path("results")], help="default: results"
-    )
+    long_table.add_argument("results", nargs="*", type=Path, help="default: results")
     long_table.add_argument("--format", choices=("csv", "parquet", "model-card"), default="csv")
     long_table.add_argument("--run", metavar="KEY", help="only this run; the first digits suffice")
     long_table.add_argument("--impact", nargs="+", default=[], metavar="KEY=VALUE",
@@ -198,16 +225,14 @@ def add_export(commands: Commands) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.impact import assumptions
 
-    given = assumptions(arguments.impact)
-    records = _loaded(arguments.results)
-    key = arguments.run or ""
-    chosen = [record for record in records if record.key.startswith(key)]
+    impact, results = _impact(arguments)
+    given = assumptions(impact)
+    key = arguments.run
+    if key is not None and not key.strip():
+        raise UserError("--run is empty: give a record's key, or its first digits.")
+    chosen = [record for record in _loaded(results) if record.key.startswith(key or "")]
     if not chosen:
-        raise UserError(
-            f"No record's key starts with {key}: the keys are the records' file names."
-            if records
-            else "There is no record to export: run `greenbench bench` first."
-        )
+        raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:
         raise UserError("Parquet is binary: say where it goes with -o FILE.")
     _put(_exported(arguments.format, chosen, given), arguments.output)

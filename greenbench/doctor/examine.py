@@ -7,13 +7,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from greenbench.campaign.catalog import options
+from greenbench.campaign.catalog import faults, options
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
 from greenbench.meters import open_meters
 from greenbench.models.files import check
+from greenbench.plugins import ROOMS, answerable, named
 from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
 from greenbench.run.preflight import refuse_here
@@ -30,6 +31,7 @@ SUBJECTS = {
     "kernels": "compiled kernels",
     "techniques": "techniques",
     "engines": "engines",
+    "plug-ins": "plug-ins",
     "models": "models",
     "tasks": "task sets",
     "load": "who else is busy",
@@ -61,6 +63,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
         "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
         "engines": {name: _verdict(_engine, name, machine) for name in options("engine")},
+        "plug-ins": _plug_ins(),
         "models": {name: _model(name) for name in options("model")},
         "tasks": {name: _verdict(_task, name) for name in options("task")},
         "load": _load(facts["load"], facts["gpus"]),
@@ -110,12 +113,23 @@ def _entry(name: str, said: str) -> list[str]:
 
 def _meters(machine: Machine) -> dict[str, str]:
     """Every meter's answer: the energy a run here would be measured with comes first."""
-    with open_meters(MeterSpec(), machine.uuids) as opened:
-        used = {
-            m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s"
-            for m in opened.meters
-        }
-    return used | opened.refused
+    said = _answers(MeterSpec(), machine)
+    for name, known in named("greenbench.meters").items():
+        if name not in said:
+            said |= {name: known.fault} if known.fault else _answers(MeterSpec([name]), machine)
+    return said | {"wall": f"{OK}: needs meter=wall meter.wall_log=FILE.csv"}
+
+
+def _answers(spec: MeterSpec, machine: Machine) -> dict[str, str]:
+    try:
+        with answerable(), open_meters(spec, machine.uuids) as opened:
+            used = {
+                m.name: f"{OK}: {m.provenance}, {m.boundary}, tick {m.tick_s:g} s"
+                for m in opened.meters
+            }
+            return used | opened.refused
+    except UserError as error:
+        return dict.fromkeys(spec.order, str(error))
 
 
 def _hardware(machine: Machine, build: str | None, facts: dict[str, Any]) -> dict[str, str]:
@@ -224,9 +238,25 @@ def _share(quantity: Quantity, of: str, sign: str = "") -> str:
     return f"{OK}: {sign}{100 * quantity.value:.2g} % {of}"
 
 
+def _plug_ins() -> dict[str, str]:
+    """What each brings; what is broken, or has the name of something else, says so."""
+    known = [each for room in ROOMS for each in named(room).values() if each.plugin]
+    brought = {
+        str(plugin): f"{OK}: brings {', '.join(e.name for e in known if e.plugin == plugin)}"
+        for plugin in dict.fromkeys(each.plugin for each in known if not each.fault)
+    }
+    broken = {f"broken {number}": fault for number, fault in enumerate(faults(), 1)}
+    return brought | broken or {"none": f"{OK}: none is installed"}
+
+
 def _technique(name: str, machine: Machine) -> None:
     (job,) = plan([f"technique={name}"], multirun=False)
     refuse_here(job.spec, machine)
+    for technique in job.spec.technique.values():
+        technique.disclosed()  # says what is missing of its own
+        for model in technique.models():
+            if model.source is Source.hub and not (said := _cached(model)).startswith(OK):
+                raise UserError(said)
 
 
 def _engine(name: str, machine: Machine) -> None:
@@ -259,7 +289,8 @@ def _cached(spec: ModelSpec) -> str:
 
 def _verdict(refuse: Callable[..., object], *args: Any) -> str:
     try:
-        refuse(*args)
+        with answerable():
+            refuse(*args)
     except UserError as error:
         return str(error)
     return OK

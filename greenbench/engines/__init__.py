@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
 
 
-def named() -> dict[str, plugins.Named]:
+def named() -> plugins.Room:
     """Every engine by name, plug-ins' too; none is imported."""
     return plugins.named(__name__)
 

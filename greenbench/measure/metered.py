@@ -5,20 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 
-from greenbench.errors import Lost, Unavailable
+from greenbench.arguments import texts
+from greenbench.errors import Lost, Unavailable, UserError
 from greenbench.machine import cpu_load
 from greenbench.machine.gpus import visible_uuids
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.recorder import short_codes
-from greenbench.meters import OpenMeters, open_meters
+from greenbench.meters import OpenMeters, named, open_meters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.schema.codes import Validity, validity
-from greenbench.schema.enums import MeterName
 from greenbench.schema.quantity import Boundary, Quantity, missing
-from greenbench.schema.spec import MeterSpec, require_choice
+from greenbench.schema.ranges import require_choice
+from greenbench.schema.spec import MeterSpec
 from greenbench.schema.window import Span
 
 OPEN = "the window has not ended yet"
@@ -48,14 +50,34 @@ class Metered:
         return validity(self.codes)
 
 
-@contextmanager
-def metered(meters: str | Sequence[str] = "auto") -> Iterator[Metered]:
+class metered(AbstractContextManager[Metered]):  # it is called as a function is
     """Meter the block of code, also where it raises. Raises UserError for an unknown meter.
 
     The joules are counted from a step of the first meter's counter to a step of it: up to two ticks
     longer than the block. Work that torch has begun on a GPU is waited for.
     """
-    spec, window = _spec(meters), Metered()
+
+    def __init__(self, meters: str | Sequence[str] = "auto") -> None:
+        self._window, self._used = _window(_spec(meters)), False
+
+    def __enter__(self) -> Metered:
+        if self._used:
+            raise UserError("This metered() has been used: call metered() anew for each block.")
+        self._used = True
+        return self._window.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._window.__exit__(kind, error, trace)
+
+
+@contextmanager
+def _window(spec: MeterSpec) -> Iterator[Metered]:
+    window = Metered()
     uuids, reason = _gpus()
     own = OwnProcesses()
     with open_meters(spec, uuids, own) as opened:
@@ -77,10 +99,12 @@ def metered(meters: str | Sequence[str] = "auto") -> Iterator[Metered]:
 def _spec(meters: str | Sequence[str]) -> MeterSpec:
     if meters == "auto":
         return MeterSpec()
-    names = [meters] if isinstance(meters, str) else list(meters)
+    names = [meters] if isinstance(meters, str) else texts("meters", meters, '["rapl", "estimate"]')
+    if not names:
+        raise UserError('meters is empty: give names of meters, or "auto".')
     for name in names:
-        require_choice(name, "meters", ["auto", *(known.value for known in MeterName)])
-    return MeterSpec(order=[MeterName(name) for name in names])
+        require_choice(name, "meters", ["auto", *named()])
+    return MeterSpec(order=names)
 
 
 def _gpus() -> tuple[list[str], str | None]:

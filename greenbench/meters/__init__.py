@@ -1,23 +1,18 @@
-"""Meters: everything that counts joules, behind one call. Start with :func:`open_meters`."""
+"""Meters: a file each, found by its name, behind one call. Start with :func:`open_meters`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self, cast
 
-from greenbench.errors import Lost, Unavailable
+from greenbench import plugins
+from greenbench.errors import Lost, Unavailable, Unsupported
 from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
-from greenbench.meters.estimate import CpuEstimate, DramEstimate
-from greenbench.meters.meter import Meter, Reading, at_edge, codes, residual, span
-from greenbench.meters.nvml_counter import NvmlCounter
-from greenbench.meters.nvml_power import NvmlPower
-from greenbench.meters.rapl import RaplCounter
-from greenbench.meters.zeus import ZeusMeter
+from greenbench.meters.meter import Meter, Place, Reading, at_edge, codes, residual, span
 from greenbench.schema.codes import validity
-from greenbench.schema.enums import MeterName
 from greenbench.schema.spec import MeterSpec
 from greenbench.schema.window import Span, Trace
 
@@ -30,7 +25,11 @@ __all__ = [
     "Unavailable",
     "at_edge",
     "codes",
+    "in_words",
+    "load",
+    "named",
     "open_meters",
+    "require_answer",
     "residual",
     "span",
     "validity",
@@ -81,6 +80,16 @@ class OpenMeters:
             meter.close()
 
 
+def named() -> plugins.Room:
+    """Every meter by name, plug-ins' too; none is imported."""
+    return plugins.named(__name__)
+
+
+def load(name: str) -> type[Meter]:
+    """The meter of that name, imported alone."""
+    return cast("type[Meter]", named()[name].load())
+
+
 def open_meters(
     spec: MeterSpec, uuids: Sequence[str], own: OwnProcesses | None = None
 ) -> OpenMeters:
@@ -90,76 +99,68 @@ def open_meters(
 
     Meters of other boundaries, and an independent check of the primary, follow it. Whatever the
     order, what counts the device that runs the model comes first, and an estimate comes last: it
-    is used only where nothing measured answers, and only for a CPU.
+    is used only where nothing measured answers, and only for a CPU. Raises UserError for a meter
+    whose plug-in is broken.
     """
     opened = OpenMeters()
-    place = _Place(spec, uuids, own or OwnProcesses())
+    place = Place(uuids, own or OwnProcesses(), spec.cpu_tdp_w)
+    chosen = [load(name) for name in spec.order]
     try:
-        for name in sorted(spec.order, key=lambda name: _rank(name, uuids)):
-            _open(opened, name, place)
+        for meter in sorted(chosen, key=lambda meter: _rank(meter, place)):
+            _open(opened, meter, place)
     except BaseException:
         opened.__exit__(None, None, None)
         raise
     return opened
 
 
-def _rank(name: MeterName, uuids: Sequence[str]) -> tuple[bool, bool]:
-    return name is MeterName.estimate, bool(uuids) and name not in (MeterName.nvml, MeterName.zeus)
+def require_answer(spec: MeterSpec, opened: OpenMeters) -> None:
+    """Raise Unsupported, one sentence, where the one meter that `spec` allows does not answer."""
+    if len(spec.order) == 1 and not opened.meters:
+        (name,) = spec.order
+        why = "; ".join(opened.refused.values()).rstrip(".")
+        raise Unsupported(
+            f"meter.order=[{name}] does not answer here ({why}), and nothing stands in for it: add "
+            f"others, as in meter.order=[{name},estimate], or choose meter=auto."
+        )
 
 
-class _Place(NamedTuple):
-    """What a meter is opened for."""
-
-    spec: MeterSpec
-    uuids: Sequence[str]
-    own: OwnProcesses
+def in_words(used: Sequence[str], refused: Mapping[str, str]) -> str:
+    """Which meter counts, and why not those before it, in one line."""
+    said = f"joules by {used[0]}" if used else "no joules"
+    return "; ".join([said, *(f"not by {name}: {why}" for name, why in refused.items())])
 
 
-def _open(opened: OpenMeters, name: MeterName, place: _Place) -> None:
-    if name is MeterName.estimate and opened.meters:
+def _is_estimate(meter: type[Meter]) -> bool:
+    return str(getattr(meter, "provenance", "")).startswith("estimated")
+
+
+def _rank(meter: type[Meter], place: Place) -> tuple[bool, bool]:
+    return _is_estimate(meter), place.device not in meter.covers
+
+
+def _open(opened: OpenMeters, meter: type[Meter], place: Place) -> None:
+    if _is_estimate(meter) and opened.meters:
         return  # not refused: not needed
-    if reason := _out_of_place(name, opened, place.uuids):
-        opened.refused[name.value] = reason
+    if place.device not in meter.covers and not (place.uuids and opened.meters):
+        opened.refused[meter.name] = (
+            f"{meter.name} counts the CPU, and nothing counts the GPU that this run is on."
+            if place.uuids
+            else f"{meter.name} counts GPUs, and this run is on the CPU."
+        )
         return
-    for part, open_part in _PARTS[name].items():
-        try:
-            meter = open_part(place)
-        except Unavailable as reason:
-            if str(reason) not in opened.refused.values():
-                opened.refused[part] = str(reason)
-            if name in (MeterName.rapl, MeterName.zeus):
-                break  # the memory's joules alone are no one's question
+    refused = False
+    for part in meter.parts(place):
+        if refused and not part.alone:
             continue
-        opened.meters.append(meter)
-        if meter.note:
-            opened.notes[part] = meter.note
-
-
-def _out_of_place(name: MeterName, opened: OpenMeters, uuids: Sequence[str]) -> str | None:
-    if name is MeterName.nvml and not uuids:
-        return "NVML counts GPUs, and this run is on the CPU."
-    if name is MeterName.estimate and uuids:
-        return "An estimate covers the CPU, and this run is on a GPU."
-    if name is MeterName.rapl and uuids and not opened.meters:
-        return "RAPL counts the CPU, and nothing counts the GPU that this run is on."
-    return None
-
-
-_PARTS: dict[MeterName, dict[str, Callable[[_Place], Meter]]] = {
-    MeterName.nvml: {
-        "nvml": lambda place: NvmlCounter(place.uuids),
-        "nvml_power": lambda place: NvmlPower(place.uuids, own=place.own).start(),
-    },
-    MeterName.rapl: {
-        "rapl": lambda place: RaplCounter("cpu_package"),
-        "rapl_dram": lambda place: RaplCounter("dram"),
-    },
-    MeterName.zeus: {
-        "zeus": lambda place: ZeusMeter(place.uuids),
-        "zeus_dram": lambda place: ZeusMeter(place.uuids, dram=True),
-    },
-    MeterName.estimate: {
-        "estimate": lambda place: CpuEstimate(place.spec.cpu_tdp_w, cpu_s=place.own.cpu_s),
-        "estimate_dram": lambda place: DramEstimate(held_bytes=place.own.held_bytes),
-    },
-}
+        try:
+            with plugins.answerable():
+                counter = part.open()
+        except Unavailable as reason:
+            refused = True
+            if str(reason) not in opened.refused.values():
+                opened.refused[part.name] = str(reason)
+            continue
+        opened.meters.append(counter)
+        if counter.note:
+            opened.notes[part.name] = counter.note

@@ -28,7 +28,7 @@ import csv
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +39,7 @@ import psutil
 from greenbench.machine import allowance
 from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
-from greenbench.meters.meter import Meter, Reading
+from greenbench.meters.meter import Meter, Part, Place, Reading
 from greenbench.schema.quantity import Boundary, Provenance
 
 
@@ -170,8 +170,18 @@ class CpuEstimate(Meter):
     """Joules of the CPU package that the run's CPU time suggests, with bounds."""
 
     name = "estimate"
+    summary = "CPUs without a counter: joules from CPU time, with bounds; no measurement"
+    covers = frozenset({"cpu"})
     boundary: Boundary = "cpu_package"
     provenance: Provenance = "estimated:model"
+
+    @classmethod
+    def parts(cls, place: Place) -> Sequence[Part]:
+        """The package's joules, and the memory's."""
+        return [
+            Part("estimate", lambda: cls(place.cpu_tdp_w, cpu_s=place.own.cpu_s)),
+            Part("estimate_dram", lambda: _DramEstimate(held_bytes=place.own.held_bytes)),
+        ]
 
     def __init__(
         self,
@@ -205,7 +215,7 @@ class CpuEstimate(Meter):
         """Nothing to let go of."""
 
 
-class DramEstimate(Meter):
+class _DramEstimate(Meter):
     """Joules of the memory that the run's processes hold, with bounds."""
 
     name = "estimate_dram"

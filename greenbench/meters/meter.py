@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from greenbench.machine.clock import Clock
+from greenbench.machine.processes import OwnProcesses
 from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
@@ -18,8 +19,10 @@ POLL_S = 0.001
 STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
 FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
 
-
 IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
+
+
+Device = Literal["cpu", "gpu"]
 
 
 class Reading(NamedTuple):
@@ -36,10 +39,41 @@ class Reading(NamedTuple):
     faults: tuple[str, ...] = ()
 
 
-class Meter(Protocol):
-    """A cumulative joule counter with a boundary, a provenance and a tick."""
+class Place(NamedTuple):
+    """What a meter is opened for."""
+
+    uuids: Sequence[str]
+    """The run's GPUs; none: it is on the CPU."""
+    own: OwnProcesses
+    """The processes that do the run's work."""
+    cpu_tdp_w: float | None = None
+    """As ``meter.cpu_tdp_w`` gives it."""
+
+    @property
+    def device(self) -> Device:
+        """What runs the model."""
+        return "gpu" if self.uuids else "cpu"
+
+
+class Part(NamedTuple):
+    """One of the counters that a meter's name stands for."""
 
     name: str
+    open: Callable[[], Meter]
+    """Raises Unavailable, in one sentence, where it does not answer."""
+    alone: bool = False
+    """Whether it is of use where those before it do not answer."""
+
+
+class Meter(Protocol):
+    """A cumulative joule counter with a boundary, a provenance and a tick.
+
+    With a `name` and a `summary` in its body, the class is a meter to choose in ``meter.order``.
+    """
+
+    name: str
+    covers: ClassVar[frozenset[Device]] = frozenset({"cpu", "gpu"})
+    """Runs on which of the two it counts the device of."""
     boundary: Boundary
     provenance: Provenance
     tick_s: float
@@ -48,6 +82,11 @@ class Meter(Protocol):
     """What a reader of its numbers must know, such as an assumed share of the machine."""
     checks: str | None = None
     """Name of the meter whose joules it counts independently, so that their difference is telling."""
+
+    @classmethod
+    def parts(cls, place: Place) -> Sequence[Part]:
+        """What to open where it is chosen, what matters most first: itself, without arguments."""
+        return [Part(cls.name, cls)]
 
     def read(self) -> Reading:
         """Joules so far; raises Lost if the device has vanished."""

@@ -16,7 +16,7 @@ import pynvml
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import Gpu, open_gpus
-from greenbench.meters.meter import Meter, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import Meter, Part, Place, Reading, Tallies, Tally, probe
 from greenbench.schema.quantity import Boundary, Provenance
 
 MJ = 1e-3  # joules per millijoule
@@ -31,7 +31,19 @@ class NvmlCounter(Meter):
     """
 
     name = "nvml"
+    summary = "NVIDIA GPUs: NVML's energy counter, checked against sampled power"
+    covers = frozenset({"gpu"})
     provenance: Provenance = "measured:counter:nvml"
+
+    @classmethod
+    def parts(cls, place: Place) -> Sequence[Part]:
+        """The counter, and sampled power that checks it or stands in for it."""
+        from greenbench.meters.nvml_power import NvmlPower  # which needs this file
+
+        return [
+            Part("nvml", lambda: cls(place.uuids)),
+            Part("nvml_power", lambda: NvmlPower(place.uuids, own=place.own).start(), alone=True),
+        ]
 
     def __init__(self, uuids: Sequence[str], clock: Clock = time) -> None:
         self.gpus = open_gpus(uuids)

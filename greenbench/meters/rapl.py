@@ -11,12 +11,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
-from greenbench.meters.meter import IMPLAUSIBLE_W, POLL_S, Meter, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import (
+    IMPLAUSIBLE_W,
+    POLL_S,
+    Meter,
+    Part,
+    Place,
+    Reading,
+    Tallies,
+    Tally,
+    probe,
+)
 from greenbench.schema.quantity import Boundary, Provenance
 
 ROOT = Path("/sys/class/powercap")
@@ -99,8 +110,19 @@ class RaplCounter(Meter):
     thread reads now and then, so that no wrap (every few minutes under load) goes unseen.
     """
 
+    name = "rapl"
+    summary = "CPUs: RAPL counters of the package, and of the memory beside it"
+    covers = frozenset({"cpu"})
     provenance: Provenance = "measured:counter:rapl"
     note: str | None = None
+
+    @classmethod
+    def parts(cls, place: Place) -> Sequence[Part]:
+        """The package's counter, and the memory's."""
+        return [
+            Part("rapl", lambda: cls("cpu_package")),
+            Part("rapl_dram", lambda: cls("dram")),
+        ]
 
     def __init__(self, boundary: Boundary, root: Path = ROOT, clock: Clock = time) -> None:
         self.boundary = boundary

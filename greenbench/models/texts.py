@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from greenbench.errors import UserError
+from greenbench.models import inputs
 
 Split = Literal["evaluate", "calibrate", "prompt"]
 
@@ -60,6 +61,11 @@ def passages(split: Split) -> tuple[str, ...]:
     for title, body in articles:
         titles.setdefault(body, title)
     return tuple(body for body, title in titles.items() if _split(title, title in asked) == split)
+
+
+def fingerprint() -> str:
+    """Hash of the files that `passages` reads."""
+    return inputs.tree({part: boolq_path(part) for part in ("combined", "dev")})
 
 
 def boolq_path(part: Literal["combined", "dev"]) -> Path:

@@ -1,18 +1,16 @@
 """The baseline's answers, computed once for a model, device and set of items, and kept for later runs.
 
 One file an entry, named by a hash of all that the answers depend on: the model's content, dtype and
-device, every request, the libraries. It is written whole or not at all, and while one process
+device, every request, and what computes. It is written whole or not at all, and while one process
 computes an entry, others that need it wait.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +19,12 @@ from filelock import FileLock
 
 from greenbench.engines.engine import Seen
 from greenbench.files import replaced
+from greenbench.models import inputs
 from greenbench.paths import cache_dir
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 
 SCORER = 3
 """Counts changes of our code that change answers."""
-LIBRARIES = ("torch", "transformers", "lm_eval")
 TUPLES = ("indices", "values", "weights", "documents")
 
 
@@ -44,10 +42,9 @@ def entry(identity: Mapping[str, Any]) -> Path:
         **identity,
         "scorer": SCORER,
         "threads": torch.get_num_threads(),
-        **{name: version(name) for name in LIBRARIES},
+        "packages": inputs.packages(),
     }
-    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-    return cache_dir() / "answers" / f"{digest[:32]}.pt"
+    return cache_dir() / "answers" / f"{inputs.key(whole)[:32]}.pt"
 
 
 @contextmanager

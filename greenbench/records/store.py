@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
-from greenbench.files import locked, write_atomically
+from greenbench.files import locked, unwritable, write_atomically
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
@@ -65,15 +65,14 @@ class Store:
                 probe.write(bytes(FREE_BYTES))
                 probe.flush()
         except OSError as error:
-            raise UserError(
-                f"The results directory {self.root} cannot take {FREE_BYTES >> 20} MiB "
-                f"({error.strerror}): free some space or choose another with results=DIRECTORY."
+            raise unwritable(
+                f"The results directory {self.root} cannot take {FREE_BYTES >> 20} MiB",
+                error,
+                "choose another with results=DIRECTORY",
             ) from error
 
-    def write(self, record: Record, *, replaces: str | None = None) -> Path:
+    def write(self, record: Record) -> Path:
         """Write `record` atomically and durably, replacing an earlier one; return its path.
-
-        That is the one of its key, and the one under `replaces`, the key that its run had before.
 
         Raises UserError where that fails; the record is then rescued to the temporary directory.
         """
@@ -86,8 +85,6 @@ class Store:
             raise UserError(
                 f"{path} cannot be written ({error.strerror}): free some space and {advice}."
             ) from error
-        if replaces:
-            self.record_path(replaces).unlink(missing_ok=True)
         return path
 
     def read(self, key: str) -> Record | None:
@@ -138,6 +135,28 @@ def load(paths: Sequence[Path]) -> Loaded:
                 alike.append(found)
     ordered = [record for key in sorted(records) for record in _ordered(records[key])]
     return Loaded(ordered, sorted(rejected))
+
+
+def require_records(
+    paths: Sequence[Path], records: Sequence[Record], rejected: Sequence[Rejected]
+) -> None:
+    """Raise UserError, one sentence, where `paths` gave no record, or a file given by itself is none."""
+    for path in paths:
+        for none in rejected:
+            if none.name == path.name and path.is_file():
+                raise UserError(f"{path} is no record: {none.reason}")
+    for path in paths:
+        if not files([path]):
+            raise UserError(
+                f"There is no record in {path}: give the results directory of a bench, or run "
+                "`greenbench bench` first."
+            )
+    if not records:
+        first, count = rejected[0], len(rejected)
+        raise UserError(
+            f"No file of the {count} in {' and '.join(map(str, paths))} is a record "
+            f"({first.name}: {first.reason.rstrip('.')}): give the results directory of a bench."
+        )
 
 
 def _ordered(alike: list[Record]) -> list[Record]:

@@ -9,9 +9,8 @@ from greenbench.analysis.energy import energy_label
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
-from greenbench.errors import UserError
-from greenbench.files import write_atomically
-from greenbench.records.store import Rejected, collector_paused
+from greenbench.files import unwritable, write_atomically
+from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
 from greenbench.report.markdown.leaderboard import leaderboard
@@ -31,10 +30,11 @@ def rebuild(
     """Write the report on all records of `paths` into `output`; return what was written.
 
     Of very many runs, the best of each group are shown, and the others counted. Raises UserError
-    where it cannot be written. Quality is called equivalent within `margin` points.
+    where it cannot be written, or is about nothing. Quality is called equivalent within `margin` points.
     """
     with collector_paused():
         records, rejected, crowd = gather(paths)
+        require_records(paths, records, rejected)
         return write(output, records, rejected, given, crowd, margin)
 
 
@@ -75,8 +75,7 @@ def write(
         for name, content in contents.items():
             write_atomically(results / name, content, durable=False)
     except OSError as error:
-        raise UserError(
-            f"The report cannot be written to {results} ({error.strerror}): "
-            "free some space or choose another results directory."
+        raise unwritable(
+            f"The report cannot be written to {results}", error, "choose another directory"
         ) from error
     return [results / name for name in contents]

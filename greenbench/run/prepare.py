@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +19,12 @@ from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
-from greenbench.models import files, texts
+from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import (
+    Edited,
     EngineOption,
     MachineSetting,
     ModelEdit,
@@ -32,6 +32,7 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
+from greenbench.techniques.technique import require_answer
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -44,6 +45,8 @@ class Place(NamedTuple):
     engine: Engine
     base: Build
     """The plain model."""
+    fingerprint: str
+    """Hash of the plain model's content."""
     again: bool
     """Whether it will be made more than once."""
 
@@ -112,6 +115,7 @@ class Candidate:
             case ModelEdit():
                 model = self._module(build)
                 promise = technique.promise(model)
+                require_answer(technique, "promise", promise, Promise)
                 technique.install(work.device)
                 with metered(promise):
                     build = self._edited(
@@ -147,6 +151,7 @@ class Candidate:
 
     def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:
         edited = technique.edit(build.source, work)
+        require_answer(technique, "edit", edited, Edited)
         return replace(
             build,
             source=edited.model,
@@ -163,11 +168,22 @@ class Candidate:
         return replace(build, form=technique.form, source=directory)
 
     def _workspace(self, index: int) -> Path:
-        stack = [[type(t).__name__, knobs(t) | t.disclosed()] for t in self._stack[: index + 1]]
-        model = files.fingerprint(self._place.base.directory)
-        identity = [model, stack, self._spec.model.dtype.value]
-        key = hashlib.sha256(repr((identity, self._spec.seed)).encode()).hexdigest()[:16]
-        return cache_dir() / "work" / key
+        """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""
+        stack, machine = self._stack[: index + 1], self._place.machine
+        engine = self._place.engine
+        made_of = {
+            "model": self._place.fingerprint,
+            "dtype": self._spec.model.dtype.value,
+            "stack": [[type(t).__name__, knobs(t) | t.disclosed()] for t in stack],
+            "seed": self._spec.seed,
+            "workload": asdict(self._spec.workload),
+            "text": texts.fingerprint(),
+            "engine": [engine.name, engine.version(), repr(engine)],
+            "device": [machine.device, machine.device_name],
+            "packages": inputs.packages(name for t in stack for name in t.packages),
+            "plugins": inputs.plugins(*stack, engine),
+        }
+        return cache_dir() / "work" / inputs.key(made_of)[:16]
 
     def _preparation(self, index: int, build: Build) -> Preparation:
         return Preparation(

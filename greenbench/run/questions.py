@@ -10,7 +10,7 @@ from greenbench.engines.engine import Engine, Seen
 from greenbench.measure import difficulty
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
-from greenbench.models import files
+from greenbench.models import files, inputs
 from greenbench.quality import baseline_cache
 from greenbench.quality.answers import Answers
 from greenbench.quality.compare import NEITHER, compare
@@ -47,7 +47,9 @@ def score(
     with baseline_cache.claimed(file):
         found = baseline_cache.read(file)
         before = found.answers if found else answers("baseline")
-        if not found:
+        if (
+            not found and files.fingerprint(spec.model) == place.fingerprint
+        ):  # else: whose are they?
             baseline_cache.write(file, before)
     after = answers("candidate", before.seen)
     compared = compare(before, after, _no_logits(place.engine))
@@ -65,10 +67,10 @@ def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
     """All that the baseline's answers depend on, but for this process."""
     engine = place.engine
     return {
-        "model": files.fingerprint(place.base.directory),
+        "model": place.fingerprint,
         "dtype": spec.model.dtype.value,
         "device": [place.machine.device, place.machine.device_name],
-        "engine": [engine.name, engine.version(), repr(engine)],
+        "engine": [engine.name, engine.version(), repr(engine), inputs.plugins(engine)],
         "requests": content(spec.task),
     }
 

@@ -19,7 +19,7 @@ from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
-from greenbench.meters import OpenMeters, open_meters
+from greenbench.meters import OpenMeters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
@@ -90,6 +90,7 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     check_tasks(spec.task)
     refuse_here(spec, machine)
     with open_meters(spec.meter, machine.uuids, own) as meters:
+        require_answer(spec.meter, meters)
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own)
         try:
@@ -110,11 +111,12 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
+        fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
         base = _suited(spec)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
-    place = Place(bench.machine, bench.engine, base, again=apart is not None)
+    place = Place(bench.machine, bench.engine, base, fingerprint, again=apart is not None)
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
     order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
     resident_s = 0.0 if apart else spec.protocol.idle_s

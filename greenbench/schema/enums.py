@@ -61,12 +61,3 @@ class Arrivals(Enum):
     """How requests arrive: each batch when the one before is answered."""
 
     closed = "closed"
-
-
-class MeterName(Enum):
-    """Ways to count joules."""
-
-    nvml = "nvml"
-    rapl = "rapl"
-    zeus = "zeus"
-    estimate = "estimate"

@@ -18,6 +18,7 @@ Provenance = Literal[
     "measured:counter:zeus",
     "measured:integrated:zeus",
     "measured:wall",
+    "measured:plugin",
     "measured:clock",
     "measured:memory",
     "measured:score",

@@ -86,7 +86,8 @@ class ModelFacts(Part):
     commit: str | None
     """Commit the hub's revision resolved to."""
     fingerprint: str
-    """SHA-256 over the weights' headers and samples, and the configuration."""
+    """BLAKE3 over the whole content of all files that are loaded. In early records SHA-256 over the
+    weights' headers and samples, and the configuration."""
     license: str | None
     note: str | None
 
@@ -184,7 +185,7 @@ class Record(Findings):
     schema_version: Literal[2] = SCHEMA_VERSION
     """Earlier versions are upgraded when they are read."""
     key: str
-    """16 hex digits: hash of what determines the result. It names the file."""
+    """16 hex digits: hash of what determines the result, its inputs among it. It names the file."""
     name: str
     """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
     status: Status
@@ -192,7 +193,8 @@ class Record(Findings):
     spec: ResolvedSpec
     """What was to be run, every choice resolved; a local path by its content's hash."""
     command: str
-    """The command that reproduces this run."""
+    """The command that reproduces this run: a hub's branch by its commit, the user's own files of values
+    by what is in them."""
     started_at: str
     """UTC, ISO 8601."""
     environment: dict[str, Any]

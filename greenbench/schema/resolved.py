@@ -33,6 +33,7 @@ class ResolvedModel(Part):
     source: Literal["wheel", "hub", "local"]
     id: str | None = None
     revision: str | None = None
+    """Of a hub: the commit. In early records the branch or tag that was asked for."""
     path: str | None = None
     """Hash of a local model's content."""
     packages: list[str] = Field(default_factory=list)
@@ -107,6 +108,25 @@ class ResolvedLoad(Part):
     """``closed``: one batch after another, each sent when the one before is answered."""
 
 
+class Inputs(Part):
+    """What the run reads and computes with, by content (BLAKE3) or version: with another it is another
+    run."""
+
+    model: str
+    """Hash of all that the model is made of."""
+    text: str
+    """Hash of the text that prompts and calibration are taken from."""
+    tasks: dict[str, str]
+    """By task, the hash of its file and data."""
+    packages: dict[str, str]
+    """Versions of what computes: Python, GreenBench, the libraries, and the packages of the engine and
+    of each technique."""
+    plugins: dict[str, str]
+    """By package of a plug-in that brings a technique or the engine, the hash of its code."""
+    machine: dict[str, str]
+    """What software and settings the device has: threads, CUDA, driver, power limit."""
+
+
 class ResolvedSpec(Part):
     """What determines a run's result, and the labels that it goes by."""
 
@@ -121,3 +141,6 @@ class ResolvedSpec(Part):
     engine: Chosen
     load: ResolvedLoad
     seed: int
+    inputs: Inputs | None = None
+    """Null in records of a time when only samples of the weights were read: they never stand for a run
+    of today."""

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
-from greenbench.schema.enums import Arrivals, Design, Device, Dtype, MeterName, Source, Stop, Tier
+from greenbench.plugins import named
+from greenbench.schema.enums import Arrivals, Design, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.ranges import MOST_BLOCKS, require, require_choice, require_seed
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
     "dev": (10.0, 5),
     "publish": (60.0, 10),
 }
-
-
-def require(ok: bool, key: str, value: object, allowed: str) -> None:
-    """Raise one sentence naming `key`, its `value` and what is `allowed`, unless `ok`."""
-    if not ok:
-        raise UserError(f"{key}={value} is out of range: allowed is {allowed}.")
-
-
-def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
-    """Raise one sentence unless `value` is one of `allowed`."""
-    names = sorted(allowed)
-    if value not in names:
-        raise UserError(f"{key}={value} is unknown: allowed are {', '.join(names)}.")
-
-
-MOST_SEED = 2**32 - 1
-"""numpy takes no greater one, and none below 0."""
-MOST_BLOCKS = 10_000
-MOST = 2**53
-"""A greater number is not the same one in every program that reads a record."""
-
-
-def require_seed(key: str, value: int) -> None:
-    """Raise one sentence unless all that draws takes `value`."""
-    require(0 <= value <= MOST_SEED, key, value, f"0 to {MOST_SEED}")
-
-
-def require_storable(spec: Any, key: str = "") -> None:
-    """Raise one sentence for a number in `spec`, a dataclass in a run's, that no record can hold."""
-    for name, value in _parts(spec):
-        place = f"{key}.{name}" if key else name
-        if isinstance(value, int | float):
-            require(abs(value) <= MOST, place, value, f"a number up to {MOST}")
-        elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
-            raise UserError(f"{place}={value} is a list in a list: write one list, as in [a,b].")
-        elif is_dataclass(value) or isinstance(value, dict):
-            require_storable(value, place)
-
-
-def _parts(spec: Any) -> Iterable[tuple[str, Any]]:
-    return spec.items() if isinstance(spec, dict) else vars(spec).items()
 
 
 LABEL = {"label": True}
@@ -153,9 +113,7 @@ class WorkloadSpec:
 class MeterSpec:
     """Which meters to try, in order; the first that answers is the run's meter."""
 
-    order: list[MeterName] = field(
-        default_factory=lambda: [MeterName.nvml, MeterName.rapl, MeterName.estimate]
-    )
+    order: list[str] = field(default_factory=lambda: ["nvml", "rapl", "estimate"])
     """What is tried, in order."""
     cpu_tdp_w: float | None = None
     """Thermal design power of one CPU package in watts, for the estimate; null: from the table."""
@@ -166,6 +124,16 @@ class MeterSpec:
 
     def __post_init__(self) -> None:
         require(len(self.order) > 0, "meter.order", self.order, "a list of one meter or more")
+        for name in self.order:
+            require_choice(name, "meter.order", named("greenbench.meters"))
+        require(
+            len(set(self.order)) == len(self.order), "meter.order", self.order, "each meter once"
+        )
+        if self.wall_log == "":
+            raise UserError(
+                "meter.wall_log is missing: a wall meter is read from its log; add "
+                "meter.wall_log=FILE.csv."
+            )
         if self.cpu_tdp_w is not None:
             require(self.cpu_tdp_w > 0, "meter.cpu_tdp_w", self.cpu_tdp_w, "more than 0 watts")
 

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def named() -> dict[str, plugins.Named]:
+def named() -> plugins.Room:
     """Every technique by name, plug-ins' too; none is imported."""
     return plugins.named(__name__)
 
@@ -48,16 +48,5 @@ def load(name: str) -> type[Technique]:
 
 
 def discover() -> dict[str, type[Technique]]:
-    """Every technique by name, all of them imported: seconds."""
-    for known in named().values():
-        known.load()
-    return {cls.name: cls for cls in _subclasses(Technique)}
-
-
-def _subclasses(cls: type[Technique]) -> list[type[Technique]]:
-    return [
-        leaf
-        for sub in cls.__subclasses__()
-        for leaf in (sub, *_subclasses(sub))
-        if "name" in vars(leaf)
-    ]
+    """Every technique by name that is not broken, all of them imported: seconds."""
+    return {name: load(name) for name, known in named().items() if not known.fault}

@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
+from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import (
     EngineOption,
     MachineSetting,
     ModelEdit,
     Technique,
     Traits,
+    require_answer,
 )
 
 Test = Callable[[Traits], bool]
@@ -83,6 +85,9 @@ def check_order(stack: Sequence[Technique]) -> None:
                 f"technique={technique.name} is of none of the three kinds: let its class be a "
                 "ModelEdit, an EngineOption or a MachineSetting."
             )
+        require_answer(technique, "traits", technique.traits(), Traits)
+        if not isinstance(technique, ModelEdit):  # whose promise needs the model
+            require_answer(technique, "promise", technique.promise(), Promise)
     for position, technique in enumerate(stack):
         for rule in ORDER:
             _refuse(rule, stack[:position], [technique])

@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from greenbench.engines.engine import Engine, Form
-from greenbench.schema.spec import WorkloadSpec
+from greenbench.errors import UserError
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 
 if TYPE_CHECKING:
@@ -111,6 +112,9 @@ class Technique:
     summary: ClassVar[str]
     """What it does, in a few words."""
     paper: ClassVar[str | None] = None
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that compute it, beside those that compute every run: their versions decide what comes
+    out, so that they are in a run's key."""
     family: ClassVar[str] = "other"
     """The folder that its module lies in; elsewhere than in one of `FAMILIES`, what the class says."""
 
@@ -136,6 +140,17 @@ class Technique:
     def after(self, config: Any) -> Any:
         """The configuration of the model that it leaves, for what comes after it to check."""
         return config
+
+    def models(self) -> Sequence[ModelSpec]:
+        """Other models that it loads beside the run's."""
+        return ()
+
+    def exact(self) -> Self:
+        """Itself, with what a name may come to mean later, as a hub's branch, said exactly.
+
+        Raises UserError where that cannot be had. No process has started yet.
+        """
+        return self
 
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than they are given: a local path by name and hash.
@@ -214,6 +229,16 @@ class MachineSetting(Technique, ABC):
     @abstractmethod
     def hold(self, machine: Machine, observed: dict[str, Any]) -> AbstractContextManager[object]:
         """What must hold while the candidate runs; what shows on the way is added to `observed`."""
+
+
+def require_answer(technique: Technique, method: str, answer: object, kind: type) -> None:
+    """Raise UserError, one sentence, unless what `technique`'s `method` gave is a `kind`."""
+    if not isinstance(answer, kind):
+        module = sys.modules.get(type(technique).__module__)
+        raise UserError(
+            f"{method} of technique={technique.name} gave a {type(answer).__name__} and no "
+            f"{kind.__name__}: mend it in {getattr(module, '__file__', 'its module')}."
+        )
 
 
 def _default(knob: Field[Any]) -> Any:

@@ -8,7 +8,11 @@ from greenbench.campaign.compose import plain, plan
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 
-NEEDS = {"hub": ["model.id=org/name"], "local": ["model.path=somewhere/tiny"]}
+NEEDS = {
+    "hub": ["model.id=org/name"],
+    "local": ["model.path=somewhere/tiny"],
+    "wall": ["meter.wall_log=log.csv"],
+}
 
 
 ENGINE = """
@@ -135,10 +139,10 @@ def test_the_engine_is_one_whose_knobs_stand_in_the_run(tmp_path, monkeypatch):
         (job,) = plan(["engine=outside", "engine.slots=3"], multirun=False)
         with pytest.raises(UserError, match=r"engine.slot .*allowed here are slots"):
             plan(["engine=outside", "engine.slot=3"], multirun=False)
+        assert plan([], multirun=False)[0].spec.engine.name == "transformers"
     finally:
         plugins.named.cache_clear()
     assert (job.spec.engine.name, job.spec.engine.slots) == ("outside", 3)
-    assert plan([], multirun=False)[0].spec.engine.name == "transformers"
 
 
 def test_what_lies_beside_experiments_is_no_config_group():

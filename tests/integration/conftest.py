@@ -44,6 +44,9 @@ class Outside(ModelEdit):
             os._exit(3)
         if self.fail == "hang":
             time.sleep(3600)
+        if self.fail == "meddle":
+            with open(os.environ["MEDDLE"], "a") as stream:
+                stream.write(" ")
         if self.fail == "memory":
             torch.empty(1 << 50)
         with torch.no_grad():

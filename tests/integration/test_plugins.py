@@ -1,13 +1,19 @@
 """What comes from outside as one file is found in the help, in a run, in its family on the page."""
 
+import itertools
 import json
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 from helpers import engines
 
+import greenbench
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+
+ROOT = Path(greenbench.__file__).parents[1]
 HALVE = '''
 """A technique of its own."""
 
@@ -33,7 +39,12 @@ class Halve(ModelEdit):
         model.lm_head.weight.data /= 2**self.times
         return Edited(model)
 '''
+USB = re.findall(
+    r"^```python\n(.*?)^```$", (ROOT / "docs/add-a-meter.md").read_text(), re.M | re.S
+)[0]
 POINTS = """
+[greenbench.meters]
+usb = one_file.usb
 [greenbench.techniques]
 halve = one_file.quantization.halve
 [greenbench.engines]
@@ -49,6 +60,7 @@ def beside(bench, tmp_path):
     folder = site / "one_file" / "quantization"
     folder.mkdir(parents=True)
     (folder / "halve.py").write_text(HALVE)
+    (site / "one_file" / "usb.py").write_text(USB)
     for package in (site / "one_file", folder):
         (package / "__init__.py").touch()
     info = site / "one_file-1.0.dist-info"
@@ -73,6 +85,51 @@ def test_a_technique_is_one_file(beside):
     (data,) = re.findall(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.S)
     (run,) = json.loads(data)["runs"]
     assert run["families"] == ["quantization"]
+
+
+@pytest.fixture
+def plugged(tmp_path):
+    """A device that counts a milliwatt-hour every 10 ms."""
+    device = tmp_path / "ttyUSB0"
+    device.write_text("0")
+    ended = threading.Event()
+
+    def count():
+        for number in itertools.count(1):
+            if ended.wait(0.01):
+                return
+            fresh = device.with_suffix(".new")
+            fresh.write_text(str(number))
+            fresh.replace(device)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    yield device
+    ended.set()
+    thread.join()
+
+
+def test_a_meter_is_one_file(beside, plugged):
+    """The one of the page that says how to add one."""
+    assert re.search(r"^  usb +a USB plug that counts", beside.run("--help", quick=False)[1], re.M)
+    beside.environment["USB_METER"] = str(plugged)
+    status, output = beside.run("meter.order=[usb]", "technique=none", "protocol.window_s=0.3")
+    assert status == 0, output
+    assert "joules by usb\n" in output
+    (record,) = beside.records()
+    assert record["meter"]["used"] == ["usb"]
+    assert record["spec"]["meter"]["order"] == ["usb"]
+    watts = 3.6 / 0.01
+    energy = record["candidate"]["metrics"][ENERGY_PER_TOKEN.name]
+    assert energy["provenance"] == "measured:plugin"
+    for window in generating(record):
+        (span,) = window["energy"]
+        assert span["boundary"] == "wall"
+        assert 0.3 * watts < (span["end_j"] - span["start_j"]) / (span["end_s"] - span["start_s"])
+    beside.environment["USB_METER"] = str(plugged.with_name("nothing"))
+    status, output = beside.run("meter.order=[usb]", "technique=none", "seed=1")
+    assert status == 1
+    assert "meter.order=[usb] does not answer here (The USB meter does not answer" in output
 
 
 def generating(record, who="candidate"):

@@ -1,6 +1,7 @@
 """What a user sees: records, resume, failures that do not stop a sweep, two sweeps at once."""
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 import jsonschema
 import psutil
 import pytest
+from safetensors.torch import load_file, save_file
 
 from greenbench.records.store import load
 from greenbench.report import write as write_report
@@ -127,6 +129,59 @@ def test_models_measured_in_turn_leave_a_record_that_says_so(bench):
     assert record["ratios"]["tokens_per_s"]["n"] == 4
     assert [t["name"] for t in record["techniques"]] == ["dtype"]
     assert record["candidate"]["dtypes"]["float32"] > record["baseline"]["dtypes"]["bfloat16"]
+
+
+def test_a_model_that_was_edited_is_another_model(bench, tiny_directory):
+    """Its run is not done already, and no answers of the model of before stand for it."""
+    assert bench.run("technique=none")[0] == 0
+    weights = tiny_directory / "model.safetensors"
+    tensors = load_file(weights)
+    for name in tensors:
+        tensors[name] = tensors[name] * 0 if "norm" in name else tensors[name]
+    save_file(tensors, weights, {"format": "pt"})
+    status, output = bench.run("technique=none")
+    assert status == 0, output
+    assert "already done" not in output
+    before, after = sorted(bench.records(), key=lambda record: record["started_at"])
+    assert before["key"] != after["key"]
+    assert before["model"]["fingerprint"] != after["model"]["fingerprint"]
+    for record in (before, after):
+        assert record["model"]["fingerprint"] == record["spec"]["inputs"]["model"]
+        assert all(score["change"]["value"] == 0 for score in record["quality"])
+    assert after["baseline_scored_at"] is None
+
+
+def test_a_model_that_is_edited_while_it_is_measured_has_no_result(bench, tiny_directory):
+    bench.environment["MEDDLE"] = str(tiny_directory / "tokenizer_config.json")
+    status, output = bench.run("technique=outside", "technique.outside.fail=meddle")
+    assert status == 1
+    assert "Traceback" not in output
+    (record,) = bench.records()
+    assert record["status"] == "failed"
+    assert "(model) was changed while it was measured" in record["failure"]["message"]
+    assert str(tiny_directory.parent) not in record["failure"]["message"]
+
+
+def test_the_command_in_the_record_asks_for_the_same_run(bench, tmp_path):
+    """Also where a file of the user's own was named, which whoever reads the record does not have."""
+    mine = tmp_path / "mine" / "workload"
+    mine.mkdir(parents=True)
+    (mine / "odd.yaml").write_text(
+        "name: it's odd\nbatch_size: 1\nprompt_tokens: 9\noutput_tokens: 3\n"
+    )
+    asked = [text for text in bench.quick if not text.startswith("workload")]
+    call = [*asked, "workload=odd", "technique=none", f"--config-dir={mine.parent}"]
+    status, output = bench.run(*call, quick=False)
+    assert status == 0, output
+    (record,) = bench.records()
+    assert str(tmp_path) not in record["command"]
+    program, name, *overrides = shlex.split(record["command"])
+    assert (program, name) == ("greenbench", "bench")
+    path = next(text for text in bench.quick if text.startswith("model.path="))
+    overrides = [path if text.startswith("model.path=") else text for text in overrides]
+    status, output = bench.run(*overrides, quick=False)
+    assert status == 0, output
+    assert "already done" in output
 
 
 def test_a_record_gives_nothing_away(bench):

@@ -7,7 +7,7 @@ import pytest
 from helpers.moved_clock import MovedClock
 
 from greenbench.meters import estimate
-from greenbench.meters.estimate import DRAM_W_PER_GIB, Cpu, CpuEstimate, DramEstimate
+from greenbench.meters.estimate import DRAM_W_PER_GIB, Cpu, CpuEstimate, _DramEstimate
 from greenbench.meters.meter import codes, span
 
 EPYC = "AMD EPYC 7763 64-Core Processor"  # 280 W, 64 cores, 128 threads
@@ -136,7 +136,7 @@ def test_this_machine_has_usable_cpus():
 
 def test_memory_is_watts_per_gib_held_over_time():
     clock, held = MovedClock(), [2 * 2**30]
-    meter = DramEstimate(clock, lambda: held[0])
+    meter = _DramEstimate(clock, lambda: held[0])
     clock.sleep(10)
     steady = meter.read()
     assert steady.energy_j == pytest.approx(2 * 10 * DRAM_W_PER_GIB.mid)

@@ -194,8 +194,8 @@ def test_without_a_driver_the_sentence_says_so():
 REAL = """
 import time
 from greenbench.meters import open_meters, span
-from greenbench.schema.spec import MeterName, MeterSpec
-with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
+from greenbench.schema.spec import MeterSpec
+with open_meters(MeterSpec(order=["nvml"]), [{uuid!r}]) as meters:
     meter = meters.primary
     start = meter.read()
     time.sleep(1)

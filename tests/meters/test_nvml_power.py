@@ -244,8 +244,8 @@ def test_a_gpu_lost_mid_run_is_named(fake_nvml):
 REAL = """
 import time
 from greenbench.meters import open_meters, residual, span
-from greenbench.schema.spec import MeterName, MeterSpec
-with open_meters(MeterSpec(order=[MeterName.nvml]), [{uuid!r}]) as meters:
+from greenbench.schema.spec import MeterSpec
+with open_meters(MeterSpec(order=["nvml"]), [{uuid!r}]) as meters:
     start = [meter.read() for meter in meters.meters]
     time.sleep(2)
     counter, power = (

@@ -3,17 +3,26 @@
 import pytest
 from helpers.moved_clock import MovedClock
 
-from greenbench import meters
-from greenbench.meters import open_meters
+from greenbench.campaign.compose import plan
+from greenbench.errors import Unsupported, UserError
+from greenbench.meters import in_words, open_meters, require_answer
+from greenbench.meters.meter import Part
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.meters.rapl import RaplCounter
-from greenbench.schema.enums import MeterName
 from greenbench.schema.spec import MeterSpec
 
 GPU = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
-ALL = MeterSpec(order=[MeterName.nvml, MeterName.rapl, MeterName.estimate])
-ESTIMATE_FIRST = MeterSpec(order=[MeterName.estimate, MeterName.rapl, MeterName.nvml])
+ALL = MeterSpec(order=["nvml", "rapl", "estimate"])
+ESTIMATE_FIRST = MeterSpec(order=["estimate", "rapl", "nvml"])
+
+
+def parts(root, clock):
+    """RAPL's two, of a tree of files."""
+    return lambda place: [
+        Part("rapl", lambda: RaplCounter("cpu_package", root, clock)),
+        Part("rapl_dram", lambda: RaplCounter("dram", root, clock)),
+    ]
 
 
 @pytest.fixture
@@ -34,9 +43,7 @@ def powercap(tmp_path, monkeypatch):
         zone("intel-rapl:0", "package-0", 100)
         if dram:
             zone("intel-rapl:0:0", "dram", 10)
-        monkeypatch.setattr(
-            meters, "RaplCounter", lambda boundary: RaplCounter(boundary, root, clock)
-        )
+        monkeypatch.setattr(RaplCounter, "parts", parts(root, clock))
 
     return attach
 
@@ -47,17 +54,18 @@ def gpu(fake_nvml, monkeypatch):
 
     def attach(more=""):
         clock = fake_nvml(f"device {GPU}\npower 300\n{more}")
-        monkeypatch.setattr(meters, "NvmlCounter", lambda uuids: NvmlCounter(uuids, clock))
-        monkeypatch.setattr(
-            meters, "NvmlPower", lambda uuids, own: NvmlPower(uuids, clock, own=own)
-        )
+        found = [
+            Part("nvml", lambda: NvmlCounter([GPU], clock)),
+            Part("nvml_power", lambda: NvmlPower([GPU], clock), alone=True),
+        ]
+        monkeypatch.setattr(NvmlCounter, "parts", lambda place: found)
 
     return attach
 
 
 @pytest.fixture
 def no_powercap(tmp_path, monkeypatch):
-    monkeypatch.setattr(meters, "RaplCounter", lambda boundary: RaplCounter(boundary, tmp_path))
+    monkeypatch.setattr(RaplCounter, "parts", parts(tmp_path, MovedClock()))
 
 
 def names(opened):
@@ -116,5 +124,43 @@ def test_nothing_but_nvml_answers_for_a_gpu(gpu, powercap):
 
 
 def test_a_given_tdp_reaches_the_estimate(no_powercap):
-    with open_meters(MeterSpec(order=[MeterName.estimate], cpu_tdp_w=123.0), []) as opened:
+    with open_meters(MeterSpec(order=["estimate"], cpu_tdp_w=123.0), []) as opened:
         assert "123 W" in opened.notes["estimate"]
+
+
+def test_the_only_meter_that_is_allowed_must_answer(no_powercap):
+    only, others = MeterSpec(order=["rapl"]), MeterSpec(order=["rapl", "estimate"])
+    for spec in (only, others):
+        with open_meters(spec, []) as opened:
+            if spec is others:
+                require_answer(spec, opened)
+                said = in_words(names(opened), opened.refused)
+                assert said.startswith(
+                    "joules by estimate; not by rapl: This machine exposes no RAPL"
+                )
+                continue
+            with pytest.raises(
+                Unsupported, match=r"meter.order=\[rapl\] does not answer here \(This"
+            ):
+                require_answer(spec, opened)
+
+
+def test_a_wall_meter_without_its_log_is_refused():
+    with pytest.raises(
+        UserError, match=r"meter.wall_log is missing: .*add meter.wall_log=FILE.csv"
+    ):
+        plan(["meter=wall"], multirun=False)
+    assert plan(["meter=wall", "meter.wall_log=log.csv"], multirun=False)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (["rapple"], "meter.order=rapple is unknown: allowed are estimate, nvml, rapl, zeus"),
+        (["rapl", "rapl"], "allowed is each meter once"),
+        ([], "a list of one meter or more"),
+    ],
+)
+def test_an_order_takes_the_names_of_known_meters(order, said):
+    with pytest.raises(UserError, match=said):
+        MeterSpec(order=order)

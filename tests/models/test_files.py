@@ -1,12 +1,17 @@
 """Models from wheels and directories; true bytes; the one-sentence refusals."""
 
+import json
 import multiprocessing
+import os
+import shutil
 import time
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 import torch
 from helpers.served import load
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from greenbench.errors import UserError
@@ -101,14 +106,134 @@ def test_a_tensor_subclass_counts_what_it_keeps():
     assert storage_bytes(layer) == {"float32": 32 * 4, "int8": 32 * 64}
 
 
-def test_a_fine_tuned_copy_has_another_fingerprint(tiny, tmp_path):
-    tiny.save_pretrained(tmp_path / "a")
-    with torch.no_grad():
-        for weight in tiny.parameters():
-            weight.add_(1e-3)
-    tiny.save_pretrained(tmp_path / "b")
-    assert files.fingerprint(tmp_path / "a") == files.fingerprint(tmp_path / "a")
-    assert files.fingerprint(tmp_path / "a") != files.fingerprint(tmp_path / "b")
+def fingerprint(path, **changes):
+    return files.fingerprint(replace(local(path), **changes))
+
+
+def test_a_copy_is_the_same_model_whatever_its_directory_is_called(tiny_directory, tmp_path):
+    copy = shutil.copytree(tiny_directory, tmp_path / "another name")
+    assert fingerprint(copy) == fingerprint(tiny_directory)
+
+
+def test_any_changed_weight_is_another_model(tiny_directory):
+    """Each tensor alone, norms too, which samples of a large file would miss."""
+    path = tiny_directory / "model.safetensors"
+    plain = load_file(path)
+    seen = {fingerprint(tiny_directory)}
+    for name in plain:
+        save_file({**plain, name: plain[name] + 1}, path, {"format": "pt"})
+        seen.add(fingerprint(tiny_directory))
+    assert len(seen) == 1 + len(plain)
+
+
+SHARDED = {"model-1.safetensors": b"1", "model-2.safetensors": b"2",
+           "model.safetensors.index.json": json.dumps({"weight_map": {
+               "a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()}  # fmt: skip
+DECIDES = [
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+    "tokenizer.model", "qwen.tiktoken", "chat_template.jinja", "chat_template.json",
+    "additional_chat_templates/tool.jinja", "processor_config.json", *SHARDED,
+]  # fmt: skip
+IS_NO_MATTER = [
+    "README.md", "LICENSE", "LICENSE.txt", ".gitattributes", ".git/HEAD", ".cache/huggingface/x.json",
+    "consolidated.safetensors", "model-9.safetensors", "pytorch_model.bin", "original/params.json",
+    "training_args.bin", "modeling.py", "chart.png", "onnx/model.onnx",
+]  # fmt: skip
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    """A directory with the names of a model's files, in shards."""
+    for name in DECIDES:
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "m" / name).write_bytes(SHARDED.get(name, b"{}"))
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("name", DECIDES)
+def test_each_file_that_is_loaded_decides_what_the_model_is(sharded, name):
+    before = fingerprint(sharded)
+    (sharded / name).write_bytes((sharded / name).read_bytes() + b" ")
+    changed = fingerprint(sharded)
+    assert changed != before
+    if name in SHARDED and name.endswith("index.json"):
+        return
+    (sharded / name).unlink()
+    if name in SHARDED:
+        with pytest.raises(UserError, match="cannot be read"):
+            fingerprint(sharded)
+    elif name != "config.json":
+        assert fingerprint(sharded) not in (before, changed)
+
+
+@pytest.mark.parametrize("name", IS_NO_MATTER)
+def test_what_is_not_loaded_is_no_matter(sharded, name):
+    before = fingerprint(sharded)
+    (sharded / name).parent.mkdir(parents=True, exist_ok=True)
+    (sharded / name).write_bytes(b"anything")
+    assert fingerprint(sharded) == before
+
+
+@pytest.mark.parametrize("name", ["modeling.py", "lib/helper.py", "table.bin"])
+def test_code_that_is_trusted_counts_and_all_that_it_may_read(sharded, name):
+    before = fingerprint(sharded, trust_remote_code=True)
+    (sharded / name).parent.mkdir(parents=True, exist_ok=True)
+    (sharded / name).write_bytes(b"anything")
+    assert fingerprint(sharded, trust_remote_code=True) != before
+
+
+def test_weights_that_are_there_twice_are_read_once(sharded, monkeypatch):
+    """With one file of the usual name transformers looks at no other."""
+    (sharded / "model.safetensors").write_bytes(b"whole")
+    read = []
+    monkeypatch.setattr(files.inputs, "digest", lambda path: read.append(path.name) or path.name)
+    fingerprint(sharded)
+    assert [name for name in read if name.endswith(".safetensors")] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("index", ["", "{}", "[]", '{"weight_map": [1]}'])
+def test_a_broken_index_is_one_sentence(sharded, index):
+    (sharded / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(UserError, match="no index of weights") as error:
+        fingerprint(sharded)
+    assert "\n" not in str(error.value)
+
+
+def test_what_lies_outside_of_the_directory_is_refused(tiny_directory):
+    files.directory(local(tiny_directory))
+    trusting = replace(local(tiny_directory), trust_remote_code=True)
+    config = json.loads((tiny_directory / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "c.C", "AutoModelForCausalLM": "org/base--modeling.Model"}
+    (tiny_directory / "config.json").write_text(json.dumps(config, indent=2))
+    files.check(local(tiny_directory))  # as long as none of it is run
+    with pytest.raises(UserError, match="org/base"):
+        files.check(trusting)
+    (tiny_directory / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="merge_and_unload"):
+        files.check(local(tiny_directory))
+
+
+def test_a_converted_model_that_someone_changed_is_not_used(smollm2, tmp_path, monkeypatch):
+    made = tmp_path / "models" / smollm2[1].name
+    shutil.copytree(smollm2[1], made)
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path))
+    assert files.directory(smollm2[0]) == made
+    with (made / "model.safetensors").open("r+b") as stream:
+        stream.seek(-4, os.SEEK_END)
+        stream.write(b"four")
+    with pytest.raises(UserError, match="remove that directory"):
+        files.directory(smollm2[0])
+
+
+def test_a_wheels_model_is_its_file_and_is_converted_anew_by_other_packages(smollm2, monkeypatch):
+    spec, made = smollm2
+    before, version = files.fingerprint(spec), metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name) + ".x" * (name == "gguf"))
+    assert files.fingerprint(spec) == before
+    monkeypatch.setattr(files, "made_once", lambda target, make: target)
+    monkeypatch.setattr(files, "_is_as_made", lambda target: True)
+    assert files._from_wheel(spec) != made
 
 
 def test_pickled_weights_are_refused(tiny, tmp_path):
@@ -130,14 +255,24 @@ def test_what_cannot_be_had_is_one_sentence(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_a_hub_model_is_its_snapshot_and_the_commit_is_recorded(tiny, tmp_path, monkeypatch):
-    """The hub's own cache layout, as an earlier download left it; no network is asked."""
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    repository = tmp_path / "models--org--tiny"
-    tiny.save_pretrained(repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+def test_a_branch_is_the_commit_that_it_is_now_and_stays_it(hub):
+    """What was settled once is loaded, however the branch moves on."""
+    spec = ModelSpec("tiny", Source.hub, id="org/tiny", revision="main")
+    settled = files.exact(spec)
+    assert settled.revision == hub.commits[0]
+    assert files.exact(replace(spec, revision=None)) == settled
+    hub.main.write_text(hub.commits[1])
+    assert files.exact(settled) == settled
+    assert files.directory(settled).name == hub.commits[0]
+    assert files.exact(spec).revision == hub.commits[1]
+    assert files.fingerprint(files.exact(spec)) != files.fingerprint(settled)
+    with pytest.raises(UserError, match="revision v2") as error:
+        files.exact(replace(spec, revision="v2"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_model_is_its_snapshot_and_the_commit_is_recorded(hub):
+    commit = hub.commits[0]
     spec = ModelSpec("tiny", Source.hub, id="org/tiny", revision="main")
     path = files.directory(spec)
     assert path.name == commit

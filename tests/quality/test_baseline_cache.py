@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 import torch
@@ -52,6 +53,13 @@ def test_an_entry_is_named_by_all_that_the_answers_depend_on(file):
     torch.set_num_threads(threads + 1)
     assert baseline_cache.entry({"model": "a"}) != file
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tokenizers", "lm-eval", "Jinja2"])
+def test_what_computes_answers_is_part_of_an_entrys_name(file, monkeypatch, package):
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0" if name == package else version(name))
+    assert baseline_cache.entry({"model": "a"}) != file
 
 
 def test_content_is_every_request():

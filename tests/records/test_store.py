@@ -363,18 +363,6 @@ def test_two_sweeps_never_run_a_key_twice(store, tmp_path):
     assert len(runs) == len(set(runs)) == 20
 
 
-def test_a_record_under_its_former_key_is_read_and_replaced(store):
-    old = (TESTS / "records" / "old_records" / "b5195f5.json").read_bytes()
-    former = json.loads(old)["key"]
-    store.records.mkdir(parents=True)
-    store.record_path(former).write_bytes(old)
-    assert completed(store, former)
-    record = factory.record()
-    store.write(record, replaces=former)
-    assert [file.stem for file in store.records.iterdir()] == [record.key]
-    store.write(record, replaces=former)
-
-
 def test_other_keys_and_other_devices_do_not_wait(store, tmp_path, monkeypatch):
     monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
     with (

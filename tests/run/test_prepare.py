@@ -1,6 +1,7 @@
 """Preparation of a stack: each technique amid what those before it need while the model runs."""
 
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ from greenbench.engines.transformers.engine import Transformers
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
+from greenbench.models import files, texts
 from greenbench.run.prepare import Candidate, Place
+from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.pruning.depth import PruneDepth
@@ -28,7 +31,8 @@ def silent(stage, done, total):
 
 def place(spec, machine, engine=IN_PROCESS, again=False):
     directory = Path(spec.model.path)
-    return Place(machine, engine, Build(spec.model, "safetensors", directory, directory), again)
+    base = Build(spec.model, "safetensors", directory, directory)
+    return Place(machine, engine, base, files.fingerprint(spec.model), again)
 
 
 @dataclass(frozen=True)
@@ -164,3 +168,59 @@ def test_options_merge_and_settings_nest_in_the_order_of_the_stack(tiny_director
     with build.hold():
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+@dataclass(frozen=True)
+class Told(ModelEdit):
+    """Says where it may keep what it made."""
+
+    summary = "tells"
+    name = "told"
+    packages = ("hydra-core",)
+    knob: int = 1
+
+    def promise(self, model):
+        return Promise(note="nothing")
+
+    def edit(self, model, work):
+        work.details["place"] = work.workspace.name
+        return Edited(model)
+
+
+def test_a_workspace_is_found_again_by_all_that_what_is_in_it_was_made_of(
+    tiny_directory: Path, monkeypatch
+):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+
+    def kept(spec=spec, machine=cpu, engine=IN_PROCESS, told=Told()):
+        candidate = Candidate(
+            spec, [told], place(spec, machine, engine), Recorder(OpenMeters()), silent
+        )
+        candidate.build()
+        return candidate.applied()[0].details["place"]
+
+    plain = kept()
+    assert kept() == kept(replace(spec, task=replace(spec.task, items=3))) == plain
+    found = {
+        plain,
+        kept(replace(spec, seed=1)),
+        kept(replace(spec, model=replace(spec.model, dtype=Dtype.float32))),
+        kept(replace(spec, workload=WorkloadSpec("w", batch_size=3))),
+        kept(machine=Machine("cpu", "another CPU", 1 << 34)),
+        kept(engine=Files()),
+        kept(told=Told(2)),
+    }
+    version = metadata.version
+    for package in ("torch", "hydra-core"):
+        monkeypatch.setattr(
+            metadata, "version", lambda name, p=package: "0" if name == p else version(name)
+        )
+        found.add(kept())
+    monkeypatch.setattr(metadata, "version", version)
+    with (tiny_directory / "tokenizer_config.json").open("a") as stream:
+        stream.write(" ")
+    found.add(kept())
+    monkeypatch.setattr(texts, "fingerprint", lambda: "another text")
+    found.add(kept())
+    assert len(found) == 11

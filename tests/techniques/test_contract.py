@@ -1,9 +1,11 @@
 """What every technique says of itself: its family, its traits, and where it may stand in a stack."""
 
+import ast
 import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -23,6 +25,8 @@ from greenbench.techniques import (
     Traits,
     check_order,
     discover,
+    load,
+    named,
     require_forms,
 )
 from greenbench.techniques.distillation.budget import Training
@@ -276,3 +280,35 @@ def test_what_a_technique_is_can_be_known_without_torch():
     code = "import sys, greenbench.techniques; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "transformers"} & set(run.stdout.split())
+
+
+ALWAYS = {"accelerate", "filelock", "psutil", "torch", "transformers", "greenbench"}
+"""What every run computes with, or what computes nothing."""
+PACKAGE = {"optimum": "optimum-quanto"}
+"""Where the package is called otherwise than its module."""
+
+
+def reached(module, seen):
+    """What `module` imports from outside, also through other modules of techniques."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    found = set()
+    source = Path(find_spec(module).origin).read_text()
+    for node in ast.walk(ast.parse(source)):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            found.add(name.partition(".")[0])
+            inside = name.startswith("greenbench.techniques.") and name.count(".") == 3
+            found |= reached(name, seen) if inside else set()
+    return found - sys.stdlib_module_names - ALWAYS
+
+
+@pytest.mark.parametrize("name", named())
+def test_a_technique_says_which_packages_compute_it_as_they_decide_its_result(name):
+    cls = load(name)
+    if not cls.__module__.startswith("greenbench."):
+        pytest.skip("a plug-in's")
+    packages = {PACKAGE.get(top, top) for top in reached(cls.__module__, set())}
+    assert packages <= set(cls.packages)

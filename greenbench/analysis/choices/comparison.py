@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,19 @@ METRICS = {"energy": ENERGY_PER_TOKEN, "time": TPOT}
 """What is compared block by block; less is better in each."""
 
 
+class Bar(NamedTuple):
+    """Why there may be no verdict, and what to do about it."""
+
+    why: str
+    remedy: str
+
+
+INVALID = Bar("a run is invalid", "run it again")
+UNMEASURED = Bar("joules are not measured", "limit time, or run where a meter counts joules")
+SMOKE = Bar("tier smoke makes no claims", "run both with protocol.tier=dev or publish")
+APART = Bar("the two runs differ in their setting", "compare two runs of one setting")
+
+
 class Change(NamedTuple):
     """One metric from A to B: a ratio below 1 is a saving; quality is a difference in points."""
 
@@ -34,13 +48,17 @@ class Change(NamedTuple):
     found: Interval | None
     verdict: Word
     why: str
+    bar: Bar | None = None
+    """Set where no verdict may be made."""
 
 
 class Pairing(NamedTuple):
-    """The same technique in the same setting, in A and in B."""
+    """The same technique in A and in B."""
 
     name: str
     changes: list[Change]
+    differs: list[str]
+    """In what the settings differ, each as ``device: A's, not B's``: there is no verdict then."""
 
 
 class Limit(NamedTuple):
@@ -74,16 +92,17 @@ def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]
     sides = [[r for r in side if r.status == "completed"] for side in (first, second)]
     if len(sides[0]) == len(sides[1]) == 1:
         (a,), (b,) = sides
-        names = dict.fromkeys([technique(a), technique(b)])
-        return [Pairing(" -> ".join(names), list(_changes(a, b)))]
-    known = {_place(record): record for record in sides[0]}
-    shared = [(known[_place(b)], b) for b in sides[1] if _place(b) in known]
+        return [_pairing(" -> ".join(dict.fromkeys([technique(a), technique(b)])), a, b)]
+    known: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in sides[0]:
+        known[_place(record)].append(record)
+    shared = [(_nearest(known[_place(b)], b), b) for b in sides[1] if _place(b) in known]
     if not shared:
         raise UserError(
             "A and B share no completed run of one technique, model, workload and tasks: compare "
             "two records, or two results directories of the same sweep."
         )
-    return [Pairing(technique(b), list(_changes(a, b))) for a, b in shared]
+    return [_pairing(technique(b), a, b) for a, b in shared]
 
 
 def _place(record: Record) -> tuple[str, ...]:
@@ -91,36 +110,56 @@ def _place(record: Record) -> tuple[str, ...]:
     return technique(record), here.model, here.workload, here.tasks, here.tier
 
 
-def _changes(a: Record, b: Record) -> Iterator[Change]:
+def _nearest(some: Sequence[Record], record: Record) -> Record:
+    """Of runs of one technique, that whose setting differs least."""
+    return min(some, key=lambda other: len(_differences(other, record)))
+
+
+def _differences(a: Record, b: Record) -> list[str]:
+    """Design rule 5: only what shares all of these may be compared."""
+    sides = setting(a)._asdict(), setting(b)._asdict()
+    return [
+        f"{name}: {sides[0][name] or 'none'}, not {sides[1][name] or 'none'}"
+        for name in sides[0]
+        if sides[0][name] != sides[1][name]
+    ]
+
+
+def _pairing(name: str, a: Record, b: Record) -> Pairing:
+    differs = _differences(a, b)
+    return Pairing(name, list(_changes(a, b, APART if differs else _barred(a, b))), differs)
+
+
+def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
     for name, metric in METRICS.items():
         sides = [block_ratios(record.windows, metric.ratio) for record in (a, b)]
         found = unpaired_ratio(*sides) if all(sides) else None
-        yield _judged(name, found, _barred(name, a, b))
+        unmeasured = name == "energy" and not _measured(a, b)
+        yield _judged(name, found, bar or (UNMEASURED if unmeasured else None))
     sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
-        yield _judged("bytes", Interval(ratio, ratio, ratio, 1), None)
-    yield _quality(a, b)
+        counted = Interval(ratio, ratio, ratio, 1)  # of a tier that makes no claims too
+        yield _judged("bytes", counted, None if bar is SMOKE else bar)
+    quality = _quality(a, b)
+    yield quality._replace(verdict="inconclusive", why=bar.why, bar=bar) if bar else quality
 
 
-def _barred(metric: str, a: Record, b: Record) -> str | None:
-    for record in (a, b):
-        if is_invalid(record):
-            return "a run is invalid"
-        if metric == "energy" and not record.ratios[ENERGY_PER_TOKEN.ratio].provenance.startswith(
-            "measured"
-        ):
-            return "joules are not measured"
-        if setting(record).tier == "smoke":
-            return "tier smoke makes no claims"
-    return None
+def _measured(*records: Record) -> bool:
+    return all(record.ratios[ENERGY_PER_TOKEN.ratio].is_measured for record in records)
 
 
-def _judged(metric: str, found: Interval | None, barred: str | None) -> Change:
+def _barred(*records: Record) -> Bar | None:
+    if any(map(is_invalid, records)):
+        return INVALID
+    return None if all(setting(record).claims for record in records) else SMOKE
+
+
+def _judged(metric: str, found: Interval | None, bar: Bar | None) -> Change:
+    if bar:
+        return Change(metric, found, "inconclusive", bar.why, bar)
     if found is None or found.low is None or found.high is None:
         return Change(metric, found, "inconclusive", NOTHING if found is None else "one block")
-    if barred:
-        return Change(metric, found, "inconclusive", barred)
     apart = found.high < 1 or found.low > 1
     if apart and abs(found.value - 1) > MARGIN:
         word: Word = "saves" if found.value < 1 else "costs"
@@ -161,9 +200,9 @@ def _quality(a: Record, b: Record) -> Change:
 
 
 def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
-    """One sentence for each limit that a run is shown to break, or that cannot be judged."""
+    """One sentence for each limit that a run is shown to break, or that no verdict can be made on."""
     return [
-        f"{pairing.name}: {limit.text} {said}"
+        f"{pairing.name}: {limit.text} {said}."
         for pairing in found
         for limit in limits
         for change in pairing.changes
@@ -172,11 +211,11 @@ def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
 
 
 def _breaks(change: Change, limit: Limit) -> str | None:
+    if change.bar:
+        return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
     known = change.found
     if known is None or known.low is None or known.high is None:
-        return f"cannot be judged: {change.why}"
-    if change.metric == "energy" and change.why == "joules are not measured":
-        return "cannot be judged: joules are not measured"
+        return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
     beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
     return f"is broken: {_shown(change)}" if beyond else None
 
@@ -199,6 +238,7 @@ def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
     runs = [
         {
             "name": pairing.name,
+            "differs": pairing.differs,
             "changes": [
                 {
                     "metric": change.metric,

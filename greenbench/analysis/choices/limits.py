@@ -60,14 +60,12 @@ def needs(given: Mapping[str, str | None]) -> Needs:
 
 
 def _positive(name: str, text: str) -> float:
-    option = f"--max-{name}" if name != "requests_per_day" else f"--{name}"
-    option = option.replace("_", "-")
     try:
         value = float(text)
     except ValueError as error:
-        raise UserError(f"{option} {text} is not a number: give one above 0.") from error
+        raise UserError(f"The limit {name}={text} is not a number: give one above 0.") from error
     if not isfinite(value) or value <= 0:
-        raise UserError(f"{option} {text} is out of range: give a number above 0.")
+        raise UserError(f"The limit {name}={text} is out of range: give a number above 0.")
     return value
 
 

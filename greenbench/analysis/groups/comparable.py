@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
@@ -11,6 +12,7 @@ from greenbench.schema.resolved import Chosen, ResolvedModel, ResolvedTask, Reso
 from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.wording import natural
 
+COMMIT = re.compile("^([0-9a-f]{12})[0-9a-f]{28}$")
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
@@ -19,6 +21,7 @@ SOURCES: dict[Provenance, str] = {
     "measured:counter:zeus": "counter read by Zeus",
     "measured:integrated:zeus": "power read by Zeus, integrated",
     "measured:wall": "wall meter",
+    "measured:plugin": "a plug-in's meter",
     "estimated:model": "estimate (≈)",
     "assumed": "assumption (≈)",
     "unavailable": "no joules",
@@ -106,8 +109,8 @@ def _boundary(record: Outline, source: Provenance) -> str:
 
 
 def _model(model: ResolvedModel) -> str:
-    revision = f"@{model.revision}" if model.revision else ""
-    return f"{model.id or model.name}{revision} ({model.dtype})"
+    revision = COMMIT.sub(r"\1", model.revision or "")
+    return f"{model.id or model.name}{'@' * bool(revision)}{revision} ({model.dtype})"
 
 
 def _workload(load: ResolvedWorkload) -> str:

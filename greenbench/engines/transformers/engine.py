@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
+from greenbench.models import files
 from greenbench.schema.enums import Dtype
 
 if TYPE_CHECKING:
@@ -74,21 +75,10 @@ def _elements(directory: Path) -> int:
     """Numbers in the checkpoint, by the headers of the files that are loaded."""
     return sum(
         prod(tensor["shape"])
-        for file in _loaded(directory)
+        for file in files.weights(directory)
         for name, tensor in _header(file).items()
         if name != "__metadata__"
     )
-
-
-def _loaded(directory: Path) -> list[Path]:
-    """As transformers chooses: the one file of the usual name, those of the index, or what there is."""
-    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
-    if whole.exists():
-        return [whole]
-    if index.exists():
-        names = set(json.loads(index.read_text())["weight_map"].values())
-        return [directory / name for name in sorted(names)]
-    return sorted(directory.glob("*.safetensors"))
 
 
 def _header(file: Path) -> dict[str, dict[str, list[int]]]:

@@ -5,18 +5,15 @@ Where something lies has no part in it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbench.models import texts
+from greenbench.models import inputs, texts
 from greenbench.quality.tasks.lookup import FOLDER, Function, find, is_ours, is_path, members, read
 from greenbench.quality.tasks.sources import sources
 from greenbench.schema.spec import TaskSpec
@@ -30,12 +27,10 @@ PACKAGED = {"arrow", "csv", "json", "pandas", "parquet", "text", "webdataset", "
 """What `datasets` takes for a format, whatever folder has such a name."""
 NAMES_DATA = ("dataset_path", "dataset_kwargs")
 """Keys whose values may name local data."""
-SETTLED_S = 2.0
-"""A file that was changed more lately may change again within one tick of its file system's clock."""
 
 
 def identities(spec: TaskSpec) -> dict[str, str]:
-    """SHA-256 over all that each task in `spec.names` is made of, by name, or by its file's.
+    """BLAKE3 over all that each task in `spec.names` is made of, by name, or by its file's.
 
     That is its YAML file with what it includes, a group's with those of its tasks; the functions
     with their modules; local data files, data wheels, and the commit of a data set from the hub as far as
@@ -50,7 +45,7 @@ def identities(spec: TaskSpec) -> dict[str, str]:
             else _files(name, spec.include_path)
         )
         found[shown].append([_content(read(path)) for path in files])
-    return {name: _hash(parts) for name, parts in found.items()}
+    return {name: inputs.key(parts) for name, parts in found.items()}
 
 
 def _files(name: str, include_path: str | None) -> list[Path]:
@@ -75,7 +70,7 @@ def _content(content: dict[str, Any]) -> list[Any]:
     code = [sources(function) for function in functions]
     return [
         _plain(content),
-        sorted({_file(path) for each in code for path in each.files}),
+        sorted({inputs.digest(path) for each in code for path in each.files}),
         sorted({package for each in code for package in each.packages}),
         [_wheel(texts.wheel_path(name, "")) for name in _wheels(content, functions)],
     ]
@@ -141,9 +136,9 @@ def _data(text: str, key: str, folders: Sequence[Path]) -> Any:
         if key in ("dataset_path", "data_dir") and path.is_dir():
             return [_tree(path)]
         if path.is_file():
-            return [_file(path)]
+            return [inputs.digest(path)]
         if matched := sorted(filter(os.path.isfile, glob(str(path), recursive=True))):
-            return [_file(Path(each)) for each in matched]
+            return [inputs.digest(Path(each)) for each in matched]
     return text
 
 
@@ -165,26 +160,5 @@ def _tree(folder: Path) -> str:
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
         if path.is_file() and not hidden:
-            parts.append([name.as_posix(), _file(path)])
-    return _hash(parts)
-
-
-def _file(path: Path) -> str:
-    about = path.stat()
-    if time.time() - about.st_mtime < SETTLED_S:
-        return _read(path)
-    return _read_once(path, about.st_size, about.st_mtime_ns, about.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _read_once(path: Path, size: int, changed_ns: int, inode: int) -> str:
-    return _read(path)
-
-
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()
+            parts.append([name.as_posix(), inputs.digest(path)])
+    return inputs.key(parts)

@@ -28,8 +28,11 @@ class Sources(NamedTuple):
 
 
 def sources(function: Function) -> Sources:
-    """Of installed packages only the function's own module is a file; the version stands for the rest."""
+    """Of installed packages only the function's own module is a file; the version stands for the rest,
+    and for all of GreenBench."""
     module = function.text.rpartition(".")[0]
+    if module.partition(".")[0] == OURS:
+        return Sources(set(), set())
     beside = function.folder / f"{module.replace('.', '/')}.py"
     start = beside if beside.is_file() else _file(_root(module), module)
     found = Sources(set(), set())
@@ -60,11 +63,11 @@ def _imported(tree: ast.AST, path: Path, packages: set[str]) -> Iterator[Path]:
         top = name.partition(".")[0]
         if level:
             found = _file(path.parents[level - 1], f".{name}")
-        elif top in sys.stdlib_module_names:
+        elif top == OURS or top in sys.stdlib_module_names:
             continue
         elif (root := _root(top)) is None:
             found = _file(path.parent, f".{name}")
-        elif top != OURS and any(map(root.is_relative_to, INSTALLED)):
+        elif any(map(root.is_relative_to, INSTALLED)):
             packages.add(f"{top}=={_version(top)}")
             continue
         else:

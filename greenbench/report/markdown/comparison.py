@@ -26,8 +26,9 @@ COLUMNS: list[Column[_Line]] = [
 def as_markdown(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
     """A table for a pull request's comment."""
     lines = table([_Line(p.name, change) for p in found for change in p.changes], COLUMNS)
+    apart = [f"{p.name} {_apart(p)}" for p in found if p.differs]
     return "\n".join(
-        ["### GreenBench: B against A", "", *lines, "", *map(prose, complaints)]
+        ["### GreenBench: B against A", "", *lines, "", *map(prose, [*apart, *complaints])]
     ).rstrip()
 
 
@@ -36,5 +37,13 @@ def as_text(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
     lines = []
     for pairing in found:
         lines.append(pairing.name)
+        lines += [f"  {_apart(pairing)}"] if pairing.differs else []
         lines += [f"  {c.metric:8} {_shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
     return "\n".join([*lines, *complaints])
+
+
+def _apart(pairing: Pairing) -> str:
+    return (
+        "has no verdict, as only runs of one setting are compared (protocol, rule 5) and these differ "
+        f"in {'; '.join(pairing.differs)}."
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -18,7 +18,8 @@ from greenbench.machine.detect import Machine
 from greenbench.models import files
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.enums import Dtype, Source
-from greenbench.schema.spec import ModelSpec, WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -128,13 +129,23 @@ class Speculative(_Drafting):
         """As any technique's, with the draft's name for its path."""
         return super(Speculative, replace(self, draft=self._spec().name)).label()
 
+    def models(self) -> list[ModelSpec]:
+        """The draft."""
+        return [self._spec()]
+
+    def exact(self) -> Self:
+        """With the commit that the draft's revision is now."""
+        return (
+            self if self._is_local() else replace(self, revision=files.exact(self._spec()).revision)
+        )
+
     def disclosed(self) -> dict[str, Any]:
-        """A draft in a directory by its name and content hash."""
-        if not self._is_local():
+        """A draft by its name and content hash; of a hub's, only an exact one has such a hash."""
+        if not self._is_local() and not files.COMMIT.fullmatch(self.revision or ""):
             return {}
         self._require_directory()
-        spec = self._spec()
-        return {"draft": f"{spec.name}@{files.fingerprint(files.directory(spec))}"}
+        name = self._spec().name if self._is_local() else self.draft
+        return {"draft": f"{name}@{files.fingerprint(self._spec())}"}
 
     def _is_local(self) -> bool:
         return not HUB_ID.fullmatch(self.draft) or Path(self.draft).is_dir()

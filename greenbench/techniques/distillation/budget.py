@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from greenbench.errors import UserError
-from greenbench.schema.spec import require, require_choice
+from greenbench.schema.ranges import require, require_choice
 
 WARM = 0.05  # share of the budget in which the learning rate rises
 MAPPINGS = ("origin", "uniform", "last")

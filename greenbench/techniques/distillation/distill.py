@@ -10,7 +10,8 @@ import torch
 
 from greenbench.engines.engine import Form
 from greenbench.errors import UserError
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.distillation.budget import Training, uniform
 from greenbench.techniques.distillation.trainer import distill

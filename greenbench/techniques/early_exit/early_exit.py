@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.errors import UserError
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.early_exit import features
 from greenbench.techniques.early_exit import threshold as exit_threshold

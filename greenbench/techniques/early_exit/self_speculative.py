@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.errors import UserError
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.early_exit import features, heads
 from greenbench.techniques.early_exit.draft_forward import Halves, decode

@@ -14,7 +14,7 @@ from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine
 from greenbench.machine.gpu_settings import Held, Setting
 from greenbench.machine.gpus import Gpu, clock_limits_mhz, opened, power_limits_mw
-from greenbench.schema.spec import require
+from greenbench.schema.ranges import require
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import MachineSetting, Traits
 

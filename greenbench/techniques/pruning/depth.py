@@ -13,7 +13,8 @@ from torch import nn
 from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
-from greenbench.schema.spec import WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.distillation.budget import NONE, Training
 from greenbench.techniques.distillation.trainer import distill

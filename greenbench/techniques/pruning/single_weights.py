@@ -14,7 +14,8 @@ from torch import nn
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.column_solver import BLOCK, block_width, inverse_factor, settled
 from greenbench.techniques.shared.layerwise import (

@@ -12,7 +12,8 @@ from torch import nn
 from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.distillation.budget import NONE, Training
 from greenbench.techniques.distillation.trainer import distill

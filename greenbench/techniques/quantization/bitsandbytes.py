@@ -14,7 +14,7 @@ from torch import nn
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import require, require_choice
+from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import replace_linears
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
@@ -23,6 +23,7 @@ from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Trai
 class _Bitsandbytes(ModelEdit):
     """What the bitsandbytes techniques share."""
 
+    packages: ClassVar[tuple[str, ...]] = ("bitsandbytes",)
     bits: ClassVar[float]
 
     def traits(self) -> Traits:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from greenbench.errors import UserError
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.packed_linear import (
     LINEARS,

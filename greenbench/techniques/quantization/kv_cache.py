@@ -14,7 +14,8 @@ from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models.weights import storage_bytes
-from greenbench.schema.spec import WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import require_package
 from greenbench.techniques.quantization.quanto_kernels import load_kernels, require_compilers
@@ -34,6 +35,7 @@ class KvQuanto(ModelEdit):
     name: ClassVar[str] = "kv_quanto"
     summary: ClassVar[str] = "keys and values in few bits, the newest tokens in full"
     paper: ClassVar[str | None] = "arXiv:2402.02750"
+    packages: ClassVar[tuple[str, ...]] = ("optimum-quanto",)
 
     nbits: int = 4
     residual_length: int = 128

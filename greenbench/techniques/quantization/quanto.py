@@ -11,7 +11,8 @@ from torch import nn
 
 from greenbench.engines.engine import Engine
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import WorkloadSpec, require
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import (
     blueprint,
@@ -52,6 +53,8 @@ class QuantoLinear(nn.Module):
 
 class _Quanto(ModelEdit):
     """What the quanto techniques share."""
+
+    packages: ClassVar[tuple[str, ...]] = ("optimum-quanto",)
 
     def traits(self) -> Traits:
         """It packs plain weights."""

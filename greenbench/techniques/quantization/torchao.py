@@ -12,7 +12,8 @@ from torch import nn
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import WorkloadSpec, require, require_choice
+from greenbench.schema.ranges import require, require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.linear_layers import (
     blueprint,
@@ -29,6 +30,8 @@ TILE = 1024  # the CUDA kernel for int4 pads a layer's inputs to a multiple of t
 
 class _Torchao(ModelEdit):
     """What the torchao techniques share: they replace weights by tensors that know their product."""
+
+    packages: ClassVar[tuple[str, ...]] = ("torchao",)
 
     def traits(self) -> Traits:
         """It packs plain weights."""

@@ -13,7 +13,8 @@ import torch
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import WorkloadSpec, require_choice
+from greenbench.schema.ranges import require_choice
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 

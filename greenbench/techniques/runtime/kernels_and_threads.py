@@ -14,7 +14,7 @@ from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
-from greenbench.schema.spec import require, require_choice
+from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import EngineOption, MachineSetting, Traits
 
@@ -28,6 +28,7 @@ class Attention(EngineOption):
     name: ClassVar[str] = "attention"
     summary: ClassVar[str] = "another implementation of attention"
     paper: ClassVar[str | None] = "arXiv:2307.08691"
+    packages: ClassVar[tuple[str, ...]] = ("flash-attn",)
 
     implementation: str = "eager"
     """eager, sdpa (torch's fused one, which transformers takes by itself) or flash_attention_2."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from greenbench.errors import UserError
 from greenbench.models.weights import decoder_blocks
-from greenbench.schema.spec import require
+from greenbench.schema.ranges import require
 from greenbench.techniques.technique import Preparation
 
 

@@ -11,6 +11,7 @@ from greenbench.analysis.choices import comparison
 from greenbench.cli.main import main
 from greenbench.errors import UserError
 from greenbench.records.store import canonical
+from greenbench.report.markdown.comparison import as_markdown, as_text
 from greenbench.stats.intervals import unpaired_ratio
 
 
@@ -63,6 +64,49 @@ def test_estimates_and_smoke_are_never_graded():
 def test_limits_break_only_where_it_is_shown(limit, broken):
     found = comparison.pairings([campaign.run("x", 0.7)], [campaign.run("x", 0.9)])
     assert bool(comparison.broken(found, [comparison.parse_limit(limit)])) == broken
+
+
+def test_no_limit_is_broken_where_no_verdict_may_be_made(tmp_path, capsys):
+    sides = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, ratio in zip(sides, (0.7, 0.9), strict=True):
+        path.write_bytes(canonical(campaign.run("x", ratio, tier="smoke")))
+    limits = ["--fail-on", "time>-50%", "energy>+3%"]
+    assert main(["compare", *map(str, sides), *limits]) == 1
+    out = capsys.readouterr().out
+    assert "broken" not in out
+    assert "time>-50% is inconclusive, as tier smoke makes no claims: run both with protocol" in out
+
+
+def elsewhere(record, **parts):
+    """The same record of another spec."""
+    spec = {name: getattr(record.spec, name).model_copy(update=to) for name, to in parts.items()}
+    return record.model_copy(update={"spec": record.spec.model_copy(update=spec)})
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"device": {"name": "Other GPU"}}, "device: Imaginary GPU (cuda), not Other GPU (cuda)"),
+        ({"workload": {"batch_size": 64}}, "workload: "),
+        ({"task": {"items": 7}}, "tasks: "),
+        ({"protocol": {"tier": "publish"}}, "tier: dev, not publish"),
+    ],
+)
+def test_runs_of_different_settings_have_no_verdict_and_say_in_what_they_differ(parts, said):
+    a, b = campaign.run("x", 0.7, gained=0, lost=0), campaign.run("x", 0.9, gained=0, lost=40)
+    (pairing,) = found = comparison.pairings([a], [elsewhere(b, **parts)])
+    assert {change.verdict for change in pairing.changes} == {"inconclusive"}
+    assert any(each.startswith(said) for each in pairing.differs)
+    for text in (as_text(found, []), as_markdown(found, []), comparison.as_json(found, [])):
+        assert said.split(",")[0] in text
+    assert "rule 5" in as_text(found, [])
+
+
+def test_of_several_devices_in_a_directory_the_same_one_is_compared():
+    here, there = campaign.run("x", 0.7), campaign.run("x", 0.9)
+    there = elsewhere(there, device={"name": "Other GPU"})
+    same = [pair.differs for pair in comparison.pairings([here, there], [there, here])]
+    assert same == [[], []]
 
 
 @pytest.mark.parametrize("text", ["energy", "energy>3", "quality<-1%", "speed>1%", "energy>>3%"])

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.generation.candidate_generator import CandidateGenerator
 
 from greenbench.campaign import identity as identity_
+from greenbench.campaign.command import command
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.errors import UserError
@@ -19,8 +20,8 @@ from greenbench.machine.detect import Machine
 from greenbench.measure.requests import Requests
 from greenbench.models import files, texts, weights
 from greenbench.run.preflight import refuse
-from greenbench.schema.enums import Dtype, Stop
-from greenbench.schema.spec import WorkloadSpec
+from greenbench.schema.enums import Dtype, Source, Stop
+from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.decoding.assisted import PromptLookup, Speculative, counting
 
@@ -310,15 +311,17 @@ def test_a_hub_draft_that_cannot_be_had_is_one_sentence(tiny):
         Speculative(draft="some-org/no-such-model").check_model(tiny.config, WORKLOAD)
 
 
+def local(path):
+    return ModelSpec("local", Source.local, path=str(path))
+
+
 def test_a_drafts_path_stays_out_of_the_record(drafter):
     overrides = ["technique=speculative", f"technique.speculative.draft={drafter}"]
     (job,) = plan(overrides, multirun=False)
     identity = identity_.identity(job.spec, CPU)
-    told = json.dumps(
-        [identity.model_dump(), identity_.label(job.spec), identity_.command(job.overrides)]
-    )
+    told = json.dumps([identity.model_dump(), identity_.label(job.spec), command(job, job.spec)])
     assert str(drafter.parent) not in told
-    fingerprint = files.fingerprint(drafter)
+    fingerprint = files.fingerprint(local(drafter))
     assert identity.technique[0].knobs["draft"] == f"tiny-drafter@{fingerprint}"
     assert identity_.label(job.spec) == "speculative(tiny-drafter)"
     assert Speculative().label() == "speculative(Qwen3-0.6B)"
@@ -327,6 +330,6 @@ def test_a_drafts_path_stays_out_of_the_record(drafter):
 def test_what_a_record_keeps_of_a_draft_names_it_exactly_and_not_its_place(tiny, drafter):
     work = preparation()
     live(Speculative(draft=str(drafter)), tiny, work)
-    assert work.details["draft"]["fingerprint"] == files.fingerprint(drafter)
+    assert work.details["draft"]["fingerprint"] == files.fingerprint(local(drafter))
     assert work.details["draft"]["name"] == "tiny-drafter"
     assert str(drafter.parent) not in json.dumps(work.details)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from helpers.served import generate
 from helpers.techniques import HERE, live
-from optimum.quanto.library import extensions
 from torch.utils import cpp_extension
 from transformers.cache_utils import QuantizedCache
 
@@ -22,7 +21,6 @@ from greenbench.techniques import Preparation
 from greenbench.techniques.pruning.depth import keep_blocks
 from greenbench.techniques.quantization.kv_cache import KvQuanto, cache_bytes
 from greenbench.techniques.quantization.quanto import Int4Quanto, Int8Quanto
-from greenbench.techniques.quantization.quanto_kernels import load_kernels
 
 IDS = torch.randint(2, 256, (2, 24), generator=torch.Generator().manual_seed(0))
 
@@ -146,17 +144,3 @@ def test_the_ninja_of_an_environment_that_is_not_active_is_found(monkeypatch):
     assert shutil.which("ninja") is None
     KvQuanto().check(Machine("cpu", "a CPU", 1), HERE)
     assert Path(shutil.which("ninja")).parent == Path(sys.executable).parent
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_a_build_that_was_killed_does_not_stop_the_next_one(device, monkeypatch, tmp_path):
-    monkeypatch.setattr(extensions, "__file__", str(tmp_path / "__init__.py"))
-    left = tmp_path / {"cpu": "cpp", "cuda": "cuda"}[device] / "build" / "lock"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    if device == "cuda" and not torch.cuda.is_available():
-        with pytest.raises((AssertionError, RuntimeError), match="CUDA"):
-            load_kernels(torch.device(device))
-    else:
-        load_kernels(torch.device(device))
-    assert not left.exists()
