@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import weights
 from greenbench.schema.spec import WorkloadSpec
-from greenbench.techniques import Technique, check_order, discover
+from greenbench.techniques import check_order, discover
 from greenbench.techniques.pruning.depth import PruneDepth, block_influence, keep_blocks
 
 
@@ -202,12 +202,3 @@ def test_an_old_gpu_is_refused_in_one_sentence():
     old = Machine("cuda", "Tesla K80", 1 << 34, capability=(3, 7), uuids=("GPU-0",))
     with pytest.raises(Unsupported, match=r"compute capability 6.0.*3\.7"):
         stack("int8_bnb")[0].check(old, HERE)
-
-
-def test_a_subclass_anywhere_is_discovered():
-    @dataclass(frozen=True)
-    class Elsewhere(Technique):
-        name = "elsewhere"
-        summary = "a technique from outside the package"
-
-    assert discover()["elsewhere"] is Elsewhere

@@ -19,13 +19,14 @@ TRUST: Final[tuple[Provenance, ...]] = (
     "measured:integrated:nvml",
     "measured:integrated:zeus",
     "measured:wall",
+    "measured:plugin",
     "estimated:model",
     "assumed",
     "unavailable",
 )
 """Strongest first. A counter in the device sees every moment; NVML's gain error is known, RAPL's is
 not, and Zeus reads counters through one more layer; integrated samples leave gaps; a wall log is
-joined across two clocks."""
+joined across two clocks; of a plug-in's meter no one here knows."""
 CONTAINED: Final[dict[Boundary, frozenset[Boundary]]] = {
     "module": frozenset({"gpu", "cpu_package", "dram"}),
 }
