@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import tempfile
@@ -35,6 +36,7 @@ Lossless techniques gave the tokens of the plain model in every cell where they 
 
 def main() -> None:
     """Write the page; minutes."""
+    logging.disable(logging.WARNING)  # of libraries, many a cell
     names, rows = techniques(), {}
     said: dict[tuple[str, str], list[str]] = defaultdict(list)
     tokenizer = small_tokenizer()

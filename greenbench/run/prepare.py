@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Build, Engine
-from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed
+from greenbench.engines.transformers.load import config, load_model, load_tokenizer, save, seed
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
+from greenbench.models.parts import blueprint
 from greenbench.paths import cache_dir
 from greenbench.run import reach
 from greenbench.schema.spec import RunSpec
@@ -133,10 +136,10 @@ class Candidate:
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
-                    build = replace(build, options={**build.options, **added})
-                    if build.form == "module" and "module" in self._place.engine.forms:
+                    if "module" in self._place.engine.forms:
                         # what is prepared next meets it as it will run
-                        work.details["before"] = apply_options(build.source, added)
+                        work.details["before"] = apply_options(self._shown(build), added)
+                    build = replace(build, options={**build.options, **added})
             case MachineSetting():
                 with metered(technique.promise()):
                     work.details.update(technique.tried(self._place.machine))
@@ -158,6 +161,15 @@ class Candidate:
         model = load_model(build.model, Path(build.source), self._place.machine.device_map)
         if "module" in self._place.engine.forms:  # else the options are another engine's
             apply_options(model, build.options)
+        return model
+
+    def _shown(self, build: Build) -> Any:
+        """The live module, or one without weights that has what it will have when it is loaded."""
+        if build.form == "module":
+            return build.source
+        dtype = getattr(torch, build.model.dtype.value)
+        model = blueprint(config(build.model, Path(build.source))).to(dtype)
+        apply_options(model, build.options)
         return model
 
     def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:

@@ -1,11 +1,20 @@
 """What is refused before a run."""
 
 import pytest
+from helpers.architectures import DECODERS
 from helpers.windows import Watts, protocol
+
+from transformers import AutoConfig
 
 from greenbench.errors import UserError
 from greenbench.meters import OpenMeters
-from greenbench.run.preflight import require_ticks
+from greenbench.run.preflight import refuse_model, require_ticks
+from greenbench.schema.spec import WorkloadSpec
+from greenbench.techniques.pruning.single_weights import PruneMagnitude
+from greenbench.techniques.quantization.torchao import Int8WeightOnly
+
+SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}
+SHORT = WorkloadSpec("short", prompt_tokens=8, output_tokens=4)
 
 
 def test_windows_shorter_than_ten_ticks_are_refused():
@@ -14,3 +23,26 @@ def test_windows_shorter_than_ten_ticks_are_refused():
     require_ticks(OpenMeters(meters=[meter]), protocol(window_s=1.0))
     with pytest.raises(UserError, match=r"window_s=0.5.*10 ticks"):
         require_ticks(OpenMeters(meters=[meter]), protocol(window_s=0.5))
+
+
+def test_a_request_must_have_a_place_for_each_of_its_tokens():
+    config = AutoConfig.for_model("gpt2", **SMALL)
+    refuse_model([], config, WorkloadSpec("w", prompt_tokens=200, output_tokens=56))
+    with pytest.raises(UserError, match="make 257 tokens, and this model knows 256 positions"):
+        refuse_model([], config, WorkloadSpec("w", prompt_tokens=200, output_tokens=57))
+
+
+def test_a_packed_checkpoint_is_as_an_earlier_technique_that_packs():
+    config = AutoConfig.for_model(
+        "gpt2", **SMALL, quantization_config={"quant_method": "awq", "bits": 4}
+    )
+    refuse_model([], config, SHORT)
+    with pytest.raises(UserError, match=r"prune_magnitude needs plain weights.*\(awq, 4 bits\)"):
+        refuse_model([PruneMagnitude()], config, SHORT)
+
+
+def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_asked_for():
+    dbrx = AutoConfig.for_model("dbrx", **DECODERS["dbrx"])
+    with pytest.raises(UserError, match=r"int8_torchao reaches .* % .* allow_partial=true"):
+        refuse_model([Int8WeightOnly()], dbrx, SHORT)
+    refuse_model([Int8WeightOnly()], dbrx, SHORT, allow_partial=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import AutoConfig
 
@@ -18,7 +19,10 @@ from greenbench.run.prepare import Candidate, Place
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
+from greenbench.techniques.decoding.assisted import PromptLookup
 from greenbench.techniques.pruning.depth import PruneDepth
+from greenbench.techniques.pruning.single_weights import PruneMagnitude
+from greenbench.techniques.quantization.dtype import Dtype as ChangeDtype
 from greenbench.techniques.runtime.kernels_and_threads import Attention, StaticCache, Threads
 from greenbench.techniques.technique import Edited, ModelEdit
 
@@ -224,3 +228,26 @@ def test_a_workspace_is_found_again_by_all_that_what_is_in_it_was_made_of(
     monkeypatch.setattr(texts, "fingerprint", lambda: "another text")
     found.add(kept())
     assert len(found) == 11
+
+
+@pytest.mark.parametrize(
+    ("technique", "idle"),
+    [
+        (Attention("sdpa"), True),
+        (Attention("eager"), False),
+        (ChangeDtype(Dtype.float32), True),
+        (ChangeDtype(Dtype.bfloat16), False),
+        (PromptLookup(), True),  # it drafts while it generates, and nothing has been generated
+        (PruneMagnitude(), False),
+        (PruneDepth(0.25), False),
+    ],
+    ids=lambda value: value.label() if hasattr(value, "label") else str(value),
+)
+def test_a_technique_that_did_none_of_its_work_is_idle(technique, idle, tiny_directory: Path):
+    words = ["model=local", f"model.path={tiny_directory}", "model.dtype=float32"]
+    spec = plan(words, multirun=False)[0].spec
+    here = place(spec, Machine("cpu", "some CPU", 1 << 34))
+    candidate = Candidate(spec, [technique], here, Recorder(OpenMeters()), silent)
+    with IN_PROCESS.serve(candidate.build(), here.machine):
+        assert candidate.idle() is idle
+    candidate.close()

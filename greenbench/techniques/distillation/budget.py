@@ -56,7 +56,7 @@ class Training:
     """Train the embedding and the output head too: a large part of a small model, and of the work."""
     precision: str = "auto"
     """Of the matrix products: float32, bfloat16, or bfloat16 where the device has instructions for
-    it. The trained weights are float32 in any case."""
+    it and the model's code mixes the two. The trained weights are float32 in any case."""
     checkpoint_s: float = 60.0
     """Seconds between checkpoints, or more where writing them would take over 5 % of the time."""
 

@@ -13,6 +13,7 @@ from greenbench.errors import UserError
 from greenbench.techniques.distillation.budget import Cost, Training
 from greenbench.techniques.distillation.checkpoints import Checkpoint, Ledger
 from greenbench.techniques.distillation.losses import cross_entropy, divergence, hidden_distance
+from greenbench.techniques.distillation.precision import accelerator, precision
 from greenbench.techniques.technique import Preparation
 
 CURVE = 200  # points of the loss curve that are kept
@@ -64,8 +65,8 @@ class _Run:
         self._student, self._teacher = student, teacher
         self._training, self._preparation, self._key = training, preparation, key
         self._ledger = Ledger(preparation.workspace, preparation.energy_j)
-        self._precision = _precision(training.precision, preparation.device)
-        self._accelerator = _accelerator(self._precision, training.accumulation, preparation.device)
+        self._precision = precision(training.precision, student, preparation.device, key)
+        self._accelerator = accelerator(self._precision, training.accumulation, preparation.device)
         self._pairs = training.pairs(origin, teacher.config.get_text_config().num_hidden_layers)
         self._windows = Windows(preparation, training.sequence)
         self._optimizer = self._accelerator.prepare_optimizer(
@@ -231,32 +232,6 @@ def _tokenized(preparation: Preparation) -> Iterator[torch.Tensor]:
         yield preparation.tokenizer(text, return_tensors="pt")["input_ids"][0]
         if end is not None:
             yield torch.tensor([end])
-
-
-def _precision(asked: str, device: torch.device) -> str:
-    """bfloat16 only where the device computes in it: elsewhere it is emulated, and slower."""
-    if asked != "auto":
-        return asked
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(
-            on for name, on in torch.cpu.get_capabilities().items() if name.endswith("bf16")
-        )
-    return "bfloat16" if native else "float32"
-
-
-def _accelerator(precision: str, accumulation: int, device: torch.device) -> Any:
-    """accelerate keeps its precision for the whole process, but a stack may train twice."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(
-        mixed_precision="bf16" if precision == "bfloat16" else "no",
-        gradient_accumulation_steps=accumulation,
-        cpu=device.type == "cpu",
-    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

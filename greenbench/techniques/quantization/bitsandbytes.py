@@ -88,11 +88,18 @@ class Int8(_Bitsandbytes):
         """Replace the linear layers; bitsandbytes quantizes a weight as it arrives on the device."""
         from bitsandbytes.nn import Int8Params, Linear8bitLt
 
+        class Rows(Linear8bitLt):  # type: ignore[misc]
+            """bitsandbytes makes rows of 3 dimensions only; DeepSeek's latent attention has 4."""
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                rows = super().forward(x.flatten(0, -2))
+                return rows.unflatten(0, x.shape[:-1])  # type: ignore[no-any-return]
+
         # It says at every layer of every step that bfloat16 goes through float16.
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
         def convert(layer: nn.Linear) -> nn.Module:
-            new = Linear8bitLt(
+            new = Rows(
                 layer.in_features,
                 layer.out_features,
                 bias=layer.bias is not None,

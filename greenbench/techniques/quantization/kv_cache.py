@@ -61,6 +61,8 @@ class KvQuanto(ModelEdit):
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must divide a head; layers with a sliding window have no such cache."""
+        from transformers.cache_utils import get_layer_types_and_kwargs
+
         text = config.get_text_config()
         width = _head_width(text)
         if width % self.q_group_size:
@@ -68,7 +70,8 @@ class KvQuanto(ModelEdit):
                 f"technique.kv_quanto.q_group_size={self.q_group_size} does not divide the "
                 f"{width} numbers of a head: choose a divisor of {width}."
             )
-        if set(getattr(text, "layer_types", None) or ()) - {"full_attention"}:
+        kinds, _ = get_layer_types_and_kwargs(text)  # what transformers makes a cache by
+        if set(kinds) - {"full_attention"}:
             raise UserError(
                 f"technique=kv_quanto needs full attention in every layer, and {text.model_type} "
                 "has others, whose cache cannot be packed: choose another model."
