@@ -181,7 +181,7 @@ def _from_hub(spec: ModelSpec) -> Path:
                 str(spec.id),
                 revision=spec.revision,
                 allow_patterns=patterns + ["*.py"] * spec.trust_remote_code,
-                ignore_patterns=["original/*", "onnx/*"],
+                ignore_patterns=["original/*", "onnx/*", "consolidated*"],  # the same again
             )
         )
     except GatedRepoError as error:

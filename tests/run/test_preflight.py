@@ -3,7 +3,6 @@
 import pytest
 from helpers.architectures import DECODERS
 from helpers.windows import Watts, protocol
-
 from transformers import AutoConfig
 
 from greenbench.errors import UserError

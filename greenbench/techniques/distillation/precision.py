@@ -44,7 +44,7 @@ def accelerator(precision: str, accumulation: int, device: torch.device) -> Any:
 
 def _native(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(on for name, on in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.architectures import DECODERS
 from helpers.techniques import live
 from helpers.tiny import tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
@@ -24,6 +26,7 @@ from greenbench.techniques.distillation.budget import WARM, Cost, Training, unif
 from greenbench.techniques.distillation.checkpoints import Checkpoint
 from greenbench.techniques.distillation.distill import Distill
 from greenbench.techniques.distillation.losses import cross_entropy, divergence, hidden_distance
+from greenbench.techniques.distillation.precision import precision
 from greenbench.techniques.distillation.trainer import Windows, _curve, distill
 from greenbench.techniques.pruning.depth import PruneDepth
 from greenbench.techniques.quantization.bitsandbytes import Int8
@@ -71,6 +74,20 @@ def test_divergence_is_the_closed_form_times_the_temperature_squared():
     assert student.grad.flatten().tolist() == pytest.approx(
         [temperature * (0.5 - 0.75), temperature * (0.5 - 0.25)], rel=1e-6
     )
+
+
+def test_a_model_that_does_not_mix_precisions_is_trained_in_float32():
+    """DBRX's experts add what a product in bfloat16 gives to a sum in float32."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model("dbrx", **DECODERS["dbrx"], vocab_size=256)
+    )
+    cpu = torch.device("cpu")
+    assert precision("auto", model, cpu, "key") == "float32"
+    assert precision("float32", model, cpu, "key") == "float32"
+    with pytest.raises(UserError, match=r"key\.precision=bfloat16 needs .* DbrxForCausalLM"):
+        precision("bfloat16", model, cpu, "key")
+    assert precision("bfloat16", tiny_llama(), cpu, "key") == "bfloat16"
 
 
 @given(
