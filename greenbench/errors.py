@@ -1,4 +1,4 @@
-"""The two ways in which a user, not a bug, stops a run."""
+"""What stops a run and is no bug: a user's mistake, a machine that cannot, a program beside that fails."""
 
 
 class UserError(Exception):
@@ -17,3 +17,7 @@ class Lost(Exception):
     """A meter that answered and then went away: one sentence for people, `code` for machines."""
 
     code = "device_lost"
+
+
+class EngineFault(Exception):
+    """An engine's own program failed. Its text is one sentence: what, why, what to do."""

@@ -50,7 +50,14 @@ MAY_IMPORT = {
         "models/weights.py",
     ),
     "pynvml": ("machine/", "meters/"),
-    "lm_eval": ("quality/", "engines/transformers/scoring.py"),
+    "lm_eval": (
+        "quality/",
+        "engines/scoring.py",
+        "engines/serving/scoring.py",
+        "engines/transformers/scoring.py",
+    ),
+    "aiohttp": ("engines/serving/",),
+    "xllamacpp": ("engines/llama_cpp/serve_gguf.py",),
     "hydra": (
         "campaign/command.py",
         "campaign/compose.py",

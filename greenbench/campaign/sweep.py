@@ -159,6 +159,7 @@ def _measure(
         outcome = workers.call(
             story.run,
             run.spec,
+            store.log_path(key),
             time_limit_s=run.spec.protocol.time_limit_s,
             log_path=store.log_path(key),
             on_progress=lambda progress: console.stage(*progress),

@@ -24,6 +24,8 @@ Form = Literal["module", "safetensors", "packed", "gguf", "url"]
 """What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
 Ability = Literal["logits"]
 """What not every engine can: ``logits`` of whole texts, for the nearness to the baseline."""
+Tell = Callable[[str, int, int], None]
+"""Told what is waited for, and how far that is: done, and the total."""
 
 
 class Request(NamedTuple):
@@ -117,6 +119,24 @@ class Nearness(NamedTuple):
     """Positions at which both hold the same token for the likeliest."""
 
 
+def _nothing(what: str, done: int, total: int) -> None:
+    """Tells no one."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an engine may know of the run when it starts a program of its own."""
+
+    at_once: int = 1
+    """Requests in flight at the same time, at most."""
+    tokens: int | None = None
+    """Of the longest request, prompt and answer; null: not known."""
+    log: Path | None = None
+    """Where the program's output goes; null: nowhere."""
+    tell: Tell = _nothing
+    """Called while it is waited for."""
+
+
 @dataclass(frozen=True)
 class Build:
     """What techniques leave and engines take; nothing runs yet."""
@@ -135,6 +155,8 @@ class Build:
     """The forward pass depends on the cache: no beginning may be shared when scoring; "module" only."""
     hold: Callable[[], AbstractContextManager[object]] = nullcontext
     """What must hold while it runs, and not while the baseline does."""
+    start: Start = field(default_factory=Start)
+    """For engines that start a program."""
 
 
 class Observed(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.engine import Build, Engine, Served, Start
 from greenbench.engines.transformers.load import config
 from greenbench.errors import Lost
 from greenbench.machine.detect import Machine, detect
@@ -62,8 +62,15 @@ class Bench:
     """What a run is measured with and on."""
 
     def __init__(
-        self, spec: RunSpec, machine: Machine, meters: OpenMeters, own: OwnProcesses
+        self,
+        spec: RunSpec,
+        machine: Machine,
+        meters: OpenMeters,
+        own: OwnProcesses,
+        log: Path | None = None,
     ) -> None:
+        """`log` is the run's own: an engine's programs write theirs beside it."""
+        self._log, self._served = log, 0
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
         self.engine: Engine = spec.engine
         self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
@@ -72,15 +79,23 @@ class Bench:
     def serve(self, stages: Stages, build: Build) -> Iterator[Served]:
         """The engine's `serve`, its start told as a stage, its processes as the run's own."""
         with ExitStack() as stack:
+            build = replace(build, start=self._start(stages))
             with stages("load"):
                 served = stack.enter_context(self.engine.serve(build, self.machine))
             del build  # whoever holds it holds the model
             self.own.add(served.pids())
             yield served
 
+    def _start(self, stages: Stages) -> Start:
+        self._served += 1
+        work, log = self.spec.workload, self._log
+        beside = log and log.with_name(f"{log.stem}.{self.engine.name}-{self._served}.log")
+        tokens = work.prompt_tokens + work.output_tokens
+        return Start(work.batch_size, tokens, beside, stages.progress)
 
-def run(spec: RunSpec, *, progress: Progress) -> Findings:
-    """Measure `spec`'s candidate against its baseline.
+
+def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findings:
+    """Measure `spec`'s candidate against its baseline; `log` is where its own output goes.
 
     Raises UserError, before any model is loaded, for what cannot run here. A device that vanishes
     leaves what was measured until then, and a failure.
@@ -92,7 +107,7 @@ def run(spec: RunSpec, *, progress: Progress) -> Findings:
     with open_meters(spec.meter, machine.uuids, own) as meters:
         require_answer(spec.meter, meters)
         require_ticks(meters, spec.protocol)
-        bench = Bench(spec, machine, meters, own)
+        bench = Bench(spec, machine, meters, own, log)
         try:
             findings = _tell(bench, stages)
         except Lost as lost:

@@ -30,6 +30,7 @@ Reason = Literal[
     "out_of_memory",
     "time_limit",
     "device_lost",
+    "engine",
     "unsupported",
     "user_error",
 ]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.schema.record import Reason
 
 NO_MEMORY = re.compile(
@@ -100,14 +100,17 @@ def _reason(error: Exception) -> Reason:
         return "unsupported"
     if isinstance(error, UserError):
         return "user_error"
+    if isinstance(error, EngineFault):
+        return "engine"
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     told = isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(one_line(error))
     return "out_of_memory" if named or told else "exception"
 
 
 def _message(error: Exception) -> str:
-    """A user error's text is a sentence already."""
-    return " ".join(str(error).split()) if isinstance(error, UserError) else one_line(error)
+    """The text of a user's error, or of an engine's, is a sentence already."""
+    told = isinstance(error, UserError | EngineFault)
+    return " ".join(str(error).split()) if told else one_line(error)
 
 
 def one_line(error: Exception) -> str:

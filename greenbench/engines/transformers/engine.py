@@ -5,18 +5,15 @@ What needs torch is imported when something is served, so that composing a run n
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
-from greenbench.models import files
+from greenbench.models import files, tensors
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import ModelSpec
 
@@ -52,7 +49,7 @@ class Transformers(Engine):
             from greenbench.models.weights import storage_bytes
 
             return sum(storage_bytes(build.source, build.loop).values())
-        return _elements(Path(build.source)) * BYTES[build.model.dtype]
+        return tensors.elements(files.weights(Path(build.source))) * BYTES[build.model.dtype]
 
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
@@ -78,21 +75,3 @@ class Transformers(Engine):
             raise
         served.close()
         empty_caches()
-
-
-def _elements(directory: Path) -> int:
-    """Numbers in the checkpoint, by the headers of the files that are loaded."""
-    return sum(
-        prod(tensor["shape"])
-        for file in files.weights(directory)
-        for name, tensor in _header(file).items()
-        if name != "__metadata__"
-    )
-
-
-def _header(file: Path) -> dict[str, dict[str, list[int]]]:
-    """https://github.com/huggingface/safetensors#format: its length in 8 bytes, then JSON."""
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
-    return header

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from transformers import DynamicCache
 
+from greenbench.engines.query import Query
 from greenbench.engines.transformers.fidelity import Listener
 from greenbench.engines.transformers.prefix_attention import SDPA, along
-from greenbench.engines.transformers.prefix_tree import PREFIX, Batch, Query, plan
+from greenbench.engines.transformers.prefix_tree import PREFIX, Batch, plan
 from greenbench.machine import allowance
 
 PAYS = {"cpu": 1024, "cuda": 16384}

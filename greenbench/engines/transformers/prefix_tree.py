@@ -15,6 +15,8 @@ from typing import NamedTuple, Self
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from greenbench.engines.query import Query
+
 ROW = 128
 """Tokens of a row that holds several questions: attention costs rows times length squared, and
 shorter rows leave more of them padded."""
@@ -22,15 +24,6 @@ PREFIX = 64
 """Tokens that questions must share before their beginning is computed ahead of them."""
 GRAIN = 16
 """Keys that attention takes at once on a CPU; what is left over is rounded otherwise."""
-
-
-class Query(NamedTuple):
-    """What is asked of the model: the log-probabilities of `targets` after the tokens' last ones."""
-
-    tokens: tuple[int, ...]
-    """Input tokens: context and continuation without the last token."""
-    targets: tuple[int, ...]
-    """Target k follows token -len(targets) + k of the input."""
 
 
 class Batch(NamedTuple):

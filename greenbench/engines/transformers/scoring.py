@@ -11,21 +11,20 @@ from typing import Any, TypeVar
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from greenbench.engines.query import Answer, Query
+from greenbench.engines.scoring import AfterEach, InQueries
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.prefix_forward import Forward, texts_that_fit
-from greenbench.engines.transformers.prefix_tree import Batch, Query, plan
+from greenbench.engines.transformers.prefix_tree import Batch, plan
 
 AHEAD = 1024
 """Requests tokenized and planned while the ones before are computed."""
 
 T = TypeVar("T")
-Answer = tuple[float, bool]
-"""Log-likelihood in nats, and whether greedy decoding gives the continuation."""
 
 
-class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
+class LoadedModel(InQueries, HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """lm-eval's Hugging Face class around `model`, which it neither moves nor changes.
 
     Texts become tokens, and are cut to the model's length, exactly as in stock; what differs is
@@ -58,7 +57,7 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 backend="causal",
                 softmax_dtype=softmax_dtype,
             )
-        self.set_cache_hook(_AfterEach(done))
+        self.set_cache_hook(AfterEach(done))
         self.tok_encode = lru_cache(maxsize=64)(super().tok_encode)  # endings share their context
         self.forward = Forward(
             model, self.softmax_dtype, whole=scored_whole, longest=self.max_length
@@ -68,11 +67,11 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
         """Of each continuation after its context."""
-        return self._answers("loglikelihood", requests, lambda pair: [self._pair(*pair)])
+        return self._answers("loglikelihood", requests, lambda pair: [self.pair(*pair)])
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of each whole text, in nats."""
-        found = self._answers("loglikelihood_rolling", requests, lambda text: self._windows(*text))
+        found = self._answers("loglikelihood_rolling", requests, lambda text: self.windows(*text))
         return [nats for nats, _ in found]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
@@ -130,37 +129,6 @@ class LoadedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 if left[place] == 0:
                     yield place, (float(nats[place]), missed[place].item() == 0)
 
-    def _pair(self, context: str, continuation: str) -> Query:
-        """Tokens as lm-eval's TemplateLM makes them."""
-        if context:
-            before, after = self._encode_pair(context, continuation)
-        else:
-            before = [self.prefix_token_id]
-            after = self.tok_encode(continuation, add_special_tokens=False)
-            if after[:1] == before:  # the text itself begins with the token
-                after = after[1:]
-        return self._query(before, after)
-
-    def _query(self, before: list[int], after: list[int]) -> Query:
-        """Cut from the left to the model's length; the last token is predicted, not read."""
-        if not 0 < len(after) <= self.max_length:
-            raise ValueError(
-                f"a continuation of {len(after)} tokens cannot be scored: the model takes 1 to "
-                f"{self.max_length}."
-            )
-        tokens = [*before, *after][-(self.max_length + 1) : -1]
-        return Query(tuple(tokens), tuple(after))
-
-    def _windows(self, text: str) -> list[Query]:
-        """The whole text in pieces that do not overlap, each with all the context it can hold."""
-        windows = get_rolling_token_windows(
-            token_list=self.tok_encode(text),
-            prefix_token=self.prefix_token_id,
-            max_seq_len=self.max_length,
-            context_len=1,
-        )
-        return [self._query(*make_disjoint_window(window)) for window in windows]
-
 
 def _sums(owners: torch.Tensor, nats: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Queries with the sum of each, rounded to the dtype of `nats` as lm-eval's; in float64."""
@@ -176,16 +144,6 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
-
-
-class _AfterEach:
-    """Stands where lm-eval's cache listens for each answered request."""
-
-    def __init__(self, done: Callable[[], None]) -> None:
-        self._done = done
-
-    def add_partial(self, *_: object) -> None:
-        self._done()
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from transformers import (
     Qwen2Config,
 )
 
+from greenbench.engines.query import Query
 from greenbench.engines.transformers import prefix_attention, prefix_forward
 from greenbench.engines.transformers.prefix_forward import Forward
-from greenbench.engines.transformers.prefix_tree import PREFIX, Query, plan
+from greenbench.engines.transformers.prefix_tree import PREFIX, plan
 from greenbench.models import texts
 
 SMALL = {

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenbench.engines.transformers.prefix_tree import GRAIN, PREFIX, Query, plan
+from greenbench.engines.query import Query
+from greenbench.engines.transformers.prefix_tree import GRAIN, PREFIX, plan
 
 token = st.integers(0, 3)
 stem = st.lists(token, max_size=12)

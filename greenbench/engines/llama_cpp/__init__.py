@@ -1,0 +1,1 @@
+"""The engine llama.cpp: a server of GGUF files, from the wheel xllamacpp."""

@@ -1,0 +1,161 @@
+"""llama.cpp as an engine: its server of a GGUF file, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar
+
+from greenbench.engines.engine import Build, Engine, Form, Served
+from greenbench.errors import Unsupported
+from greenbench.files import made_once
+from greenbench.machine import allowance
+from greenbench.models import files, inputs
+from greenbench.paths import cache_dir
+from greenbench.schema.enums import Dtype
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
+
+FORMAT = 1
+"""Of the files that are converted: another one makes them anew."""
+PACKAGE = "xllamacpp"
+SERVE = Path(__file__).with_name("serve_gguf.py")
+LANES = 8
+"""Texts that are scored beside each other."""
+MEASURED = {"cache_prompt": False, "timings_per_token": True}
+"""No request may profit from an earlier one, and each chunk says how many tokens there are by then."""
+
+
+@dataclass(frozen=True)
+class LlamaCpp(Engine):
+    """Serves GGUF files, and checkpoints of safetensors converted to the model's reference dtype."""
+
+    name: ClassVar[str] = "llama_cpp"
+    summary: ClassVar[str] = "llama.cpp's server, from a wheel for CPUs"
+    forms: ClassVar[frozenset[Form]] = frozenset({"gguf", "safetensors"})
+
+    threads: int | None = None
+    """Threads that compute; null: as many as this process may use."""
+    context: int = 4096
+    """Longest sequence in tokens, where the model knows as many."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            require(self.threads >= 1, "engine.threads", self.threads, "1 or more, or null")
+        require(self.context >= 1, "engine.context", self.context, "1 or more")
+
+    def check(self, machine: Machine) -> None:
+        """The wheel must be there; it computes on CPUs."""
+        if find_spec(PACKAGE) is None:
+            raise Unsupported(
+                f"engine={self.name} needs the package {PACKAGE}, which is not installed: "
+                f"pip install {PACKAGE}"
+            )
+        if machine.device != "cpu":
+            raise Unsupported(
+                f"engine={self.name} computes on CPUs, and the device is {machine.device}: say device=cpu."
+            )
+
+    def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
+        """A kind and a tokenizer that can be written as GGUF."""
+        from greenbench.engines.llama_cpp.gguf_file import model_shape
+
+        model_shape(directory, spec.name)
+
+    def version(self) -> str | None:
+        """Of the wheel."""
+        return metadata.version(PACKAGE) if find_spec(PACKAGE) else None
+
+    def room_bytes(self, build: Build) -> int:
+        """Its weights, as they are served."""
+        if build.form == "gguf":
+            return Path(build.source).stat().st_size
+        from greenbench.models import tensors
+
+        size = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}[build.model.dtype]
+        return size * tensors.elements(files.weights(Path(build.source)))
+
+    @contextmanager
+    def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
+        """The build's GGUF file, or the one made of its checkpoint."""
+        from greenbench.engines.llama_cpp import gguf_file
+        from greenbench.engines.llama_cpp.scoring import ByForce
+        from greenbench.engines.serving.client import Client, Endpoint
+        from greenbench.engines.serving.served import Body, FromServer
+        from greenbench.engines.serving.server import Program, started
+        from greenbench.engines.transformers.load import load_tokenizer
+        from greenbench.engines.transformers.served import HubTokenizer
+
+        file = self._file(build)
+        tokens = min(self.context, gguf_file.context(file))
+        slots = max(build.start.at_once, LANES)
+        context = max(tokens, build.start.at_once * (build.start.tokens or tokens))
+        with ExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="greenbench-"))
+            asked = {
+                "model": str(file),
+                "threads": self.threads or allowance.threads(),
+                "slots": slots,
+                "context": context,
+                "folder": f"{folder}/",
+            }
+            program = Program(self.name, lambda port: _command(asked, port))
+            server = stack.enter_context(started(program, build.start.log, build.start.tell))
+            client = Client(
+                Endpoint(
+                    self.name,
+                    server.url,
+                    extra=lambda place: {**MEASURED, "id_slot": place},
+                    alive=server.require_alive,
+                )
+            )
+            stack.callback(client.close)
+            plain = load_tokenizer(build.model, build.directory)
+            yield FromServer(
+                client,
+                lambda client: ByForce(client, slots, context),
+                Body(
+                    HubTokenizer(plain),
+                    plain,
+                    tokens,
+                    gguf_file.footprint(file),
+                    build.start.at_once,
+                    server.pids,
+                ),
+            )
+
+    def _file(self, build: Build) -> Path:
+        """The GGUF file to serve, made where there is none."""
+        if build.form == "gguf":
+            return Path(build.source)
+        from greenbench.engines.llama_cpp.gguf_file import convert
+
+        source, dtype = Path(build.source), build.model.dtype
+        parts = [*files.weights(source), *source.glob("*.json")]
+        content = inputs.tree({part.name: part for part in parts})
+        key = inputs.key([FORMAT, content, dtype.value, inputs.packages(["gguf"])])[:16]
+        folder = made_once(
+            _kept(source) / f"gguf-{key}",
+            lambda fresh: convert(source, dtype, build.model.name, fresh / "model.gguf"),
+        )
+        return folder / "model.gguf"
+
+
+def _kept(source: Path) -> Path:
+    """Where what is made of a checkpoint is kept: beside one that a run has made, and as long."""
+    work = cache_dir() / "work"
+    return source.parent if source.is_relative_to(work) else cache_dir() / "gguf"
+
+
+def _command(asked: Mapping[str, object], port: int) -> list[str]:
+    return [sys.executable, "-I", str(SERVE), json.dumps({**asked, "port": port})]

@@ -1,0 +1,67 @@
+"""Log-likelihoods from llama.cpp's server, which tells them of tokens that it makes and not of a prompt's.
+
+So each token is forced: a bias that nothing outweighs makes it the next one, and its log-probability is
+told as it was without the bias. The prompt's cache makes each step one token's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from greenbench.engines.query import Answer, Query
+from greenbench.engines.serving.client import Client, Post
+from greenbench.engines.serving.scoring import InLanes
+from greenbench.errors import EngineFault
+
+FORCED = 1e9
+
+
+class ByForce(InLanes):
+    """One request a token, each lane in a slot of its own."""
+
+    def __init__(self, client: Client, slots: int, context: int) -> None:
+        """`context` tokens are there for all slots together."""
+        super().__init__(client, slots)
+        self._context = context
+
+    def lanes(self, queries: Sequence[Query]) -> int:
+        """As many as have room for their longest texts beside each other."""
+        longest = max((len(query.tokens) for query in queries), default=0) + 1
+        return max(1, min(super().lanes(queries), self._context // longest))
+
+    def score(self, queries: Sequence[Query], answered: Callable[[int, Answer], None]) -> None:
+        """As of all lanes; the slots are empty afterwards, as what they keep slows every later request."""
+        super().score(queries, answered)
+        self._client.ask([(f"/slots/{lane}?action=erase", {}) for lane in range(self._lanes)])
+
+    async def ask(self, post: Post, query: Query, lane: int) -> Answer:
+        """Token by token, each after those before it."""
+        nats, greedy = 0.0, True
+        start = len(query.tokens) - len(query.targets) + 1
+        for place, target in enumerate(query.targets):
+            prompt = query.tokens[: start + place]
+            found = await post("/completion", _forced(prompt, target, lane))
+            try:
+                (told,) = found["completion_probabilities"]
+                if told["id"] != target:
+                    raise ValueError
+                nats += float(told["logprob"])
+                greedy = greedy and told["top_logprobs"][0]["id"] == target
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise EngineFault(
+                    "The server of engine=llama_cpp does not tell the log-probability of a token that is "
+                    "forced: install the version of xllamacpp that constraints.txt names."
+                ) from error
+        return nats, greedy
+
+
+def _forced(prompt: Sequence[int], target: int, slot: int) -> dict[str, object]:
+    return {
+        "prompt": list(prompt),
+        "n_predict": 1,
+        "temperature": 0,
+        "n_probs": 1,
+        "logit_bias": [[target, FORCED]],
+        "cache_prompt": True,
+        "id_slot": slot,
+    }

@@ -1,0 +1,133 @@
+"""One streamed answer, taken apart: its events, its tokens, and when each came.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers use the ``data`` lines.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from greenbench.errors import EngineFault
+
+END = "[DONE]"
+
+
+class Chunk(NamedTuple):
+    """What has come by one moment."""
+
+    at_s: float
+    tokens: int | None
+    """Of the answer so far; null where the server has not said."""
+
+
+class Answer:
+    """Bytes in, as they arrive; tokens and their times out.
+
+    Tokens are counted by what the server says of them (their ids, ``usage``, llama.cpp's timings), never by
+    chunks: a chunk may hold several, or none.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self._engine, self._rest = engine, b""
+        self._chunks: list[Chunk] = []
+        self._ids = 0
+        self._total: int | None = None
+        self.ended = False
+        """Whether the server has said that it is whole."""
+        self.prompt_tokens: int | None = None
+
+    def feed(self, raw: bytes, now_s: float) -> None:
+        """Take what has just arrived: any part of lines, and any number of them. Raises EngineFault."""
+        *lines, self._rest = (self._rest + raw).split(b"\n")
+        before = len(self._chunks)
+        for line in lines:
+            if line.startswith(
+                b"data:"
+            ):  # all else is no data: comments that keep alive, blank lines
+                self._event(line[5:].strip(), now_s)
+        arrived = self._chunks[before:]
+        if len(arrived) > 1:  # together: they have waited equally long
+            tokens = [chunk.tokens for chunk in arrived if chunk.tokens is not None]
+            if tokens:
+                self._chunks[before:] = [Chunk(now_s, tokens[-1])]
+
+    def stamps_s(self) -> tuple[float, ...]:
+        """When each token came. Those that came together share their wait, but for the first ones."""
+        total = self.tokens()
+        stamps: list[float] = []
+        for at_s, until in zip((c.at_s for c in self._chunks), self._counts(total), strict=True):
+            count, before_s = until - len(stamps), stamps[-1] if stamps else at_s
+            stamps += [before_s + (at_s - before_s) * (i + 1) / count for i in range(count)]
+        return tuple(stamps)
+
+    def tokens(self) -> int:
+        """All that were made. Raises EngineFault where the server does not say."""
+        said = [chunk.tokens for chunk in self._chunks if chunk.tokens is not None]
+        if self._total is not None:
+            return self._total
+        if said or not self._chunks:
+            return said[-1] if said else 0
+        raise EngineFault(
+            f"The server of engine={self._engine} does not say how many tokens it has made, and chunks are "
+            "not tokens: choose one that answers stream_options.include_usage."
+        )
+
+    def _counts(self, total: int) -> list[int]:
+        """Tokens by each chunk, never fewer than before; where not said, spread evenly."""
+        whole = len(self._chunks)
+        counts, least = [], 0
+        for place, chunk in enumerate(self._chunks, 1):
+            said = -(-total * place // whole) if chunk.tokens is None else chunk.tokens
+            least = max(least, min(said, total))
+            counts.append(least)
+        return [*counts[:-1], total] if counts else []
+
+    def _event(self, data: bytes, now_s: float) -> None:
+        if data == END.encode():
+            self.ended = True
+            return
+        event = self._parsed(data)
+        if error := event.get("error"):
+            raise EngineFault(
+                f"The server of engine={self._engine} answers with an error ({told(error)}): see its log."
+            )
+        choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
+        self.ended = self.ended or choice.get("finish_reason") is not None
+        usage = event.get("usage") or {}
+        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
+        self._total = usage.get("completion_tokens", self._total)
+        new, timings = choice.get("token_ids"), event.get("timings") or {}
+        if new is not None:
+            self._ids += len(new)
+        elif choice and "predicted_n" in timings:
+            self._ids = int(timings["predicted_n"])
+        said = self._ids if new is not None or "predicted_n" in timings else None
+        if said is None and choice and "completion_tokens" in usage:
+            said = int(usage["completion_tokens"])
+        known = next((c.tokens for c in reversed(self._chunks) if c.tokens is not None), 0)
+        if choice and (choice.get("text") if said is None else said > known):
+            self._chunks.append(Chunk(now_s, said))
+
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        try:
+            event = json.loads(data)
+            if isinstance(event, dict):
+                return event
+        except ValueError:
+            pass
+        raise EngineFault(
+            f"The server of engine={self._engine} streams what is no JSON ({data[:60]!r}): see its log, and "
+            "whether its address is that of an OpenAI-compatible server."
+        )
+
+
+def told(error: object) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("error") or error
+    return told(error) if isinstance(error, dict) and "message" in error else _line(error)
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())[:200].rstrip(". ")
