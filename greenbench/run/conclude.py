@@ -78,6 +78,7 @@ def conclude(
     warmth: dict[Who, Settling],
     asked: Asked | None,
     *,
+    probed: Sequence[float | None],
     together: bool,
     idle: bool,
 ) -> Findings:
@@ -98,7 +99,12 @@ def conclude(
     }
     energy = subjects["candidate"].metrics[ENERGY_PER_TOKEN.name]
     return Findings(
-        engine=EngineFacts(name=spec.engine.name, version=spec.engine.version()),
+        engine=EngineFacts(
+            name=spec.engine.name,
+            version=spec.engine.version(),
+            system=spec.engine.system(),
+            probe=dict(zip(WHO, probed, strict=False)),
+        ),
         meter=MeterChoice(
             used=recorder.used,
             refused=meters.refused,

@@ -25,6 +25,8 @@ from greenbench.models import inputs, texts
 from greenbench.models.parts import blueprint
 from greenbench.paths import cache_dir
 from greenbench.run import reach
+from greenbench.run.probe import expectation
+from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import (
@@ -127,12 +129,12 @@ class Candidate:
                     promise = reach.promise(technique, build.source)
                     technique.install(work.device)
                     with metered(promise):
-                        build = self._edited(technique, build, work)
+                        build, files = self._edited(technique, build, work)
                         gc.collect()  # what was replaced must not count as the candidate's memory
                 model = build.source
                 self._note_touched(index, changed(model), model.config)
                 if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
-                    build = self._handed_over(technique, build, index)
+                    build = self._handed_over(technique, build, files, index)
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
@@ -172,7 +174,10 @@ class Candidate:
         apply_options(model, build.options)
         return model
 
-    def _edited(self, technique: ModelEdit, build: Build, work: Preparation) -> Build:
+    def _edited(
+        self, technique: ModelEdit, build: Build, work: Preparation
+    ) -> tuple[Build, Path | None]:
+        """The build, and where the technique has written it itself."""
         edited = technique.edit(build.source, work)
         require_answer(technique, "edit", edited, Edited)
         return replace(
@@ -180,15 +185,20 @@ class Candidate:
             source=edited.model,
             loop=edited.loop or build.loop,
             scored_whole=build.scored_whole or edited.scored_whole,
-        )
+        ), edited.files
 
-    def _handed_over(self, technique: ModelEdit, build: Build, index: int) -> Build:
-        """`build` as the engine takes it: the live module, or a checkpoint of it."""
+    def _handed_over(
+        self, technique: ModelEdit, build: Build, files: Path | None, index: int
+    ) -> Build:
+        """`build` as the engine takes it: the live module, or files of it."""
         if "module" in self._place.engine.forms:
             return build
-        directory = self._workspace(index) / "checkpoint"
-        save(build.source, build.directory, directory)
-        return replace(build, form=technique.form, source=directory)
+        if files is None:
+            files = self._workspace(index) / "checkpoint"
+            save(build.source, build.directory, files)
+        expected = expectation(build, self._place.engine, self._place.machine)
+        held = replace(build.model, dtype=Dtype(str(build.source.dtype).removeprefix("torch.")))
+        return replace(build, form=technique.form, source=files, model=held, expected=expected)
 
     def _workspace(self, index: int) -> Path:
         """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""

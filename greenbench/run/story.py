@@ -26,6 +26,7 @@ from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
 from greenbench.run.prepare import Candidate, Place, Progress
+from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import Failure, Findings
 from greenbench.schema.spec import RunSpec
@@ -70,7 +71,9 @@ class Bench:
         log: Path | None = None,
     ) -> None:
         """`log` is the run's own: an engine's programs write theirs beside it."""
-        self._log, self._served = log, 0
+        self._log = log
+        self.probed: list[float | None] = []
+        """What each probe has found, in the order in which models were served."""
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
         self.engine: Engine = spec.engine
         self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
@@ -82,14 +85,15 @@ class Bench:
             build = replace(build, start=self._start(stages))
             with stages("load"):
                 served = stack.enter_context(self.engine.serve(build, self.machine))
-            del build  # whoever holds it holds the model
             self.own.add(served.pids())
+            with stages("probe"):
+                self.probed.append(probe(served, build, self.engine))
+            del build  # whoever holds it holds the model
             yield served
 
     def _start(self, stages: Stages) -> Start:
-        self._served += 1
-        work, log = self.spec.workload, self._log
-        beside = log and log.with_name(f"{log.stem}.{self.engine.name}-{self._served}.log")
+        work, log, number = self.spec.workload, self._log, len(self.probed) + 1
+        beside = log and log.with_name(f"{log.stem}.{self.engine.name}-{number}.log")
         tokens = work.prompt_tokens + work.output_tokens
         return Start(work.batch_size, tokens, beside, stages.progress)
 
@@ -128,6 +132,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
         base = _suited(bench)
+        expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
+        base = replace(base, expected=expected)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -166,6 +172,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             bodies,
             warmth,
             asked,
+            probed=bench.probed if "probe" in bench.engine.abilities else (),
             together=not apart,
             idle=idle,
         )

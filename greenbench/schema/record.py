@@ -64,6 +64,11 @@ class EngineFacts(Part):
     name: str
     version: str | None
     """Null where it does not say."""
+    system: str | None = None
+    """What it says of the machine as it uses it, such as the instructions it was built for; null: nothing."""
+    probe: dict[Who, float | None] = Field(default_factory=dict)
+    """Nats per token between a known text's log-probabilities through it and by the same weights in process;
+    null where that is not known. Empty where it runs the model in the run's own process."""
 
 
 class Failure(Part):

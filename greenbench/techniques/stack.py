@@ -121,4 +121,5 @@ def require_forms(stack: Sequence[Technique], engine: Engine) -> None:
             if technique.form == "module"
             else f"leaves a model as {technique.form}, which engine={engine.name} does not take"
         )
-        raise Unsupported(f"technique={technique.name} {what}: use engine=transformers.")
+        other = "llama_cpp" if technique.form == "gguf" else "transformers"
+        raise Unsupported(f"technique={technique.name} {what}: use engine={other}.")

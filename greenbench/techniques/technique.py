@@ -106,6 +106,8 @@ class Edited(NamedTuple):
     """What generates from now on, called as the model's ``generate`` is; null: what did before."""
     scored_whole: bool = False
     """The forward pass depends on the cache: no beginning may be shared when scoring."""
+    files: Path | None = None
+    """Where it has written the model itself, in its `form`; null: whoever needs files saves the module."""
 
 
 class Technique:

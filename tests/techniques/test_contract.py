@@ -80,7 +80,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 28
+    assert len(ours()) == 30
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -118,7 +118,10 @@ def test_every_technique_is_of_one_kind():
     kinds = (ModelEdit, EngineOption, MachineSetting)
     assert all(sum(issubclass(cls, kind) for kind in kinds) == 1 for cls in ours())
     names = [{cls.name for cls in ours() if issubclass(cls, kind)} for kind in kinds[1:]]
-    assert names == [{"attention", "static_cache"}, {"threads", "power_limit", "clock_lock"}]
+    assert names == [
+        {"attention", "static_cache", "gguf_file"},
+        {"threads", "power_limit", "clock_lock"},
+    ]
 
 
 def test_what_holds_plain_weights_can_be_saved_as_such():
@@ -127,7 +130,9 @@ def test_what_holds_plain_weights_can_be_saved_as_such():
         "prune_depth", "prune_width", "prune_magnitude", "prune_wanda", "prune_sparsegpt",
         "distill", "dtype",
     }  # fmt: skip
-    assert {cls.form for cls in ours() if issubclass(cls, ModelEdit)} == {"module", "safetensors"}
+    assert {cls.form for cls in ours() if issubclass(cls, ModelEdit)} == {
+        "module", "safetensors", "gguf",
+    }  # fmt: skip
 
 
 # Traits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
-from greenbench.engines.engine import Build, Engine, Form, Served
-from greenbench.errors import Unsupported
+from greenbench.engines.engine import Ability, Build, Engine, Form, Served
+from greenbench.errors import Unsupported, UserError
 from greenbench.files import made_once
 from greenbench.machine import allowance
 from greenbench.models import files, inputs
@@ -43,6 +44,7 @@ class LlamaCpp(Engine):
     name: ClassVar[str] = "llama_cpp"
     summary: ClassVar[str] = "llama.cpp's server, from a wheel for CPUs"
     forms: ClassVar[frozenset[Form]] = frozenset({"gguf", "safetensors"})
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
 
     threads: int | None = None
     """Threads that compute; null: as many as this process may use."""
@@ -76,6 +78,14 @@ class LlamaCpp(Engine):
         """Of the wheel."""
         return metadata.version(PACKAGE) if find_spec(PACKAGE) else None
 
+    def system(self) -> str | None:
+        """The instructions that it was built for."""
+        code = f"import {PACKAGE}; print({PACKAGE}.get_system_info())"
+        asked = subprocess.run(
+            [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+        )
+        return asked.stdout.strip() or None
+
     def room_bytes(self, build: Build) -> int:
         """Its weights, as they are served."""
         if build.form == "gguf":
@@ -88,7 +98,7 @@ class LlamaCpp(Engine):
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's GGUF file, or the one made of its checkpoint."""
-        from greenbench.engines.llama_cpp import gguf_file
+        from greenbench.engines.llama_cpp.gguf_header import header
         from greenbench.engines.llama_cpp.scoring import ByForce
         from greenbench.engines.serving.client import Client, Endpoint
         from greenbench.engines.serving.served import Body, FromServer
@@ -97,7 +107,8 @@ class LlamaCpp(Engine):
         from greenbench.engines.transformers.served import HubTokenizer
 
         file = self._file(build)
-        tokens = min(self.context, gguf_file.context(file))
+        known = header(file)
+        tokens = min(self.context, known.context)
         slots = max(build.start.at_once, LANES)
         context = max(tokens, build.start.at_once * (build.start.tokens or tokens))
         with ExitStack() as stack:
@@ -128,7 +139,7 @@ class LlamaCpp(Engine):
                     HubTokenizer(plain),
                     plain,
                     tokens,
-                    gguf_file.footprint(file),
+                    known.footprint(),
                     build.start.at_once,
                     server.pids,
                 ),
@@ -136,6 +147,8 @@ class LlamaCpp(Engine):
 
     def _file(self, build: Build) -> Path:
         """The GGUF file to serve, made where there is none."""
+        if "file" in build.options:
+            return self._given(build)
         if build.form == "gguf":
             return Path(build.source)
         from greenbench.engines.llama_cpp.gguf_file import convert
@@ -149,6 +162,16 @@ class LlamaCpp(Engine):
             lambda fresh: convert(source, dtype, build.model.name, fresh / "model.gguf"),
         )
         return folder / "model.gguf"
+
+    def _given(self, build: Build) -> Path:
+        """The file that an option names in place of the model's weights."""
+        if build.source != build.directory:
+            raise UserError(
+                "technique=gguf_file takes the place of the model, so that what other techniques change is "
+                "lost: leave them out."
+            )
+        given = build.options["file"]
+        return Path(str(given)).expanduser() if given else files.gguf(build.model)
 
 
 def _kept(source: Path) -> Path:

@@ -1,16 +1,14 @@
-"""GGUF files: written from a model's weights, and read for what they hold."""
+"""GGUF files, written from a model's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from greenbench.engines.engine import Footprint
 from greenbench.engines.llama_cpp import translation, vocabulary
 from greenbench.engines.llama_cpp.translation import Array, Names, Shape
 from greenbench.models import files, tensors
@@ -19,7 +17,7 @@ from greenbench.schema.enums import Dtype
 PLAIN = {Dtype.float32: "F32", Dtype.bfloat16: "BF16", Dtype.float16: "F16"}
 """ggml's names."""
 Choose = Callable[[str, tuple[int, ...]], str]
-"""ggml's type for the weight of this (llama.cpp's) name and shape."""
+"""ggml's type for the weight of this (transformers') name and shape."""
 
 
 def plain(dtype: Dtype) -> Choose:
@@ -58,7 +56,7 @@ def write(
     kinds: dict[str, Any] = {}
     for each, shape in shapes.items():
         if (theirs := names.of(each)) is not None:
-            kind = kinds[each] = GGMLQuantizationType[choose(theirs, shape)]
+            kind = kinds[each] = GGMLQuantizationType[choose(each, shape).upper()]
             if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
                 numbers = np.dtype(kind.name.replace("F", "float"))
                 writer.add_tensor_info(theirs, shape, numbers, prod(shape) * numbers.itemsize)
@@ -74,33 +72,6 @@ def write(
                 quantize(translation.ordered(each, values, model), kinds[each])
             )
     writer.close()
-
-
-def footprint(file: Path) -> Footprint:
-    """What the file holds."""
-    weights = _reader(file).tensors
-    sizes: dict[str, int] = {}
-    for each in weights:
-        kind = each.tensor_type.name.lower()
-        sizes[kind] = sizes.get(kind, 0) + int(each.n_bytes)
-    layers = {each.name.split(".")[1] for each in weights if each.name.startswith("blk.")}
-    parameters = sum(int(each.n_elements) for each in weights)
-    return Footprint(parameters, len(layers), dict(sorted(sizes.items())))
-
-
-def context(file: Path) -> int:
-    """Positions that its model knows."""
-    fields = _reader(file).fields
-    architecture = fields["general.architecture"].contents()
-    return int(fields[f"{architecture}.context_length"].contents())
-
-
-@lru_cache(maxsize=2)
-def _reader(file: Path) -> Any:
-    """It takes seconds to read what a tokenizer is."""
-    from gguf import GGUFReader
-
-    return GGUFReader(file)
 
 
 def model_shape(directory: Path, name: str) -> Shape:
