@@ -55,6 +55,7 @@ OF_NAMES = {
     "throttle": "bits of a mask",
     "utilization": "%",
     "margin": "nats",
+    "probe": "nats a token",
 }
 """Units of numbers whose names do not end in one."""
 OF_PARTS = {
@@ -65,6 +66,7 @@ OF_PARTS = {
 }
 """Likewise, of one part alone."""
 SOURCES = {
+    "EngineFacts.probe": "`measured:score`",
     "Window.residual": "computed from the joules of both meters",
     "Promise": "the technique's claim",
     "Trace": "the device's sensors",

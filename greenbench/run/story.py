@@ -131,9 +131,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
-        base = _suited(bench)
-        expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
-        base = replace(base, expected=expected)
+        base = _suited(bench, fingerprint)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -198,14 +196,16 @@ def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
         recorder.join(log)
 
 
-def _suited(bench: Bench) -> Build:
+def _suited(bench: Bench, fingerprint: str) -> Build:
     """The plain model, once it suits the engine and its configuration the stack."""
     spec = bench.spec
     path = files.directory(spec.model)
     bench.engine.check_model(spec.model, path, bench.machine)
     stack = list(spec.technique.values())
     refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
-    return Build(spec.model, "safetensors", path, path)
+    base = Build(spec.model, "safetensors", path, path)
+    expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
+    return replace(base, expected=expected)
 
 
 def _pair(

@@ -70,7 +70,7 @@ class LlamaCpp(Engine):
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
         """A kind and a tokenizer that can be written as GGUF."""
-        from greenbench.engines.llama_cpp.gguf_file import model_shape
+        from greenbench.engines.llama_cpp.gguf_writer import model_shape
 
         model_shape(directory, spec.name)
 
@@ -151,7 +151,7 @@ class LlamaCpp(Engine):
             return self._given(build)
         if build.form == "gguf":
             return Path(build.source)
-        from greenbench.engines.llama_cpp.gguf_file import convert
+        from greenbench.engines.llama_cpp.gguf_writer import convert
 
         source, dtype = Path(build.source), build.model.dtype
         parts = [*files.weights(source), *source.glob("*.json")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,9 @@ import torch
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
-from greenbench.models import inputs
 from greenbench.schema.ranges import require_choice
 from greenbench.schema.technique import Promise
-from greenbench.techniques.technique import Edited, EngineOption, ModelEdit, Preparation, Traits
+from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
@@ -96,7 +95,7 @@ class Gguf(ModelEdit):
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize, quantize
 
-        from greenbench.engines.llama_cpp.gguf_file import write
+        from greenbench.engines.llama_cpp.gguf_writer import write
 
         folder = Path(work.workspace or mkdtemp(prefix="greenbench-")) / "gguf"
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,38 +137,3 @@ def _bytes(kind: str, weight: torch.Tensor) -> float:
 
 def _numbers(weight: torch.Tensor) -> Any:
     return weight.detach().float().cpu().numpy()
-
-
-@dataclass(frozen=True)
-class GgufFile(EngineOption):
-    """Serve a GGUF file that is there already, such as one that llama-quantize made of the model."""
-
-    name: ClassVar[str] = "gguf_file"
-    summary: ClassVar[str] = "a GGUF file of yours, or the data wheel's own, as it is"
-
-    path: str | None = None
-    """Of the file; null: the one that the model's data wheel holds."""
-
-    def promise(self) -> Promise:
-        """What the file holds is read when it is served."""
-        return Promise(note="the file's own types, as it is")
-
-    def options(self, engine: str) -> Mapping[str, object]:
-        """The file, in place of one made of the model."""
-        if engine != "llama_cpp":
-            raise Unsupported(
-                f"technique={self.name} gives a GGUF file, which engine={engine} does not take: use "
-                "engine=llama_cpp."
-            )
-        return {"file": self.path}
-
-    def disclosed(self) -> dict[str, Any]:
-        """The file by its name and content hash."""
-        if self.path is None:
-            return {}
-        file = Path(self.path).expanduser()
-        if not file.is_file():
-            raise UserError(
-                f"technique.gguf_file.path={self.path} is no file: give that of a GGUF file."
-            )
-        return {"path": f"{file.name}@{inputs.digest(file)}"}
