@@ -89,6 +89,7 @@ def test_a_whole_text_is_the_sum_over_its_windows_and_an_empty_one_is_nothing(se
 
 def test_requests_are_in_flight_beside_each_other_but_not_too_many(served, server):
     model, _ = served()
+    server.script["first_s"] = 0.02
     model.loglikelihood(asked(*PAIRS * 5))
     assert 1 < server.most <= 3
     assert len(server.bodies) == 5 * len(PAIRS)

@@ -100,6 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _echo(self, body):
+        time.sleep(self.script["first_s"])
         if not self.script["echo"]:
             return self._json({"choices": [{"text": "", "logprobs": None}]})
         nats = [log_probability(token, place) for place, token in enumerate(body["prompt"])]
@@ -192,6 +193,9 @@ class FakeOpenAI(ThreadingHTTPServer):
         self.bodies, self.now, self.most = [], 0, 0
         self.counted, self.ended = threading.Lock(), threading.Event()
         self.since_s = time.monotonic()
+
+    def handle_error(self, request, client_address):
+        """Who asks may be gone before the answer is: no news."""
 
     @property
     def url(self):

@@ -1,0 +1,258 @@
+"""The real llama.cpp says of texts what the same weights say in process, and answers as they do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers.architectures import checkpoint, small_tokenizer
+from helpers.servers import gone, marked
+
+from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.llama_cpp.engine import LlamaCpp
+from greenbench.engines.llama_cpp.gguf_header import header
+from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
+from greenbench.engines.transformers.engine import Transformers
+from greenbench.errors import Unsupported, UserError
+from greenbench.machine.detect import Machine
+from greenbench.schema.enums import Dtype, Source, Stop
+from greenbench.schema.spec import ModelSpec
+
+pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
+
+CPU = Machine("cpu", "some CPU", 1 << 34)
+GPU = Machine("cuda", "H100", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
+PAIRS = [
+    ("The president of the country", " said that the law was passed in 1995."),
+    ("The president of the country", " is a book"),
+    ("", "A text of its own, after nothing."),
+    ("Is it true? ", "yes"),
+]
+TEXTS = ["It was the first time that the team had won the cup.", "x"]
+NATS = 1e-3
+
+
+def asked(*each):
+    return [SimpleNamespace(args=args, task_name="t", doc_id=i) for i, args in enumerate(each)]
+
+
+def build(path, dtype=Dtype.float32, **start):
+    spec = ModelSpec(path.name, Source.local, path=str(path), dtype=dtype)
+    return Build(spec, "safetensors", path, path, start=Start(**start))
+
+
+@pytest.fixture(scope="module")
+def words():
+    return small_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def make(words, tmp_path_factory):
+    """Call with a kind: a directory with a small random model of it."""
+
+    def path(kind, **more):
+        return checkpoint(kind, words, tmp_path_factory.mktemp("models") / kind, **more)
+
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def llama(make):
+    return make("llama")
+
+
+def log_likelihoods(served):
+    model = served.language_model(lambda: None, None)
+    return model.loglikelihood(asked(*PAIRS)), model.loglikelihood_rolling(
+        asked(*((text,) for text in TEXTS))
+    )
+
+
+KINDS = {
+    "llama": {},
+    "mistral": {"sliding_window": None},
+    "qwen2": {},
+    "qwen3": {},
+    "llama tied": {"tie_word_embeddings": True},
+    "llama deep": {"num_hidden_layers": 6, "num_key_value_heads": 4, "attention_bias": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_likelihoods_are_those_of_the_same_weights_in_process(kind, make):
+    plain = build(make(kind.split()[0], **KINDS[kind]), at_once=2)
+    with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
+        (pairs, texts), (pairs_there, texts_there) = map(log_likelihoods, (ours, theirs))
+    for (nats, greedy), (there, greedy_there) in zip(pairs, pairs_there, strict=True):
+        assert nats == pytest.approx(there, abs=NATS * 12)  # over up to twelve tokens
+        assert greedy == greedy_there
+    assert texts == pytest.approx(texts_there, abs=NATS * 20)
+
+
+def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
+    with LlamaCpp(threads=1).serve(build(llama, at_once=3), CPU) as served:
+        batch = [Request(tuple(range(5 + i, 21 + i)), 8) for i in range(3)]
+        for _ in range(2):
+            done = served.complete(batch)
+            assert [(each.tokens, each.prompt_tokens) for each in done] == [(8, 16)] * 3
+            for each in done:
+                assert each.sent_s < each.stamps_s[0] <= each.stamps_s[-1] <= each.done_s
+            starts, ends = [d.sent_s for d in done], [d.done_s for d in done]
+            assert max(starts) < min(ends)
+        (short,) = served.complete([Request((5, 6, 7), 1)])
+        assert short.tokens == 1
+        (free,) = served.complete([Request((5, 6, 7), 8, Stop.natural)])
+        assert 1 <= free.tokens <= 8
+        assert served.max_tokens == 256
+        assert len(served.pids()) == 1
+
+
+def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
+    plain = build(llama)
+    how = {"until": ["\n\n\n"], "max_gen_toks": 6}
+    texts = asked(("The president of the", how), ("In the year", how))
+    with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
+        answers = [
+            each.language_model(lambda: None, None).generate_until(texts) for each in (ours, theirs)
+        ]
+    assert answers[0] == answers[1]
+    assert all(answers[0])
+
+
+def slots(served):
+    with urllib.request.urlopen(f"{served._client._endpoint.url}/slots") as answer:
+        return json.load(answer)
+
+
+def test_scoring_leaves_nothing_in_the_slots_that_would_slow_what_is_measured(llama):
+    with LlamaCpp(threads=1).serve(build(llama), CPU) as served:
+        before = slots(served)
+        log_likelihoods(served)
+        after = slots(served)
+    assert len(before) == len(after) == 8
+    assert not any(slot.get("n_prompt_tokens_cache") for slot in after)
+
+
+def test_what_it_holds_is_read_off_the_file(llama):
+    with LlamaCpp(threads=1).serve(build(llama, Dtype.bfloat16), CPU) as served:
+        found = served.footprint()
+    assert found.layers == 4
+    assert set(found.bytes_by_dtype) == {"bf16", "f32"}
+    from transformers import AutoModelForCausalLM
+
+    assert found.parameters == AutoModelForCausalLM.from_pretrained(llama).num_parameters()
+    assert LlamaCpp().room_bytes(build(llama, Dtype.bfloat16)) == 2 * found.parameters
+
+
+def test_a_model_is_converted_once(llama, tmp_path):
+    with LlamaCpp(threads=1).serve(build(llama), CPU):
+        (file,) = (tmp_path / "cache").rglob("model.gguf")
+        made = file.stat().st_mtime_ns
+    with LlamaCpp(threads=1).serve(build(llama), CPU):
+        assert [f.stat().st_mtime_ns for f in (tmp_path / "cache").rglob("*.gguf")] == [made]
+    with LlamaCpp(threads=1).serve(build(llama, Dtype.float16), CPU):
+        assert len(list((tmp_path / "cache").rglob("model.gguf"))) == 2
+
+
+def test_its_own_tokenizer_agrees_though_it_is_never_asked(smollm2, tokenizer, tmp_path):
+    """What stands in the file must be right for whoever takes it elsewhere."""
+    spec, path = smollm2
+    text = "Hello 1234 world, the  cat.\n\nIt's 5 o'clock: naïve café!"
+    with LlamaCpp(threads=1).serve(replace(build(path), model=spec), CPU) as served:
+        (found,) = served._client.ask([("/tokenize", {"content": text})])
+    assert found["tokens"] == tokenizer.encode(text, add_special_tokens=False)
+
+
+# Refusals
+
+
+def test_what_cannot_be_written_as_gguf_is_one_sentence(make, words, tmp_path):
+    cases = {
+        "is a gpt2": make("gpt2"),
+        "attends within a window of 16": make("mistral"),
+        r"scales its rotary positions \(yarn\)": make(
+            "llama", rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}
+        ),
+    }
+    for said, path in cases.items():
+        with pytest.raises(Unsupported, match=rf"^Model m {said}.* technique=gguf_file"):
+            model_shape(path, "m")
+    plain = make("llama")
+    (plain / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    with pytest.raises(Unsupported, match=r"has a tokenizer \(Unigram\) that engine=llama_cpp"):
+        LlamaCpp().check_model(build(plain).model, plain, CPU)
+
+
+def test_a_gpu_is_refused_and_so_is_a_machine_without_the_package(monkeypatch):
+    LlamaCpp().check(CPU)
+    with pytest.raises(Unsupported, match="computes on CPUs, and the device is cuda"):
+        LlamaCpp().check(GPU)
+    monkeypatch.setattr("greenbench.engines.llama_cpp.engine.find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"which is not installed: pip install xllamacpp$"):
+        LlamaCpp().check(CPU)
+    assert LlamaCpp().version() is None
+
+
+def test_a_file_that_is_no_gguf_is_one_sentence(tmp_path, llama):
+    file = tmp_path / "some.gguf"
+    file.write_bytes(b"GGUF and no more")
+    with pytest.raises(UserError, match=r"^some\.gguf is no GGUF file that can be read"):
+        header(file)
+    with (
+        pytest.raises(UserError, match=r"some\.gguf is no GGUF"),
+        LlamaCpp().serve(replace(build(llama), options={"file": str(file)}), CPU),
+    ):
+        pass
+
+
+def test_a_file_of_ones_own_is_served_as_it_is(llama, tmp_path):
+    convert(llama, Dtype.float16, "m", tmp_path / "own.gguf")
+    given = replace(build(llama), options={"file": str(tmp_path / "own.gguf")})
+    with LlamaCpp(threads=1).serve(given, CPU) as served:
+        assert set(served.footprint().bytes_by_dtype) == {"f16", "f32"}
+    changed = replace(given, source=tmp_path / "pruned")
+    with (
+        pytest.raises(UserError, match="takes the place of the model"),
+        LlamaCpp().serve(changed, CPU),
+    ):
+        pass
+
+
+RUN = """
+import sys
+from pathlib import Path
+from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.llama_cpp.engine import LlamaCpp
+from greenbench.machine.detect import Machine
+from greenbench.schema.enums import Source
+from greenbench.schema.spec import ModelSpec
+path = Path(sys.argv[1])
+build = Build(ModelSpec("m", Source.local, path=sys.argv[1]), "safetensors", path, path)
+with LlamaCpp(threads=1).serve(build, Machine("cpu", "some CPU", 1 << 34)) as served:
+    print("ready", *served.pids(), flush=True)
+    while True: served.complete([Request(tuple(range(5, 37)), 64)])
+"""
+
+
+def test_sigkill_of_the_run_while_it_measures_leaves_no_server(llama, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, str(llama)], stdout=subprocess.PIPE, text=True
+    ) as run:
+        word, *pids = run.stdout.readline().split()
+        assert word == "ready"
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+    assert gone(map(int, pids))
+    assert gone(marked(str(tmp_path)))
+    assert not Path(f"/proc/{pids[0]}").exists() or os.name != "posix"
