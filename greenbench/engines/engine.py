@@ -174,9 +174,9 @@ class Observed(Protocol):
     def device_peak_bytes(self) -> int | None:
         """Most bytes held on the device since the reset; null where there is no mark."""
 
-    def pids(self) -> frozenset[int]:
+    def pids(self) -> frozenset[int] | None:
         """The processes that do its work, this one aside: never another's load, and their CPU time
-        counts. Where there are any, the run's memory is theirs alone."""
+        counts. Where there are any, the run's memory is theirs alone. Null: not to be seen from here."""
 
 
 class Served(Observed, Protocol):
@@ -230,6 +230,10 @@ class Engine(ABC):
 
     def version(self) -> str | None:
         """Of the program, for the record and `doctor`; null where it has none."""
+        return None
+
+    def elsewhere(self) -> str | None:
+        """Why no meter of this machine counts its joules; null: they do."""
         return None
 
     def system(self) -> str | None:

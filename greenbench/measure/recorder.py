@@ -131,11 +131,12 @@ class Recorder:
         return "no meter answered: " + "; ".join(refused)
 
     def _begin(self, observed: Observed | None) -> _Start:
-        self._own.add(observed.pids() if observed else ())
+        named = observed.pids() if observed else frozenset()
+        self._own.add(named or ())
         if observed:
             observed.reset_peaks()
         # Where other processes do the work, what this one holds is no part of it.
-        pids = set(observed.pids() if observed else ()) or {os.getpid()}
+        pids = set() if named is None else set(named) or {os.getpid()}
         memory.reset_peaks(pids)
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)

@@ -28,6 +28,7 @@ __all__ = [
     "in_words",
     "load",
     "named",
+    "no_meters",
     "open_meters",
     "require_answer",
     "residual",
@@ -112,6 +113,11 @@ def open_meters(
         opened.__exit__(None, None, None)
         raise
     return opened
+
+
+def no_meters(spec: MeterSpec, reason: str) -> OpenMeters:
+    """None of them counts, for one reason."""
+    return OpenMeters(refused=dict.fromkeys(spec.order, reason))
 
 
 def require_answer(spec: MeterSpec, opened: OpenMeters) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,3 +54,5 @@ class Answers(NamedTuple):
     """What the model predicts on whole texts, unless that was compared."""
     nearness: list[Nearness]
     """How near that is to the reference."""
+    unscored: Mapping[str, str] = {}
+    """Why a task has no answers, by its name: the engine cannot score it."""

@@ -24,10 +24,12 @@ class _Asked(NamedTuple):
     args: tuple[str, str]
 
 
-def nats_per_token(served: Served) -> tuple[float, ...]:
-    """Log-likelihood of each text after its context, by token."""
+def nats_per_token(served: Served) -> tuple[float, ...] | None:
+    """Log-likelihood of each text after its context, by token; null where it tells none."""
     with quiet():
         model = served.language_model(lambda: None, None)
+        if getattr(model, "cannot", {}):
+            return None
         found = model.loglikelihood([_Asked(text) for text in TEXTS])
     lengths = (len(served.tokenizer.encode(after)) for _, after in TEXTS)
     return tuple(nats / length for (nats, _), length in zip(found, lengths, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.evaluator import evaluate
@@ -52,9 +52,21 @@ def answers(
         metrics = {name: main_metric(task) for name, task in tasks.items()}
         samples = chosen(tasks, spec) if spec.items else None  # a list of all is slow to look into
         lm = served.language_model(one_done, reference)
-        found = evaluate(lm, {"tasks": tasks}, samples=samples, bootstrap_iters=0)["samples"]
+        unscored = _unscored(lm, tasks)
+        tasks = {name: task for name, task in tasks.items() if name not in unscored}
+        found: Any = {}
+        if tasks:
+            found = evaluate(lm, {"tasks": tasks}, samples=samples, bootstrap_iters=0)["samples"]
     given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
-    return Answers(given, *served.nearness())
+    return Answers(given, *served.nearness(), unscored)
+
+
+def _unscored(lm: Any, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Tasks whose requests the model cannot answer, each with the reason: it says so in `cannot`."""
+    cannot: Mapping[str, str] = getattr(lm, "cannot", {})
+    asks = {"multiple_choice": "loglikelihood"}
+    kinds = {name: asks.get(task.OUTPUT_TYPE, task.OUTPUT_TYPE) for name, task in tasks.items()}
+    return {name: cannot[kind] for name, kind in kinds.items() if kind in cannot}
 
 
 def content(spec: TaskSpec) -> str:

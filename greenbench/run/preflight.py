@@ -34,7 +34,7 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     stack = list(spec.technique.values())
     check_order(stack)
     spec.engine.check(machine)
-    if not spec.engine.forms & {"module", "safetensors"}:
+    if not spec.engine.forms & {"module", "safetensors", "url"}:
         raise Unsupported(
             f"engine={spec.engine.name} takes {', '.join(sorted(spec.engine.forms))}, and the model "
             "is there as safetensors: choose an engine that takes those."

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.transformers.engine import Transformers
-from greenbench.errors import EngineFault
+from greenbench.errors import EngineFault, UserError
 from greenbench.files import write_atomically
 from greenbench.machine.detect import Machine
 from greenbench.models import inputs
@@ -21,6 +21,8 @@ from greenbench.quality.known_texts import TEXTS, apart, nats_per_token
 
 MOST_NATS = 0.1
 """Per token; plain weights that are further apart are not the same weights."""
+MOST_UNKNOWN_NATS = 1.0
+"""Of a server that does not tell what it holds, which may be quantized: further off it is another model."""
 PLAIN = {"float32", "float16", "bfloat16", "f32", "f16", "bf16"}
 """Storage dtypes that nothing was rounded to but the model's own."""
 
@@ -29,7 +31,8 @@ def expectation(build: Build, engine: Engine, machine: Machine) -> tuple[float, 
     """What the weights of `build` say of the texts in process; null for an engine that is not probed."""
     if "probe" not in engine.abilities:
         return None
-    with Transformers().serve(replace(build, options={}), machine) as served:
+    here = replace(build, options={}, form="safetensors" if build.form == "url" else build.form)
+    with Transformers().serve(here, machine) as served:
         return nats_per_token(served)
 
 
@@ -57,9 +60,18 @@ def probe(served: Served, build: Build, engine: Engine) -> float | None:
     """
     if build.expected is None or "probe" not in engine.abilities:
         return None
-    found = apart(nats_per_token(served), build.expected)
+    told = nats_per_token(served)
+    if told is None:
+        return None
+    found = apart(told, build.expected)
     held = served.footprint().bytes_by_dtype
-    if not found <= MOST_NATS and held is not None and set(held) <= PLAIN:
+    if held is None and not found <= MOST_UNKNOWN_NATS:
+        raise UserError(
+            f"What engine={engine.name} serves is not {build.model.name}: on a known text it is {found:.2g} "
+            f"nats per token away from that in process, where {MOST_UNKNOWN_NATS:g} is much; serve that "
+            "model, or say model= for the one that is served."
+        )
+    if held is not None and set(held) <= PLAIN and not found <= MOST_NATS:
         raise EngineFault(
             f"engine={engine.name} does not compute with the model's weights: on a known text it is "
             f"{found:.2g} nats per token away from the same weights in process, where {MOST_NATS:g} is much; "

@@ -29,6 +29,8 @@ class Scored(NamedTuple):
     quality: list[TaskScore]
     baseline_scored_at: str | None
     """When an earlier run scored the baseline."""
+    unscored: dict[str, str]
+    """Why a task was not scored, by its name."""
 
 
 def score(
@@ -43,6 +45,9 @@ def score(
         with pair.use(who) as served, recorder.whole("score", who, served):
             return answers_of(served, spec.task, half, reference)
 
+    if "url" in place.engine.forms:  # whose weights may be others by the next run
+        before, after = answers("baseline"), answers("candidate")
+        return Scored(compare(before, after, _no_logits(place.engine)), None, dict(after.unscored))
     file = baseline_cache.entry(_identity(spec, place))
     with baseline_cache.claimed(file):
         found = baseline_cache.read(file)
@@ -53,7 +58,7 @@ def score(
             baseline_cache.write(file, before)
     after = answers("candidate", before.seen)
     compared = compare(before, after, _no_logits(place.engine))
-    return Scored(compared, found.scored_at if found else None)
+    return Scored(compared, found.scored_at if found else None, dict(after.unscored))
 
 
 def _no_logits(engine: Engine) -> str:

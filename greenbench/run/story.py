@@ -19,7 +19,7 @@ from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
-from greenbench.meters import OpenMeters, open_meters, require_answer
+from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
@@ -85,7 +85,7 @@ class Bench:
             build = replace(build, start=self._start(stages))
             with stages("load"):
                 served = stack.enter_context(self.engine.serve(build, self.machine))
-            self.own.add(served.pids())
+            self.own.add(served.pids() or ())
             with stages("probe"):
                 self.probed.append(probe(served, build, self.engine))
             del build  # whoever holds it holds the model
@@ -108,8 +108,8 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     machine = detect(spec.device)
     check_tasks(spec.task)
     refuse_here(spec, machine)
-    with open_meters(spec.meter, machine.uuids, own) as meters:
-        require_answer(spec.meter, meters)
+    elsewhere = spec.engine.elsewhere()
+    with no_meters(spec.meter, elsewhere) if elsewhere else _meters(spec, machine, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
@@ -122,6 +122,12 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
                 failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
             )
     return findings.model_copy(update={"stages_s": stages.seconds})
+
+
+def _meters(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
+    meters = open_meters(spec.meter, machine.uuids, own)
+    require_answer(spec.meter, meters)
+    return meters
 
 
 def _tell(bench: Bench, stages: Stages) -> Findings:
@@ -203,7 +209,8 @@ def _suited(bench: Bench, fingerprint: str) -> Build:
     bench.engine.check_model(spec.model, path, bench.machine)
     stack = list(spec.technique.values())
     refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
-    base = Build(spec.model, "safetensors", path, path)
+    remote = bench.engine.forms == {"url"}
+    base = Build(spec.model, "url" if remote else "safetensors", path, path)
     expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
     return replace(base, expected=expected)
 

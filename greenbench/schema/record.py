@@ -179,6 +179,8 @@ class Findings(Part):
     ``unloaded`` after, when a GPU still holds the process's context."""
     failure: Failure | None = None
     quality: list[TaskScore] = Field(default_factory=list)
+    unscored: dict[str, str] = Field(default_factory=dict)
+    """Why a task was not scored, by its name: the engine cannot, and no other's score stands in for it."""
     baseline_scored_at: str | None = None
     """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
     difficulty: Difficulty | None = None

@@ -5,9 +5,11 @@ from helpers.architectures import DECODERS
 from helpers.windows import Watts, protocol
 from transformers import AutoConfig
 
+from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.meters import OpenMeters
-from greenbench.run.preflight import refuse_model, require_ticks
+from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.pruning.single_weights import PruneMagnitude
 from greenbench.techniques.quantization.torchao import Int8WeightOnly
@@ -45,3 +47,25 @@ def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_ask
     with pytest.raises(UserError, match=r"int8_torchao reaches .* % .* allow_partial=true"):
         refuse_model([Int8WeightOnly()], dbrx, SHORT)
     refuse_model([Int8WeightOnly()], dbrx, SHORT, allow_partial=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["engine=openai"], r"add engine\.url=http://HOST:PORT"),
+        (["engine=openai", "engine.url=http://h", "technique=gptq"], "which engine=openai does not run"),
+        (["engine=openai", "engine.url=http://h", "technique=fp32"], "which engine=openai does not take"),
+        (["engine=llama_cpp", "technique=early_exit"], "which engine=llama_cpp does not run"),
+        (["engine=llama_cpp", "technique=gguf", "technique.gguf.type=q4_k_m"], "with llama-quantize"),
+        (["technique=gguf"], "use engine=llama_cpp"),
+        (["technique=gguf_file"], "use engine=llama_cpp"),
+        (["engine=llama_cpp", "technique=[gguf,prune_depth]"], "put prune_depth first"),
+    ],
+)  # fmt: skip
+def test_what_an_engine_cannot_run_is_one_sentence_before_anything_is_served(arguments, said):
+    def refuse():
+        (job,) = plan(["device=cpu", *arguments], multirun=False)
+        refuse_here(job.spec, Machine("cpu", "some CPU", 1 << 34))
+
+    with pytest.raises(UserError, match=said):
+        refuse()

@@ -7,9 +7,10 @@ told as it was without the bias. The prompt's cache makes each step one token's 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 
 from greenbench.engines.query import Answer, Query
-from greenbench.engines.serving.client import Client, Post
+from greenbench.engines.serving.client import Body, Client, Post
 from greenbench.engines.serving.scoring import InLanes
 from greenbench.errors import EngineFault
 
@@ -19,10 +20,10 @@ FORCED = 1e9
 class ByForce(InLanes):
     """One request a token, each lane in a slot of its own."""
 
-    def __init__(self, client: Client, slots: int, context: int) -> None:
-        """`context` tokens are there for all slots together."""
+    def __init__(self, client: Client, slots: int, context: int, *, erases: bool = True) -> None:
+        """`context` tokens are there for all slots together; another's server may refuse to erase."""
         super().__init__(client, slots)
-        self._context = context
+        self._context, self._erases = context, erases
 
     def lanes(self, queries: Sequence[Query]) -> int:
         """As many as have room for their longest texts beside each other."""
@@ -32,7 +33,11 @@ class ByForce(InLanes):
     def score(self, queries: Sequence[Query], answered: Callable[[int, Answer], None]) -> None:
         """As of all lanes; the slots are empty afterwards, as what they keep slows every later request."""
         super().score(queries, answered)
-        self._client.ask([(f"/slots/{lane}?action=erase", {}) for lane in range(self._lanes)])
+        erase: list[tuple[str, Body]] = [
+            (f"/slots/{lane}?action=erase", {}) for lane in range(self._lanes)
+        ]
+        with nullcontext() if self._erases else suppress(EngineFault):
+            self._client.ask(erase)
 
     async def ask(self, post: Post, query: Query, lane: int) -> Answer:
         """Token by token, each after those before it."""

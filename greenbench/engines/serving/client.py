@@ -70,6 +70,11 @@ class Client:
         room = asyncio.Semaphore(at_once)
         return self._all([one(*each) for each in asked])
 
+    def get(self, path: str) -> dict[str, Any]:
+        """What the server has at `path`. Raises EngineFault or UserError, in one sentence."""
+        (found,) = self._all([self._whole(path, None)])
+        return dict(found)
+
     def chains(self, chains: Iterable[Callable[[Post], Any]]) -> list[Any]:
         """Run `chains` beside each other: each may send one request after another."""
         return self._all([chain(self._whole) for chain in chains])
@@ -141,9 +146,10 @@ class Client:
         model = self._endpoint.model
         return {**body, "model": model} if model else dict(body)
 
-    async def _whole(self, path: str, body: Body) -> dict[str, Any]:
-        """One request whose answer comes as a whole."""
-        async with _Reply(self._endpoint, self._session, path, self._named(body)) as reply:
+    async def _whole(self, path: str, body: Body | None) -> dict[str, Any]:
+        """One request whose answer comes as a whole; without a body, of what is there."""
+        asked = None if body is None else self._named(body)
+        async with _Reply(self._endpoint, self._session, path, asked) as reply:
             raw = await reply.read()
         try:
             found = json.loads(raw)
@@ -165,11 +171,12 @@ class _Reply:
         endpoint: Endpoint,
         session: aiohttp.ClientSession | None,
         path: str,
-        body: Body,
+        body: Body | None,
     ) -> None:
         assert session is not None
         self._endpoint = endpoint
-        self._sent = session.post(endpoint.url + path, json=body)
+        method = "GET" if body is None else "POST"
+        self._sent = session.request(method, endpoint.url + path, json=body)
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         try:

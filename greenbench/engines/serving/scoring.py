@@ -22,12 +22,28 @@ MOST_TOKENS = 256
 class Scorer(Protocol):
     """Asks a server for the log-likelihoods of tokens."""
 
+    cannot: str | None
+    """Why it does not tell any; null: it does."""
+
     def score(self, queries: Sequence[Query], answered: Callable[[int, Answer], None]) -> None:
         """Call `answered` with the place of each query and its answer, in any order."""
 
 
+class NoScorer:
+    """For a server that tells no log-likelihoods."""
+
+    def __init__(self, cannot: str) -> None:
+        self.cannot: str | None = cannot
+
+    def score(self, queries: Sequence[Query], answered: Callable[[int, Answer], None]) -> None:
+        """Whoever asks has not looked whether it can."""
+        raise EngineFault(f"{self.cannot}.")
+
+
 class InLanes(ABC):
     """Asks in lanes beside each other, each for one query after another."""
+
+    cannot: str | None = None
 
     def __init__(self, client: Client, lanes: int) -> None:
         self._client, self._lanes = client, lanes
@@ -98,6 +114,8 @@ class ServedModel(InQueries, TemplateLM):  # type: ignore[misc]  # lm-eval is un
         self._scorer, self._client, self._at_once = scorer, client, at_once
         self._encoded = lru_cache(maxsize=64)(self._encode)  # endings share their context
         self.set_cache_hook(AfterEach(done))
+        kinds = ("loglikelihood", "loglikelihood_rolling") if scorer.cannot else ()
+        self.cannot = dict.fromkeys(kinds, scorer.cannot)
 
     @property
     def eot_token_id(self) -> int:

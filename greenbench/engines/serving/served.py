@@ -25,8 +25,8 @@ class Body(NamedTuple):
     """Its size."""
     at_once: int = 1
     """Requests in flight beside each other."""
-    pids: Callable[[], frozenset[int]] = frozenset
-    """The server's processes; none of ours where it was running already."""
+    pids: Callable[[], frozenset[int] | None] = lambda: None
+    """The server's processes; null where they cannot be seen."""
 
 
 class FromServer:
@@ -67,6 +67,6 @@ class FromServer:
         """Unknown from outside."""
         return None
 
-    def pids(self) -> frozenset[int]:
+    def pids(self) -> frozenset[int] | None:
         """As they are by now: a server may start workers."""
         return self._body.pids()

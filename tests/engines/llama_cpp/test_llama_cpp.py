@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.servers import gone, marked
@@ -21,6 +22,7 @@ from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.machine.processes import OwnProcesses
 from greenbench.schema.enums import Dtype, Source, Stop
 from greenbench.schema.spec import ModelSpec
 
@@ -128,6 +130,18 @@ def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
         ]
     assert answers[0] == answers[1]
     assert all(answers[0])
+
+
+def test_what_its_process_computes_is_the_runs_own(llama):
+    own = OwnProcesses()
+    with LlamaCpp(threads=1).serve(build(llama, at_once=2, tokens=250), CPU) as served:
+        own.add(served.pids())
+        (pid,) = served.pids()
+        server, before_s = psutil.Process(pid), own.cpu_s()
+        used_s = sum(server.cpu_times()[:2])
+        served.complete([Request(tuple(range(5, 105)), 150)] * 2)
+        theirs_s = sum(server.cpu_times()[:2]) - used_s
+        assert own.cpu_s() - before_s >= theirs_s - 0.02 > 0.03
 
 
 def slots(served):

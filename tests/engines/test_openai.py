@@ -1,0 +1,101 @@
+"""A server at a URL: what is wrong with it is said before anything is measured, and its key never."""
+
+import pytest
+from helpers.fakes.openai_server import FakeOpenAI
+
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.openai import OpenAI
+from greenbench.errors import EngineFault, Unsupported, UserError
+from greenbench.machine.detect import Machine
+from greenbench.schema.enums import Source
+from greenbench.schema.spec import ModelSpec
+
+CPU = Machine("cpu", "some CPU", 1 << 34)
+
+
+@pytest.fixture
+def server():
+    with FakeOpenAI() as running:
+        yield running
+
+
+def look(engine):
+    engine.check_model(None, None, CPU)
+
+
+def test_an_address_is_needed_and_must_be_one():
+    with pytest.raises(Unsupported, match=r"needs the address .* add engine\.url=http://HOST:PORT"):
+        OpenAI().check(CPU)
+    with pytest.raises(UserError, match=r"engine\.url=some\.where is no address"):
+        OpenAI("some.where")
+    with pytest.raises(UserError, match="has a key or password in it") as found:
+        OpenAI("http://me:secret@some.where")
+    assert "secret" not in str(found.value)
+
+
+def test_the_key_is_taken_from_the_environment_and_is_no_knob(server, monkeypatch):
+    server.script["key"] = "very-secret"
+    with pytest.raises(UserError, match=r"refuses the key \(401\)"):
+        look(OpenAI(server.url))
+    engine = OpenAI(server.url, key_variable="SOME_KEY")
+    with pytest.raises(UserError, match="names an environment variable that is not set"):
+        engine.check(CPU)
+    monkeypatch.setenv("SOME_KEY", "wrong-secret")
+    with pytest.raises(UserError, match="refuses the key") as found:
+        look(engine)
+    monkeypatch.setenv("SOME_KEY", "very-secret")
+    engine.check(CPU)
+    look(engine)
+    assert "secret" not in f"{engine}{found.value}"
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(server):
+    look(OpenAI(server.url))
+    look(OpenAI(f"{server.url}/v1/", model="fake"))
+    with pytest.raises(UserError, match=r"has no model other: say engine\.model as one of fake\."):
+        look(OpenAI(server.url, model="other"))
+    server.script["models"] = ["one", "two"]
+    with pytest.raises(
+        UserError, match=r"has no one model: say engine\.model as one of one, two\."
+    ):
+        look(OpenAI(server.url))
+
+
+def test_no_one_at_the_address_is_one_sentence():
+    with pytest.raises(EngineFault, match=r"^The server of engine=openai cut the connection"):
+        look(OpenAI("http://127.0.0.1:9"))
+
+
+@pytest.fixture
+def build(smollm2):
+    spec, path = smollm2
+    return Build(spec, "url", path, path)
+
+
+def test_it_is_asked_by_name_and_tells_nothing_of_its_size(server, build):
+    with OpenAI(server.url).serve(build, CPU) as served:
+        (done,) = served.complete([Request((1, 2, 3), 5)])
+        assert (done.tokens, done.prompt_tokens) == (5, 3)
+        assert served.footprint().held_bytes is None
+        assert "does not tell what it holds" in served.footprint().reason
+        assert served.max_tokens == 4096
+        assert served.pids()  # it is this process's
+    body = server.bodies[-1]
+    assert (body["model"], body["cache_prompt"], body["prompt"]) == ("fake", False, [1, 2, 3])
+
+
+def test_how_it_tells_log_probabilities_is_found_by_a_try(server, build):
+    with OpenAI(server.url).serve(build, CPU) as served:
+        assert served.language_model(lambda: None, None).cannot == {}
+        server.script["echo"] = False
+        cannot = served.language_model(lambda: None, None).cannot
+    assert set(cannot) == {"loglikelihood", "loglikelihood_rolling"}
+
+
+def test_meters_of_this_machine_count_nothing_of_another():
+    assert OpenAI("http://localhost:8000").elsewhere() is None
+    said = "engine.url is at some.where, and a meter of this machine counts nothing there."
+    assert OpenAI("https://some.where/v1").elsewhere() == said
+    spec = ModelSpec("m", Source.local, path="m")
+    assert OpenAI("http://some.where").room_bytes(Build(spec, "url", None, None)) == 0
+    assert OpenAI("http://some.where")._pids() is None
