@@ -259,9 +259,12 @@ def _technique(name: str, machine: Machine) -> None:
                 raise UserError(said)
 
 
-def _engine(name: str, machine: Machine) -> None:
+def _engine(name: str, machine: Machine) -> str | None:
+    """Its version, where it runs here."""
     (job,) = plan([f"engine={name}"], multirun=False)
     refuse_here(job.spec, machine)
+    version: str | None = job.spec.engine.version()
+    return version
 
 
 def _task(name: str) -> None:
@@ -290,7 +293,7 @@ def _cached(spec: ModelSpec) -> str:
 def _verdict(refuse: Callable[..., object], *args: Any) -> str:
     try:
         with answerable():
-            refuse(*args)
+            said = refuse(*args)
     except UserError as error:
         return str(error)
-    return OK
+    return f"{OK}: {said}" if said else OK

@@ -120,6 +120,15 @@ class Nearness(NamedTuple):
     """Positions at which both hold the same token for the likeliest."""
 
 
+class Said(NamedTuple):
+    """What a model says of a few known texts."""
+
+    nats: tuple[float, ...]
+    """Log-likelihood of each by token; empty where it tells none."""
+    texts: tuple[str, ...]
+    """How it goes on after some, greedily; empty where that was not asked."""
+
+
 def _nothing(what: str, done: int, total: int) -> None:
     """Tells no one."""
 
@@ -158,8 +167,8 @@ class Build:
     """What must hold while it runs, and not while the baseline does."""
     start: Start = field(default_factory=Start)
     """For engines that start a program."""
-    expected: tuple[float, ...] | None = None
-    """What the probe's texts must give, as these weights say in process; null: not known."""
+    expected: Said | None = None
+    """What these weights say of the probe's texts in process; null: not known."""
 
 
 class Observed(Protocol):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from greenbench.engines.engine import Served
+from greenbench.engines.engine import Said, Served
 from greenbench.quality.lm_eval_quiet import quiet
 
 TEXTS = (
@@ -16,25 +16,42 @@ TEXTS = (
     ("One, two, three, four, five,", " six, seven, eight, nine, ten."),
 )
 """A context, which may be none, and what follows."""
+HOW = {"until": ["\n"], "max_gen_toks": 4}
+"""How a context is gone on with."""
 
 
 class _Asked(NamedTuple):
     """A request as lm-eval makes it, as far as models read it."""
 
-    args: tuple[str, str]
+    args: tuple[Any, ...]
+    task_name: str = "known"
+    doc_id: int = 0
 
 
-def nats_per_token(served: Served) -> tuple[float, ...] | None:
-    """Log-likelihood of each text after its context, by token; null where it tells none."""
+def said(served: Served, *, greedily: bool) -> Said:
+    """What it says of them; how it goes on after their contexts too, where that is asked."""
     with quiet():
         model = served.language_model(lambda: None, None)
-        if getattr(model, "cannot", {}):
-            return None
-        found = model.loglikelihood([_Asked(text) for text in TEXTS])
+        nats = () if getattr(model, "cannot", {}) else _nats(served, model)
+        contexts = [_Asked((context, HOW)) for context, _ in TEXTS if context]
+        texts = tuple(model.generate_until(contexts)) if greedily else ()
+    return Said(nats, texts)
+
+
+def _nats(served: Served, model: Any) -> tuple[float, ...]:
+    found = model.loglikelihood([_Asked(text) for text in TEXTS])
     lengths = (len(served.tokenizer.encode(after)) for _, after in TEXTS)
     return tuple(nats / length for (nats, _), length in zip(found, lengths, strict=True))
 
 
-def apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Nats per token between the two, on average over the texts."""
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+def apart(one: Said, other: Said) -> float | None:
+    """Nats per token between the two, on average over the texts; null where one tells none."""
+    if not one.nats or not other.nats:
+        return None
+    return sum(abs(a - b) for a, b in zip(one.nats, other.nats, strict=True)) / len(one.nats)
+
+
+def alike(one: Said, other: Said) -> bool:
+    """Whether they go on alike after one text at least, as a model does with itself quantized."""
+    pairs = zip(one.texts, other.texts, strict=True)
+    return any(a.split()[:1] == b.split()[:1] != [] for a, b in pairs)

@@ -10,14 +10,14 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 
-from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.engine import Build, Engine, Said, Served
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import EngineFault, UserError
 from greenbench.files import write_atomically
 from greenbench.machine.detect import Machine
 from greenbench.models import inputs
 from greenbench.paths import cache_dir
-from greenbench.quality.known_texts import TEXTS, apart, nats_per_token
+from greenbench.quality.known_texts import HOW, TEXTS, alike, apart, said
 
 MOST_NATS = 0.1
 """Per token; plain weights that are further apart are not the same weights."""
@@ -27,25 +27,28 @@ PLAIN = {"float32", "float16", "bfloat16", "f32", "f16", "bf16"}
 """Storage dtypes that nothing was rounded to but the model's own."""
 
 
-def expectation(build: Build, engine: Engine, machine: Machine) -> tuple[float, ...] | None:
+def expectation(build: Build, engine: Engine, machine: Machine) -> Said | None:
     """What the weights of `build` say of the texts in process; null for an engine that is not probed."""
     if "probe" not in engine.abilities:
         return None
-    here = replace(build, options={}, form="safetensors" if build.form == "url" else build.form)
+    at_url = build.form == "url"  # and may tell no log-probabilities
+    here = replace(build, options={}, form="safetensors" if at_url else build.form)
     with Transformers().serve(here, machine) as served:
-        return nats_per_token(served)
+        return said(served, greedily=at_url)
 
 
 def kept_expectation(
     build: Build, engine: Engine, machine: Machine, fingerprint: str
-) -> tuple[float, ...] | None:
+) -> Said | None:
     """That of the plain model, kept from an earlier run where there was one: it need not be loaded."""
     if "probe" not in engine.abilities:
         return None
-    made_of = [fingerprint, build.model.dtype.value, TEXTS, machine.device, inputs.packages()]
+    how = [TEXTS, HOW, build.form == "url", machine.device, inputs.packages()]
+    made_of = [fingerprint, build.model.dtype.value, *how]
     file = cache_dir() / "probes" / f"{inputs.key(made_of)[:16]}.json"
-    with suppress(OSError, ValueError):
-        return tuple(map(float, json.loads(file.read_bytes())))
+    with suppress(OSError, ValueError, TypeError):
+        nats, texts = json.loads(file.read_bytes())
+        return Said(tuple(nats), tuple(texts))
     found = expectation(build, engine, machine)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(found).encode(), durable=False)
@@ -55,26 +58,39 @@ def kept_expectation(
 def probe(served: Served, build: Build, engine: Engine) -> float | None:
     """Nats per token between what is served and its weights in process; null where that is not known.
 
-    Raises EngineFault for plain weights that are not the same. What a quantized model computes with is not
-    its weights alone, so that its distance is told and no more.
+    Raises EngineFault for plain weights that are not the same, UserError for another model at a URL. What
+    a quantized model computes with is not its weights alone, so that its distance is told and no more.
     """
     if build.expected is None or "probe" not in engine.abilities:
         return None
-    told = nats_per_token(served)
-    if told is None:
-        return None
-    found = apart(told, build.expected)
     held = served.footprint().bytes_by_dtype
-    if held is None and not found <= MOST_UNKNOWN_NATS:
-        raise UserError(
-            f"What engine={engine.name} serves is not {build.model.name}: on a known text it is {found:.2g} "
-            f"nats per token away from that in process, where {MOST_UNKNOWN_NATS:g} is much; serve that "
-            "model, or say model= for the one that is served."
-        )
-    if held is not None and set(held) <= PLAIN and not found <= MOST_NATS:
+    found = said(served, greedily=held is None)
+    distance = apart(found, build.expected)
+    if held is None:
+        _require_same_model(found, build, engine, distance)
+    elif distance is not None and set(held) <= PLAIN and not distance <= MOST_NATS:
         raise EngineFault(
             f"engine={engine.name} does not compute with the model's weights: on a known text it is "
-            f"{found:.2g} nats per token away from the same weights in process, where {MOST_NATS:g} is much; "
-            "use another engine, and tell us which model this was."
+            f"{distance:.2g} nats per token away from the same weights in process, where {MOST_NATS:g} is "
+            "much; use another engine, and tell us which model this was."
         )
-    return found
+    return distance
+
+
+def _require_same_model(found: Said, build: Build, engine: Engine, distance: float | None) -> None:
+    """By the distance, or by how texts go on where there is none."""
+    assert build.expected is not None
+    if distance is None and alike(found, build.expected):
+        return
+    if distance is not None and distance <= MOST_UNKNOWN_NATS:
+        return
+    how = "it goes on with known texts otherwise"
+    if distance is not None:
+        how = (
+            f"on a known text it is {distance:.2g} nats per token away from that in process, where "
+            f"{MOST_UNKNOWN_NATS:g} is much"
+        )
+    raise UserError(
+        f"What engine={engine.name} serves is not {build.model.name} ({how}): serve that model, or say "
+        "model= for the one that is served."
+    )

@@ -8,10 +8,15 @@ import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 from helpers.servers import marked
 
+from greenbench.engines.engine import Build
 from greenbench.engines.llama_cpp.engine import SERVE
 from greenbench.engines.llama_cpp.gguf_writer import convert
 from greenbench.engines.serving.server import Program, started
-from greenbench.schema.enums import Dtype
+from greenbench.engines.transformers.engine import Transformers
+from greenbench.machine.detect import Machine
+from greenbench.quality import known_texts
+from greenbench.schema.enums import Dtype, Source
+from greenbench.schema.spec import ModelSpec
 
 pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
 
@@ -97,12 +102,21 @@ def test_a_server_that_runs_already_is_measured_against_itself(bench, running):
     assert not [text for text in written if "key-that-nobody-may-see" in text]
 
 
-def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(bench):
+def goes_on(directory):
+    """How the model goes on after a known text."""
+    spec = ModelSpec("tiny", Source.local, path=str(directory))
+    build = Build(spec, "safetensors", directory, directory)
+    with Transformers().serve(build, Machine("cpu", "some CPU", 1 << 34)) as served:
+        return known_texts.said(served, greedily=True).texts[0]
+
+
+def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(bench, tiny_directory):
     """Each run at a URL of its own: a sweep goes on after each."""
+    mute = {"echo": False, "text": goes_on(tiny_directory)}
     scripts = {
         "another model": {},
-        "cannot score": {"echo": False, "token_s": 0.001},
-        "cut the connection": {"fault": "cut", "echo": False},
+        "cannot score": mute,
+        "cut the connection": mute | {"fault": "cut"},
     }
     with ExitStack() as stack:
         urls = {
@@ -117,7 +131,7 @@ def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(benc
     found = {said: records[url] for said, url in urls.items()}
     other = found.pop("another model")["failure"]
     assert other["reason"] == "user_error"
-    assert "What engine=openai serves is not tiny-llama: on a known text it is" in other["message"]
+    assert "What engine=openai serves is not tiny-llama (on a known text it is" in other["message"]
     unscored = found.pop("cannot score")
     assert unscored["status"] == "completed"
     assert unscored["quality"] == []

@@ -25,6 +25,7 @@ SCRIPT = {
     "status": 200,
     "fault": None,  # garbage, cut, hang, error, die
     "echo": True,
+    "text": None,  # of whole answers, whatever is asked
     # of the program
     "not_ready_s": 0.0,
     "exit": None,
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         elif body.get("echo"):
             self._echo(body)
         else:
-            text = "answer" + (body.get("stop") or [""])[0] + " more"
+            text = script["text"] or "answer" + (body.get("stop") or [""])[0] + " more"
             self._json({"choices": [{"text": text, "finish_reason": "stop"}]})
 
     def _allowed(self):
