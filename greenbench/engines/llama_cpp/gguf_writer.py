@@ -16,6 +16,7 @@ from greenbench.schema.enums import Dtype
 
 PLAIN = {Dtype.float32: "F32", Dtype.bfloat16: "BF16", Dtype.float16: "F16"}
 """ggml's names."""
+ROPE = "rope_freqs.weight"
 Choose = Callable[[str, tuple[int, ...]], str]
 """ggml's type for the weight of this (transformers') name and shape."""
 
@@ -53,6 +54,9 @@ def write(
     translation.write_shape(writer, model)
     ends = translation.ends(directory, model.config)
     vocabulary.write(writer, tokenizer, model.config["vocab_size"], ends)
+    factors = translation.rope_factors(model)
+    if factors is not None:
+        writer.add_tensor_info(ROPE, factors.shape, factors.dtype, factors.nbytes)
     kinds: dict[str, Any] = {}
     for each, shape in shapes.items():
         if (theirs := names.of(each)) is not None:
@@ -66,6 +70,8 @@ def write(
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    if factors is not None:
+        writer.write_tensor_data(factors)
     for each, values in weights():
         if each in kinds:
             writer.write_tensor_data(

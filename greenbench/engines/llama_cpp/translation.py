@@ -21,6 +21,8 @@ ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3"
 ROTATED_IN_PAIRS = {"llama"}
 """Whose queries and keys llama.cpp turns in neighbouring pairs, where transformers turns halves."""
 HEAD = "lm_head.weight"
+SCALINGS = {"default", "llama3"}
+"""Of rotary positions, by transformers' name."""
 
 
 class Shape(NamedTuple):
@@ -48,6 +50,14 @@ class Shape(NamedTuple):
         return bool(self.config.get("tie_word_embeddings"))
 
     @property
+    def rope(self) -> Mapping[str, Any]:
+        """How positions are turned; in earlier configurations the base stands beside the scaling."""
+        found = dict(self.config.get("rope_parameters") or self.config.get("rope_scaling") or {})
+        found.setdefault("rope_theta", self.config.get("rope_theta") or 10000.0)
+        found.setdefault("rope_type", found.get("type") or "default")
+        return found
+
+    @property
     def context(self) -> int:
         """Positions that the model knows."""
         return int(self.config["max_position_embeddings"])
@@ -57,13 +67,13 @@ def shape(directory: Path, name: str) -> Shape:
     """The model in `directory`. Raises Unsupported, one sentence, for one that cannot be written as GGUF."""
     config = json.loads((directory / "config.json").read_text())
     kind = config.get("model_type")
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    scaling = rope.get("rope_type") or rope.get("type") or "default"
+    model = Shape(ARCHITECTURES.get(kind, ""), config)
+    scaling = model.rope["rope_type"]
     window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
     why = None
     if kind not in ARCHITECTURES:
         why = f"is a {kind}"
-    elif scaling != "default":
+    elif scaling not in SCALINGS:
         why = f"scales its rotary positions ({scaling})"
     elif window is not None and window < config["max_position_embeddings"]:
         why = f"attends within a window of {window} tokens"
@@ -77,7 +87,7 @@ def shape(directory: Path, name: str) -> Shape:
             f"the kinds {', '.join(sorted(ARCHITECTURES))}; for another give its own GGUF file with "
             "technique=gguf_file, or use engine=transformers."
         )
-    return Shape(ARCHITECTURES[kind], config)
+    return model
 
 
 def ends(directory: Path, config: Mapping[str, Any]) -> Ends:
@@ -94,7 +104,6 @@ def ends(directory: Path, config: Mapping[str, Any]) -> Ends:
 def write_shape(writer: GGUFWriter, model: Shape) -> None:
     """Add the hyperparameters."""
     config = model.config
-    rope = config.get("rope_parameters") or {}
     writer.add_context_length(model.context)
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -104,9 +113,25 @@ def write_shape(writer: GGUFWriter, model: Shape) -> None:
     writer.add_key_length(model.head_dim)
     writer.add_value_length(model.head_dim)
     writer.add_rope_dimension_count(model.head_dim)
-    writer.add_rope_freq_base(float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0))
+    writer.add_rope_freq_base(float(model.rope["rope_theta"]))
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
+
+
+def rope_factors(model: Shape) -> Array | None:
+    """What each rotary frequency is divided by, head_dim / 2 of them; null where all stay as they are.
+
+    Llama 3.1: slow ones by a factor, fast ones by 1, those between by something between.
+    """
+    rope = model.rope
+    if rope["rope_type"] != "llama3":
+        return None
+    turns = float(rope["rope_theta"]) ** (np.arange(0, model.head_dim, 2) / model.head_dim)
+    waves = rope["original_max_position_embeddings"] / (2 * np.pi * turns)  # in the first context
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    fast = np.clip((waves - low) / (high - low), 0, 1)
+    factors: Array = (1 / ((1 - fast) / rope["factor"] + fast)).astype(np.float32)
+    return factors
 
 
 class Names:

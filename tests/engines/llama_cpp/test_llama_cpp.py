@@ -37,7 +37,8 @@ PAIRS = [
     ("Is it true? ", "yes"),
 ]
 TEXTS = ["It was the first time that the team had won the cup.", "x"]
-NATS = 1e-3
+NATS = 5e-4
+"""Per token: an order of rows or a rotary base that is wrong makes 2e-3 and more, even on random weights."""
 
 
 def asked(*each):
@@ -86,20 +87,27 @@ KINDS = {
     "mistral": {"sliding_window": None},
     "qwen2": {},
     "qwen3": {},
+    "llama scaled": {
+        "rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0,
+                            "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+    },
     "llama tied": {"tie_word_embeddings": True},
     "llama deep": {"num_hidden_layers": 6, "num_key_value_heads": 4, "attention_bias": True},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_log_likelihoods_are_those_of_the_same_weights_in_process(kind, make):
+def test_log_likelihoods_are_those_of_the_same_weights_in_process(kind, make, words):
     plain = build(make(kind.split()[0], **KINDS[kind]), at_once=2)
     with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
         (pairs, texts), (pairs_there, texts_there) = map(log_likelihoods, (ours, theirs))
-    for (nats, greedy), (there, greedy_there) in zip(pairs, pairs_there, strict=True):
-        assert nats == pytest.approx(there, abs=NATS * 12)  # over up to twelve tokens
+    for (nats, greedy), (there, greedy_there), (_, after) in zip(
+        pairs, pairs_there, PAIRS, strict=True
+    ):
+        assert nats == pytest.approx(there, abs=NATS * len(words.encode(after)))
         assert greedy == greedy_there
-    assert texts == pytest.approx(texts_there, abs=NATS * 20)
+    for nats, there, text in zip(texts, texts_there, TEXTS, strict=True):
+        assert nats == pytest.approx(there, abs=NATS * len(words.encode(text)))
 
 
 def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
