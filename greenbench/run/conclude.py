@@ -78,7 +78,7 @@ def conclude(
     warmth: dict[Who, Settling],
     asked: Asked | None,
     *,
-    probed: Sequence[float | None],
+    probed: Sequence[float | None] = (),
     together: bool,
     idle: bool,
 ) -> Findings:

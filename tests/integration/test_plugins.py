@@ -155,7 +155,8 @@ def test_an_engine_is_one_file_and_what_its_processes_do_is_the_runs_own(beside)
     assert records["echo"]["spec"]["engine"] == {"name": "echo", "token_s": 0.002}
     for name, record in records.items():
         assert record["status"] == "completed"
-        assert record["engine"] == {"name": name, "version": None}
+        said = {"name": name, "version": None, "system": None, "probe": {}}
+        assert record["engine"] == said
         assert record["ratios"]["tokens_per_s"]["value"] == pytest.approx(1, abs=0.3)
         assert record["candidate"]["metrics"]["model_bytes"]["value"] is None
         assert "does not tell" in record["candidate"]["footprint_reason"]
@@ -170,7 +171,10 @@ def test_an_engine_is_one_file_and_what_its_processes_do_is_the_runs_own(beside)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("engine=nope",), "engine=nope is unknown: allowed are aside, echo, transformers"),
+        (
+            ("engine=nope",),
+            "engine=nope is unknown: allowed are aside, echo, llama_cpp, openai, transformers",
+        ),
         (("engine=echo", "engine.token_s=soon"), "engine.token_s"),
         (("engine=echo", "technique=int8_bnb"), "which engine=echo does not run"),
     ],
