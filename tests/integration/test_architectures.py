@@ -65,7 +65,7 @@ def test_experts_are_pruned_as_the_promise_says(runs):
 
 def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench):
     status, output, record = runs("dbrx", "technique=int8_torchao")
-    assert (status, record["status"]) == (1, "unsupported")
+    assert (status, record["status"]) == (1, "failed")
     assert (
         "technique=int8_torchao reaches 11.3 % of the weights in this dbrx model's blocks" in output
     )
@@ -77,7 +77,7 @@ def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench
 
 def test_a_checkpoint_that_is_packed_already_is_named_so_and_not_packed_again(runs, bench, packed):
     status, output, record = runs("llama", "technique=prune_magnitude", directory=packed)
-    assert (status, record["status"]) == (1, "unsupported")
+    assert (status, record["status"]) == (1, "failed")
     assert (
         "technique=prune_magnitude needs plain weights, and this checkpoint's are packed already "
         "(bitsandbytes, 4 bits, nf4)" in output
