@@ -65,15 +65,19 @@ class Recorder:
         self._end(phase, who, start, [])
 
     def idle(self, who: Whose, seconds: float) -> None:
-        """Meter `seconds` in which nothing runs, while `who` is loaded.
+        """Meter `seconds` in which nothing runs, while `who` is loaded; 0: not at all.
 
-        As `IDLE_PARTS` windows, or fewer where they would be of too few ticks.
+        As `IDLE_PARTS` windows, or one where they would be of too few ticks. A slow counter makes
+        that one longer: of fewer ticks it would be invalid.
         """
-        least_s = max((TICKS * meter.tick_s for meter in self._opened.meters[:1]), default=0.0)
+        if not seconds:
+            return
+        ticks = TICKS + 1  # readings jitter: exactly TICKS might come out short
+        least_s = max((ticks * meter.tick_s for meter in self._opened.meters[:1]), default=0.0)
         parts = IDLE_PARTS if seconds >= IDLE_PARTS * least_s else 1
-        for _ in range(parts if seconds > 0 else 0):
+        for _ in range(parts):
             with self.whole("idle", who):
-                time.sleep(seconds / parts)
+                time.sleep(max(seconds / parts, least_s))
 
     def repeat(
         self,

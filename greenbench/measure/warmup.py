@@ -17,7 +17,7 @@ from greenbench.schema.window import WHO, Trace, Who
 
 SPAN_S = 30.0  # slopes are given over this long
 TEMPERATURE_C = 1.0  # settled: under 1 degree in SPAN_S
-POWER = 0.005  # settled: under 0.5 % in SPAN_S
+POWER = 0.005  # settled: under 0.5 % in SPAN_S, or a slope within its own noise
 LATENCY = 0.02  # no sensor: under 2 % in SPAN_S, or a slope within its own noise
 POINTS = 6  # fewer show no slope
 Look: TypeAlias = Callable[[float, float], Trace | None]
@@ -59,39 +59,38 @@ def warm(served: Served, requests: Requests, protocol: ProtocolSpec, look: Look)
 
 def settling(points: Sequence[Point], spent_s: float, look: Look) -> Settling:
     """Where the warm-up stands after `spent_s` seconds."""
-    slopes = _sensed(look, points[-1].time_s)
-    if slopes:
-        settled = all(
-            abs(slope) < limit for slope, limit in zip(slopes.values(), LIMITS, strict=True)
-        )
-        by = "temperature and power"
-    else:
-        settled, slopes = _latency(points)
-        by = "latency"
+    sensed = _sensed(look, points[-1].time_s, spent_s)
+    by = "temperature and power" if sensed else "latency"
+    settled, slopes = sensed or _latency(points)
     return Settling(seconds=spent_s, iterations=len(points), settled=settled, by=by, slopes=slopes)
 
 
-LIMITS = (TEMPERATURE_C, POWER)
+def _sensed(look: Look, now_s: float, spent_s: float) -> tuple[bool, dict[str, float]] | None:
+    """Slopes of what the GPU's sensors say, and whether they are flat; null where they do not say.
 
-
-def _sensed(look: Look, now_s: float) -> dict[str, float]:
-    """Slopes over the last SPAN_S of what the GPU's sensors say; empty where they do not."""
-    trace = look(now_s - SPAN_S, now_s)
-    if trace is None:
-        return {}
-    heat = [float(value) for value in trace.temperature_c if value is not None]
-    power = [value for value in trace.power_w if value is not None]
+    Heat counts over the last SPAN_S whatever warmed the device, power only over the later half of
+    this warm-up: before it another model ran, or none.
+    """
+    hot, busy = look(now_s - SPAN_S, now_s), look(now_s - min(SPAN_S, spent_s / 2), now_s)
+    if hot is None or busy is None:
+        return None
+    heat = [float(value) for value in hot.temperature_c if value is not None]
+    power = [value for value in busy.power_w if value is not None]
     if len(heat) < POINTS or len(power) < POINTS:
-        return {}
-    return {
-        "temperature_c_per_30_s": _slope(heat) * SPAN_S / trace.step_s,
-        "power_fraction_per_30_s": _slope(power) * SPAN_S / trace.step_s / float(np.mean(power)),
-    }
+        return None
+    warming, _ = _slope(heat)
+    rising, noise = (s * SPAN_S / busy.step_s / float(np.mean(power)) for s in _slope(power))
+    warming *= SPAN_S / hot.step_s
+    settled = abs(warming) < TEMPERATURE_C and abs(rising) < max(POWER, noise)
+    return settled, {"temperature_c_per_30_s": warming, "power_fraction_per_30_s": rising}
 
 
-def _slope(values: Sequence[float]) -> float:
-    """Least-squares slope per point."""
-    return float(np.polyfit(np.arange(len(values)), values, 1)[0])
+def _slope(values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope per point, and two standard errors of it."""
+    times = np.arange(len(values))
+    (slope, start), covariance = np.polyfit(times, values, 1, cov="unscaled")
+    spread = np.std(np.asarray(values) - slope * times - start, ddof=2)
+    return float(slope), float(2 * spread * np.sqrt(covariance[0][0]))
 
 
 def _latency(points: Sequence[Point]) -> tuple[bool, dict[str, float]]:

@@ -7,6 +7,7 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any, NamedTuple, TypeVar
 
+import psutil
 import pynvml
 
 from greenbench.machine.gpus import Gpu, optional
@@ -77,12 +78,16 @@ def observe(gpus: Sequence[Gpu], now_s: float, own: OwnProcesses) -> Telemetry:
 def _strangers(gpu: Any, own: OwnProcesses) -> int:
     """Compute processes that are not `own`.
 
-    In a container NVML may give the host's numbers, none of which are ours: then one process is
-    taken for the run's, and one for each that an engine has named.
+    In a container NVML may give the host's numbers, none of which are ours or of anybody here: then
+    one process is taken for the run's, and one for each that an engine has named.
     """
-    pids = [process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)]
-    known = own.pids.intersection(pids)
-    return len(pids) - (len(known) or min(len(pids), 1 + len(own.named)))
+    pids = {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)}
+    if not pids <= own.pids:
+        own.refresh()  # a child may have been born since the window began
+    known = pids & own.pids
+    nowhere = [pid for pid in pids - known if not psutil.pid_exists(pid)]
+    taken = 0 if known else min(len(nowhere), 1 + len(own.named))
+    return len(pids) - len(known) - taken
 
 
 def _clock_events(gpu: Any) -> int:

@@ -99,15 +99,14 @@ def weight_count(module: nn.Module) -> int:
 def _sizes(module: nn.Module) -> Iterator[int]:
     seen: set[int] = set()
     for part in module.modules():
-        shape = (getattr(part, "out_features", 0), getattr(part, "in_features", 0))
-        for name, weight in part.named_parameters(recurse=False):
-            if id(weight) in seen:
-                continue
-            seen.add(id(weight))
-            if name == "weight" and all(shape):
-                yield shape[0] * shape[1]
-            elif weight.ndim > 1:
-                yield weight.numel()
+        linear = getattr(part, "out_features", 0) * getattr(part, "in_features", 0)
+        own = dict(part.named_parameters(recurse=False))
+        if linear:  # its weight may be packed, in parameters and buffers of other shapes and names
+            sizes = {id(own.get("weight", part)): linear}
+        else:
+            sizes = {id(weight): weight.numel() for weight in own.values() if weight.ndim > 1}
+        yield from (size for key, size in sizes.items() if key not in seen)
+        seen |= set(sizes)
 
 
 class Marks(NamedTuple):

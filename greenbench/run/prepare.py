@@ -12,17 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Build, Engine
-from greenbench.engines.transformers.load import config, load_model, load_tokenizer, save, seed
+from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
 from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
-from greenbench.models.parts import blueprint
 from greenbench.paths import cache_dir
 from greenbench.run import reach
 from greenbench.run.probe import expectation
@@ -169,8 +166,7 @@ class Candidate:
         """The live module, or one without weights that has what it will have when it is loaded."""
         if build.form == "module":
             return build.source
-        dtype = getattr(torch, build.model.dtype.value)
-        model = blueprint(config(build.model, Path(build.source))).to(dtype)
+        model = shell(build.model, Path(build.source))
         apply_options(model, build.options)
         return model
 

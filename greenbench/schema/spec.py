@@ -155,7 +155,7 @@ class ProtocolSpec:
     target_half_width: float
     """Half of the headline ratio's 95 % interval, as a fraction of the ratio, that is narrow enough."""
     idle_s: float
-    """Length of the idle windows; 0: none."""
+    """Length of the idle windows, longer where the counter steps seldom; 0: none."""
     warmup_s: float
     """At least this long for each of the two models, before the first block."""
     warmup_limit_s: float

@@ -117,8 +117,9 @@ def test_what_is_no_part_changes_the_key_too():
     keys |= {key(SPEC, machine) for machine in machines}
     assert len(keys) == 1 + len(others) + len(machines)
     assert {field.name for field in fields(RunSpec)} == {
-        *PARTS, "seed", "technique", "engine", "device",
+        *PARTS, "seed", "technique", "engine", "device", "allow_partial",
     }  # fmt: skip
+    assert key(replace(SPEC, allow_partial=True)) == key(SPEC)  # it lets a run be, and changes none
     assert key(replace(SPEC, device=Device.cpu)) == key(SPEC)  # by what it turns out to be
     assert list(Arrivals) == [Arrivals.closed]
 

@@ -213,6 +213,7 @@ class Simulation:
         found = conclude.conclude(
             spec_, self._meters, self._recorder, bodies,
             {"baseline": factory.settling(), "candidate": factory.settling()}, None, together=True,
+            idle=False,
         )  # fmt: skip
         kept = found.windows if load.traced else [_untraced(w) for w in found.windows]
         fields = dict(found) | {

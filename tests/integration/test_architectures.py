@@ -13,14 +13,14 @@ def tokenizer():
 
 @pytest.fixture
 def runs(bench, tokenizer, tmp_path):
-    """Runs a technique on a small checkpoint of a kind; the exit status, what was said, and the record."""
+    """Runs a technique on a small checkpoint of a kind; the exit status, what was said, and its record."""
 
     def run(kind, *arguments, directory=None):
         directory = directory or checkpoint(kind, tokenizer, tmp_path / kind)
         status, output = bench.run(f"model.path={directory}", "model.dtype=float32", *arguments)
         assert "Traceback" not in output
-        (record,) = bench.records() or [None]
-        return status, output, record
+        last = max(bench.records(), key=lambda record: record["started_at"])
+        return status, output, last
 
     return run
 
@@ -60,12 +60,12 @@ def test_experts_are_pruned_as_the_promise_says(runs):
     assert status == 0, output
     (applied,) = record["techniques"]
     assert applied["promise"]["sparsity"] == pytest.approx(0.5, abs=0.002)
-    assert applied["touched"] == pytest.approx(0.5, abs=0.002)
+    assert applied["touched"] > 0.99  # of the matrices: half of the weights in each are zero now
 
 
 def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench):
     status, output, record = runs("dbrx", "technique=int8_torchao")
-    assert (status, record["status"]) == (1, "unsupported")
+    assert (status, record["status"]) == (1, "failed")
     assert (
         "technique=int8_torchao reaches 11.3 % of the weights in this dbrx model's blocks" in output
     )
@@ -77,7 +77,7 @@ def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench
 
 def test_a_checkpoint_that_is_packed_already_is_named_so_and_not_packed_again(runs, bench, packed):
     status, output, record = runs("llama", "technique=prune_magnitude", directory=packed)
-    assert (status, record["status"]) == (1, "unsupported")
+    assert (status, record["status"]) == (1, "failed")
     assert (
         "technique=prune_magnitude needs plain weights, and this checkpoint's are packed already "
         "(bitsandbytes, 4 bits, nf4)" in output
@@ -85,5 +85,8 @@ def test_a_checkpoint_that_is_packed_already_is_named_so_and_not_packed_again(ru
     status, output, record = runs("llama", "technique=none", directory=packed)
     assert status == 0, output
     assert record["model"]["packing"] == "bitsandbytes, 4 bits, nf4"
-    assert record["baseline"]["metrics"]["model_bytes"]["value"] < 0.5 * 4 * 4 * 64 * 64 * 9
+    blocks, ends = 4 * 9 * 64 * 64, 2 * 512 * 64  # a scale for 64 weights; ends are float32
+    assert record["baseline"]["metrics"]["model_bytes"]["value"] == pytest.approx(
+        blocks * (1 / 2 + 4 / 64) + 4 * ends, rel=0.01
+    )
     assert "bitsandbytes, 4 bits, nf4" in (bench.results / "leaderboard.md").read_text()

@@ -92,6 +92,14 @@ def test_stacks_run_on_cuda(stack, tmp_path, smollm2):
     assert status == 0, output[-3000:]
 
 
+def test_cuda_graphs_are_built_once(tmp_path, smollm2):
+    status, output, records = bench(
+        tmp_path, "technique=[static_cache,compile]", "technique.compile.mode=reduce-overhead"
+    )
+    assert status == 0, output[-3000:]
+    assert records[0]["techniques"][1]["observed"]["graphs_compiled_later"] == 0
+
+
 def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):
     status, output, records = bench(
         tmp_path, "technique=prune_wanda", "technique.prune_wanda.pattern='2:4'"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -55,10 +56,21 @@ def test_a_window_of_too_few_ticks_is_invalid():
     meter = Watts(1.0)
     meter.tick_s = 0.05
     recorder = Recorder(OpenMeters(meters=[meter]))
-    recorder.idle("empty", 0.1)
-    recorder.idle("empty", 0.7)
+    for seconds in (0.1, 0.7):
+        with recorder.whole("score", "baseline"):
+            time.sleep(seconds)
     assert ["short_window" in window.codes for window in recorder.windows] == [True, False]
     assert recorder.windows[0].validity == "invalid"
+
+
+def test_an_idle_window_lasts_as_many_ticks_as_a_window_needs():
+    meter = Watts(12.0)
+    meter.tick_s = 0.02
+    recorder = Recorder(OpenMeters(meters=[meter]))
+    recorder.idle("both", 0.05)
+    (window,) = recorder.windows
+    assert "short_window" not in window.codes
+    assert window.end_s - window.start_s >= 0.2
 
 
 def test_a_faulty_meter_invalidates_the_window_and_its_block():

@@ -149,7 +149,8 @@ def test_a_gap_in_the_samples_is_reported_where_it_fell(fake_nvml):
         ("process 11 1000\n", []),
     ],
 )
-def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expected):
+def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expected, monkeypatch):
+    monkeypatch.setattr("psutil.pid_exists", lambda pid: False)
     clock = fake_nvml(H100 + script)
     meter = sampled(clock)
     assert window(meter, clock, 4)[1] == []
@@ -158,9 +159,15 @@ def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expec
 
 
 class Own:
-    """Processes 11 and 12 do the run's work."""
+    """Processes 11 and 12 do the run's work, and 13, born later."""
 
     pids = named = frozenset({11, 12})
+
+    def refresh(self):
+        self.pids = frozenset({11, 12, 13})
+
+
+HERE = {11, 12, 13, 4711}
 
 
 @pytest.mark.parametrize(
@@ -168,11 +175,15 @@ class Own:
     [
         ((11, 12), []),
         ((11, 4711), ["foreign_process"]),
+        ((4711,), ["foreign_process"]),  # before the run's own process has touched the GPU
+        ((13,), []),
+        ((11, 13), []),
         ((800, 801, 802), []),  # a container's view: this process and the engine's two, renumbered
         ((800, 801, 802, 803), ["foreign_process"]),
     ],
 )
-def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected):
+def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected, monkeypatch):
+    monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + "".join(f"process {pid} 1000\n" for pid in seen))
     meter = NvmlPower([A], clock, own=Own())
     clock.step_s = meter.tick_s

@@ -154,7 +154,9 @@ def test_only_healing_needs_plain_weights_to_drop_blocks():
 def test_only_two_of_four_may_leave_packed_weights(cls):
     assert not cls().traits().packs_weights
     assert not cls(pattern="4:8").traits().packs_weights
-    assert cls(pattern="2:4").traits() == Traits(needs_plain_weights=True, packs_weights=True)
+    assert cls(pattern="2:4").traits() == Traits(
+        on_linears=True, needs_plain_weights=True, packs_weights=True
+    )
 
 
 def test_a_kind_of_packing_adds_to_what_packing_says():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from greenbench.errors import UserError
+from greenbench.models.parts import blueprint
 from greenbench.schema.spec import ModelSpec
 
 
@@ -30,6 +31,11 @@ def config(spec: ModelSpec, path: Path) -> Any:
             f"Model {spec.name} has a config.json that transformers {metadata.version('transformers')} "
             f"does not know: {said(error)}."
         ) from error
+
+
+def shell(spec: ModelSpec, path: Path) -> Any:
+    """The model in `path` without weights, in the spec's reference dtype."""
+    return blueprint(config(spec, path)).to(getattr(torch, spec.dtype.value))
 
 
 def load_tokenizer(spec: ModelSpec, path: Path) -> Any:

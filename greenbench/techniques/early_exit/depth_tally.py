@@ -72,6 +72,7 @@ class Tally:
 def costs(model: Any) -> Costs:
     """Count them on one token; layers that hold weights are known by their in_features."""
     block, seen = decoder_blocks(model)[-1], []
+    tupled = returns_tuple(model)  # which runs it
 
     def only_fill(run: Run, hidden: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
         fill(run, hidden, kwargs)
@@ -82,7 +83,7 @@ def costs(model: Any) -> Costs:
         for layer in block.modules()
         if _weights(layer)
     ]
-    undo = rewire(block, only_fill, tupled=returns_tuple(model))
+    undo = rewire(block, only_fill, tupled=tupled)
     try:
         model(
             torch.zeros((1, 1), dtype=torch.long, device=model.device),

@@ -26,6 +26,8 @@ from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 SCALE_BYTES, ZERO_BYTES = 4, 1  # torchao's int8 keeps a float32 scale and an int8 zero for each row
+ON_CUDA = "; on CUDA torchao waits for the GPU in every product, and multiplies 16 tokens or fewer in float32"
+"""As its ``safe_int_mm`` does: torch's integer product takes 17 rows or more, compiled too."""
 TILE = 1024  # the CUDA kernel for int4 pads a layer's inputs to a multiple of this
 
 
@@ -115,12 +117,12 @@ class Int8Dynamic(_Torchao):
         require_choice(self.activations, key, ("symmetric", "asymmetric"))
 
     def promise(self, model: Any) -> Promise:
-        """8 bits a weight, and the scales; products of integers."""
+        """8 bits a weight, and the scales; products of integers, where the device has them."""
         return Promise(
             bytes_ratio=bytes_ratio(model, lambda layer: _int8_bytes(layer, 0)),
             kernel="int8",
             note=f"{8 * model.dtype.itemsize} to 8 bits a weight in the linear layers, "
-            "8 bits an activation",
+            "8 bits an activation" + (ON_CUDA if model.device.type == "cuda" else ""),
         )
 
     def _config(self, device: torch.device) -> Any:

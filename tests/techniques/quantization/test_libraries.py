@@ -18,6 +18,7 @@ from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
 from greenbench.techniques.pruning.depth import keep_blocks
 from greenbench.techniques.quantization.linear_layers import linears, require_package
+from greenbench.techniques.quantization.torchao import Int8Dynamic
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 BITS = {
@@ -236,3 +237,12 @@ def test_the_blueprint_has_all_shapes_and_no_weights(tiny):
     shapes = {name: layer.weight.shape for name, layer in linears(tiny).items()}
     assert shapes == {name: layer.weight.shape for name, layer in linears(empty).items()}
     assert "lm_head" not in shapes
+
+
+def test_on_cuda_the_dynamic_int8_promise_says_how_few_tokens_are_multiplied(tiny, monkeypatch):
+    here = Int8Dynamic().promise(tiny)
+    assert "CUDA" not in here.note
+    monkeypatch.setattr(type(tiny), "device", torch.device("cuda"))
+    there = Int8Dynamic().promise(tiny)
+    assert "16 tokens or fewer in float32" in there.note
+    assert there.bytes_ratio == here.bytes_ratio
