@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from greenbench.analysis.difficulty import Asked
 from greenbench.engines.engine import Build, Engine, Served, Start
 from greenbench.engines.transformers.load import config
 from greenbench.errors import Lost
@@ -28,7 +29,7 @@ from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, w
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
-from greenbench.schema.record import Failure, Findings
+from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import Who, Window
 
@@ -133,11 +134,13 @@ def _meters(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
 def _tell(bench: Bench, stages: Stages) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
     spec, recorder, progress = bench.spec, bench.recorder, stages.progress
+    with stages("load"):
+        fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
+        base = _suited(bench)
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
-        fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
-        base = _suited(bench, fingerprint)
+        base = _expecting(bench, base, fingerprint)
     apart = apart_reason(
         spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
     )
@@ -167,19 +170,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
         _join_wall_log(spec, recorder)
-        share = "module" in bench.engine.forms and not apart
-        bodies = Bodies(pair.footprints, bench.machine.device, share)
-        findings = conclude(
-            spec,
-            bench.meters,
-            recorder,
-            bodies,
-            warmth,
-            asked,
-            probed=bench.probed if "probe" in bench.engine.abilities else (),
-            together=not apart,
-            idle=idle,
-        )
+        findings = _concluded(bench, pair, warmth, asked, apart, idle)
     return findings.model_copy(
         update={
             "model": files.facts(spec.model, base.directory),
@@ -194,6 +185,29 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     )
 
 
+def _concluded(
+    bench: Bench,
+    pair: Pair,
+    warmth: dict[Who, Settling],
+    asked: Asked | None,
+    apart: str | None,
+    idle: bool,
+) -> Findings:
+    """What the windows say."""
+    one_process = "module" in bench.engine.forms and not apart
+    return conclude(
+        bench.spec,
+        bench.meters,
+        bench.recorder,
+        Bodies(pair.footprints, bench.machine.device, share=one_process),
+        warmth,
+        asked,
+        probed=bench.probed if "probe" in bench.engine.abilities else (),
+        together=not apart,
+        idle=idle,
+    )
+
+
 def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
     """Read the wall meter's log, if there is one, only now, as it grows while the run goes on."""
     if spec.meter.wall_log:
@@ -202,7 +216,7 @@ def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
         recorder.join(log)
 
 
-def _suited(bench: Bench, fingerprint: str) -> Build:
+def _suited(bench: Bench) -> Build:
     """The plain model, once it suits the engine and its configuration the stack."""
     spec = bench.spec
     path = files.directory(spec.model)
@@ -210,7 +224,11 @@ def _suited(bench: Bench, fingerprint: str) -> Build:
     stack = list(spec.technique.values())
     refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
     remote = bench.engine.forms == {"url"}
-    base = Build(spec.model, "url" if remote else "safetensors", path, path)
+    return Build(spec.model, "url" if remote else "safetensors", path, path)
+
+
+def _expecting(bench: Bench, base: Build, fingerprint: str) -> Build:
+    """`base`, with what its weights say of known texts in process, for the probe."""
     expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
     return replace(base, expected=expected)
 
