@@ -173,7 +173,7 @@ def test_an_engine_is_one_file_and_what_its_processes_do_is_the_runs_own(beside)
     [
         (
             ("engine=nope",),
-            "engine=nope is unknown: allowed are aside, echo, llama_cpp, openai, transformers",
+            "engine=nope is unknown: allowed are aside, echo, llama_cpp, openai, transformers, vllm",
         ),
         (("engine=echo", "engine.token_s=soon"), "engine.token_s"),
         (("engine=echo", "technique=int8_bnb"), "which engine=echo does not run"),

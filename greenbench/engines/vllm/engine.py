@@ -145,6 +145,7 @@ class Vllm(Engine):
             "kv_cache_memory_bytes": self._kv_cache_bytes(build),
             "enforce_eager": self.eager,
             "enable_prefix_caching": False,  # no request profits from an earlier one
+            "override_generation_config": {"repetition_penalty": 1.0},  # a maker's changes answers
             "trust_remote_code": build.model.trust_remote_code,
         }
         if machine.device == "cuda":  # what must be free at its start, where two share the GPU
