@@ -230,6 +230,9 @@ class Engine(ABC):
     """What it takes."""
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
+    rest_s: ClassVar[float] = 0.0
+    """After its last answer its program computes on for so long, for nobody: the other model waits."""
+
     def check(self, machine: Machine) -> None:  # noqa: B027  # some run anywhere
         """Raise Unsupported, in one sentence with the remedy, where it cannot run. Loads nothing."""
 

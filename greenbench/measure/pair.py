@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -86,10 +87,20 @@ class Pair(ABC):
 class Together(Pair):
     """Both models are served from when they are first used."""
 
-    def __init__(self, serve: Serve, make: Mapping[Who, Callable[[], Build]]) -> None:
+    def __init__(
+        self, serve: Serve, make: Mapping[Who, Callable[[], Build]], rest_s: float = 0.0
+    ) -> None:
+        """`rest_s` after its last answer the one costs the other nothing more."""
         super().__init__(serve)
-        self._make = make
+        self._make, self._rest_s = make, rest_s
         self._both: dict[Who, tuple[Build, Served]] = {}
+
+    @contextmanager
+    def use(self, who: Who) -> Iterator[Served]:
+        """The model, to run, and at rest again afterwards."""
+        with super().use(who) as served:
+            yield served
+        time.sleep(self._rest_s)
 
     def fill(self) -> None:
         """Serve those that are not yet."""

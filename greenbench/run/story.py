@@ -245,7 +245,7 @@ def _pair(
     make: dict[Who, Callable[[], Build]] = {"baseline": lambda: base, "candidate": prepared}
     serve = partial(bench.serve, stages)
     if not apart:
-        return Together(serve, make)
+        return Together(serve, make, bench.engine.rest_s)
     return InTurn(serve, make, partial(_warm_once, bench))
 
 

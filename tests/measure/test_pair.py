@@ -97,3 +97,14 @@ def test_the_candidate_runs_in_its_surroundings_and_the_baseline_outside_of_them
             with both.use(who) as served:
                 seen.append(served.build.source)
     assert seen == ["b", "before", "c", "after"]
+
+
+def test_one_that_computes_on_after_its_last_answer_costs_the_other_nothing(serve, monkeypatch):
+    told = []
+    monkeypatch.setattr(pair.time, "sleep", told.append)
+    make = {who: lambda who=who: replace(PLAIN, source=who) for who in ("baseline", "candidate")}
+    with pair.Together(serve, make, rest_s=1.2) as both:
+        for who in ("baseline", "candidate"):
+            with both.use(who) as served:
+                told.append(served.build.source)
+    assert told == ["baseline", 1.2, "candidate", 1.2]

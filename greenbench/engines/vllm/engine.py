@@ -44,6 +44,9 @@ class Vllm(Engine):
     summary: ClassVar[str] = "vLLM's server, from an environment of its own"
     forms: ClassVar[frozenset[Form]] = frozenset({"safetensors"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
+    rest_s: ClassVar[float] = (
+        1.2  # its worker looks for work without pause for 1 s, with a whole core
+    )
 
     eager: bool = False
     """Compile nothing and keep no CUDA graphs: it starts sooner, and answers more slowly."""

