@@ -57,7 +57,7 @@ MAY_IMPORT = {
         "engines/transformers/scoring.py",
     ),
     "aiohttp": ("engines/serving/",),
-    "xllamacpp": ("engines/llama_cpp/serve_gguf.py",),
+    "xllamacpp": ("engines/llama_cpp/serve_gguf.py", "engines/llama_cpp/score_gguf.py"),
     "hydra": (
         "campaign/command.py",
         "campaign/compose.py",

@@ -99,7 +99,7 @@ class LlamaCpp(Engine):
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's GGUF file, or the one made of its checkpoint."""
         from greenbench.engines.llama_cpp.gguf_header import header
-        from greenbench.engines.llama_cpp.scoring import ByForce
+        from greenbench.engines.llama_cpp.scoring import ByForce, InOnePass
         from greenbench.engines.serving.client import Client, Endpoint
         from greenbench.engines.serving.served import Body, FromServer
         from greenbench.engines.serving.server import Program, started
@@ -120,6 +120,7 @@ class LlamaCpp(Engine):
                 "context": context,
                 "folder": f"{folder}/",
             }
+            reading = {name: asked[name] for name in ("model", "threads", "context")}
             program = Program(self.name, lambda port: _command(asked, port))
             server = stack.enter_context(started(program, build.start.log, build.start.tell))
             client = Client(
@@ -134,7 +135,7 @@ class LlamaCpp(Engine):
             plain = load_tokenizer(build.model, build.directory)
             yield FromServer(
                 client,
-                lambda client: ByForce(client, slots, context),
+                lambda client: InOnePass(ByForce(client, slots, context), reading),
                 Body(
                     HubTokenizer(plain),
                     plain,

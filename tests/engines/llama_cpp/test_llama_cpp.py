@@ -14,13 +14,16 @@ import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.servers import gone, marked
+from safetensors.torch import load_file, save_file
 
 from greenbench.engines.engine import Build, Request, Start
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.llama_cpp.gguf_header import header
 from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
+from greenbench.engines.llama_cpp.scoring import ByForce, InOnePass
+from greenbench.engines.query import Query
 from greenbench.engines.transformers.engine import Transformers
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.schema.enums import Dtype, Source, Stop
@@ -108,6 +111,41 @@ def test_log_likelihoods_are_those_of_the_same_weights_in_process(kind, make, wo
         assert greedy == greedy_there
     for nats, there, text in zip(texts, texts_there, TEXTS, strict=True):
         assert nats == pytest.approx(there, abs=NATS * len(words.encode(text)))
+
+
+def test_a_text_longer_than_one_pass_is_read_in_pieces(make, words):
+    plain = build(make("llama", max_position_embeddings=1024))
+    before, after = TEXTS[0] * 10, TEXTS[0] * 32
+    length = len(words.encode(after))
+    assert 520 < length < 900
+    with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
+        found, there = (
+            each.language_model(lambda: None, None).loglikelihood(
+                asked((before, after), (before, TEXTS[1]), (before, after + TEXTS[1]))
+            )
+            for each in (ours, theirs)
+        )
+    for (nats, _), (nats_there, _) in zip(found, there, strict=True):
+        assert nats == pytest.approx(nats_there, abs=NATS * length)
+
+
+def test_a_library_that_says_otherwise_than_the_server_is_refused(llama, make, tmp_path):
+    other, surer = tmp_path / "other.gguf", make("llama")
+    weights = load_file(surer / "model.safetensors")
+    weights["lm_head.weight"] *= 50
+    save_file(weights, surer / "model.safetensors", {"format": "pt"})
+    convert(surer, Dtype.float32, "other", other)
+    queries = [Query((5, 6, 7, 8), (7, 8, 9))]
+    with LlamaCpp(threads=1).serve(build(llama), CPU) as served:
+        server = ByForce(served._client, 1, 256)
+        asked_of = {"model": str(other), "threads": 1, "context": 256}
+        with pytest.raises(
+            EngineFault, match=r"library and its server are .* apart on the same text"
+        ):
+            InOnePass(server, asked_of).score(queries, lambda *_: None)
+        asked_of["model"] = str(tmp_path / "none.gguf")
+        with pytest.raises(EngineFault, match="ended while it read a text"):
+            InOnePass(server, asked_of).score(queries, lambda *_: None)
 
 
 def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
