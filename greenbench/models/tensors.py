@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """Of floating-point numbers; numpy has no bfloat16."""
@@ -35,6 +36,8 @@ def elements(files: list[Path]) -> int:
 
 def read(files: list[Path]) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.float32]]]]:
     """Every tensor in float32, one after another. Raises KeyError for integers: a packed checkpoint's."""
+    import numpy as np  # which the names and shapes do without
+
     for file in files:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -47,4 +50,6 @@ def read(files: list[Path]) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.f
 
 def widened(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
     """float32 of the bits of bfloat16, which are its upper half."""
+    import numpy as np
+
     return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -66,7 +66,6 @@ def test_where_chunks_do_not_say_how_many_tokens_they_hold_all_share_them_evenly
 def test_keep_alives_half_lines_and_chunks_without_text_are_no_tokens(asked, noise):
     done = complete(asked, token_s=0.005, **noise)
     assert (done.tokens, len(done.stamps_s)) == (6, 6)
-    assert all(gap >= 0.004 for gap in done.gaps_s)
 
 
 @pytest.mark.parametrize("counts", ["usage", "continuous"])

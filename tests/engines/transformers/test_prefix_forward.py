@@ -245,8 +245,8 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
     before = torch.cat([Forward(model)(batch).log_likelihoods for batch in batches])
     work = Preparation(torch.device("cpu"), None, list)
     technique = KvQuanto(nbits=2, q_group_size=16)
-    packed, _, whole = technique.edit(model, work)
-    scorer = Forward(packed, whole=whole)
+    edited = technique.edit(model, work)
+    scorer = Forward(edited.model, whole=edited.scored_whole)
     assert not scorer.trees
     after = torch.cat([scorer(batch).log_likelihoods for batch in batches])
     assert (after - before).abs().max() > 1e-3

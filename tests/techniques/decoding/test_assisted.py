@@ -209,7 +209,7 @@ def test_the_drafts_bytes_count_and_its_weights_are_no_part_of_the_model(tiny, d
     )
     promised = own.promise(tiny).bytes_ratio
     work = preparation()
-    model, loop, _ = own.edit(tiny, work)
+    model, loop, *_ = own.edit(tiny, work)
     after = sum(weights.storage_bytes(model, loop).values())
     assert weights.storage_bytes(model) == before
     assert after / sum(before.values()) == pytest.approx(promised, abs=0.001)
@@ -228,7 +228,7 @@ def test_the_promise_says_where_rounding_may_turn_a_tie(tiny, drafter):
 
 
 def test_the_draft_has_the_models_dtype(tiny, drafter):
-    _, loop, _ = Speculative(draft=str(drafter)).edit(tiny.to(torch.bfloat16), preparation())
+    loop = Speculative(draft=str(drafter)).edit(tiny.to(torch.bfloat16), preparation()).loop
     (assisted, *_) = loop.args
     assert assisted.keywords["assistant_model"].dtype is torch.bfloat16
 

@@ -1,0 +1,178 @@
+"""Our clock against each engine's own tool: tokens per second of the same server, taken in turns.
+
+    python benchmarks/own_tools.py [--engine vllm|llama_cpp] [--rounds 6] [--at-once 1,8] [--requests 16]
+
+Serves the embedded model as a run does, and asks for answers of the same lengths by turns: through
+GreenBench's client, and through the engine's own tool. That is `vllm bench serve` for vLLM; for llama.cpp,
+whose wheel has no llama-bench, it is the server's own account of each answer (`timings`). The goal: 3 %.
+
+vLLM's tool sends text of random tokens, keeps so many requests in flight and divides all tokens by all
+seconds; so do we. llama.cpp's account leaves out the connection and the reading of the request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Build, Request, Served, Start
+from greenbench.engines.vllm import environment
+from greenbench.machine.detect import detect
+from greenbench.models import files
+from greenbench.schema.enums import Device
+from greenbench.stats.intervals import paired_ratio
+
+PROMPT, ANSWER = 128, 32
+GOAL = 0.03
+BENCH_SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+"""As `vllm bench serve` starts it; the command itself asks for the metadata of a package named otherwise."""
+
+
+class Subject(NamedTuple):
+    """A server, and what answers for it."""
+
+    served: Served
+    url: str
+    directory: Path
+
+
+def main() -> int:
+    """Print a line for each number of requests at once."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=sorted(TOOLS), default="llama_cpp")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--at-once", default="1,8")
+    parser.add_argument("--requests", type=int, default=16, help="of each turn")
+    asked = parser.parse_args()
+    counts = [int(count) for count in asked.at_once.split(",")]
+    tool = TOOLS[asked.engine]
+    with _served(asked.engine, max(counts)) as subject:
+        for count in counts:
+            ours: list[float] = []
+            theirs: list[float] = []
+            for number in range(asked.rounds + 1):  # the first warms up
+                turns = [(ours, _ours), (theirs, tool)]
+                random.Random(number).shuffle(turns)
+                for speeds, turn in turns:
+                    speed = turn(subject, count, asked.requests)
+                    if number:
+                        speeds.append(speed)
+            ratio = paired_ratio(theirs, ours)
+            print(
+                f"{asked.engine}, {count} at once: ours {sum(ours) / len(ours):.1f} tokens/s, "
+                f"its own tool {sum(theirs) / len(theirs):.1f}, ratio {ratio.value:.3f} "
+                f"({ratio.low:.3f}-{ratio.high:.3f}), goal {1 - GOAL:.2f}-{1 + GOAL:.2f}",
+                flush=True,
+            )
+    return 0
+
+
+@contextmanager
+def _served(engine: str, at_once: int) -> Iterator[Subject]:
+    (job,) = plan([f"engine={engine}", "technique=none"], multirun=False)
+    model, program = job.spec.model, job.spec.engine
+    machine = detect(Device.auto)
+    program.check(machine)
+    directory = files.directory(model)
+    start = Start(at_once=at_once, tokens=PROMPT + ANSWER + 2)
+    build = Build(model, "safetensors", directory, directory, start=start)
+    with program.serve(build, machine) as served:
+        yield Subject(served, served._client._endpoint.url, directory)  # type: ignore[attr-defined]
+
+
+def _prompt(number: int) -> tuple[int, ...]:
+    return tuple(random.Random(number).choices(range(1000, 20000), k=PROMPT))
+
+
+def _ours(subject: Subject, at_once: int, requests: int) -> float:
+    """Tokens per second through our client, batch after batch."""
+    tokens, spent_s = 0, 0.0
+    for number in range(0, requests, at_once):
+        batch = [Request(_prompt(number + i), ANSWER) for i in range(at_once)]
+        done = subject.served.complete(batch)
+        tokens += sum(each.tokens for each in done)
+        spent_s += max(each.done_s for each in done) - min(each.sent_s for each in done)
+    return tokens / spent_s
+
+
+def _bench_serve(subject: Subject, at_once: int, requests: int) -> float:
+    """Tokens per second as `vllm bench serve` tells them."""
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, Any] = {
+            "base-url": subject.url,
+            "backend": "openai",
+            "model": str(subject.directory),
+            "tokenizer": str(subject.directory),
+            "dataset-name": "random",
+            "random-input-len": PROMPT,
+            "random-output-len": ANSWER,
+            "num-prompts": requests,
+            "max-concurrency": at_once,
+            "seed": random.randrange(1 << 30),
+            "result-dir": folder,
+            "result-filename": "told.json",
+        }
+        command = [str(environment.python()), "-I", "-c", BENCH_SERVE]
+        command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command += ["--ignore-eos", "--save-result", "--disable-tqdm"]
+        variables = environment.variables("cpu", 1)
+        variables.pop("LD_PRELOAD", None)
+        subprocess.run(
+            command, check=True, capture_output=True, env=variables | {"PATH": "/usr/bin"}
+        )
+        told = json.loads((Path(folder) / "told.json").read_text())
+    return float(told["output_throughput"])
+
+
+def _timings(subject: Subject, at_once: int, requests: int) -> float:
+    """Tokens per second by the server's own account: what it made, over its seconds for prompt and answer."""
+
+    def ask(number: int) -> tuple[float, float]:
+        asked = {
+            "prompt": list(_prompt(number)),
+            "n_predict": ANSWER,
+            "temperature": 0,
+            "ignore_eos": True,
+            "cache_prompt": False,
+        }
+        address = urllib.request.Request(
+            f"{subject.url}/completion",
+            json.dumps(asked).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(address) as reply:
+            timings = json.load(reply)["timings"]
+        return timings["predicted_n"], (timings["prompt_ms"] + timings["predicted_ms"]) / 1000
+
+    tokens, spent_s = 0.0, 0.0
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in range(0, requests, at_once):
+            told = list(pool.map(ask, range(number, number + at_once)))
+            tokens += sum(count for count, _ in told)
+            spent_s += max(seconds for _, seconds in told)
+    return tokens / spent_s
+
+
+TOOLS: dict[str, Callable[[Subject, int, int], float]] = {
+    "vllm": _bench_serve,
+    "llama_cpp": _timings,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())
