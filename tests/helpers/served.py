@@ -25,7 +25,7 @@ def together(baseline, candidate):
     """Two live modules, or builds of them, as a pair."""
     builds = [each if isinstance(each, Build) else module(each) for each in (baseline, candidate)]
     make = {who: lambda b=b: b for who, b in zip(("baseline", "candidate"), builds, strict=True)}
-    return Together(lambda build: nullcontext(serve(build)), make)
+    return Together(lambda who, build: nullcontext(serve(build)), make)
 
 
 class Loaded(NamedTuple):
