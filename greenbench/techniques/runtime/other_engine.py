@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, cast
 
-from omegaconf import OmegaConf
-
 from greenbench import engines
 from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
@@ -45,13 +43,8 @@ class OtherEngine(EngineOption):
 
     def other(self) -> Engine:
         """The engine, with its knobs checked as those of ``engine.KNOB`` are."""
-        known = OmegaConf.structured(engines.load(self.to))
-        OmegaConf.set_readonly(known, False)  # as those of frozen classes are
-        asked = OmegaConf.create({"technique": {"engine": {"knobs": known}}})
-        given = {"technique": {"engine": {"knobs": dict(self.knobs)}}}
         try:
-            filled = OmegaConf.merge(asked, given).technique.engine.knobs
-            return cast("Engine", OmegaConf.to_object(filled))
+            return engines.made(self.to, self.knobs, f"{KEY}.knobs")
         except UserError as error:
             raise type(error)(self.spoken(str(error))) from error.__cause__
 
