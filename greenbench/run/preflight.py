@@ -12,7 +12,13 @@ from greenbench.models import files
 from greenbench.models.packing import packing
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
-from greenbench.techniques.stack import candidate_engine, check_order, require_forms, spoken_of
+from greenbench.techniques.stack import (
+    candidate_engine,
+    check_order,
+    require_forms,
+    spoken,
+    spoken_of,
+)
 from greenbench.techniques.technique import ModelEdit, Technique
 
 if TYPE_CHECKING:
@@ -51,6 +57,15 @@ def engines(spec: RunSpec) -> dict[Who, Engine]:
     """What runs the baseline and what the candidate. Raises UserError where both are asked for as one."""
     chosen = candidate_engine(list(spec.technique.values()), spec.engine)
     return {"baseline": spec.engine, "candidate": chosen}
+
+
+def elsewhere(spec: RunSpec) -> str | None:
+    """Why no meter here counts the joules of both models; null: they do."""
+    stack = list(spec.technique.values())
+    for engine in engines(spec).values():
+        if reason := engine.elsewhere():
+            return reason if engine == spec.engine else spoken(stack, reason)
+    return None
 
 
 def _refuse_engine(engine: Engine, machine: Machine) -> None:

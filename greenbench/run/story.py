@@ -24,14 +24,20 @@ from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
-from greenbench.run.preflight import engines, refuse_here, require_ticks, suited, wall_log
+from greenbench.run.preflight import (
+    elsewhere,
+    engines,
+    refuse_here,
+    require_ticks,
+    suited,
+    wall_log,
+)
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.techniques.stack import spoken
 
 
 class Stages:
@@ -122,8 +128,8 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     machine = detect(spec.device)
     check_tasks(spec.task)
     refuse_here(spec, machine)
-    elsewhere = _elsewhere(spec)
-    with no_meters(spec.meter, elsewhere) if elsewhere else _meters(spec, machine, own) as meters:
+    far = elsewhere(spec)
+    with no_meters(spec.meter, far) if far else _meters(spec, machine, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
@@ -136,15 +142,6 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
                 failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
             )
     return findings.model_copy(update={"stages_s": stages.seconds})
-
-
-def _elsewhere(spec: RunSpec) -> str | None:
-    """Why no meter here counts the joules of both models; null: they do."""
-    stack = list(spec.technique.values())
-    for engine in engines(spec).values():
-        if reason := engine.elsewhere():
-            return reason if engine == spec.engine else spoken(stack, reason)
-    return None
 
 
 def _meters(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:

@@ -2,6 +2,8 @@
 
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
+from helpers.fakes.openai_server import FakeOpenAI
+from helpers.served import goes_on
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
@@ -104,6 +106,24 @@ def test_in_turn_each_engine_is_alone(bench):
     assert "not loaded at once" in record["waiting"]["power"]["reason"]
     assert not record["waiting"]["cpu"]
     assert record["candidate_engine"]["probe"]["candidate"] < 0.1
+
+
+def test_a_task_that_one_of_the_engines_cannot_score_has_its_reason(bench, tiny_directory):
+    """The baseline's score stands for nothing without the candidate's."""
+    with FakeOpenAI(echo=False, text=goes_on(tiny_directory)) as theirs:
+        status, output = bench.run(
+            "technique=engine",
+            "technique.engine.to=openai",
+            f"technique.engine.knobs.url='{theirs.url}'",
+        )
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["name"] == f"engine → openai(url={theirs.url})"
+    assert record["quality"] == []
+    assert set(record["unscored"]) == {"sst2", "wikipedia_bpb"}
+    assert all("tells no log-probabilities" in why for why in record["unscored"].values())
+    assert record["ratios"]["tokens_per_s"]["value"] > 0
+    assert record["ratios"]["model_bytes"]["value"] is None
 
 
 @pytest.mark.vllm

@@ -8,7 +8,7 @@ from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.run.preflight import engines, refuse, refuse_here
+from greenbench.run.preflight import elsewhere, engines, refuse, refuse_here
 from greenbench.techniques.runtime.other_engine import OtherEngine
 from greenbench.techniques.stack import spoken
 
@@ -124,3 +124,12 @@ def test_what_the_engine_says_is_put_into_its_own_words():
     assert said == (
         "technique.engine.to=openai is at technique.engine.knobs.url, and technique.engine.to is no engine."
     )
+
+
+def test_where_one_of_the_two_is_elsewhere_no_joules_are_counted():
+    far = ["technique.engine.to=openai", "technique.engine.knobs.url='http://far.example:1'"]
+    said = "is at far.example, and a meter of this machine counts nothing there."
+    assert elsewhere(spec(HERE, *far)) == f"technique.engine.knobs.url {said}"
+    there = ["engine=openai", "engine.url='http://far.example:1'"]
+    assert elsewhere(spec(*there, HERE, "technique.engine.to=llama_cpp")) == f"engine.url {said}"
+    assert elsewhere(spec(HERE, "technique.engine.to=llama_cpp")) is None

@@ -112,11 +112,11 @@ def _run_by(engine: EngineFacts) -> str:
 def _waited(found: Waiting) -> str:
     """Watts, and of which server how much of a CPU."""
     shares = [
-        f"the {who}'s server {show(share.scaled(100, '%'), suffix=' %')} of a CPU"
+        f"{show(share.scaled(100, '%'), suffix=' %')} of a CPU by the {who}'s server"
         for who, share in sorted(found.cpu.items())
     ]
     watts = show(found.power, suffix=" W", change=True)
-    return f"the model that waits costs, idle, {', '.join([watts, *shares])}"
+    return f"cost of the model that waits: idle power {', '.join([watts, *shares])}"
 
 
 def _stopped(stopping: Stopping) -> str:
