@@ -156,21 +156,32 @@ def budgets(
     }
 
 
+class Idle(NamedTuple):
+    """Idle windows that count."""
+
+    windows: int
+    powers_w: list[float]
+    """Of those with joules."""
+    provenance: Provenance
+
+
+def idle_powers(windows: Sequence[Window], who: str) -> Idle:
+    """The valid idle windows while `who` was loaded, and what each drew."""
+    mine = [w for w in windows if w.phase == "idle" and w.who == who and w.validity != "invalid"]
+    powers = [joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
+    known = bool(mine and mine[0].energy)
+    return Idle(len(mine), powers, mine[0].energy[0].provenance if known else "unavailable")
+
+
 def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Mean power in watts of the idle windows, by what was loaded."""
     found = {}
-    for who in ("empty", "both", "unloaded"):
-        mine = [
-            w for w in windows if w.phase == "idle" and w.who == who and w.validity != "invalid"
-        ]
-        powers = [joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
-        if mine:
-            provenance = mine[0].energy[0].provenance if mine[0].energy else "unavailable"
-            found[who] = (
-                as_quantity(mean_interval(powers), "W", provenance)
-                if powers
-                else missing("W", no_energy)
-            )
+    for who in ("empty", "one", "both", "unloaded"):
+        idle = idle_powers(windows, who)
+        if idle.powers_w:
+            found[who] = as_quantity(mean_interval(idle.powers_w), "W", idle.provenance)
+        elif idle.windows:
+            found[who] = missing("W", no_energy)
     return found
 
 

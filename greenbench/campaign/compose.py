@@ -221,11 +221,16 @@ class _ByName(ConfigSource):
 
 
 def _writable(cls: type) -> DictConfig:
-    """A frozen dataclass as a config that Hydra may still fill in (OmegaConf makes it read-only)."""
+    """A frozen dataclass as a config that Hydra may still fill in (OmegaConf makes it read-only).
+
+    A mapping among its fields takes any key.
+    """
 
     def thaw(node: Any) -> None:
         if isinstance(node, DictConfig):
             node._set_flag("readonly", None)
+            if node._metadata.object_type is dict:
+                node._set_flag("struct", False)
             for key in node if not (node._is_none() or node._is_missing()) else ():
                 thaw(node._get_node(key))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
@@ -15,6 +15,10 @@ from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
+from greenbench.techniques.stack import candidate_engine
+
+if TYPE_CHECKING:
+    from greenbench.engines.engine import Engine
 
 Spec = TypeVar("Spec", bound=RunSpec)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -79,7 +83,7 @@ def _inputs(spec: RunSpec, environment: Mapping[str, Any]) -> Inputs:
         text=texts.fingerprint(),
         tasks=tasks.identities(spec.task),
         packages=_packages(spec),
-        plugins=inputs.plugins(*spec.technique.values(), spec.engine),
+        plugins=inputs.plugins(*spec.technique.values(), spec.engine, _candidates(spec)),
         machine=dict(_machine(environment)),
     )
 
@@ -95,9 +99,16 @@ def _packages(spec: RunSpec) -> dict[str, str]:
     more = {name for technique in spec.technique.values() for name in technique.packages}
     if "zeus" in spec.meter.order:
         more.add("zeus")
-    found = inputs.packages(sorted(more))
-    version = spec.engine.version() if spec.engine is not None else None
-    return found | ({"engine": version} if version else {})
+    runs = {"engine": spec.engine, "candidate's engine": _candidates(spec)}
+    versions = {what: engine.version() for what, engine in runs.items() if engine is not None}
+    known = {what: version for what, version in versions.items() if version}
+    return inputs.packages(sorted(more)) | known
+
+
+def _candidates(spec: RunSpec) -> Engine | None:
+    """What runs the candidate, where that is another engine."""
+    chosen = candidate_engine(list(spec.technique.values()), spec.engine)
+    return None if chosen == spec.engine else chosen
 
 
 def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

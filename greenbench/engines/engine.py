@@ -145,6 +145,8 @@ class Start:
     """Where the program's output goes; null: nowhere."""
     tell: Tell = _nothing
     """Called while it is waited for."""
+    sleeps: bool = False
+    """Whether it will be told to sleep while the other model is measured."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,16 @@ class Served(Observed, Protocol):
         """Its size."""
 
 
+class Sleeper(Served, Protocol):
+    """A model that can give the device's memory back without being ended."""
+
+    def sleep(self) -> None:
+        """Give it back, and return once that is done."""
+
+    def wake(self) -> None:
+        """Take it again, and return once it can answer as before."""
+
+
 class Engine(ABC):
     """Base of all engines; a subclass is a frozen dataclass whose fields are its knobs.
 
@@ -251,6 +263,10 @@ class Engine(ABC):
     def system(self) -> str | None:
         """What it says of the machine as it uses it, for the record; null: nothing."""
         return None
+
+    def sleeps(self, machine: Machine) -> bool:
+        """Whether what it serves is a `Sleeper`: where two models do not fit, the one that waits sleeps."""
+        return False
 
     @abstractmethod
     def room_bytes(self, build: Build) -> int:

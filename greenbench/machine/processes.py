@@ -61,6 +61,14 @@ class OwnProcesses:
         self._most_s = max(self._most_s, total_s)
         return self._most_s
 
+    def cpu_s_of(self, pids: Iterable[int]) -> float:
+        """CPU seconds that those of `pids` which live have used."""
+        total_s = 0.0
+        for pid in pids:
+            with suppress(OSError, psutil.Error):
+                total_s += _cpu_s(pid)
+        return total_s
+
     def held_bytes(self) -> int:
         """Memory that they hold now; pages that several share count for each."""
         total = 0

@@ -27,7 +27,7 @@ IDLE_PARTS = 3  # one window has no spread
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
 
 
-Whose = Who | Literal["empty", "both", "unloaded"]
+Whose = Who | Literal["empty", "one", "both", "unloaded"]
 
 
 class Recorder:
@@ -142,9 +142,11 @@ class Recorder:
         # Where other processes do the work, what this one holds is no part of it.
         pids = set() if named is None else set(named) or {os.getpid()}
         memory.reset_peaks(pids)
+        waiting = self._own.named - (named or frozenset()) if observed else frozenset()
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)
-        return _Start(time.monotonic(), readings, usage, observed, pids)
+        waited_s = self._own.cpu_s_of(waiting)
+        return _Start(time.monotonic(), readings, usage, observed, pids, waiting, waited_s)
 
     def _read(self, observed: Observed | None) -> list[Reading]:
         """All meters, the primary one just after its counter has stepped."""
@@ -164,6 +166,7 @@ class Recorder:
         self._own.refresh()
         ends = self._read(start.observed)
         end_s = time.monotonic()
+        waited_s = self._own.cpu_s_of(start.waiting) - start.waited_s
         triples = list(zip(self._opened.meters, start.readings, ends, strict=True))
         spans = [span(meter, before, after, self._origin_s) for meter, before, after in triples]
         apart, found = self._opened.checked(spans)
@@ -191,6 +194,7 @@ class Recorder:
             tpot=percentiles([gap for request in each for gap in request.gaps_s]),
             host_peak_bytes=memory.host_peak_bytes(start.pids),
             device_peak_bytes=start.observed.device_peak_bytes() if start.observed else None,
+            waiting_cpu_s=round(max(waited_s, 0.0), 6) if start.waiting else None,
             residual=apart,
             trace=trace,
             validity=validity(faults),
@@ -206,6 +210,10 @@ class _Start(NamedTuple):
     usage: cpu_load.Usage
     observed: Observed | None
     pids: set[int]
+    waiting: frozenset[int]
+    """The other model's server."""
+    waited_s: float
+    """CPU time that it had used by then."""
 
 
 def _clock_codes(trace: Trace | None) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
 from greenbench.analysis.verdicts import judge_exact
-from greenbench.engines.engine import Footprint
+from greenbench.analysis.waiting import waiting, waiting_codes
+from greenbench.engines.engine import Engine, Footprint
 from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
@@ -24,6 +26,8 @@ from greenbench.schema.record import EngineFacts, Findings, MeterChoice, Settlin
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
+
+NOTHING: Mapping[Who, float | None] = MappingProxyType({})
 
 
 class Bodies(NamedTuple):
@@ -78,17 +82,20 @@ def conclude(
     warmth: dict[Who, Settling],
     asked: Asked | None,
     *,
-    probed: Sequence[float | None] = (),
-    together: bool,
+    engines: Mapping[Who, Engine],
+    probed: Mapping[Who, float | None] = NOTHING,
+    apart: str | None,
     idle: bool,
 ) -> Findings:
-    """Turn windows into numbers and verdicts."""
+    """Turn windows into numbers and verdicts; `apart` is why the models were measured in turn, if so."""
     tier, reason = spec.protocol.tier.value, recorder.no_energy_reason()
     recorder.windows = disturbances.with_clock_codes(recorder.windows)
     windows = blocks.valid_blocks(recorder.windows)
     settled = all(state.settled for state in warmth.values())
     codes = disturbances.run_codes(recorder.windows, tier, settled, on_battery())
-    codes += [] if together else disturbances.drift_codes(windows)
+    codes += disturbances.drift_codes(windows) if apart else []
+    beside = waiting(recorder.windows, reason, apart)
+    codes += waiting_codes(beside, windows)
     codes += ["idle_technique"] if idle else []
     sound = validity(codes)
     ratios = blocks.ratios(windows, reason)
@@ -99,12 +106,7 @@ def conclude(
     }
     energy = subjects["candidate"].metrics[ENERGY_PER_TOKEN.name]
     return Findings(
-        engine=EngineFacts(
-            name=spec.engine.name,
-            version=spec.engine.version(),
-            system=spec.engine.system(),
-            probe=dict(zip(WHO, probed, strict=False)),
-        ),
+        **_ran(engines, probed),
         meter=MeterChoice(
             used=recorder.used,
             refused=meters.refused,
@@ -120,5 +122,26 @@ def conclude(
         codes=codes,
         warmup=warmth,
         idle=blocks.idle_power(recorder.windows, reason),
+        waiting=beside,
         difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
+    )
+
+
+def _ran(
+    engines: Mapping[Who, Engine], probed: Mapping[Who, float | None]
+) -> dict[str, EngineFacts]:
+    """By field of the findings, what is known of the engine, or of both."""
+    if engines["baseline"] == engines["candidate"]:
+        return {"engine": _facts(engines["baseline"], probed)}
+    mine, others = ({w: nats for w, nats in probed.items() if w == who} for who in WHO)
+    return {
+        "engine": _facts(engines["baseline"], mine),
+        "candidate_engine": _facts(engines["candidate"], others),
+    }
+
+
+def _facts(engine: Engine, probed: Mapping[Who, float | None]) -> EngineFacts:
+    known = dict(probed) if "probe" in engine.abilities else {}
+    return EngineFacts(
+        name=engine.name, version=engine.version(), system=engine.system(), probe=known
     )

@@ -6,22 +6,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenbench.engines.engine import Build, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.models.packing import packing
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
-from greenbench.techniques.stack import check_order, require_forms
+from greenbench.techniques.stack import (
+    candidate_engine,
+    check_order,
+    require_forms,
+    spoken,
+    spoken_of,
+)
 from greenbench.techniques.technique import ModelEdit, Technique
 
 if TYPE_CHECKING:
+    from greenbench.engines.engine import Engine
     from greenbench.machine.detect import Machine
     from greenbench.meters import OpenMeters
     from greenbench.meters.wall_log import WallLog
+    from greenbench.schema.window import Who
 
 
 def refuse(spec: RunSpec) -> None:
-    """Raise UserError for a missing model, data wheel, task or wall log, before a process starts."""
+    """Raise UserError for a missing model, data wheel, task or wall log, before a process starts; for the
+    same engine twice, too."""
+    engines(spec)
     files.check(spec.model)
     for technique in spec.technique.values():
         technique.disclosed()  # says what is missing of its own
@@ -33,15 +44,56 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     """Raise Unsupported where `machine` cannot run the engine or a technique; no model is loaded."""
     stack = list(spec.technique.values())
     check_order(stack)
-    spec.engine.check(machine)
-    if not spec.engine.forms & {"module", "safetensors", "url"}:
+    runs = engines(spec)
+    _refuse_engine(runs["baseline"], machine)
+    with spoken_of(stack):
+        _refuse_engine(runs["candidate"], machine)
+        require_forms(stack, runs["candidate"])
+        for technique in stack:
+            technique.check(machine, runs["candidate"])
+
+
+def engines(spec: RunSpec) -> dict[Who, Engine]:
+    """What runs the baseline and what the candidate. Raises UserError where both are asked for as one."""
+    chosen = candidate_engine(list(spec.technique.values()), spec.engine)
+    return {"baseline": spec.engine, "candidate": chosen}
+
+
+def elsewhere(spec: RunSpec) -> str | None:
+    """Why no meter here counts the joules of both models; null: they do."""
+    stack = list(spec.technique.values())
+    for engine in engines(spec).values():
+        if reason := engine.elsewhere():
+            return reason if engine == spec.engine else spoken(stack, reason)
+    return None
+
+
+def _refuse_engine(engine: Engine, machine: Machine) -> None:
+    engine.check(machine)
+    if not engine.forms & {"module", "safetensors", "url"}:
         raise Unsupported(
-            f"engine={spec.engine.name} takes {', '.join(sorted(spec.engine.forms))}, and the model "
+            f"engine={engine.name} takes {', '.join(sorted(engine.forms))}, and the model "
             "is there as safetensors: choose an engine that takes those."
         )
-    require_forms(stack, spec.engine)
-    for technique in stack:
-        technique.check(machine, spec.engine)
+
+
+def suited(spec: RunSpec, machine: Machine) -> dict[Who, Build]:
+    """The plain model for each engine, once it suits both and its configuration the stack.
+
+    Raises UserError or Unsupported, in one sentence.
+    """
+    from greenbench.engines.transformers.load import config  # needs torch, as above
+
+    path, stack, runs = files.directory(spec.model), list(spec.technique.values()), engines(spec)
+    runs["baseline"].check_model(spec.model, path, machine)
+    if runs["candidate"] != runs["baseline"]:
+        with spoken_of(stack):
+            runs["candidate"].check_model(spec.model, path, machine)
+    refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
+    forms: dict[Who, Form] = {
+        who: "url" if each.forms == {"url"} else "safetensors" for who, each in runs.items()
+    }
+    return {who: Build(spec.model, form, path, path) for who, form in forms.items()}
 
 
 def refuse_model(

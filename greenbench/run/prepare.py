@@ -46,6 +46,7 @@ class Place(NamedTuple):
 
     machine: Machine
     engine: Engine
+    """The candidate's."""
     base: Build
     """The plain model."""
     fingerprint: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,9 +35,14 @@ class Scored(NamedTuple):
 
 
 def score(
-    pair: Pair, place: Place, spec: RunSpec, recorder: Recorder, progress: Progress
+    pair: Pair,
+    place: Place,
+    engines: Mapping[Who, Engine],
+    spec: RunSpec,
+    recorder: Recorder,
+    progress: Progress,
 ) -> Scored:
-    """Score both models on the same items; the baseline only where no earlier run did."""
+    """Score both models on the same items, each through its engine; the baseline where no earlier run did."""
 
     def answers(who: Who, reference: Seen | None = None) -> Answers:
         def half(done: int, total: int) -> None:
@@ -45,10 +51,9 @@ def score(
         with pair.use(who) as served, recorder.whole("score", who, served):
             return answers_of(served, spec.task, half, reference)
 
-    if "url" in place.engine.forms:  # whose weights may be others by the next run
-        before, after = answers("baseline"), answers("candidate")
-        return Scored(compare(before, after, _no_logits(place.engine)), None, dict(after.unscored))
-    file = baseline_cache.entry(_identity(spec, place))
+    if "url" in engines["baseline"].forms:  # whose weights may be others by the next run
+        return _compared(answers("baseline"), answers("candidate"), engines, None)
+    file = baseline_cache.entry(_identity(spec, place, engines["baseline"]))
     with baseline_cache.claimed(file):
         found = baseline_cache.read(file)
         before = found.answers if found else answers("baseline")
@@ -57,20 +62,29 @@ def score(
         ):  # else: whose are they?
             baseline_cache.write(file, before)
     after = answers("candidate", before.seen)
-    compared = compare(before, after, _no_logits(place.engine))
-    return Scored(compared, found.scored_at if found else None, dict(after.unscored))
+    return _compared(before, after, engines, found.scored_at if found else None)
 
 
-def _no_logits(engine: Engine) -> str:
+def _compared(
+    before: Answers, after: Answers, engines: Mapping[Who, Engine], scored_at: str | None
+) -> Scored:
+    """On the tasks that both engines can score."""
+    unscored = {**before.unscored, **after.unscored}
+    one, other = (
+        each._replace(tasks=[task for task in each.tasks if task.task not in unscored])
+        for each in (before, after)
+    )
+    return Scored(compare(one, other, _no_logits(engines)), scored_at, unscored)
+
+
+def _no_logits(engines: Mapping[Who, Engine]) -> str:
     """Why whole texts may not have been compared."""
-    if "logits" in engine.abilities:
-        return NEITHER
-    return f"engine={engine.name} does not show the logits of whole texts"
+    blind = [each.name for each in engines.values() if "logits" not in each.abilities]
+    return f"engine={blind[0]} does not show the logits of whole texts" if blind else NEITHER
 
 
-def _identity(spec: RunSpec, place: Place) -> dict[str, Any]:
-    """All that the baseline's answers depend on, but for this process."""
-    engine = place.engine
+def _identity(spec: RunSpec, place: Place, engine: Engine) -> dict[str, Any]:
+    """All that the baseline's answers through `engine` depend on, but for this process."""
     return {
         "model": place.fingerprint,
         "dtype": spec.model.dtype.value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from greenbench.analysis.difficulty import Asked
 from greenbench.engines.engine import Build, Engine, Served, Start
-from greenbench.engines.transformers.load import config
 from greenbench.errors import Lost
 from greenbench.machine.detect import Machine, detect
 from greenbench.machine.processes import OwnProcesses
@@ -25,13 +24,20 @@ from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
+from greenbench.run.preflight import (
+    elsewhere,
+    engines,
+    refuse_here,
+    require_ticks,
+    suited,
+    wall_log,
+)
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
-from greenbench.schema.window import Who, Window
+from greenbench.schema.window import WHO, Who, Window
 
 
 class Stages:
@@ -72,31 +78,44 @@ class Bench:
         log: Path | None = None,
     ) -> None:
         """`log` is the run's own: an engine's programs write theirs beside it."""
-        self._log = log
-        self.probed: list[float | None] = []
-        """What each probe has found, in the order in which models were served."""
+        self._log, self._starts = log, 0
+        self.probed: dict[Who, float | None] = {}
+        """What the first probe of each model has found."""
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
-        self.engine: Engine = spec.engine
+        self.engines: Mapping[Who, Engine] = engines(spec)
+        self.sleepers: set[Who] = set()
+        """Those that sleep while the other is measured."""
         self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
 
     @contextmanager
-    def serve(self, stages: Stages, build: Build) -> Iterator[Served]:
-        """The engine's `serve`, its start told as a stage, its processes as the run's own."""
+    def serve(self, stages: Stages, who: Who, build: Build) -> Iterator[Served]:
+        """The `serve` of its engine, its start told as a stage, its processes as the run's own."""
         with ExitStack() as stack:
-            build = replace(build, start=self._start(stages))
+            build, engine = replace(build, start=self._start(stages, who)), self.engines[who]
             with stages("load"):
-                served = stack.enter_context(self.engine.serve(build, self.machine))
+                served = stack.enter_context(engine.serve(build, self.machine))
             self.own.add(served.pids() or ())
             with stages("probe"):
-                self.probed.append(probe(served, build, self.engine))
+                self.probed.setdefault(who, probe(served, build, engine))
             del build  # whoever holds it holds the model
             yield served
 
-    def _start(self, stages: Stages) -> Start:
-        work, log, number = self.spec.workload, self._log, len(self.probed) + 1
-        beside = log and log.with_name(f"{log.stem}.{self.engine.name}-{number}.log")
+    def _start(self, stages: Stages, who: Who) -> Start:
+        self._starts += 1
+        work, log, name = self.spec.workload, self._log, self.engines[who].name
+        beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
         tokens = work.prompt_tokens + work.output_tokens
-        return Start(work.batch_size, tokens, beside, stages.progress)
+        return Start(work.batch_size, tokens, beside, stages.progress, who in self.sleepers)
+
+    def apart(self, bases: Mapping[Who, Build]) -> str | None:
+        """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""
+        rooms = [self.engines[who].room_bytes(bases[who]) for who in WHO]
+        reason = apart_reason(self.spec.protocol.design, self.machine.free_bytes(), *rooms)
+        if reason is None:
+            return None
+        self.sleepers = {who for who in WHO if self.engines[who].sleeps(self.machine)}
+        asleep = " or ".join(who for who in WHO if who in self.sleepers)
+        return f"{reason}; the {asleep} sleeps while it waits" if asleep else reason
 
 
 def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findings:
@@ -109,8 +128,8 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     machine = detect(spec.device)
     check_tasks(spec.task)
     refuse_here(spec, machine)
-    elsewhere = spec.engine.elsewhere()
-    with no_meters(spec.meter, elsewhere) if elsewhere else _meters(spec, machine, own) as meters:
+    far = elsewhere(spec)
+    with no_meters(spec.meter, far) if far else _meters(spec, machine, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
@@ -136,23 +155,28 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     spec, recorder, progress = bench.spec, bench.recorder, stages.progress
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
-        base = _suited(bench)
+        bases = suited(spec, bench.machine)
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
-        base = _expecting(bench, base, fingerprint)
-    apart = apart_reason(
-        spec.protocol.design, bench.machine.free_bytes(), bench.engine.room_bytes(base)
-    )
-    place = Place(bench.machine, bench.engine, base, fingerprint, again=apart is not None)
+        bases = _expecting(bench, bases, fingerprint)
+    apart = bench.apart(bases)
+    again = apart is not None and "candidate" not in bench.sleepers
+    place = Place(bench.machine, bench.engines["candidate"], bases["candidate"], fingerprint, again)
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
     order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
     resident_s = 0.0 if apart else spec.protocol.idle_s
-    with _pair(bench, base, candidate, stages, apart) as pair:
+
+    def alone() -> None:  # twice, each time half as long
+        with stages("idle"):
+            recorder.idle("one", spec.protocol.idle_s / 2)
+
+    with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
         requests = _requests(pair, spec)  # refused, if it must be, before anything is prepared
+        pair.alone(alone)
         pair.fill()
         with stages("score"):
-            scored = score(pair, place, spec, recorder, progress)
+            scored = score(pair, place, bench.engines, spec, recorder, progress)
         with stages("idle"):
             recorder.idle("both", resident_s)
         with stages("warmup"):
@@ -173,7 +197,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         findings = _concluded(bench, pair, warmth, asked, apart, idle)
     return findings.model_copy(
         update={
-            "model": files.facts(spec.model, base.directory),
+            "model": files.facts(spec.model, bases["baseline"].directory),
             "techniques": applied,
             **scored._asdict(),
             "warmup": warmth,
@@ -194,16 +218,17 @@ def _concluded(
     idle: bool,
 ) -> Findings:
     """What the windows say."""
-    one_process = "module" in bench.engine.forms and not apart
+    in_process = all("module" in engine.forms for engine in bench.engines.values())
     return conclude(
         bench.spec,
         bench.meters,
         bench.recorder,
-        Bodies(pair.footprints, bench.machine.device, share=one_process),
+        Bodies(pair.footprints, bench.machine.device, share=in_process and not apart),
         warmth,
         asked,
-        probed=bench.probed if "probe" in bench.engine.abilities else (),
-        together=not apart,
+        engines=bench.engines,
+        probed=bench.probed,
+        apart=apart,
         idle=idle,
     )
 
@@ -216,21 +241,13 @@ def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
         recorder.join(log)
 
 
-def _suited(bench: Bench) -> Build:
-    """The plain model, once it suits the engine and its configuration the stack."""
-    spec = bench.spec
-    path = files.directory(spec.model)
-    bench.engine.check_model(spec.model, path, bench.machine)
-    stack = list(spec.technique.values())
-    refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
-    remote = bench.engine.forms == {"url"}
-    return Build(spec.model, "url" if remote else "safetensors", path, path)
-
-
-def _expecting(bench: Bench, base: Build, fingerprint: str) -> Build:
-    """`base`, with what its weights say of known texts in process, for the probe."""
-    expected = kept_expectation(base, bench.engine, bench.machine, fingerprint)
-    return replace(base, expected=expected)
+def _expecting(bench: Bench, bases: Mapping[Who, Build], fingerprint: str) -> dict[Who, Build]:
+    """`bases`, with what their weights say of known texts in process, for the probe."""
+    expected = {
+        who: kept_expectation(base, bench.engines[who], bench.machine, fingerprint)
+        for who, base in bases.items()
+    }
+    return {who: replace(base, expected=expected[who]) for who, base in bases.items()}
 
 
 def _pair(
@@ -245,8 +262,9 @@ def _pair(
     make: dict[Who, Callable[[], Build]] = {"baseline": lambda: base, "candidate": prepared}
     serve = partial(bench.serve, stages)
     if not apart:
-        return Together(serve, make, bench.engine.rest_s)
-    return InTurn(serve, make, partial(_warm_once, bench))
+        rest_s = {who: engine.rest_s for who, engine in bench.engines.items()}
+        return Together(serve, make, rest_s)
+    return InTurn(serve, make, partial(_warm_once, bench), bench.sleepers)
 
 
 def _warm_once(bench: Bench, served: Served) -> None:

@@ -46,6 +46,9 @@ CODES: Final[Mapping[str, Fault]] = {
     "unsettled": Fault(
         "flagged", "the warm-up reached its limit before heat, power or latency had settled"
     ),
+    "waiting_costs": Fault(
+        "flagged", "the model that waited drew power or CPU time while the other was measured"
+    ),
 }
 UNKNOWN: Final = Fault("invalid", "a code that this version of the report does not know")
 

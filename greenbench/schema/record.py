@@ -59,7 +59,7 @@ class Subject(Part):
 
 
 class EngineFacts(Part):
-    """Which engine ran the models."""
+    """Which engine ran a model."""
 
     name: str
     version: str | None
@@ -67,8 +67,18 @@ class EngineFacts(Part):
     system: str | None = None
     """What it says of the machine as it uses it, such as the instructions it was built for; null: nothing."""
     probe: dict[Who, float | None] = Field(default_factory=dict)
-    """Nats per token between a known text's log-probabilities through it and by the same weights in process;
-    null where that is not known. Empty where it runs the model in the run's own process."""
+    """Nats per token between a known text's log-probabilities through it and by the same weights in process,
+    of each model that it ran; null where that is not known. Empty where it runs in the run's own process."""
+
+
+class Waiting(Part):
+    """What the model that waits costs while the other is measured."""
+
+    power: Quantity
+    """Watts drawn idle with both loaded less those with the baseline alone."""
+    cpu: dict[Who, Quantity] = Field(default_factory=dict)
+    """By who waits, the share of one CPU that its server took in the other's blocks; empty where both run in
+    the run's own process."""
 
 
 class Failure(Part):
@@ -149,7 +159,10 @@ class Findings(Part):
 
     model: ModelFacts | None = None
     engine: EngineFacts | None = None
-    """Null where the run failed before it was known."""
+    """What ran the baseline, and the candidate where no other did; null where the run failed before that was
+    known."""
+    candidate_engine: EngineFacts | None = None
+    """What ran the candidate, where a technique chose another engine for it."""
     techniques: list[AppliedTechnique] = Field(default_factory=list)
     meter: MeterChoice | None = None
     block_order: list[list[str]] = Field(default_factory=list)
@@ -172,11 +185,13 @@ class Findings(Part):
     design: Literal["interleaved", "sequential"] = "interleaved"
     """Whether the two models were measured side by side or in turn."""
     design_reason: str | None = None
-    """Why the two models were not measured side by side."""
+    """Why the two models were not measured side by side, and whether one slept while it waited."""
     stopping: Stopping | None = None
     idle: dict[str, Quantity] = Field(default_factory=dict)
-    """Idle power in watts: ``empty`` before anything is loaded, ``both`` with both models loaded,
-    ``unloaded`` after, when a GPU still holds the process's context."""
+    """Idle power in watts: ``empty`` before anything is loaded, ``one`` with the baseline alone, ``both``
+    with both models, ``unloaded`` after, when a GPU still holds the process's context."""
+    waiting: Waiting | None = None
+    """Null in records of a time when it was not looked at."""
     failure: Failure | None = None
     quality: list[TaskScore] = Field(default_factory=list)
     unscored: dict[str, str] = Field(default_factory=dict)

@@ -84,8 +84,9 @@ class Window(Part):
     """A metered interval of one phase, with its raw readings."""
 
     phase: Phase
-    who: Who | Literal["empty", "both", "unloaded"]
-    """Whose window; for an idle one what was loaded meanwhile: nothing yet, both, nothing any more."""
+    who: Who | Literal["empty", "one", "both", "unloaded"]
+    """Whose window; for an idle one what was loaded meanwhile: nothing yet, the baseline alone, both,
+    nothing any more."""
     place: Place | None = None
     """Null for windows that are paired with no other (prepare, score, idle)."""
     start_s: float
@@ -110,6 +111,8 @@ class Window(Part):
     """High-water mark of the host's memory in this window; null where the kernel keeps none."""
     device_peak_bytes: int | None = None
     """High-water mark on the device in this window; null where it keeps none."""
+    waiting_cpu_s: float | None = None
+    """CPU seconds that the other model's server took meanwhile; null where it has none."""
     residual: float | None = None
     """NVML counter over the independent integral of sampled power, minus 1."""
     trace: Trace | None = None

@@ -60,6 +60,26 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half), data.size)
 
 
+def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Mean of `second` less that of `first`, of independent observations, with Welch's interval.
+
+    B. L. Welch, Biometrika 34 (1947) 28. Without two of each there is no interval.
+    """
+    sides = [np.asarray(values, dtype=float) for values in (first, second)]
+    value = float(sides[1].mean() - sides[0].mean())
+    count = min(data.size for data in sides)
+    if count < 2:
+        return Interval(value, None, None, count, "one observation has no interval")
+    parts = [float(data.var(ddof=1)) / data.size for data in sides]
+    if not sum(parts):
+        return Interval(value, value, value, count)
+    freedom = sum(parts) ** 2 / sum(
+        p**2 / (data.size - 1) for p, data in zip(parts, sides, strict=True)
+    )
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(sum(parts))
+    return Interval(value, value - half, value + half, count)
+
+
 def geometric_mean(values: Sequence[float]) -> Interval:
     """Geometric mean with the t interval of the logarithms, which never reaches 0.
 

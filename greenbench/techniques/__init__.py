@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import cast
 
 from greenbench import plugins
-from greenbench.techniques.stack import check_order, require_forms
+from greenbench.techniques.stack import (
+    candidate_engine,
+    check_order,
+    require_forms,
+    spoken_of,
+)
 from greenbench.techniques.technique import (
     Edited,
     EngineOption,
@@ -28,12 +33,14 @@ __all__ = [
     "Preparation",
     "Technique",
     "Traits",
+    "candidate_engine",
     "check_order",
     "discover",
     "knobs",
     "load",
     "named",
     "require_forms",
+    "spoken_of",
 ]
 
 

@@ -6,7 +6,8 @@ merge in that order too, and what settings hold nests in it; they may stand anyw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from greenbench.engines.engine import Engine
@@ -107,6 +108,37 @@ def _refuse(rule: Order, earlier: Sequence[Technique], later: Sequence[Technique
     then = [technique.name for technique in later if rule.later(technique.traits())]
     if first and then:
         raise UserError(rule.sentence.format(earlier=first[0], later=then[0]))
+
+
+def candidate_engine(stack: Sequence[Technique], engine: Engine) -> Engine:
+    """What runs the candidate: `engine`, which runs the baseline, or another that an option chooses.
+
+    Raises UserError where that is the same one.
+    """
+    chosen = [(t, other) for t in stack if isinstance(t, EngineOption) and (other := t.other())]
+    for technique, other in chosen:
+        if other == engine:
+            raise UserError(
+                f"technique={technique.name} runs the candidate in {other.name}, as the baseline is with the "
+                "same knobs: choose another engine for one of them, or leave this technique out."
+            )
+    return chosen[-1][1] if chosen else engine
+
+
+@contextmanager
+def spoken_of(stack: Sequence[Technique]) -> Iterator[None]:
+    """What the candidate's engine says against a run, in the words of the option that chose it."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(spoken(stack, str(error))) from error.__cause__
+
+
+def spoken(stack: Sequence[Technique], text: str) -> str:
+    """What the candidate's engine says, in the words of the option that chose it."""
+    for technique in stack:
+        text = technique.spoken(text) if isinstance(technique, EngineOption) else text
+    return text
 
 
 def require_forms(stack: Sequence[Technique], engine: Engine) -> None:

@@ -222,6 +222,14 @@ class EngineOption(Technique, ABC):
     def options(self, engine: str) -> Mapping[str, object]:
         """`engine`'s own names and values; Unsupported, in one sentence, where it has none."""
 
+    def other(self) -> Engine | None:
+        """What runs the candidate in place of the run's engine; null: that one does."""
+        return None
+
+    def spoken(self, text: str) -> str:
+        """What the engine that it chose says, in this technique's own words."""
+        return text
+
 
 class MachineSetting(Technique, ABC):
     """Holds something of the machine while the candidate runs, and not while the baseline does."""

@@ -145,3 +145,42 @@ class Aside(Engine):
 
             yield Echoing(ask, frozenset({child.pid}))
             child.stdin.close()
+
+
+class Drowsing(Echoing):
+    """Cannot answer while it sleeps."""
+
+    asleep = False
+
+    def complete(self, batch):
+        assert not self.asleep
+        return super().complete(batch)
+
+    def sleep(self):
+        assert not self.asleep
+        self.asleep = True
+
+    def wake(self):
+        assert self.asleep
+        self.asleep = False
+
+
+@dataclass(frozen=True)
+class Drowsy(Echo):
+    """Sleeps while the other is measured: two are awake at no time, and none is started twice."""
+
+    name: ClassVar[str] = "drowsy"
+    summary: ClassVar[str] = "spins for each token, and sleeps where two do not fit"
+    served: ClassVar[list] = []
+
+    def sleeps(self, machine):
+        return True
+
+    @contextmanager
+    def serve(self, build, machine):
+        with super().serve(build, machine) as plain:
+            assert build.start.sleeps
+            assert len(self.served) < 2
+            assert all(each.asleep for each in self.served)
+            self.served.append(Drowsing(plain._work))
+            yield self.served[-1]

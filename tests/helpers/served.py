@@ -4,11 +4,15 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from greenbench.engines.engine import Build, Request
+from greenbench.engines.transformers.engine import Transformers
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.load import load_model, load_tokenizer
 from greenbench.engines.transformers.served import InProcess
+from greenbench.machine.detect import Machine
 from greenbench.measure.pair import Together
-from greenbench.schema.enums import Stop
+from greenbench.quality import known_texts
+from greenbench.schema.enums import Source, Stop
+from greenbench.schema.spec import ModelSpec
 
 
 def module(model, **how):
@@ -21,11 +25,19 @@ def serve(build, tokenizer=None):
     return InProcess(build.source, tokenizer, build)
 
 
+def goes_on(directory):
+    """How the model whose files lie there goes on after a known text."""
+    spec = ModelSpec("tiny", Source.local, path=str(directory))
+    build = Build(spec, "safetensors", directory, directory)
+    with Transformers().serve(build, Machine("cpu", "some CPU", 1 << 34)) as served:
+        return known_texts.said(served, greedily=True).texts[0]
+
+
 def together(baseline, candidate):
     """Two live modules, or builds of them, as a pair."""
     builds = [each if isinstance(each, Build) else module(each) for each in (baseline, candidate)]
     make = {who: lambda b=b: b for who, b in zip(("baseline", "candidate"), builds, strict=True)}
-    return Together(lambda build: nullcontext(serve(build)), make)
+    return Together(lambda who, build: nullcontext(serve(build)), make)
 
 
 class Loaded(NamedTuple):

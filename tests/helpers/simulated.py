@@ -208,12 +208,12 @@ class Simulation:
         each = {
             who: Footprint(WEIGHTS // 2, LAYERS, {"bfloat16": size}) for who, size in held.items()
         }
-        spec_ = SimpleNamespace(protocol=PROTOCOL, engine=Transformers())
+        spec_ = SimpleNamespace(protocol=PROTOCOL)
         bodies = conclude.Bodies(each, "cuda", share=True)
         found = conclude.conclude(
             spec_, self._meters, self._recorder, bodies,
-            {"baseline": factory.settling(), "candidate": factory.settling()}, None, together=True,
-            idle=False,
+            {"baseline": factory.settling(), "candidate": factory.settling()}, None,
+            engines=dict.fromkeys(held, Transformers()), apart=None, idle=False,
         )  # fmt: skip
         kept = found.windows if load.traced else [_untraced(w) for w in found.windows]
         fields = dict(found) | {

@@ -169,11 +169,40 @@ def test_an_engine_is_one_file_and_what_its_processes_do_is_the_runs_own(beside)
 
 
 @pytest.mark.parametrize(
+    ("arguments", "asleep"),
+    [
+        (("technique=none",), "baseline or candidate"),
+        (("technique=engine", "technique.engine.to=echo"), "baseline"),
+    ],
+)
+def test_an_engine_that_can_sleep_does_where_two_do_not_fit(beside, arguments, asleep):
+    status, output = beside.run(
+        "engine=drowsy", *arguments, "protocol.design=sequential", "protocol.window_s=0.1"
+    )
+    assert status == 0, output
+    (record,) = beside.records()
+    assert record["status"] == "completed"
+    assert record["design"] == "sequential"
+    assert record["design_reason"] == (
+        f"protocol.design=sequential asks for it; the {asleep} sleeps while it waits"
+    )
+
+
+def test_two_engines_of_a_pair_may_both_come_from_outside(beside):
+    status, output = beside.run("engine=echo", "technique=engine", "technique.engine.to=aside")
+    assert status == 0, output
+    (record,) = beside.records()
+    assert record["candidate_engine"]["name"] == "aside"
+    assert set(record["spec"]["inputs"]["plugins"]) == {"helpers"}
+    assert record["waiting"]["cpu"]["candidate"]["value"] < 0.05
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (
             ("engine=nope",),
-            "engine=nope is unknown: allowed are aside, echo, llama_cpp, openai, transformers, vllm",
+            "engine=nope is unknown: allowed are aside, drowsy, echo, llama_cpp, openai, transformers, vllm",
         ),
         (("engine=echo", "engine.token_s=soon"), "engine.token_s"),
         (("engine=echo", "technique=int8_bnb"), "which engine=echo does not run"),

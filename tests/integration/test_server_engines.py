@@ -6,17 +6,13 @@ from contextlib import ExitStack
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
+from helpers.served import goes_on
 from helpers.servers import marked
 
-from greenbench.engines.engine import Build
 from greenbench.engines.llama_cpp.engine import SERVE
 from greenbench.engines.llama_cpp.gguf_writer import convert
 from greenbench.engines.serving.server import Program, started
-from greenbench.engines.transformers.engine import Transformers
-from greenbench.machine.detect import Machine
-from greenbench.quality import known_texts
-from greenbench.schema.enums import Dtype, Source
-from greenbench.schema.spec import ModelSpec
+from greenbench.schema.enums import Dtype
 
 pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
 
@@ -100,14 +96,6 @@ def test_a_server_that_runs_already_is_measured_against_itself(bench, running):
         path.read_text() for path in bench.results.rglob("*.*") if path.suffix in {".json", ".log"}
     ]
     assert not [text for text in written if "key-that-nobody-may-see" in text]
-
-
-def goes_on(directory):
-    """How the model goes on after a known text."""
-    spec = ModelSpec("tiny", Source.local, path=str(directory))
-    build = Build(spec, "safetensors", directory, directory)
-    with Transformers().serve(build, Machine("cpu", "some CPU", 1 << 34)) as served:
-        return known_texts.said(served, greedily=True).texts[0]
 
 
 def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(bench, tiny_directory):

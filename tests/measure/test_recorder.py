@@ -11,6 +11,7 @@ from helpers.windows import Watts, iteration
 
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Completion
+from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.recorder import Recorder, percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.wall_log import WallLog
@@ -71,6 +72,33 @@ def test_an_idle_window_lasts_as_many_ticks_as_a_window_needs():
     (window,) = recorder.windows
     assert "short_window" not in window.codes
     assert window.end_s - window.start_s >= 0.2
+
+
+SPIN = "import sys; print(flush=True)\nfor line in sys.stdin:\n    while True: pass"
+
+
+def test_what_the_other_models_server_takes_meanwhile_is_kept():
+    own, pipe = OwnProcesses(), subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SPIN], stdin=pipe, stdout=pipe) as other:
+        other.stdout.readline()
+        other_pid = frozenset({other.pid})
+        own.add(other_pid)
+        recorder = Recorder(OpenMeters(), own)
+        with recorder.whole("score", "baseline", Echoing(None)):
+            time.sleep(0.3)
+        before_s = own.cpu_s_of(other_pid)
+        with recorder.whole("score", "baseline", Echoing(None)):
+            other.stdin.write(b"now\n")
+            other.stdin.flush()
+            while own.cpu_s_of(other_pid) < before_s + 0.2:
+                time.sleep(0.01)
+        with recorder.whole("score", "candidate", Echoing(None, other_pid)):
+            time.sleep(0.1)
+        recorder.idle("both", 0.01)
+        other.kill()
+    rests, spins, works, idles = (w.waiting_cpu_s for w in recorder.windows[:4])
+    assert rests < 0.05 < 0.2 <= spins
+    assert (works, idles) == (None, None)
 
 
 def test_a_faulty_meter_invalidates_the_window_and_its_block():

@@ -69,7 +69,7 @@ def test_measuring_stops_at_the_target_and_at_the_limit(in_turn):
         served = Timed(seconds_of(call) for call in count())
         plain = Build(None, "safetensors", None, None)
         make = {"baseline": lambda: plain, "candidate": lambda: plain}
-        with pair.Together(lambda build: nullcontext(served), make) as both:
+        with pair.Together(lambda who, build: nullcontext(served), make) as both:
             order = schedule.rounds(protocol(), 0, in_turn=in_turn)
             recorder = Recorder(OpenMeters())
             return schedule.measure(recorder, both, requests, protocol(), order, lambda *_: None)

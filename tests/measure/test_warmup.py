@@ -86,6 +86,6 @@ def test_warm_up_ends_at_its_limit_and_says_that_it_did_not_settle(monkeypatch):
     served = Echoing(lambda count: [time.perf_counter()] * count)
     plain = Build(None, "safetensors", None, None)
     make = {"baseline": lambda: plain, "candidate": lambda: plain}
-    with pair.Together(lambda build: nullcontext(served), make) as both:
+    with pair.Together(lambda who, build: nullcontext(served), make) as both:
         found = warmup.warm_up(both, requests, protocol(), unseen)
     assert all(state.seconds >= 0.3 and not state.settled for state in found.values())

@@ -50,7 +50,7 @@ def alive(tiny_directory):
         marks.add(mark)
         return Build(spec.model, "module", model, tiny_directory)
 
-    return marks, make, lambda build: bench.serve(Stages(lambda *_: None), build)
+    return marks, make, lambda who, build: bench.serve(Stages(lambda *_: None), who, build)
 
 
 def test_together_nothing_is_left_of_the_models_when_they_have_ended(alive):

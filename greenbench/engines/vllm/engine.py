@@ -32,6 +32,8 @@ ANSWER = 2
 """Tokens beyond the longest one that is read: the last of a scored text, and one that the server makes."""
 LIMIT_S = 1800.0
 """To be ready: a first start compiles for minutes."""
+SLEEPS = {"VLLM_SERVER_DEV_MODE": "1"}
+"""Without which a server cannot be told to sleep; it listens on loopback only."""
 BESIDE_BYTES = 2 * GIB
 """Its processes, compiled graphs and activations."""
 
@@ -95,6 +97,10 @@ class Vllm(Engine):
         held = _footprint(Path(build.source), build.model.dtype).held_bytes or 0
         return held + self._kv_cache_bytes(build) + BESIDE_BYTES
 
+    def sleeps(self, machine: Machine) -> bool:
+        """On CUDA; a CPU's worker has no such mode."""
+        return machine.device == "cuda"
+
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's checkpoint."""
@@ -104,12 +110,14 @@ class Vllm(Engine):
         from greenbench.engines.serving.server import Program, started
         from greenbench.engines.transformers.load import load_tokenizer
         from greenbench.engines.transformers.served import HubTokenizer
+        from greenbench.engines.vllm.sleeping import Sleeping
 
         arguments = self._arguments(build, machine)
         program = Program(
             self.name,
             lambda port: [*arguments, "--port", str(port)],
-            environment.variables(machine.device, self.threads or allowance.threads()),
+            environment.variables(machine.device, self.threads or allowance.threads())
+            | (SLEEPS if build.start.sleeps else {}),
             limit_s=LIMIT_S,
         )
         with ExitStack() as stack:
@@ -122,7 +130,8 @@ class Vllm(Engine):
             )
             stack.callback(client.close)
             plain = load_tokenizer(build.model, build.directory)
-            yield FromServer(
+            served = Sleeping if build.start.sleeps else FromServer
+            yield served(
                 client,
                 lambda client: ByPrompt(client, LANES),
                 Body(
@@ -157,6 +166,8 @@ class Vllm(Engine):
                 "gpu_memory_utilization": round(min(0.9, share), 4),
                 "tensor_parallel_size": max(1, len(machine.uuids)),
             }
+        if build.start.sleeps:
+            options["enable_sleep_mode"] = True
         flags = (_flag(*each) for each in (options | dict(build.options)).items())
         module = "vllm.entrypoints.openai.api_server"
         return [

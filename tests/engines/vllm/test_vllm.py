@@ -233,6 +233,47 @@ def test_keys_and_values_have_room_for_all_that_is_in_flight(llama, tmp_path):
     Vllm(kv_cache_gib=2).check_model(many.model, wide, CPU)
 
 
+# Sleep
+
+
+def test_it_sleeps_on_a_gpu_only():
+    assert (Vllm().sleeps(GPUS), Vllm().sleeps(CPU)) == (True, False)
+
+
+def test_one_that_will_sleep_is_started_so_and_gives_no_answer_meanwhile(fake, llama):
+    seen = fake(sleeps=True)
+    request = [Request((1, 2, 3), 5)]
+    with Vllm().serve(build(llama, sleeps=True), CPU) as served:
+        served.complete(request)
+        served.sleep()
+        with pytest.raises(EngineFault, match="asked while asleep"):
+            served.complete(request)
+        served.wake()
+        (done,) = served.complete(request)
+        assert done.tokens == 5
+    command, variables = seen()
+    assert "--enable-sleep-mode" in pairs_of(command)
+    assert variables["VLLM_SERVER_DEV_MODE"] == "1"
+
+
+def test_one_that_need_not_sleep_cannot_be_told_to(fake, llama):
+    seen = fake()
+    with Vllm().serve(build(llama), CPU) as served:
+        assert not hasattr(served, "sleep")
+    command, variables = seen()
+    assert "--enable-sleep-mode" not in pairs_of(command)
+    assert "VLLM_SERVER_DEV_MODE" not in variables
+
+
+def test_one_that_stays_awake_when_told_to_sleep_is_a_fault(fake, llama):
+    fake(sleeps=True, sleepless=True)
+    with (
+        Vllm().serve(build(llama, sleeps=True), CPU) as served,
+        pytest.raises(EngineFault, match="was told to sleep and did not"),
+    ):
+        served.sleep()
+
+
 FAULTS = {
     "did not start (exit code 3: ValueError: no kernel": {
         "exit": 3,

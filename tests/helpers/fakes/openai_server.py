@@ -26,6 +26,8 @@ SCRIPT = {
     "fault": None,  # garbage, cut, hang, error, die
     "echo": True,
     "text": None,  # of whole answers, whatever is asked
+    "sleeps": False,  # has vLLM's endpoints for it
+    "sleepless": False,  # ... and does nothing when it is told to
     # of the program
     "not_ready_s": 0.0,
     "exit": None,
@@ -55,10 +57,15 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({}, 200 if ready else 503)
         if self.path == "/v1/models" and self._allowed():
             return self._json({"data": [{"id": name} for name in self.script["models"]]})
+        if self.path == "/is_sleeping" and self.script["sleeps"]:
+            return self._json({"is_sleeping": self.server.asleep})
         return None if self.path == "/v1/models" else self._json({"error": "no such"}, 404)
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path in ("/sleep?level=1", "/wake_up") and self.script["sleeps"]:
+            self.server.asleep = self.path != "/wake_up" and not self.script["sleepless"]
+            return self._json({"status": "done"})
         self.server.bodies.append(body)
         with self.server.counted:
             self.server.now += 1
@@ -73,7 +80,9 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         if not self._allowed():
             return
-        if script["status"] != 200:
+        if self.server.asleep:
+            self._json({"error": {"message": "asked while asleep"}}, 500)
+        elif script["status"] != 200:
             self._json({"error": {"message": "told to fail"}}, script["status"])
         elif body.get("model") not in (None, *script["models"]):
             self._json({"error": {"message": f"no model {body['model']}"}}, 404)
@@ -191,7 +200,7 @@ class FakeOpenAI(ThreadingHTTPServer):
     def __init__(self, port=0, **script):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = SCRIPT | script
-        self.bodies, self.now, self.most = [], 0, 0
+        self.bodies, self.now, self.most, self.asleep = [], 0, 0, False
         self.counted, self.ended = threading.Lock(), threading.Event()
         self.since_s = time.monotonic()
 

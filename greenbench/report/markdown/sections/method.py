@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
-from greenbench.report.markdown.format import code, prose
-from greenbench.schema.record import Record, Settling, Stopping
+from greenbench.report.markdown.format import code, prose, show
+from greenbench.schema.record import EngineFacts, Record, Settling, Stopping, Waiting
 from greenbench.schema.resolved import ResolvedProtocol
 from greenbench.schema.window import Who
 from greenbench.wording import number
@@ -90,10 +90,33 @@ def _windows(records: Sequence[Record]) -> str:
 
 
 def _course(row: Row) -> str:
-    """Why no more blocks were taken, and how the warm-up of each model ended."""
-    parts = [_stopped(row.record.stopping)] if row.record.stopping else []
-    warmed = [_warmed(who, end) for who, end in sorted(row.record.warmup.items())]
-    return "; ".join(parts + warmed)
+    """What else ran the candidate, why no more blocks were taken, how the warm-up of each model ended, and
+    what the one that waited cost."""
+    record = row.record
+    parts = [_run_by(record.candidate_engine)] if record.candidate_engine else []
+    parts += [_stopped(record.stopping)] if record.stopping else []
+    parts += [_warmed(who, end) for who, end in sorted(record.warmup.items())]
+    parts += [_waited(record.waiting)] if record.waiting else []
+    return "; ".join(parts)
+
+
+def _run_by(engine: EngineFacts) -> str:
+    version = f" {prose(engine.version)}" if engine.version else ""
+    known = [nats for nats in engine.probe.values() if nats is not None]
+    probed = (
+        f", {number(known[0])} nats per token from the same weights in process" if known else ""
+    )
+    return f"candidate run by {prose(engine.name)}{version}{probed}"
+
+
+def _waited(found: Waiting) -> str:
+    """Watts, and of which server how much of a CPU."""
+    shares = [
+        f"{show(share.scaled(100, '%'), suffix=' %')} of a CPU by the {who}'s server"
+        for who, share in sorted(found.cpu.items())
+    ]
+    watts = show(found.power, suffix=" W", change=True)
+    return f"cost of the model that waits: idle power {', '.join([watts, *shares])}"
 
 
 def _stopped(stopping: Stopping) -> str:
