@@ -15,7 +15,6 @@ from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
-from greenbench.techniques.stack import candidate_engine
 
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
@@ -107,6 +106,10 @@ def _packages(spec: RunSpec) -> dict[str, str]:
 
 def _candidates(spec: RunSpec) -> Engine | None:
     """What runs the candidate, where that is another engine."""
+    if not spec.technique:
+        return None
+    from greenbench.techniques import candidate_engine  # what techniques are made of takes a while
+
     chosen = candidate_engine(list(spec.technique.values()), spec.engine)
     return None if chosen == spec.engine else chosen
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.architectures import checkpoint, small_tokenizer
 
 PLUGIN = '''
 """Techniques that live outside GreenBench and misbehave in every way."""
@@ -127,3 +128,10 @@ class Bench:
 @pytest.fixture
 def bench(tiny_directory, plugin, tmp_path):
     return Bench(tiny_directory, plugin, tmp_path)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """Overrides for a tiny model whose heads and dtype vLLM has kernels for on every CPU."""
+    directory = checkpoint("llama", small_tokenizer(), tmp_path / "wide", hidden_size=128)
+    return [f"model.path={directory}", "model.dtype=float32"]

