@@ -15,6 +15,7 @@ from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
+from greenbench.techniques.stack import of_reference, uncompiled
 
 Spec = TypeVar("Spec", bound=RunSpec)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -37,6 +38,19 @@ def exact(spec: Spec) -> Spec:
     """
     stack = {name: technique.exact() for name, technique in spec.technique.items()}
     return replace(spec, model=files.exact(spec.model), technique=stack)
+
+
+def settled(spec: Spec, machine: Machine) -> list[Spec]:
+    """`spec` with the choices made that its engine leaves to model and machine: once for each reference that
+    its techniques are to be measured against."""
+    stack = list(spec.technique.values())
+    engines = spec.engine.settled(
+        spec.model,
+        machine,
+        uncompiled(stack, machine, spec.workload),
+        of_reference=of_reference(stack) is not None,
+    )
+    return [replace(spec, engine=engine) for engine in engines]
 
 
 def identity(

@@ -79,6 +79,7 @@ def conclude(
     asked: Asked | None,
     *,
     probed: Sequence[float | None] = (),
+    eager: Sequence[str | None] = (),
     together: bool,
     idle: bool,
 ) -> Findings:
@@ -104,6 +105,7 @@ def conclude(
             version=spec.engine.version(),
             system=spec.engine.system(),
             probe=dict(zip(WHO, probed, strict=False)),
+            eager={who: why for who, why in zip(WHO, eager, strict=False) if why},
         ),
         meter=MeterChoice(
             used=recorder.used,

@@ -11,7 +11,7 @@ from greenbench.models import files
 from greenbench.models.packing import packing
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
-from greenbench.techniques.stack import check_order, require_forms
+from greenbench.techniques.stack import check_order, require_compilable, require_forms
 from greenbench.techniques.technique import ModelEdit, Technique
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
             "is there as safetensors: choose an engine that takes those."
         )
     require_forms(stack, spec.engine)
+    require_compilable(stack, machine, spec)
     for technique in stack:
         technique.check(machine, spec.engine)
 

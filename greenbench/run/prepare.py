@@ -35,6 +35,7 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
+from greenbench.techniques.stack import uncompiled
 from greenbench.techniques.technique import require_answer
 
 Progress = Callable[[str, int, int], None]
@@ -77,14 +78,16 @@ class Candidate:
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
-        again, build = bool(self._applied), self._place.base
+        again, machine = bool(self._applied), self._place.machine
+        bar = uncompiled(self._stack, machine, self._spec.workload)
+        build = replace(self._place.base, uncompiled=bar)
         with ExitStack() as held:
             for index, technique in enumerate(self._stack):
                 work = self._preparation(index, build)
                 metered = nullcontext if again else partial(self._metered, technique, work)
                 build = self._with(technique, build, work, index, metered)
                 if isinstance(technique, MachineSetting):
-                    held.enter_context(technique.hold(self._place.machine, work.observed))
+                    held.enter_context(technique.hold(machine, work.observed))
         gc.collect()
         return build
 

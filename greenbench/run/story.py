@@ -75,6 +75,8 @@ class Bench:
         self._log = log
         self.probed: list[float | None] = []
         """What each probe has found, in the order in which models were served."""
+        self.eager: list[str | None] = []
+        """In the same order, why each model ran eager where the engine can compile."""
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
         self.engine: Engine = spec.engine
         self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
@@ -89,6 +91,7 @@ class Bench:
             self.own.add(served.pids() or ())
             with stages("probe"):
                 self.probed.append(probe(served, build, self.engine))
+            self.eager.append(self.engine.why_eager(build, self.machine))
             del build  # whoever holds it holds the model
             yield served
 
@@ -203,6 +206,7 @@ def _concluded(
         warmth,
         asked,
         probed=bench.probed if "probe" in bench.engine.abilities else (),
+        eager=bench.eager,
         together=not apart,
         idle=idle,
     )

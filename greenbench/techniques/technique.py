@@ -64,6 +64,12 @@ class Traits:
     """It traces the model's forward pass ..."""
     traceable: bool = True
     """... which what this one leaves allows."""
+    breaks_graphs: bool = False
+    """Its forward pass is traced, but not in one piece, as the compiled reference wants it."""
+    compiled_rows: int = 1
+    """On CUDA its kernel takes no fewer rows where it is compiled."""
+    of_reference: bool = False
+    """It is part of the compiled reference, against which it would show nothing."""
     dynamic: bool = False
     """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
     to what it has `observed` are counts, which only grow."""
