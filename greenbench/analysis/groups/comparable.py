@@ -13,6 +13,7 @@ from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.wording import natural
 
 COMMIT = re.compile("^([0-9a-f]{12})[0-9a-f]{28}$")
+EAGER = ("reference", "eager")
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
@@ -132,5 +133,7 @@ def _tasks(task: ResolvedTask) -> str:
 
 
 def _engine(engine: Chosen) -> str:
-    knobs = ", ".join(f"{name}={value}" for name, value in sorted(engine.knobs.items()))
+    """Name and knobs; an eager reference is what there was before there was another."""
+    said = {name: value for name, value in engine.knobs.items() if (name, value) != EAGER}
+    knobs = ", ".join(f"{name}={value}" for name, value in sorted(said.items()))
     return f"{engine.name}({knobs})" if knobs else engine.name
