@@ -101,7 +101,10 @@ def hardware(record: Outline) -> str:
 def rank(key: Setting) -> tuple[Any, ...]:
     """Order of groups: by tier, measurements before estimates before neither, then by name."""
     trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
-    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *key)
+    last = key._replace(
+        engine=f"{key.engine}~"
+    )  # behind a bracket: its compiled reference comes first
+    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *last)
 
 
 def _boundary(record: Outline, source: Provenance) -> str:

@@ -110,32 +110,16 @@ def test_quality_without_an_accuracy_task_is_missing_with_its_reason():
     assert (change.value, change.reason) == (None, "no accuracy task was scored")
 
 
-def against(reference, technique, energy, eager=None):
-    """A run against that reference; `eager` is why the candidate ran otherwise."""
-    facts = factory.record().engine.model_copy(
-        update={"eager": {"candidate": eager} if eager else {}}
-    )
-    if reference == "eager":
-        facts = facts.model_copy(
-            update={"eager": {"baseline": "asked", "candidate": eager or "asked"}}
-        )
-    engine = {"name": "transformers", "reference": reference}
-    spec = examples.spec(technique, engine=engine)
-    return examples.completed(technique, energy=energy).model_copy(
-        update={"engine": facts, "spec": spec}
-    )
-
-
 def test_what_ran_eager_has_its_run_against_an_eager_baseline_beside_it():
     """1.31 of what a user could have instead, 0.62 of its own kind: each paired in a run of its own."""
     loop = "draft decodes by a loop of its own"
     found = groups([
-        against("compiled", "none", 1.0),
-        against("compiled", "int8", 0.7),
-        against("compiled", "draft", 1.31, loop),
-        against("compiled", "alone", 1.5, "alone has a cache of its own"),
-        against("eager", "draft", 0.62, loop),
-        against("eager", "int8", 0.9),
+        examples.against("compiled", "none", 1.0),
+        examples.against("compiled", "int8", 0.7),
+        examples.against("compiled", "draft", 1.31, loop),
+        examples.against("compiled", "alone", 1.5, "alone has a cache of its own"),
+        examples.against("eager", "draft", 0.62, loop),
+        examples.against("eager", "int8", 0.9),
     ])  # fmt: skip
     both = {group.setting.engine: {row.label: row for row in group.rows} for group in found}
     first, second = both["transformers(reference=compiled)"], both["transformers"]
@@ -151,5 +135,5 @@ def test_what_ran_eager_has_its_run_against_an_eager_baseline_beside_it():
 
 
 def test_an_eager_reference_is_what_there_was_before_there_was_another():
-    old, new = examples.completed("none"), against("eager", "int8", 0.7)
+    old, new = examples.completed("none"), examples.against("eager", "int8", 0.7)
     assert len(groups([old, new])) == 1
