@@ -179,8 +179,11 @@ class Candidate:
         """The build, and where the technique has written it itself."""
         edited = technique.edit(build.source, work)
         require_answer(technique, "edit", edited, Edited)
+        own = edited.loop and not technique.traits().of_reference
+        looped = f"{technique.name} decodes by a loop of its own" if own else None
         return replace(
             build,
+            uncompiled=build.uncompiled or looped,  # whatever its traits say
             source=edited.model,
             loop=edited.loop or build.loop,
             scored_whole=build.scored_whole or edited.scored_whole,

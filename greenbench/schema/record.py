@@ -70,8 +70,8 @@ class EngineFacts(Part):
     """Nats per token between a known text's log-probabilities through it and by the same weights in process;
     null where that is not known. Empty where it runs the model in the run's own process."""
     eager: dict[Who, str] = Field(default_factory=dict)
-    """Why a model ran uncompiled in an engine that can also compile: a technique of it, as ``early_exit has a
-    forward pass that cannot be traced``, the model, or the device."""
+    """Why the engine left a model uncompiled, where it can compile: a technique of it, as ``early_exit has a
+    forward pass that cannot be traced``, the model, the device, or as it was asked to."""
 
 
 class Failure(Part):

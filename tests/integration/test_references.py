@@ -18,7 +18,7 @@ def test_what_runs_eager_is_measured_against_a_compiled_baseline_and_its_own_kin
         for score in record["quality"]:  # likelihoods are never those of a compiled step
             assert score["change"]["value"] == 0
     page = (bench.results / "leaderboard.md").read_text()
-    first, second = (part for part in page.split("\n## ") if "J/token ratio" in part)[:2]
+    first, second = (part for part in page.split("\n## ") if "| technique " in part)
     assert "with transformers(reference=compiled)" in first
     assert "J/token ratio, both eager" in first
     assert f"ran eager, as {loop}" in first
@@ -30,7 +30,7 @@ def test_the_compiled_reference_against_itself_and_what_it_is_made_of(bench):
     status, output = bench.run(
         "--multirun", "technique=none,static_cache", "engine.reference=compiled"
     )
-    assert status == 1
+    assert status == 0, output  # what cannot be run is a row that says so
     assert "technique=static_cache is part of engine.reference=compiled" in output
     assert "Traceback" not in output
     records = {each["name"]: each for each in bench.records()}

@@ -111,6 +111,19 @@ def test_all_requests_of_the_run_share_one_cache_whatever_was_asked_between(trac
     assert steps[-1][1] == 23  # places of a request of 24 tokens, whose last is never attended to
 
 
+def test_what_the_reference_is_made_of_meets_the_same_cache_and_graph_when_served(traced, spec):
+    workload = WorkloadSpec("w", batch_size=2, prompt_tokens=16, output_tokens=8)
+    work = Preparation(torch.device("cpu"), None, list, workload=workload)
+    model = tiny_llama()
+    for option in ("static_cache", "compile"):
+        model = live(stack(option)[0], model, work)
+    done = compiled.graphs()
+    with EAGER.serve(build(model, spec), CPU) as served:
+        for shape in ((16, 8), (16, 1), (16, 8)):
+            served.complete(requests(*shape))
+        assert compiled.graphs() == done
+
+
 def test_likelihoods_are_exactly_the_eager_ones(traced, spec):
     from lm_eval.api.instance import Instance
 
