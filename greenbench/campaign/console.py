@@ -49,6 +49,10 @@ class Console:
     ) -> None:
         self._bar.stop()
 
+    def expect(self, total: int) -> None:
+        """There will be `total` runs: a job may be several."""
+        self._total = total
+
     def begin(self, number: int, label: str) -> None:
         """Run `number` (from 1) starts."""
         self._number, self._label, self._stage = number, label, ""

@@ -15,6 +15,8 @@ from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
+from greenbench.techniques.stack import candidate_engine, of_reference, uncompiled
+from greenbench.techniques.technique import EngineOption
 
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
@@ -40,6 +42,25 @@ def exact(spec: Spec) -> Spec:
     """
     stack = {name: technique.exact() for name, technique in spec.technique.items()}
     return replace(spec, model=files.exact(spec.model), technique=stack)
+
+
+def settled(spec: Spec, machine: Machine) -> list[Spec]:
+    """`spec` with the choices made that its engine leaves to model and machine: once for each reference that
+    its techniques are to be measured against."""
+    stack = list(spec.technique.values())
+    bar = uncompiled(stack, machine, spec.workload)
+    part = of_reference(stack) is not None
+    other = candidate_engine(stack, spec.engine)
+    if other is spec.engine:
+        engines = spec.engine.settled(spec.model, machine, bar, of_reference=part)
+        return [replace(spec, engine=engine) for engine in engines]
+    engine, *_ = spec.engine.settled(spec.model, machine, None, of_reference=False)
+    other, *_ = other.settled(spec.model, machine, bar, of_reference=part)
+    running = {
+        name: each.running(other) if isinstance(each, EngineOption) and each.other() else each
+        for name, each in spec.technique.items()
+    }
+    return [replace(spec, engine=engine, technique=running)]
 
 
 def identity(

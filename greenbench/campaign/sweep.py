@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
-from greenbench.campaign.identity import exact, identity, label, run_key
+from greenbench.campaign.identity import exact, identity, label, run_key, settled
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
@@ -67,7 +67,8 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
         surroundings = {
             device: _describe(workers, device) for device in {job.spec.device for job in jobs}
         }
-        runs = [_settled(job, surroundings[job.spec.device]) for job in jobs]
+        runs = [run for job in jobs for run in _settled(job, surroundings[job.spec.device])]
+        console.expect(len(runs))
         done: dict[tuple[Path, str], Record] = {}
         records = []
         for number, run in enumerate(runs, 1):
@@ -121,10 +122,10 @@ def _describe(workers: Workers, device: Device) -> Surroundings:
     return Surroundings(*outcome.value)
 
 
-def _settled(job: Job, around: Surroundings) -> Run:
-    """Raises UserError for what cannot be had."""
-    spec = exact(job.spec)
-    return Run(spec, label(job.spec), command(job, spec), around)
+def _settled(job: Job, around: Surroundings) -> list[Run]:
+    """One run, or one against each reference. Raises UserError for what cannot be had."""
+    specs = settled(exact(job.spec), around.machine)
+    return [Run(spec, label(job.spec), command(job, spec), around) for spec in specs]
 
 
 def _once(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from greenbench.schema.enums import Stop
 from greenbench.schema.spec import ModelSpec
@@ -163,6 +163,8 @@ class Build:
     """The engine's own option names."""
     loop: Callable[..., Any] | None = None
     """Generates in place of the module's ``generate``, as drafting and exits do; "module" only."""
+    uncompiled: str | None = None
+    """Why its techniques do not let it be compiled, after their name; null: they do."""
     scored_whole: bool = False
     """The forward pass depends on the cache: no beginning may be shared when scoring; "module" only."""
     hold: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -267,6 +269,24 @@ class Engine(ABC):
     def sleeps(self, machine: Machine) -> bool:
         """Whether what it serves is a `Sleeper`: where two models do not fit, the one that waits sleeps."""
         return False
+
+    def settled(
+        self, spec: ModelSpec, machine: Machine, uncompiled: str | None, *, of_reference: bool
+    ) -> Sequence[Self]:
+        """Itself with every choice made that it leaves open until model and machine are known: once for
+        each reference that the techniques are to be measured against.
+
+        `uncompiled` is as in `Build`; `of_reference`: they are what the compiled reference is made of.
+        """
+        return (self,)
+
+    def compiles(self) -> bool:
+        """Whether it compiles every model that it runs, where the techniques let it."""
+        return False
+
+    def why_eager(self, build: Build, machine: Machine) -> str | None:
+        """Why it runs `build` uncompiled, where it can also compile; null: it compiles, or has no choice."""
+        return None
 
     @abstractmethod
     def room_bytes(self, build: Build) -> int:

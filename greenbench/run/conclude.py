@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
@@ -27,7 +27,7 @@ from greenbench.schema.spec import RunSpec
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
 
-NOTHING: Mapping[Who, float | None] = MappingProxyType({})
+NOTHING: Mapping[Who, Any] = MappingProxyType({})
 
 
 class Bodies(NamedTuple):
@@ -84,6 +84,7 @@ def conclude(
     *,
     engines: Mapping[Who, Engine],
     probed: Mapping[Who, float | None] = NOTHING,
+    eager: Mapping[Who, str | None] = NOTHING,
     apart: str | None,
     idle: bool,
 ) -> Findings:
@@ -106,7 +107,7 @@ def conclude(
     }
     energy = subjects["candidate"].metrics[ENERGY_PER_TOKEN.name]
     return Findings(
-        **_ran(engines, probed),
+        **_ran(engines, probed, eager),
         meter=MeterChoice(
             used=recorder.used,
             refused=meters.refused,
@@ -128,20 +129,26 @@ def conclude(
 
 
 def _ran(
-    engines: Mapping[Who, Engine], probed: Mapping[Who, float | None]
+    engines: Mapping[Who, Engine],
+    probed: Mapping[Who, float | None],
+    eager: Mapping[Who, str | None],
 ) -> dict[str, EngineFacts]:
     """By field of the findings, what is known of the engine, or of both."""
+
+    def facts(engine: Engine, models: Sequence[Who]) -> EngineFacts:
+        return EngineFacts(
+            name=engine.name,
+            version=engine.version(),
+            system=engine.system(),
+            probe={who: probed[who] for who in models if who in probed}
+            if "probe" in engine.abilities
+            else {},
+            eager={who: why for who in models if (why := eager.get(who))},
+        )
+
     if engines["baseline"] == engines["candidate"]:
-        return {"engine": _facts(engines["baseline"], probed)}
-    mine, others = ({w: nats for w, nats in probed.items() if w == who} for who in WHO)
+        return {"engine": facts(engines["baseline"], WHO)}
     return {
-        "engine": _facts(engines["baseline"], mine),
-        "candidate_engine": _facts(engines["candidate"], others),
+        "engine": facts(engines["baseline"], ["baseline"]),
+        "candidate_engine": facts(engines["candidate"], ["candidate"]),
     }
-
-
-def _facts(engine: Engine, probed: Mapping[Who, float | None]) -> EngineFacts:
-    known = dict(probed) if "probe" in engine.abilities else {}
-    return EngineFacts(
-        name=engine.name, version=engine.version(), system=engine.system(), probe=known
-    )

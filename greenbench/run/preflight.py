@@ -15,6 +15,7 @@ from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpe
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
+    require_compilable,
     require_forms,
     spoken,
     spoken_of,
@@ -49,6 +50,7 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     with spoken_of(stack):
         _refuse_engine(runs["candidate"], machine)
         require_forms(stack, runs["candidate"])
+        require_compilable(stack, machine, spec.workload, runs["candidate"])
         for technique in stack:
             technique.check(machine, runs["candidate"])
 

@@ -35,6 +35,7 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
+from greenbench.techniques.stack import uncompiled
 from greenbench.techniques.technique import require_answer
 
 Progress = Callable[[str, int, int], None]
@@ -78,14 +79,16 @@ class Candidate:
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
-        again, build = bool(self._applied), self._place.base
+        again, machine = bool(self._applied), self._place.machine
+        bar = uncompiled(self._stack, machine, self._spec.workload)
+        build = replace(self._place.base, uncompiled=bar)
         with ExitStack() as held:
             for index, technique in enumerate(self._stack):
                 work = self._preparation(index, build)
                 metered = nullcontext if again else partial(self._metered, technique, work)
                 build = self._with(technique, build, work, index, metered)
                 if isinstance(technique, MachineSetting):
-                    held.enter_context(technique.hold(self._place.machine, work.observed))
+                    held.enter_context(technique.hold(machine, work.observed))
         gc.collect()
         return build
 
@@ -177,8 +180,11 @@ class Candidate:
         """The build, and where the technique has written it itself."""
         edited = technique.edit(build.source, work)
         require_answer(technique, "edit", edited, Edited)
+        own = edited.loop and not technique.traits().of_reference
+        looped = f"{technique.name} decodes by a loop of its own" if own else None
         return replace(
             build,
+            uncompiled=build.uncompiled or looped,  # whatever its traits say
             source=edited.model,
             loop=edited.loop or build.loop,
             scored_whole=build.scored_whole or edited.scored_whole,

@@ -81,6 +81,8 @@ class Bench:
         self._log, self._starts = log, 0
         self.probed: dict[Who, float | None] = {}
         """What the first probe of each model has found."""
+        self.eager: dict[Who, str | None] = {}
+        """Why each model ran eager where its engine can compile."""
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
         self.engines: Mapping[Who, Engine] = engines(spec)
         self.sleepers: set[Who] = set()
@@ -97,6 +99,7 @@ class Bench:
             self.own.add(served.pids() or ())
             with stages("probe"):
                 self.probed.setdefault(who, probe(served, build, engine))
+            self.eager[who] = engine.why_eager(build, self.machine)
             del build  # whoever holds it holds the model
             yield served
 
@@ -228,6 +231,7 @@ def _concluded(
         asked,
         engines=bench.engines,
         probed=bench.probed,
+        eager=bench.eager,
         apart=apart,
         idle=idle,
     )

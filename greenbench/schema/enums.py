@@ -57,6 +57,17 @@ class Stop(Enum):
     natural = "natural"
 
 
+class Reference(Enum):
+    """What a technique is measured against, where an engine can run a model in two ways.
+
+    ``auto`` is decided before the run: ``compiled`` on a GPU where the model can be, else ``eager``.
+    """
+
+    auto = "auto"
+    eager = "eager"
+    compiled = "compiled"
+
+
 class Arrivals(Enum):
     """How requests arrive: each batch when the one before is answered."""
 

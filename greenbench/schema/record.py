@@ -69,6 +69,9 @@ class EngineFacts(Part):
     probe: dict[Who, float | None] = Field(default_factory=dict)
     """Nats per token between a known text's log-probabilities through it and by the same weights in process,
     of each model that it ran; null where that is not known. Empty where it runs in the run's own process."""
+    eager: dict[Who, str] = Field(default_factory=dict)
+    """Why the engine left a model uncompiled, where it can compile: a technique of it, as ``early_exit has a
+    forward pass that cannot be traced``, the model, the device, or as it was asked to."""
 
 
 class Waiting(Part):

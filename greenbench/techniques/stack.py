@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
@@ -21,6 +21,10 @@ from greenbench.techniques.technique import (
     Traits,
     require_answer,
 )
+
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
+    from greenbench.schema.spec import WorkloadSpec
 
 Test = Callable[[Traits], bool]
 KINDS = (ModelEdit, EngineOption, MachineSetting)
@@ -139,6 +143,60 @@ def spoken(stack: Sequence[Technique], text: str) -> str:
     for technique in stack:
         text = technique.spoken(text) if isinstance(technique, EngineOption) else text
     return text
+
+
+def of_reference(stack: Sequence[Technique]) -> str | None:
+    """The technique that is part of the compiled reference; null: none."""
+    return next((each.name for each in stack if each.traits().of_reference), None)
+
+
+def uncompiled(stack: Sequence[Technique], machine: Machine, workload: WorkloadSpec) -> str | None:
+    """Why the compiled reference's way to run a model is not open to the stack's; null: it is."""
+    return next(
+        (f"{each.name} {why}" for each in stack for why in _bars(each, machine, workload)), None
+    )
+
+
+def _bars(technique: Technique, machine: Machine, workload: WorkloadSpec) -> Iterator[str]:
+    traits = technique.traits()
+    if traits.drafts_tokens:
+        yield "decodes by a loop of its own"
+    if traits.chooses_cache and not traits.of_reference:
+        yield "has a cache of its own"
+    if traits.adds_exits or not traits.traceable:
+        yield "has a forward pass that cannot be traced"
+    if traits.breaks_graphs:
+        yield "has a forward pass that is not traced in one piece"
+    if _too_few_rows(traits, machine, workload):
+        yield (
+            f"has a kernel that takes {traits.compiled_rows} rows or more where it is compiled, and "
+            f"workload.batch_size is {workload.batch_size}"
+        )
+
+
+def _too_few_rows(traits: Traits, machine: Machine, workload: WorkloadSpec) -> bool:
+    return machine.device != "cpu" and workload.batch_size < traits.compiled_rows
+
+
+def require_compilable(
+    stack: Sequence[Technique], machine: Machine, workload: WorkloadSpec, engine: Engine
+) -> None:
+    """Raise Unsupported, in one sentence, for what would be compiled and cannot, or is so already."""
+    part = of_reference(stack)
+    if part and engine.compiles():
+        raise Unsupported(
+            f"technique={part} is part of engine.reference=compiled, against which it shows nothing: say "
+            "engine.reference=eager."
+        )
+    compiled = any(each.traits().traces for each in stack)
+    for technique in stack:
+        traits = technique.traits()
+        if compiled and _too_few_rows(traits, machine, workload):
+            raise Unsupported(
+                f"technique={technique.name} cannot be compiled for workload.batch_size="
+                f"{workload.batch_size} on {machine.device_name}, where its kernel then takes "
+                f"{traits.compiled_rows} rows or more: leave compile out, or raise the batch size."
+            )
 
 
 def require_forms(stack: Sequence[Technique], engine: Engine) -> None:

@@ -64,6 +64,12 @@ class Traits:
     """It traces the model's forward pass ..."""
     traceable: bool = True
     """... which what this one leaves allows."""
+    breaks_graphs: bool = False
+    """Its forward pass is traced, but not in one piece, as the compiled reference wants it."""
+    compiled_rows: int = 1
+    """On CUDA its kernel takes no fewer rows where it is compiled."""
+    of_reference: bool = False
+    """It is part of the compiled reference, against which it would show nothing."""
     dynamic: bool = False
     """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
     to what it has `observed` are counts, which only grow."""
@@ -225,6 +231,10 @@ class EngineOption(Technique, ABC):
     def other(self) -> Engine | None:
         """What runs the candidate in place of the run's engine; null: that one does."""
         return None
+
+    def running(self, engine: Engine) -> Self:
+        """It, where it chose an engine: with `engine`, the same one of which more is settled."""
+        return self
 
     def spoken(self, text: str) -> str:
         """What the engine that it chose says, in this technique's own words."""

@@ -12,7 +12,9 @@ import pytest
 
 from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import exact, identity, run_key
+from greenbench.campaign.identity import settled as each_reference
 from greenbench.engines.engine import Engine as AnyEngine
+from greenbench.engines.transformers import compiled
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
@@ -295,3 +297,24 @@ def test_nothing_private_is_in_what_is_recorded(settled, tiny_directory, tmp_pat
     assert told.task.names == ["sciq", "mine.yaml"]
     assert set(told.inputs.tasks) == {"sciq", "mine.yaml"}
     assert json.loads(told.model_dump_json())["inputs"].keys() == set(Inputs.model_fields)
+
+
+def test_the_reference_is_decided_before_the_run_and_in_the_key(monkeypatch, tiny_directory):
+    """One that runs eager is two runs on a GPU: against its own kind, and against a compiled baseline."""
+    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    gpu = Machine("cuda", "Some GPU", 1 << 30, capability=(9, 0), uuids=("GPU-0",))
+
+    def references(machine, *overrides):
+        said = ["model=local", f"model.path={tiny_directory}", *overrides]
+        found = each_reference(plan(said, multirun=False)[0].spec, machine)
+        known = [identity(spec, machine) for spec in found]
+        assert len({run_key(each) for each in known}) == len(known)
+        return [each.engine.knobs["reference"] for each in known]
+
+    assert references(CPU, "technique=none") == ["eager"]
+    assert references(CPU, "technique=prompt_lookup") == ["eager"]
+    assert references(gpu, "technique=none") == ["compiled"]
+    assert references(gpu, "technique=prompt_lookup") == ["compiled", "eager"]
+    assert references(gpu, "technique=[static_cache,compile]") == ["eager"]
+    assert references(gpu, "technique=prompt_lookup", "engine.reference=compiled") == ["compiled"]
+    assert references(gpu, "technique=none", "engine.reference=eager") == ["eager"]

@@ -182,6 +182,16 @@ def completed(
     return factory.record(**(values | fields))
 
 
+def against(reference: str, technique: str, energy: float, why: str | None = None) -> Record:
+    """A run against that reference of transformers; `why` its candidate ran eager."""
+    eager = {"candidate": why} if why else {}
+    if reference == "eager":
+        eager = {"baseline": "asked", "candidate": why or "asked"}
+    facts = factory.record().engine.model_copy(update={"eager": eager})  # type: ignore[union-attr]
+    engine = {"name": "transformers", "reference": reference}
+    return completed(technique, energy=energy, engine=facts, spec=spec(technique, engine=engine))
+
+
 def failed(technique: str = "int4", **changes: Any) -> Record:
     """A run without a result. `changes` as for `completed`."""
     fields = {name: changes.pop(name) for name in tuple(changes) if name in Record.model_fields}

@@ -26,6 +26,7 @@ pytestmark = [
 QUICK = [
     "model=smollm2-135m", "device=cuda", "task=smoke", "workload=short", "protocol=smoke",
 ]  # fmt: skip
+EAGER = "engine.reference=eager"
 ELSEWHERE = {"threads": "say device=cpu", "flash_attention": "needs the package flash-attn"}
 SETTINGS = {"power_limit", "clock_lock"}  # they change the card for whoever else is on it
 BRIEF = {
@@ -68,7 +69,7 @@ def test_every_technique_runs_on_cuda_or_says_why_not(technique, tmp_path, smoll
     knobs = BRIEF.get(technique, [])
     if technique == "speculative":
         knobs = [f"technique.speculative.draft={request.getfixturevalue('shallow_draft')}"]
-    status, output, records = bench(tmp_path, f"technique={technique}", *knobs)
+    status, output, records = bench(tmp_path, f"technique={technique}", EAGER, *knobs)
     if technique in ELSEWHERE:
         assert status == 1
         assert ELSEWHERE[technique] in output
@@ -88,7 +89,7 @@ STACKS = ["[prune_depth,gptq]", "[prune_depth,int8_torchao,prompt_lookup]", "[in
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_stacks_run_on_cuda(stack, tmp_path, smollm2):
-    status, output, _ = bench(tmp_path, f"technique={stack}")
+    status, output, _ = bench(tmp_path, f"technique={stack}", EAGER)
     assert status == 0, output[-3000:]
 
 
@@ -98,6 +99,78 @@ def test_cuda_graphs_are_built_once(tmp_path, smollm2):
     )
     assert status == 0, output[-3000:]
     assert records[0]["techniques"][1]["observed"]["graphs_compiled_later"] == 0
+
+
+@pytest.mark.parametrize(
+    ("technique", "references"),
+    [
+        ("none", {"compiled": {}}),
+        ("int4_torchao", {"compiled": {}}),
+        ("prompt_lookup", {"compiled": {"candidate": "a loop of its own"}, "eager": "both"}),
+        ("int8dyn_torchao", {"compiled": {"candidate": "takes 17 rows"}, "eager": "both"}),
+    ],
+)
+def test_the_reference_is_compiled_on_cuda_where_the_technique_lets_it(
+    technique, references, tmp_path, smollm2
+):
+    status, output, records = bench(tmp_path, f"technique={technique}")
+    assert status == 0, output[-3000:]
+    found = {each["spec"]["engine"]["reference"]: each["engine"]["eager"] for each in records}
+    assert set(found) == set(references)
+    for who, why in references["compiled"].items():
+        assert why in found["compiled"][who]
+    assert "baseline" not in found["compiled"]
+    if "eager" in found:
+        assert set(found["eager"]) == {"baseline", "candidate"}
+
+
+def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(smollm2):
+    """Over more requests than torch records graphs anew for before it gives them up (128)."""
+    from torch._dynamo.utils import counters
+    from torch._inductor.cudagraph_trees import get_container
+
+    from greenbench.engines.engine import Build, Request, Start
+    from greenbench.engines.transformers.engine import Transformers
+    from greenbench.machine.detect import detect
+    from greenbench.models import texts
+    from greenbench.schema.enums import Device, Dtype, Reference
+
+    spec, path = smollm2
+    machine = detect(Device.cuda)
+    build = Build(
+        replace(spec, dtype=Dtype.float32), "safetensors", path, path, start=Start(1, tokens=40)
+    )
+    compiled, eager = (
+        Transformers(reference) for reference in (Reference.compiled, Reference.eager)
+    )
+    with compiled.serve(build, machine) as one, compiled.serve(build, machine) as two, eager.serve(
+        build, machine
+    ) as plain:  # fmt: skip
+        asked = [
+            [Request(tuple(plain.tokenizer.encode(text)[:32]), 8)]
+            for text in texts.passages("prompt")[:20]
+        ]
+        for batch in asked[:3]:
+            said = [_tokens(served, batch) for served in (plain, one, two)]
+            assert said[0] == said[1] == said[2]
+        recorded = next(get_container(0).tree_manager.graph_counter)
+        for turn in range(150):
+            for served in (one, two):
+                served.complete(asked[turn % 20])
+        assert next(get_container(0).tree_manager.graph_counter) == recorded + 1
+        assert counters["inductor"]["cudagraph_skips"] == 0
+        quick, slow = (min(e.complete(asked[0])[0].seconds for _ in range(9)) for e in (one, plain))
+        assert quick < 0.7 * slow
+
+
+def _tokens(served, batch):
+    """The tokens that its model answers with."""
+    prompt = torch.tensor([batch[0].tokens]).to("cuda")
+    with torch.inference_mode():
+        return served._model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, pad_token_id=0,
+            min_new_tokens=batch[0].new_tokens, max_new_tokens=batch[0].new_tokens,
+        ).tolist()  # fmt: skip
 
 
 def test_a_2_of_4_mask_runs_on_the_sparse_kernel(tmp_path, smollm2):

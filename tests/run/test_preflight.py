@@ -6,7 +6,8 @@ from helpers.windows import Watts, protocol
 from transformers import AutoConfig
 
 from greenbench.campaign.compose import plan
-from greenbench.errors import UserError
+from greenbench.engines.transformers import compiled
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.meters import OpenMeters
 from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
@@ -69,3 +70,23 @@ def test_what_an_engine_cannot_run_is_one_sentence_before_anything_is_served(arg
 
     with pytest.raises(UserError, match=said):
         refuse()
+
+
+GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
+
+
+@pytest.mark.parametrize("technique", ["static_cache", "compile", "[int8_torchao,compile]"])
+def test_what_the_compiled_reference_is_made_of_shows_nothing_against_it(technique):
+    (job,) = plan([f"technique={technique}", "engine.reference=compiled"], multirun=False)
+    with pytest.raises(Unsupported, match=r"is part of engine.reference=compiled.*reference=eager"):
+        refuse_here(job.spec, Machine("cpu", "some CPU", 1 << 34))
+
+
+def test_a_kernel_that_takes_no_few_rows_compiled_is_refused_before_it_dies(monkeypatch):
+    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    said = ["technique=[int8dyn_torchao,compile]", "workload=batch8"]
+    refuse_here(plan(said, multirun=False)[0].spec, Machine("cpu", "some CPU", 1 << 34))
+    with pytest.raises(Unsupported, match=r"int8dyn_torchao cannot .*batch_size=8 on some GPU.*17"):
+        refuse_here(plan(said, multirun=False)[0].spec, GPU)
+    (job,) = plan([*said, "workload.batch_size=17"], multirun=False)
+    refuse_here(job.spec, GPU)

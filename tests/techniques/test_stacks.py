@@ -22,9 +22,11 @@ from helpers.techniques import (
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.load import config as config_of
 from greenbench.errors import Unsupported, UserError
+from greenbench.machine.detect import Machine
 from greenbench.run.preflight import refuse_model
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import check_order
+from greenbench.techniques.stack import of_reference, uncompiled
 
 WORKLOAD = WorkloadSpec("w")
 KNOBS = SMALLER | {"early_exit": {"exits": [0.5], "threshold": 0.5, "steps": 2}}
@@ -121,3 +123,38 @@ def test_a_narrower_model_can_be_quantized_in_groups(smollm2):
     config = config_of(*smollm2)
     refuse_model(techniques, config, WORKLOAD)
     assert techniques[0].after(config).intermediate_size == 1216
+
+
+GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
+EAGER = {
+    "early_exit": "cannot be traced",
+    "self_speculative": "a loop of its own",
+    "prompt_lookup": "a loop of its own",
+    "speculative": "a loop of its own",
+    "ngram": "a loop of its own",
+    "kv_quanto": "a cache of its own",
+    "kv_fp8": "a cache of its own",
+    "int4_quanto": "cannot be traced",
+    "int4_bnb": "not traced in one piece",
+    "int8_bnb": "not traced in one piece",
+    "flash_attention": "not traced in one piece",
+    "int8dyn_torchao": "takes 17 rows or more where it is compiled, and workload.batch_size is 16",
+}
+"""What keeps an option's model from being compiled on a GPU; tests/engines/transformers/test_compiled.py
+compiles others."""
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_technique_says_whether_its_model_can_be_compiled(option, tiny_drafter):
+    knobs = ["technique.speculative.draft=x"] if option == "speculative" else []
+    spec = plan([f"technique={option}", *knobs], multirun=False)[0].spec
+    techniques = list(spec.technique.values())
+    said = uncompiled(techniques, GPU, WorkloadSpec("w", batch_size=16))
+    assert (EAGER[option] in said) if option in EAGER else said is None
+    assert (of_reference(techniques) == option) == (option in {"static_cache", "compile"})
+
+
+def test_a_batch_large_enough_for_the_kernel_is_compiled():
+    int8 = stack("int8dyn_torchao")
+    assert uncompiled(int8, GPU, WorkloadSpec("w", batch_size=17)) is None
+    assert uncompiled(int8, CPU, WORKLOAD) is None

@@ -13,6 +13,7 @@ from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.wording import natural
 
 COMMIT = re.compile("^([0-9a-f]{12})[0-9a-f]{28}$")
+EAGER = ("reference", "eager")
 TIERS = ("publish", "dev", "smoke")
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
@@ -100,7 +101,10 @@ def hardware(record: Outline) -> str:
 def rank(key: Setting) -> tuple[Any, ...]:
     """Order of groups: by tier, measurements before estimates before neither, then by name."""
     trust = 0 if key.measured else 2 if key.source == "unavailable" else 1
-    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *key)
+    last = key._replace(
+        engine=f"{key.engine}~"
+    )  # behind a bracket: its compiled reference comes first
+    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *last)
 
 
 def _boundary(record: Outline, source: Provenance) -> str:
@@ -132,5 +136,7 @@ def _tasks(task: ResolvedTask) -> str:
 
 
 def _engine(engine: Chosen) -> str:
-    knobs = ", ".join(f"{name}={value}" for name, value in sorted(engine.knobs.items()))
+    """Name and knobs; an eager reference is what there was before there was another."""
+    said = {name: value for name, value in engine.knobs.items() if (name, value) != EAGER}
+    knobs = ", ".join(f"{name}={value}" for name, value in sorted(said.items()))
     return f"{engine.name}({knobs})" if knobs else engine.name

@@ -21,6 +21,7 @@ from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
+from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.schema.verdict import Verdict
 from greenbench.stats.intervals import Interval
 
@@ -38,11 +39,20 @@ class Row:
     """How sure that is; null without joules or accuracy."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By the name of their ratio, judged over all runs of the group that have one, A/A included."""
+    twin: Record | None = None
+    """Where this one's candidate ran eager beside a compiled baseline: the run of the same technique against
+    an eager one, if there is any."""
 
     @property
     def is_baseline(self) -> bool:
         """Whether this is the A/A run."""
         return not self.record.spec.technique
+
+    @property
+    def why_eager(self) -> str | None:
+        """Why the candidate alone ran eager; null: both models ran alike."""
+        eager = self.record.engine.eager if self.record.engine else {}
+        return eager.get("candidate") if "baseline" not in eager else None
 
     @property
     def flagged(self) -> bool:
@@ -107,6 +117,8 @@ class Row:
 
 Beside: TypeAlias = Mapping[Setting, Mapping[str, Sequence[float]]]
 """By group and metric, p-values of runs that are not shown."""
+Twins: TypeAlias = Mapping[tuple[Setting, str], Record]
+"""By group and techniques, a run."""
 
 
 class Group(NamedTuple):
@@ -136,9 +148,11 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
         ((setting(record), record) for record in usable if not is_invalid(record)),
         key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),
     )
+    twins = {(key, _stack(record)): record for key, record in ranked}
     together = groupby(ranked, key=lambda pair: pair[0])
     return [
-        _group(key, [record for _, record in pairs], beside.get(key, {})) for key, pairs in together
+        _group(key, [record for _, record in pairs], beside.get(key, {}), twins)
+        for key, pairs in together
     ]
 
 
@@ -152,8 +166,23 @@ def technique(record: Outline) -> str:
     return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 
 
-def _group(key: Setting, records: Sequence[Record], beside: Mapping[str, Sequence[float]]) -> Group:
+def _stack(record: Record) -> str:
+    """Its techniques with all their knobs."""
+    return repr([chosen.model_dump() for chosen in record.spec.technique])
+
+
+def _group(
+    key: Setting,
+    records: Sequence[Record],
+    beside: Mapping[str, Sequence[float]],
+    twins: Twins,
+) -> Group:
     rows = _judged(_labelled(records), beside)
+    other = key._replace(engine=USUAL_ENGINE)
+    rows = [
+        replace(row, twin=twins.get((other, _stack(row.record)))) if row.why_eager else row
+        for row in rows
+    ]
     found = draw({row.label: row.record for row in rows})
     return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
 

@@ -5,16 +5,17 @@ What needs torch is imported when something is served, so that composing a run n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
+from greenbench.errors import Unsupported, UserError
 from greenbench.models import files, tensors
-from greenbench.schema.enums import Dtype
+from greenbench.schema.enums import Dtype, Reference
 from greenbench.schema.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,15 +34,60 @@ class Transformers(Engine):
     forms: ClassVar[frozenset[Form]] = frozenset({"module", "safetensors"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"logits"})
 
+    reference: Reference = Reference.auto
+    """How a model runs that no technique keeps from it: eager, one kernel after another as it comes, or
+    compiled, with a static cache, decode steps of one graph, and CUDA graphs where there is CUDA."""
+
+    def check(self, machine: Machine) -> None:
+        """To compile needs a compiler."""
+        if self.compiles():
+            from greenbench.engines.transformers.compiled import require_compiler
+
+            require_compiler("engine.reference=compiled", machine)
+
+    def settled(
+        self, spec: ModelSpec, machine: Machine, uncompiled: str | None, *, of_reference: bool
+    ) -> Sequence[Self]:
+        """``auto``: compiled on a GPU where the model can be, else eager. Against both where the techniques
+        run eager: against their own kind, and against what a user could have instead."""
+        if self.reference is not Reference.auto:
+            return (self,)
+        eager = replace(self, reference=Reference.eager)
+        if of_reference or _hindered(spec, machine):
+            return (eager,)
+        compiled = replace(self, reference=Reference.compiled)
+        return (compiled, eager) if uncompiled else (compiled,)
+
+    def compiles(self) -> bool:
+        """As its reference says."""
+        return self.reference is Reference.compiled
+
+    def why_eager(self, build: Build, machine: Machine) -> str | None:
+        """What keeps the techniques, the model or the device from it, or that it was asked for."""
+        if self.compiles():
+            return build.uncompiled
+        return (
+            build.uncompiled
+            or _obstacle(build.model, machine)
+            or "engine.reference=eager asks for it"
+        )
+
     def version(self) -> str:
         """Of the package."""
         return metadata.version("transformers")
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
-        """A decoder that attends, with a tokenizer, and packed in no way or one that can be read."""
+        """A decoder that attends, with a tokenizer, packed in no way or one that can be read, and one that
+        can be compiled where it is to be."""
+        from greenbench.engines.transformers.compiled import class_obstacle
         from greenbench.engines.transformers.suits import require_suited
 
         require_suited(spec, directory, machine)
+        if self.compiles() and (why := class_obstacle(spec)):
+            raise Unsupported(
+                f"engine.reference=compiled is not for model {spec.name}: {why}; say "
+                "engine.reference=eager."
+            )
 
     def room_bytes(self, build: Build) -> int:
         """Its weights, at the dtype they are loaded in."""
@@ -54,6 +100,7 @@ class Transformers(Engine):
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The module of `build`, or the one that its checkpoint holds."""
+        from greenbench.engines.transformers import compiled
         from greenbench.engines.transformers.load import empty_caches, load_model, load_tokenizer
         from greenbench.engines.transformers.options import apply_options
         from greenbench.engines.transformers.served import InProcess
@@ -64,14 +111,34 @@ class Transformers(Engine):
             model = load_model(build.model, Path(build.source), machine.device_map)
             require_causal(model, build.model.name)
         apply_options(model, build.options)
+        compiled.keep_cache(model, build.start)
+        if self.compiles() and build.uncompiled is None:
+            with build.hold():  # as it will run: code for a CPU is made for so many threads
+                compiled.as_reference(model, build.start)
         served = InProcess(model, load_tokenizer(build.model, build.directory), build)
         del model, build
         try:
             yield served
         except BaseException:
             served.close()
+            compiled.forget_graphs()
             with suppress(Exception):  # of a device that is lost; why it ended is the news
                 empty_caches()
             raise
         served.close()
+        compiled.forget_graphs()
         empty_caches()
+
+
+def _hindered(spec: ModelSpec, machine: Machine) -> bool:
+    """Whether the model cannot be compiled, or not be run at all, which its run then says."""
+    try:
+        return _obstacle(spec, machine) is not None
+    except UserError:
+        return True
+
+
+def _obstacle(spec: ModelSpec, machine: Machine) -> str | None:
+    from greenbench.engines.transformers.compiled import obstacle
+
+    return obstacle(spec, machine)

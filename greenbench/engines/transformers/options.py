@@ -10,6 +10,8 @@ import torch
 from greenbench.errors import UserError
 
 FLASH = "flash_attention_2"
+STATIC_CACHE = {"cache_implementation": "static", "disable_compile": True}
+"""Keys and values in tensors of fixed length, without the compilation that ``generate`` adds on CUDA."""
 
 
 def apply_options(model: Any, options: Mapping[str, object]) -> dict[str, object]:

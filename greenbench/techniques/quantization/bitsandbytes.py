@@ -37,7 +37,9 @@ class _Bitsandbytes(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
+        return Traits(
+            on_linears=True, needs_plain_weights=True, packs_weights=True, breaks_graphs=True
+        )
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """bitsandbytes has CUDA kernels from compute capability 6.0 and plain ones for the CPU."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -26,8 +26,13 @@ from greenbench.techniques.shared.linear_views import linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 SCALE_BYTES, ZERO_BYTES = 4, 1  # torchao's int8 keeps a float32 scale and an int8 zero for each row
-ON_CUDA = "; on CUDA torchao waits for the GPU in every product, and multiplies 16 tokens or fewer in float32"
-"""As its ``safe_int_mm`` does: torch's integer product takes 17 rows or more, compiled too."""
+ROWS = 17
+"""torch's integer product on CUDA takes no fewer."""
+ON_CUDA = (
+    "; on CUDA torchao waits for the GPU in every product, and multiplies "
+    f"{ROWS - 1} tokens or fewer in float32"
+)
+"""As its ``safe_int_mm`` does, unless it is compiled."""
 TILE = 1024  # the CUDA kernel for int4 pads a layer's inputs to a multiple of this
 
 
@@ -115,6 +120,10 @@ class Int8Dynamic(_Torchao):
     def __post_init__(self) -> None:
         key = "technique.int8dyn_torchao.activations"
         require_choice(self.activations, key, ("symmetric", "asymmetric"))
+
+    def traits(self) -> Traits:
+        """Compiled, it leaves out what torchao else does with few rows."""
+        return replace(super().traits(), compiled_rows=ROWS)
 
     def promise(self, model: Any) -> Promise:
         """8 bits a weight, and the scales; products of integers, where the device has them."""

@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 import torch
 
 from greenbench.engines.engine import Engine
+from greenbench.engines.transformers.options import FLASH, STATIC_CACHE
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import EngineOption, MachineSetting, Traits
-
-FLASH = "flash_attention_2"
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,10 @@ class Attention(EngineOption):
     def __post_init__(self) -> None:
         key = "technique.attention.implementation"
         require_choice(self.implementation, key, ("eager", "sdpa", FLASH))
+
+    def traits(self) -> Traits:
+        """Under a static cache flash attention looks up how long it is, which no graph holds."""
+        return Traits(breaks_graphs=self.implementation == FLASH)
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """Flash attention is a package with CUDA kernels for compute capability 8.0 and newer."""
@@ -84,7 +87,7 @@ class StaticCache(EngineOption):
 
     def traits(self) -> Traits:
         """Of fixed length, for every request."""
-        return Traits(chooses_cache=True)
+        return Traits(chooses_cache=True, of_reference=True)
 
     def promise(self) -> Promise:
         """No weight less; nothing is copied to grow, and attention also meets the empty places."""
@@ -93,9 +96,9 @@ class StaticCache(EngineOption):
         )
 
     def options(self, engine: str) -> Mapping[str, object]:
-        """As ``generate`` takes it, without the compilation that it adds to it on CUDA."""
+        """As ``generate`` takes it."""
         _require_transformers(self.name, engine, "key-value caches")
-        return {"cache_implementation": "static", "disable_compile": True}
+        return STATIC_CACHE
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, cast
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Self, cast
 
 from greenbench import engines
 from greenbench.engines.engine import Engine
@@ -47,6 +47,16 @@ class OtherEngine(EngineOption):
             return engines.made(self.to, self.knobs, f"{KEY}.knobs")
         except UserError as error:
             raise type(error)(self.spoken(str(error))) from error.__cause__
+
+    def running(self, engine: Engine) -> Self:
+        """With the knobs in which `engine` is another than was asked for."""
+        asked = asdict(cast("Any", self.other()))
+        found = {
+            name: value
+            for name, value in asdict(cast("Any", engine)).items()
+            if value != asked[name]
+        }
+        return replace(self, knobs=self.knobs | found) if found else self
 
     def spoken(self, text: str) -> str:
         """What the engine says, with its knobs as this technique calls them."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from greenbench.analysis.accuracy import accuracy, accuracy_change, baseline_accuracy
 from greenbench.analysis.groups.rows import groups
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.stats import items
 
 RECORDS = [
@@ -107,3 +108,32 @@ def test_quality_is_pooled_over_the_items_of_accuracy_tasks():
 def test_quality_without_an_accuracy_task_is_missing_with_its_reason():
     change = accuracy_change([examples.bits_per_byte(1.1)])
     assert (change.value, change.reason) == (None, "no accuracy task was scored")
+
+
+def test_what_ran_eager_has_its_run_against_an_eager_baseline_beside_it():
+    """1.31 of what a user could have instead, 0.62 of its own kind: each paired in a run of its own."""
+    loop = "draft decodes by a loop of its own"
+    found = groups([
+        examples.against("compiled", "none", 1.0),
+        examples.against("compiled", "int8", 0.7),
+        examples.against("compiled", "draft", 1.31, loop),
+        examples.against("compiled", "alone", 1.5, "alone has a cache of its own"),
+        examples.against("eager", "draft", 0.62, loop),
+        examples.against("eager", "int8", 0.9),
+    ])  # fmt: skip
+    both = {group.setting.engine: {row.label: row for row in group.rows} for group in found}
+    first, second = both["transformers(reference=compiled)"], both["transformers"]
+    assert {label: row.why_eager for label, row in first.items()} == {
+        "none": None, "int8": None, "draft": loop, "alone": "alone has a cache of its own",
+    }  # fmt: skip
+    twin = first["draft"].twin
+    assert twin == second["draft"].record
+    assert twin.ratios["energy_per_token"].value == 0.62
+    assert first["draft"].ratio(ENERGY_PER_TOKEN).value == 1.31
+    assert [row.twin for label, row in first.items() if label != "draft"] == [None] * 3
+    assert [row.twin or row.why_eager for row in second.values()] == [None] * 2
+
+
+def test_an_eager_reference_is_what_there_was_before_there_was_another():
+    old, new = examples.completed("none"), examples.against("eager", "int8", 0.7)
+    assert len(groups([old, new])) == 1

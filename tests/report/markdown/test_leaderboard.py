@@ -382,3 +382,26 @@ def test_results_that_cannot_be_a_directory_are_one_sentence(tmp_path):
     (tmp_path / "results").write_text("a file")
     with pytest.raises(UserError, match="The report cannot be written"):
         report.write(tmp_path / "results", [], [])
+
+
+def test_what_ran_eager_shows_both_its_ratios_and_why():
+    """1.31 of a compiled baseline, 0.62 of its own kind; the others ran as their baseline did."""
+    loop = "draft decodes by a loop of its own"
+    records = [
+        examples.against("compiled", "int8", 0.7),
+        examples.against("compiled", "draft", 1.31, loop),
+        examples.against("compiled", "alone", 1.5, "alone has a cache of its own"),
+        examples.against("eager", "draft", 0.62, loop),
+    ]
+    page = write(records)
+    compiled, eager = (part for part in page.split("\n## ") if "quality change" in part)
+    first = compiled[compiled.index("| technique") :].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in first.splitlines()[2:]]
+    cells = {row[1].split("`")[1]: row for row in rows}
+    assert cells["draft"][3].startswith("1.31×")
+    assert cells["draft"][4].startswith("0.62×")
+    assert cells["int8"][4] == "–"
+    assert cells["alone"][4].startswith("n/a")
+    assert f"ran eager, as {loop}" in compiled
+    assert "not measured with engine.reference=eager" in compiled
+    assert "both eager" not in eager

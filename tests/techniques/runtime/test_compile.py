@@ -10,11 +10,11 @@ from helpers.techniques import HERE, SMALLER, Letters, live
 from helpers.tiny import tiny_llama
 
 from greenbench.campaign.compose import plan
+from greenbench.engines.transformers import compiled
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation, check_order
-from greenbench.techniques.runtime import compile
 from greenbench.techniques.runtime.compile import Compile
 from greenbench.techniques.runtime.kernels_and_threads import StaticCache, Threads
 
@@ -47,7 +47,11 @@ def tokens(model, prompt):
 def traced(monkeypatch):
     """torch.compile without its code generator: what is traced, guarded and traced again is real."""
     monkeypatch.setattr(
-        torch, "compile", lambda function, mode: REAL_COMPILE(function, backend="eager")
+        torch,
+        "compile",
+        lambda function, mode, fullgraph: REAL_COMPILE(
+            function, backend="eager", fullgraph=fullgraph
+        ),
     )
 
 
@@ -100,7 +104,7 @@ def test_what_is_compiled_later_is_told(traced, tiny):
 def test_only_decode_steps_are_compiled(tiny, monkeypatch):
     lengths = []
 
-    def spy(function, mode):
+    def spy(function, mode, fullgraph):
         def compiled(*args, **kwargs):
             lengths.append(kwargs["input_ids"].shape[1])
             return function(*args, **kwargs)
@@ -144,7 +148,7 @@ def test_without_a_compiler_it_is_one_sentence():
 
 def test_a_gpu_needs_triton(monkeypatch):
     gpu = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
-    monkeypatch.setattr(compile, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     with pytest.raises(Unsupported, match="needs triton"):
         Compile().check(gpu, HERE)
 

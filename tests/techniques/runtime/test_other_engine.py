@@ -3,12 +3,13 @@
 import pytest
 
 from greenbench.campaign.compose import plan
-from greenbench.campaign.identity import identity, label, run_key
+from greenbench.campaign.identity import identity, label, run_key, settled
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.run.preflight import elsewhere, engines, refuse, refuse_here
+from greenbench.schema.enums import Reference
 from greenbench.techniques.runtime.other_engine import OtherEngine
 from greenbench.techniques.stack import spoken
 
@@ -133,3 +134,17 @@ def test_where_one_of_the_two_is_elsewhere_no_joules_are_counted():
     there = ["engine=openai", "engine.url='http://far.example:1'"]
     assert elsewhere(spec(*there, HERE, "technique.engine.to=llama_cpp")) == f"engine.url {said}"
     assert elsewhere(spec(HERE, "technique.engine.to=llama_cpp")) is None
+
+
+def test_the_candidates_engine_is_settled_too_and_the_baselines_is_not_held_back_by_techniques():
+    asked = spec("engine=llama_cpp", HERE, "technique.engine.to=transformers")
+    (found,) = settled(asked, CPU)
+    assert engines(found)["candidate"] == Transformers(reference=Reference.eager)
+    (again,) = settled(found, CPU)
+    assert again == found
+    assert run_key(identity(found, CPU)) == run_key(identity(again, CPU))
+    asked = spec(
+        "engine.reference=compiled", "technique=[engine,gguf]", "technique.engine.to=llama_cpp"
+    )
+    (found,) = settled(asked, CPU)
+    assert found == asked

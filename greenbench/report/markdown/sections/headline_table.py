@@ -19,7 +19,7 @@ from greenbench.schema.metrics import (
     TTFT,
     Metric,
 )
-from greenbench.schema.quantity import missing
+from greenbench.schema.quantity import missing, named
 from greenbench.wording import TIMES, fixed, percent
 
 MEMBER = "★"
@@ -67,12 +67,30 @@ def headline(group: Group) -> list[Column[Row]]:
             lambda row, notes: show(row.change, notes, change=True, decimals=1),
         ),
         Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
+        *_own_kind(group.rows),
         *_verdicts(group.rows, ENERGY),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
         Column("energy label", _energy_label),
         Column("frontier", _frontier),
     ]
+
+
+def _own_kind(rows: Sequence[Row]) -> list[Column[Row]]:
+    """A column for candidates that ran eager beside a compiled baseline; none where there is none."""
+    if not any(row.why_eager for row in rows):
+        return []
+    return [Column("J/token ratio, both eager", _twin)]
+
+
+def _twin(row: Row, notes: Notes) -> str:
+    if row.why_eager is None:
+        return "–"
+    if row.twin is None:
+        ratio = missing("ratio", "not measured with engine.reference=eager")
+    else:
+        ratio = named(row.twin.ratios, ENERGY.metric.ratio, "ratio")
+    return f"{show(ratio, notes, suffix=TIMES)} {notes.mark(f'ran eager, as {row.why_eager}')}"
 
 
 def _energy_label(row: Row, notes: Notes) -> str:

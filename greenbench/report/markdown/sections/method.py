@@ -25,6 +25,7 @@ def how_measured(groups: Sequence[Group]) -> list[str]:
             f"   - protocol: {_protocols(records)}; measured {_dates(records)}",
             f"   - joules: {_meters(records, group.setting)}",
             *_remarks(records),
+            *_references(records),
             f"   - windows: {_windows(records)}",
             *(f"   - {code(row.label)}: {said}" for row in group.rows if (said := _course(row))),
         ]
@@ -65,6 +66,16 @@ def _meters(records: Sequence[Record], place: Setting) -> str:
     names = f"meter {', '.join(map(code, used))}" if used else "no meter"
     boundary = f", boundary {prose(place.boundary)}" if place.boundary else ""
     return f"{names}, provenance {code(place.source)}{boundary}{tick}"
+
+
+def _references(records: Sequence[Record]) -> list[str]:
+    """How the models ran where their engine knows two ways, and why not the other."""
+    kinds = {
+        str(r.spec.engine.knobs["reference"]) for r in records if "reference" in r.spec.engine.knobs
+    }
+    said = {why for r in records if r.engine for why in r.engine.eager.values()}
+    reasons = f" (eager: {'; '.join(map(prose, sorted(said)))})" if said else ""
+    return [f"   - reference: {' or '.join(map(prose, sorted(kinds)))}{reasons}"] if kinds else []
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:
