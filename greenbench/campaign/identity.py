@@ -96,6 +96,8 @@ def _packages(spec: RunSpec) -> dict[str, str]:
     if "zeus" in spec.meter.order:
         more.add("zeus")
     found = inputs.packages(sorted(more))
+    for technique in spec.technique.values():
+        found |= technique.versions()
     version = spec.engine.version() if spec.engine is not None else None
     return found | ({"engine": version} if version else {})
 

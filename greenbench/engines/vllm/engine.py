@@ -38,11 +38,11 @@ BESIDE_BYTES = 2 * GIB
 
 @dataclass(frozen=True)
 class Vllm(Engine):
-    """Serves checkpoints of safetensors, at the model's reference dtype."""
+    """Serves checkpoints, plain or packed as compressed-tensors packs, at the model's reference dtype."""
 
     name: ClassVar[str] = "vllm"
     summary: ClassVar[str] = "vLLM's server, from an environment of its own"
-    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors"})
+    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors", "packed"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
     rest_s: ClassVar[float] = (
         1.2  # its worker looks for work without pause for 1 s, with a whole core
