@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ def _variables(device: str) -> dict[str, str]:
     found = {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": str(allowance.threads()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(allowance.threads()),
+        "OMP_WAIT_POLICY": "passive",  # threads that wait spin else, for long on a busy machine
     }
     return found if device == "cuda" else found | {"CUDA_VISIBLE_DEVICES": ""}
