@@ -63,6 +63,7 @@ class Compressed(ModelEdit):
     """A technique of llm-compressor: it leaves a checkpoint for vLLM, in the layout of compressed-tensors."""
 
     form: ClassVar[Form] = "packed"
+    packages: ClassVar[tuple[str, ...]] = ("safetensors",)
     least: ClassVar[tuple[int, int]]
     """Compute capability from which vLLM has a kernel on a GPU."""
     on_cpu: ClassVar[bool] = False

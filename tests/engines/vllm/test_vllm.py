@@ -233,6 +233,26 @@ def test_keys_and_values_have_room_for_all_that_is_in_flight(llama, tmp_path):
     Vllm(kv_cache_gib=2).check_model(many.model, wide, CPU)
 
 
+def test_what_drafts_beside_the_model_is_held_and_has_room_too(fake, llama):
+    fake()
+    plain = build(llama)
+    drafting = replace(
+        plain, options={"speculative_config": {"method": "eagle", "model": str(llama)}}
+    )
+    with Vllm().serve(plain, CPU) as alone, Vllm().serve(drafting, CPU) as both:
+        assert both.footprint().held_bytes == 2 * alone.footprint().held_bytes
+        assert both.footprint().layers == alone.footprint().layers
+    held = Vllm().room_bytes(drafting) - Vllm().room_bytes(plain)
+    assert held >= alone.footprint().held_bytes
+
+
+def test_what_is_packed_at_load_is_not_known(fake, llama):
+    fake()
+    with Vllm().serve(replace(build(llama), options={"quantization": "fp8"}), CPU) as served:
+        assert served.footprint().held_bytes is None
+        assert served.footprint().reason == "vLLM packs weights as it loads them"
+
+
 FAULTS = {
     "did not start (exit code 3: ValueError: no kernel": {
         "exit": 3,
