@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from math import prod
 from types import SimpleNamespace
 
 import pytest
@@ -336,6 +335,12 @@ def test_bytes_are_promised_by_a_closed_form(cls, model):
     assert promise.kernel in promise.note
 
 
+FAR = {
+    "awq": 0.2, "gptq_w4a16": 0.2, "w8a8_int8": 0.02, "w8a8_fp8": 0.1, "nvfp4": 0.3, "mxfp4": 0.3,
+}  # fmt: skip
+"""Of the plain model's logits, relative, at most: random weights are harder to round than trained ones."""
+
+
 class TestReal:
     pytestmark = real
 
@@ -360,16 +365,13 @@ class TestReal:
         ids = torch.tensor([work.tokenizer(TEXTS[0])["input_ids"]])
         said, now = plain(ids).logits, edited.model(ids).logits
         error = ((said - now).norm() / said.norm()).item()
-        assert 0 < error < (0.3 if technique.layout(_linears(model)).bits == 4 else 0.05)
-        held = prod(edited.model.lm_head.weight.shape)
-        assert held == edited.model.lm_head.weight.eq(plain.lm_head.weight).sum()
+        assert 0 < error < FAR[cls.name]
+        assert torch.equal(edited.model.lm_head.weight, plain.lm_head.weight)
 
     def test_a_fault_of_the_library_is_one_sentence(self, model, work, monkeypatch):
         monkeypatch.setattr(Mxfp4, "scheme", "MXFP5")
-        with pytest.raises(EngineFault, match=r"^technique=mxfp4 .* exit code 1: ValidationError: .*MXF") as found:
+        with pytest.raises(
+            EngineFault, match=r"^technique=mxfp4 .* exit code 1: ValidationError: .*MXF"
+        ) as found:
             Mxfp4().edit(model, work)
         assert "\n" not in str(found.value)
-
-
-def _linears(model):
-    return [layer for layer in model.model.layers.modules() if isinstance(layer, torch.nn.Linear)]
