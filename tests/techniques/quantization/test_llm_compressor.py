@@ -336,7 +336,7 @@ def test_bytes_are_promised_by_a_closed_form(cls, model):
 
 
 FAR = {
-    "awq": 0.2, "gptq_w4a16": 0.2, "w8a8_int8": 0.02, "w8a8_fp8": 0.1, "nvfp4": 0.3, "mxfp4": 0.3,
+    "awq": 0.25, "gptq_w4a16": 0.25, "w8a8_int8": 0.02, "w8a8_fp8": 0.1, "nvfp4": 0.3, "mxfp4": 0.3,
 }  # fmt: skip
 """Of the plain model's logits, relative, at most: random weights are harder to round than trained ones."""
 
