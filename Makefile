@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 RESULTS ?= results
-# vLLM's environment, where engine=vllm looks for it, and which vLLM: for a GPU where there is a driver.
+# The environments of vLLM and llm-compressor, where runs look for them; which vLLM: for a GPU where there is a driver.
 GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
+GREENBENCH_COMPRESSOR ?= $(GREENBENCH_CACHE)/engines/compressor
 GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
 VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # CUDA where torch sees it; EXPERIMENT=name chooses another sweep.
 EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine-vllm bench smoke report doctor docs test matrix lint clean
+.PHONY: help setup engine-vllm compressor bench smoke report doctor docs test matrix lint clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -44,6 +45,15 @@ $(GREENBENCH_VLLM)/.ready-%: requirements/vllm-%.txt
 	if [ $* = cpu ]; then $$pip -c $< torch && $$pip --no-deps -r $<; else $$pip -r $<; fi && \
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
+compressor: $(GREENBENCH_COMPRESSOR)/.ready ## Install llm-compressor for awq, gptq_w4a16, w8a8_int8, ... into an environment of its own
+	@echo "llm-compressor is in $(GREENBENCH_COMPRESSOR): use technique=awq engine=vllm"
+
+$(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
+	@echo "Installing llm-compressor into $(GREENBENCH_COMPRESSOR): 1.5 GB or more, in minutes"
+	$(PYTHON) -m venv "$(GREENBENCH_COMPRESSOR)"
+	@began=$$(date +%s); "$(GREENBENCH_COMPRESSOR)/bin/pip" install --quiet -c $< torch llmcompressor && \
+	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
+
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUDA) and write the leaderboard
 	$(BIN)/greenbench bench --multirun +experiments=$(EXPERIMENT) results=$(RESULTS) $(ARGS)
 
@@ -65,7 +75,7 @@ $(VENV)/.docs: $(VENV)/.ready
 	touch $@
 
 test: setup ## Run the tests (no GPU, no network)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not matrix and not vllm" $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not matrix and not vllm and not compressor" $(ARGS)
 
 matrix: setup ## Try every technique on every architecture and write docs/architectures.md
 	$(BIN)/python tools/matrix.py

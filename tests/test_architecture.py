@@ -57,6 +57,7 @@ MAY_IMPORT = {
         "engines/transformers/scoring.py",
     ),
     "aiohttp": ("engines/serving/",),
+    "llmcompressor": ("techniques/shared/one_shot.py",),
     "xllamacpp": ("engines/llama_cpp/serve_gguf.py", "engines/llama_cpp/score_gguf.py"),
     "hydra": (
         "campaign/command.py",

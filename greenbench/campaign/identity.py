@@ -15,8 +15,6 @@ from greenbench.schema.enums import Source
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec, labels
-from greenbench.techniques.stack import candidate_engine, of_reference, uncompiled
-from greenbench.techniques.technique import EngineOption
 
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
@@ -47,6 +45,10 @@ def exact(spec: Spec) -> Spec:
 def settled(spec: Spec, machine: Machine) -> list[Spec]:
     """`spec` with the choices made that its engine leaves to model and machine: once for each reference that
     its techniques are to be measured against."""
+    # what techniques are made of takes a while
+    from greenbench.techniques.stack import candidate_engine, of_reference, uncompiled
+    from greenbench.techniques.technique import EngineOption
+
     stack = list(spec.technique.values())
     bar = uncompiled(stack, machine, spec.workload)
     part = of_reference(stack) is not None
@@ -122,14 +124,17 @@ def _packages(spec: RunSpec) -> dict[str, str]:
     runs = {"engine": spec.engine, "candidate's engine": _candidates(spec)}
     versions = {what: engine.version() for what, engine in runs.items() if engine is not None}
     known = {what: version for what, version in versions.items() if version}
-    return inputs.packages(sorted(more)) | known
+    found = inputs.packages(sorted(more)) | known
+    for technique in spec.technique.values():
+        found |= technique.versions()
+    return found
 
 
 def _candidates(spec: RunSpec) -> Engine | None:
     """What runs the candidate, where that is another engine."""
     if not spec.technique:
         return None
-    from greenbench.techniques import candidate_engine  # what techniques are made of takes a while
+    from greenbench.techniques import candidate_engine  # as above
 
     chosen = candidate_engine(list(spec.technique.values()), spec.engine)
     return None if chosen == spec.engine else chosen

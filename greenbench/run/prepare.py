@@ -217,6 +217,7 @@ class Candidate:
             "engine": [engine.name, engine.version(), repr(engine)],
             "device": [machine.device, machine.device_name],
             "packages": inputs.packages(name for t in stack for name in t.packages),
+            "elsewhere": [t.versions() for t in stack],
             "plugins": inputs.plugins(*stack, engine),
         }
         return cache_dir() / "work" / inputs.key(made_of)[:16]

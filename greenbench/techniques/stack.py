@@ -211,5 +211,5 @@ def require_forms(stack: Sequence[Technique], engine: Engine) -> None:
             if technique.form == "module"
             else f"leaves a model as {technique.form}, which engine={engine.name} does not take"
         )
-        other = "llama_cpp" if technique.form == "gguf" else "transformers"
+        other = {"gguf": "llama_cpp", "packed": "vllm"}.get(technique.form, "transformers")
         raise Unsupported(f"technique={technique.name} {what}: use engine={other}.")

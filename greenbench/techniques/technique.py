@@ -170,6 +170,10 @@ class Technique:
         """
         return {}
 
+    def versions(self) -> Mapping[str, str]:
+        """Of what computes it in another environment than this one, where `packages` lie: in a run's key."""
+        return {}
+
     def idle(self, details: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
         """Whether it did none of its work, by what it noted while it was prepared and while it ran."""
         return False

@@ -4,6 +4,7 @@ import pytest
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
+from greenbench.techniques.shared import compressor
 
 pytestmark = [
     pytest.mark.vllm,
@@ -35,3 +36,28 @@ def test_both_models_of_a_run_are_served_by_vllm(bench, wide):
     assert record["ratios"]["model_bytes"]["value"] == 1
     assert len(list((bench.results / "logs").glob("*.vllm-*.log"))) == 2
     assert not marked(str(bench.directory))  # nothing is left of it
+
+
+@pytest.mark.skipif(
+    compressor.OWN.version("llmcompressor") is None,
+    reason="the real llm-compressor is not installed: make compressor",
+)
+def test_what_llm_compressor_leaves_is_served_by_vllm_and_holds_what_it_promised(bench):
+    status, output = bench.run(
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=w8a8_int8",
+        "technique.w8a8_int8.gptq=false", "technique.w8a8_int8.passages=4", "protocol.window_s=0.3",
+    )  # fmt: skip
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    (technique,) = record["techniques"]
+    assert technique["touched"] == 1
+    promised = technique["promise"]["bytes_ratio"]
+    assert record["ratios"]["model_bytes"]["value"] == pytest.approx(promised, rel=1e-12)
+    assert technique["prepare_energy"]["value"] > 0
+    assert record["engine"]["probe"]["candidate"] < 0.2  # its activations are rounded too
+    packages = record["spec"]["inputs"]["packages"]
+    assert packages["compressor:llmcompressor"] == compressor.OWN.version("llmcompressor")
+    log = sorted((bench.results / "logs").glob("*.vllm-2.log"))[-1].read_text()
+    assert "CPUInt8ScaledMMLinearKernel" in log
+    assert not marked(str(bench.directory))

@@ -80,7 +80,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 35
+    assert len(ours()) == 44
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -121,7 +121,7 @@ def test_every_technique_is_of_one_kind():
     assert names == [
         {
             "attention", "static_cache", "gguf_file", "ngram", "prefix_caching", "enforce_eager", "kv_fp8",
-            "engine",
+            "draft_model", "eagle", "fp8_at_load", "engine",
         },
         {"threads", "power_limit", "clock_lock"},
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_what_holds_plain_weights_can_be_saved_as_such():
         "distill", "dtype",
     }  # fmt: skip
     assert {cls.form for cls in ours() if issubclass(cls, ModelEdit)} == {
-        "module", "safetensors", "gguf",
+        "module", "safetensors", "packed", "gguf",
     }  # fmt: skip
 
 

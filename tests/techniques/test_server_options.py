@@ -1,15 +1,23 @@
 """Options that vLLM alone has: said in its own words, and refused elsewhere."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
+from helpers.architectures import checkpoint, small_tokenizer
 from helpers.techniques import FILES, HERE, stack
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.decoding.ngram import Ngram
+from greenbench.techniques.decoding.served_drafts import DraftModel, Eagle
+from greenbench.techniques.quantization.fp8_at_load import Fp8AtLoad
 from greenbench.techniques.quantization.kv_fp8 import KvFp8
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
+H100 = Machine("cuda", "H100", 1 << 34, capability=(9, 0))
 OPTIONS = {
     "ngram": {
         "speculative_config": {
@@ -19,6 +27,7 @@ OPTIONS = {
     "prefix_caching": {"enable_prefix_caching": True},
     "enforce_eager": {"enforce_eager": True},
     "kv_fp8": {"kv_cache_dtype": "fp8"},
+    "fp8_at_load": {"quantization": "fp8"},
 }  # fmt: skip
 
 
@@ -31,9 +40,9 @@ def capable(monkeypatch):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_they_are_vllms_own_words(name):
     (technique,) = stack(name)
-    technique.check(CPU, FILES)
+    technique.check(H100, FILES)
     assert technique.options("vllm") == OPTIONS[name]
-    assert technique.promise().bytes_ratio == 1
+    assert technique.promise().bytes_ratio == (None if name == "fp8_at_load" else 1)
     for engine in ("transformers", "llama_cpp", "openai"):
         with pytest.raises(Unsupported, match=rf"not of engine={engine}: use engine=vllm"):
             technique.options(engine)
@@ -53,9 +62,68 @@ def test_knobs_of_ngrams_out_of_range_are_one_sentence(knobs):
 
 
 def test_a_cache_in_8_bits_is_refused_where_there_is_no_kernel(monkeypatch):
-    KvFp8().check(Machine("cuda", "H100", 1 << 34, capability=(9, 0)), FILES)
+    KvFp8().check(CPU, FILES)
     with pytest.raises(Unsupported, match=r"capability 8\.9 or newer, and this run is on A100"):
         KvFp8().check(Machine("cuda", "A100", 1 << 34, capability=(8, 0)), FILES)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with pytest.raises(Unsupported, match="needs a CPU with AVX-512, and this run is on some CPU"):
         KvFp8().check(CPU, FILES)
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "what"),
+    [
+        (DraftModel, "draft_model", "a smaller model of the same vocabulary"),
+        (Eagle, "eagle", "an EAGLE head that was trained for this model"),
+    ],
+)
+def test_what_drafts_is_a_directory_by_name_and_content(cls, method, what, tmp_path):
+    name = cls.name
+    with pytest.raises(UserError, match=rf"^technique\.{name}\.path is missing: .* of {what}\.$"):
+        cls().check(CPU, FILES)
+    with pytest.raises(
+        UserError, match=rf"^technique\.{name}\.path=/nowhere has no config\.json: "
+    ):
+        cls("/nowhere").check(CPU, FILES)
+    with pytest.raises(Unsupported, match=r"use engine=vllm"):
+        cls().check(CPU, HERE)
+    place = tmp_path / "small"
+    checkpoint("llama", small_tokenizer(), place)
+    drafting = cls(str(place))
+    drafting.check(CPU, FILES)
+    assert drafting.options("vllm") == {
+        "speculative_config": {
+            "method": method, "model": str(place), "num_speculative_tokens": 3,
+        }
+    }  # fmt: skip
+    assert drafting.label() == f"{name}(small)"
+    first = drafting.disclosed()["path"]
+    assert first.startswith("small@")
+    checkpoint("llama", small_tokenizer(), place, hidden_size=128)
+    assert drafting.disclosed()["path"] != first
+
+
+def test_a_draft_of_another_vocabulary_is_refused(tmp_path):
+    checkpoint("llama", small_tokenizer(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    ours = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=config["vocab_size"]))
+    DraftModel(str(tmp_path)).check_model(ours, WorkloadSpec("w"))
+    other = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=7))
+    with pytest.raises(
+        UserError, match=r"cannot draft for this model, as it has 5\d\d tokens .* has 7:"
+    ):
+        DraftModel(str(tmp_path)).check_model(other, WorkloadSpec("w"))
+
+
+@pytest.mark.parametrize("cls", [DraftModel, Eagle])
+def test_drafts_out_of_range_are_one_sentence(cls):
+    with pytest.raises(UserError, match=rf"^technique\.{cls.name}\.drafts=0"):
+        cls(drafts=0)
+
+
+def test_fp8_at_load_needs_a_gpu_with_the_arithmetic():
+    for machine in (CPU, Machine("cuda", "A100", 1 << 34, capability=(8, 0))):
+        with pytest.raises(
+            Unsupported, match=rf"8\.9 or newer, and this run is on {machine.device_name}"
+        ):
+            Fp8AtLoad().check(machine, FILES)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,23 +14,16 @@ from typing import NamedTuple
 import psutil
 
 from greenbench.engines.engine import Tell
-from greenbench.engines.serving import journal, keeper
+from greenbench.engines.serving import journal
+from greenbench.engines.serving.kept import Kept
 from greenbench.errors import EngineFault
 
 HOST = "127.0.0.1"
 ATTEMPTS = 3
 """Ports that are tried: another program may take one between its choice and its use."""
-GRACE_S = 3.0
-"""A server has so long to end by itself."""
 PAUSE_S = 0.1
 """Between two looks at a server that starts."""
-TAIL_BYTES = 8192
 PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE|couldn.t bind|failed to bind", re.I)
-NO_MEMORY = re.compile(r"out of memory|not enough memory|failed to allocate|bad_alloc", re.I)
-TELLING = re.compile(r"error|exception|fail|cannot|can't|abort|out of memory", re.I)
-FIRST_OF_LOG = re.compile(
-    r"^[\d.:,\s\[\]-]*(?:[A-Z]\s+)?"
-)  # time and level, as llama.cpp writes them
 
 
 class Program(NamedTuple):
@@ -51,92 +41,37 @@ class Program(NamedTuple):
     """It must be ready by then."""
 
 
-class Server:
-    """A program that was started, and the processes it is."""
+class Server(Kept):
+    """A program that was started on a port."""
 
     def __init__(self, program: Program, port: int, log: Path | None) -> None:
-        self._program, self._log = program, log
+        self._program = program
         self._began_s = time.monotonic()
-        self._from_byte = log.stat().st_size if log is not None and log.exists() else 0
-        command = [sys.executable, "-I", "-S", keeper.__file__, str(log or os.devnull)]
-        self._keeper = subprocess.Popen(
-            [*command, str(GRACE_S), *program.command(port)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | dict(program.environment),
-            start_new_session=True,
-        )
         self.port, self.url = port, f"http://{HOST}:{port}"
-        assert self._keeper.stdout is not None
-        first = self._keeper.stdout.readline()
-        self._note = journal.Note()
-        self._pid = int(first) if first.strip().isdigit() else None
-        self.note()
-
-    def note(self) -> None:
-        """Keep its processes in the journal, as they are by now."""
-        self._note.write(sorted({self._keeper.pid, *self.pids()}))
-
-    def pids(self) -> frozenset[int]:
-        """The program's processes."""
-        found: set[int] = set()
-        if self._pid is not None:
-            with suppress(psutil.Error):
-                process = psutil.Process(self._pid)
-                found = {self._pid, *(child.pid for child in process.children(recursive=True))}
-        return frozenset(found)
+        super().__init__(program.command(port), program.environment, log)
 
     def require_alive(self) -> None:
         """Raise EngineFault, or MemoryError, in one sentence, where it has ended."""
-        if (code := self._keeper.poll()) is None:
-            return
-        raise self._fault("ended", self._end(code))
+        if self.ended() is not None:
+            raise self._fault("ended", self.end())
 
     def wait_until_ready(self, tell: Tell) -> None:
         """Raise EngineFault, or MemoryError, where it is not by its limit."""
         limit_s = self._program.limit_s
         while (spent_s := time.monotonic() - self._began_s) < limit_s:
             tell(f"start {self._program.engine}", int(spent_s), int(limit_s))
-            if (code := self._keeper.poll()) is not None:
-                raise self._fault("did not start", self._end(code))
+            if self.ended() is not None:
+                raise self._fault("did not start", self.end())
             if self._listens() and self._is_healthy():
                 self.note()  # with the workers that it has by now
                 return
             time.sleep(PAUSE_S)
         raise self._fault("did not start", f"it was not ready after {limit_s:g} s")
 
-    def close(self) -> None:
-        """End all of it, and wait until it is gone."""
-        assert self._keeper.stdin is not None
-        pids = self.pids()
-        self._keeper.stdin.close()
-        try:
-            self._keeper.wait(GRACE_S + 10)
-        except subprocess.TimeoutExpired:
-            for pid in (self._keeper.pid, *pids):
-                with suppress(psutil.Error):
-                    psutil.Process(pid).kill()
-            self._keeper.wait()
-        for stream in (self._keeper.stdout, self._keeper.stderr):
-            if stream is not None:
-                stream.close()
-        self._note.remove()
-
     @property
     def port_was_taken(self) -> bool:
         """Whether it has ended because another program had its port."""
-        return self._keeper.poll() is not None and bool(PORT_TAKEN.search(self.tail()))
-
-    def tail(self) -> str:
-        """The end of what it has written."""
-        if self._log is None:
-            return ""
-        with suppress(OSError), self._log.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(self._from_byte, size - TAIL_BYTES))
-            return stream.read().decode(errors="replace")
-        return ""
+        return self.ended() is not None and bool(PORT_TAKEN.search(self.tail()))
 
     def _listens(self) -> bool:
         """Whether the port is this program's: another's answer must not count."""
@@ -155,29 +90,16 @@ class Server:
         except (OSError, ValueError):
             return False
 
-    def _end(self, code: int) -> str:
-        """How it ended, and the last line of its log that tells something."""
-        how = f"signal {code - 128}" if code > 128 else f"exit code {code}"
-        lines = [FIRST_OF_LOG.sub("", line).strip() for line in self.tail().splitlines()]
-        if self._pid is None and self._keeper.stderr is not None:  # it could not even be started
-            lines += self._keeper.stderr.read().decode(errors="replace").splitlines()
-        telling = [line for line in lines if TELLING.search(line)] or [
-            line for line in lines if line
-        ]
-        return f"{how}: {telling[-1][:200]}" if telling else how
-
     def _fault(self, what: str, why: str) -> Exception:
         where = (
             f"see {self._log.name} beside the run's log"
             if self._log
             else "run it by hand to see why"
         )
-        killed = why.startswith("signal 9")
         sentence = (
             f"The server of engine={self._program.engine} {what} ({why.rstrip('. ')}): {where}."
         )
-        no_memory = killed or NO_MEMORY.search(self.tail())
-        return MemoryError(sentence) if no_memory else EngineFault(sentence)
+        return MemoryError(sentence) if self.had_no_memory() else EngineFault(sentence)
 
 
 @contextmanager

