@@ -1,6 +1,7 @@
 """A whole run through the real vLLM, with an option of its own."""
 
 import pytest
+from helpers.architectures import checkpoint, small_tokenizer
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
@@ -13,6 +14,15 @@ pytestmark = [
         reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
     ),
 ]
+
+
+@pytest.fixture
+def bench(bench, tmp_path):
+    """With a model whose heads are of a width that vLLM has kernels for on every CPU."""
+    path = checkpoint("llama", small_tokenizer(), tmp_path / "llama", hidden_size=128)
+    bench.quick[1] = f"model.path={path}"
+    del bench.environment["ONEDNN_MAX_CPU_ISA"]  # which vLLM's kernels, chosen for this CPU, die of
+    return bench
 
 
 def test_both_models_of_a_run_are_served_by_vllm(bench):
