@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ from greenbench.techniques.shared.layerwise import (
 )
 from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
+
+DIGITS = (0, 0, 0, 2, 0, 3, 2, 3, 0)
+"""Binary digits that a product with 0 to 8 has more than the other factor."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,10 @@ class Gptq(ModelEdit):
 
     def _packed_bytes(self, layer: nn.Linear) -> float:
         groups = layer.in_features // (self.group_size or layer.in_features)
-        tables = 1 if self._kernel(layer) == "int8pack" else 2
-        scales = tables * groups * layer.out_features * layer.weight.itemsize
-        return layer.in_features * layer.out_features * self.bits / 8 + scales
+        size = layer.weight.itemsize
+        zero = {"int8pack": 0, "int4pack": size, "dequantize": 1}[self._kernel(layer)]
+        tables = groups * layer.out_features * (size + zero)
+        return layer.in_features * layer.out_features * self.bits / 8 + tables
 
     def _require_groups(self, widths: Iterable[int]) -> None:
         for width in widths:
@@ -154,11 +159,11 @@ def gptq(
         if not act_order and column % group == 0:
             scale[mine], zero[mine] = grid(current[column : column + group].T, bits, dtype)
         codes[place] = nearest(current[column], scale[mine], zero[mine], bits)
-        return on_grid(codes[place], scale[mine], zero[mine], bits).to(dtype).float()
+        return on_grid(codes[place], scale[mine], zero[mine]).to(dtype).float()
 
     factor = inverse_factor(gram[order][:, order], percdamp)
     settled(weight[:, order], factor, block_width(group), settle)
-    return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.to(dtype), bits)
+    return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.byte(), bits)
 
 
 def _by_group(tables: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,26 +181,37 @@ def rounded(weight: torch.Tensor, bits: int, group: int) -> Codes:
 
 
 def grid(weights: torch.Tensor, bits: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero, in `dtype`, that span the last dimension of `weights`.
+    """Scale, in `dtype`, and zero, uint8, that span the last dimension of `weights`: 0 is on the grid.
 
-    A weight of 0 is on it, but for how `dtype` rounds the zero. At 8 bits it is symmetric and its zero
-    0, as the kernel for 8-bit rows has it.
+    At 8 bits it is symmetric, as the kernel for 8-bit rows has it.
     """
     weights, top = weights.float(), 2**bits - 1
     if bits == 8:
         scale = _positive(weights.abs().amax(-1) / (middle(8) - 1)).to(dtype)
-        return scale, torch.zeros_like(scale)
+        return scale, torch.full_like(scale, middle(8), dtype=torch.uint8)
     low, high = weights.amin(-1).clamp(max=0), weights.amax(-1).clamp(min=0)
     scale = _positive((high - low) / top).to(dtype)
-    code_of_zero = (-low / scale.float()).round().clamp(0, top)
-    return scale, ((middle(bits) - code_of_zero) * scale.float()).to(dtype)
+    zero = (-low / scale.float()).round().clamp(0, top)
+    return _shiftable(scale, middle(bits) - zero), zero.byte()
+
+
+def _shiftable(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """`scale`, rounded up just so far that ``shift * scale`` is exact in its dtype.
+
+    The kernel for 4 bits holds that product in place of the zero: so it multiplies by the same weights as
+    whoever reads the zero from a checkpoint. Grids with a zero near the middle, which are most, stay.
+    """
+    digits = 1 - round(math.log2(torch.finfo(scale.dtype).eps))
+    kept = digits - torch.tensor(DIGITS, device=scale.device)[shift.abs().long()]
+    fraction, exponent = torch.frexp(scale.float())
+    return torch.ldexp(torch.ceil(torch.ldexp(fraction, kept)), exponent - kept).to(scale.dtype)
 
 
 def nearest(
     weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
 ) -> torch.Tensor:
     """The codes, uint8, nearest to `weights`, which scale and zero broadcast to."""
-    steps = ((weights - zero.float()) / scale.float()).round() + middle(bits)
+    steps = (weights / scale.float()).round() + zero.float()
     return steps.clamp(0, 2**bits - 1).byte()
 
 

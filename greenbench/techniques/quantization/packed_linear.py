@@ -1,6 +1,7 @@
 """Linear layers whose weights are integers: packed codes on a grid, and what multiplies by them.
 
-Everywhere, weight = scale * (code - middle) + zero, with a scale and a zero for each group of inputs.
+Everywhere, weight = scale * (code - zero), with a scale and a zero for each group of inputs. The zero is a
+code itself, as checkpoints have it.
 """
 
 from __future__ import annotations
@@ -26,21 +27,19 @@ class Codes(NamedTuple):
     scale: torch.Tensor
     """(out, groups), in the dtype that the layer computes in."""
     zero: torch.Tensor
-    """(out, groups): the weight that the middle code stands for."""
+    """uint8 (out, groups): the code that stands for 0."""
     bits: int
 
     def weight(self) -> torch.Tensor:
         """The weight matrix that the codes stand for: (out, in), in the scales' dtype."""
         groups = self.codes.reshape(*self.scale.shape, -1)
         scale, zero = self.scale.float()[..., None], self.zero.float()[..., None]
-        return on_grid(groups, scale, zero, self.bits).flatten(1).to(self.scale.dtype)
+        return on_grid(groups, scale, zero).flatten(1).to(self.scale.dtype)
 
 
-def on_grid(
-    codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
-) -> torch.Tensor:
+def on_grid(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
     """The weights that `codes` stand for, float32; scale and zero are float32 and broadcast to them."""
-    return torch.addcmul(zero, codes.float() - middle(bits), scale)
+    return (codes.float() - zero) * scale
 
 
 def middle(bits: int) -> int:
@@ -146,7 +145,10 @@ class Int4PackLinear(_KernelLinear):
             pairs = codes.codes[:, ::2] << 4 | codes.codes[:, 1::2]
             packed = ops._convert_weight_to_int4pack(pairs.contiguous(), _tiles(self.in_features))
         self.register_buffer("packed", packed)
-        self.register_buffer("scale", torch.stack([codes.scale.T, codes.zero.T], -1).contiguous())
+        # It multiplies by scale * (code - middle) + shift. The grid is such that no shift is rounded.
+        shift = (middle(4) - codes.zero.float()) * codes.scale.float()
+        table = torch.stack([codes.scale.T, shift.T.to(codes.scale.dtype)], -1)
+        self.register_buffer("scale", table.contiguous())
 
     def _product(self, inputs: torch.Tensor) -> torch.Tensor:
         multiply = getattr(torch.ops.aten, self.operator)
@@ -155,7 +157,7 @@ class Int4PackLinear(_KernelLinear):
 
 
 class Int8PackLinear(_KernelLinear):
-    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; no zeros."""
+    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; its zero is the middle."""
 
     operator = "_weight_int8pack_mm"
 
