@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
-from greenbench.models.packing import packing
+from greenbench.models.packing import Packing, grids, packing
 from greenbench.quality.tasks import check_tasks
 from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
 from greenbench.techniques.stack import check_order, require_forms
@@ -67,6 +67,56 @@ def refuse_model(
             reach.foresee(technique, config, allow_partial=allow_partial)
         technique.check_model(config, workload)
         config = technique.after(config)
+
+
+def refuse_files(stack: Sequence[Technique], config: Any, spec: RunSpec, machine: Machine) -> None:
+    """Raise Unsupported, in one sentence, where an engine that takes files has no use for what they hold.
+
+    `config` is transformers'; no weights are read.
+    """
+    packed = packing(config)
+    if packed and not spec.engine.forms & {"packed", "url"}:
+        raise Unsupported(
+            f"Model {spec.model.name} is packed ({packed}), which engine={spec.engine.name} does not read: "
+            "use engine=transformers, or the model that it was made from."
+        )
+    for grid in grids(config):
+        _refuse_grid(f"Model {spec.model.name}", grid, config, spec, machine)
+    for technique in stack:
+        if not isinstance(technique, ModelEdit):
+            continue
+        if packed:
+            raise Unsupported(
+                f"technique={technique.name} leaves no files of a checkpoint that is packed already "
+                f"({packed}): take the model that it was made from."
+            )
+        if (leaves := technique.packing()) is not None:
+            _refuse_others(technique, config)
+            _refuse_grid(f"technique={technique.name}", leaves, config, spec, machine)
+        config = technique.after(config)
+
+
+def _refuse_others(technique: Technique, config: Any) -> None:
+    """Files in a packed format know linear layers alone."""
+    from greenbench.techniques.shared.linear_views import other_kinds
+
+    if kinds := other_kinds(config):
+        raise Unsupported(
+            f"technique={technique.name} leaves files that hold linear layers, and this model multiplies "
+            f"by what {', '.join(kinds)} hold: use engine=transformers, where it needs no files."
+        )
+
+
+def _refuse_grid(who: str, grid: Packing, config: Any, spec: RunSpec, machine: Machine) -> None:
+    """The engine must be able to multiply by it."""
+    from greenbench.techniques.shared.linear_views import shapes
+
+    engine = spec.engine
+    if why := engine.lacks(grid, shapes(config), spec.model.dtype, machine):
+        raise Unsupported(
+            f"{who} has weights of {grid}, which engine={engine.name} does not multiply by here, as {why}: "
+            "use engine=transformers, or other knobs."
+        )
 
 
 def _refuse_length(workload: WorkloadSpec, config: Any) -> None:

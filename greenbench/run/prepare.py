@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks
-from greenbench.engines.engine import Build, Engine
+from greenbench.engines.engine import Build, Engine, Form
 from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
@@ -50,8 +50,15 @@ class Place(NamedTuple):
     """The plain model."""
     fingerprint: str
     """Hash of the plain model's content."""
-    again: bool
+    again: bool = False
     """Whether it will be made more than once."""
+    files: bool = False
+    """Whether files are asked for, of an engine too that takes the live module."""
+
+    @property
+    def live(self) -> bool:
+        """Whether what was edited is handed over as it lives in this process."""
+        return "module" in self.engine.forms and not self.files
 
 
 class Candidate:
@@ -74,6 +81,9 @@ class Candidate:
         self._recorder, self._progress = recorder, progress
         self._applied: list[AppliedTechnique] = []
         self._observed: list[dict[str, Any]] = [{} for _ in stack]
+        self._leaves = _form(stack)
+        edits = [index for index, each in enumerate(stack) if isinstance(each, ModelEdit)]
+        self._last = edits[-1] if edits else None
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
@@ -123,15 +133,15 @@ class Candidate:
                 build = replace(build, form="module", source=self._module(build))
                 changed = reach.before(build.source)
                 with reach.shown(technique, build.source):
-                    promise = reach.promise(technique, build.source)
+                    promise = self._promise(technique, build)
                     technique.install(work.device)
                     with metered(promise):
-                        build, files = self._edited(technique, build, work)
+                        build, files = self._edited(technique, build, work, index)
                         gc.collect()  # what was replaced must not count as the candidate's memory
                 model = build.source
                 self._note_touched(index, changed(model), model.config)
-                if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
-                    build = self._handed_over(technique, build, files, index)
+                if files is not None:
+                    build = self._handed_over(build, files)
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
@@ -171,30 +181,38 @@ class Candidate:
         return model
 
     def _edited(
-        self, technique: ModelEdit, build: Build, work: Preparation
+        self, technique: ModelEdit, build: Build, work: Preparation, index: int
     ) -> tuple[Build, Path | None]:
-        """The build, and where the technique has written it itself."""
+        """The build, and the files of it; null where none are asked for, or not yet."""
         edited = technique.edit(build.source, work)
         require_answer(technique, "edit", edited, Edited)
-        return replace(
+        build = replace(
             build,
             source=edited.model,
             loop=edited.loop or build.loop,
             scored_whole=build.scored_whole or edited.scored_whole,
-        ), edited.files
+        )
+        if self._place.live or index != self._last:
+            return build, None
+        return build, edited.files or self._saved(build, index)
 
-    def _handed_over(
-        self, technique: ModelEdit, build: Build, files: Path | None, index: int
-    ) -> Build:
-        """`build` as the engine takes it: the live module, or files of it."""
-        if "module" in self._place.engine.forms:
-            return build
-        if files is None:
-            files = self._workspace(index) / "checkpoint"
-            save(build.source, build.directory, files)
-        expected = expectation(build, self._place.engine, self._place.machine)
+    def _promise(self, technique: ModelEdit, build: Build) -> Promise:
+        """The technique's, which knows the kernels of this process alone."""
+        said = reach.promise(technique, build.source)
+        return said if self._place.live else said.model_copy(update={"kernel": None})
+
+    def _saved(self, build: Build, index: int) -> Path:
+        """The checkpoint of the edited model."""
+        files = self._workspace(index) / "checkpoint"
+        save(build.source, build.directory, files)
+        return files
+
+    def _handed_over(self, build: Build, files: Path) -> Build:
+        """`build` as files, for an engine that takes those."""
+        engine, machine = self._place.engine, self._place.machine
+        expected = None if self._place.files else expectation(build, engine, machine)
         held = replace(build.model, dtype=Dtype(str(build.source.dtype).removeprefix("torch.")))
-        return replace(build, form=technique.form, source=files, model=held, expected=expected)
+        return replace(build, form=self._leaves, source=files, model=held, expected=expected)
 
     def _workspace(self, index: int) -> Path:
         """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""
@@ -227,6 +245,7 @@ class Candidate:
             workspace=self._workspace(index),
             again=self._place.again,
             loop=build.loop,
+            leaves="module" if self._place.live else self._leaves,
         )
 
     @contextmanager
@@ -249,6 +268,12 @@ class Candidate:
                 details=work.details,
             )
         )
+
+
+def _form(stack: Sequence[Technique]) -> Form:
+    """What a stack leaves where files are asked for: packed by one, packed by all."""
+    forms = [technique.form for technique in stack if isinstance(technique, ModelEdit)]
+    return "packed" if "packed" in forms else [*forms[-1:], "safetensors"][0]
 
 
 def _idle(technique: Technique, done: AppliedTechnique) -> bool:

@@ -25,7 +25,13 @@ from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, wall_log
+from greenbench.run.preflight import (
+    refuse_files,
+    refuse_here,
+    refuse_model,
+    require_ticks,
+    wall_log,
+)
 from greenbench.run.prepare import Candidate, Place, Progress
 from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
@@ -136,7 +142,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     spec, recorder, progress = bench.spec, bench.recorder, stages.progress
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
-        base = _suited(bench)
+        base = suited(bench)
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)
     with stages("load"):
@@ -216,13 +222,19 @@ def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
         recorder.join(log)
 
 
-def _suited(bench: Bench) -> Build:
-    """The plain model, once it suits the engine and its configuration the stack."""
+def suited(bench: Bench, *, files_asked: bool = False) -> Build:
+    """The plain model, once it suits the engine and its configuration the stack.
+
+    `files_asked`: whether an engine that takes live modules is to get files.
+    """
     spec = bench.spec
     path = files.directory(spec.model)
     bench.engine.check_model(spec.model, path, bench.machine)
     stack = list(spec.technique.values())
-    refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
+    known = config(spec.model, path)
+    refuse_model(stack, known, spec.workload, allow_partial=spec.allow_partial)
+    if "module" not in bench.engine.forms or files_asked:
+        refuse_files(stack, known, spec, bench.machine)
     remote = bench.engine.forms == {"url"}
     return Build(spec.model, "url" if remote else "safetensors", path, path)
 

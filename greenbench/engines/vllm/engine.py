@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
@@ -16,6 +16,7 @@ from greenbench.engines.vllm import environment
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.models import files, tensors
+from greenbench.models.packing import Packing
 from greenbench.schema.enums import Dtype
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import ModelSpec
@@ -32,17 +33,20 @@ ANSWER = 2
 """Tokens beyond the longest one that is read: the last of a scored text, and one that the server makes."""
 LIMIT_S = 1800.0
 """To be ready: a first start compiles for minutes."""
+CPU_BITS, CPU_TILE = 4, 32
+"""What vLLM's ``CPUWNA16LinearKernel`` takes."""
+CUDA_BITS = (4, 8)
 BESIDE_BYTES = 2 * GIB
 """Its processes, compiled graphs and activations."""
 
 
 @dataclass(frozen=True)
 class Vllm(Engine):
-    """Serves checkpoints of safetensors, at the model's reference dtype."""
+    """Serves checkpoints of safetensors, plain or packed, at the model's reference dtype."""
 
     name: ClassVar[str] = "vllm"
     summary: ClassVar[str] = "vLLM's server, from an environment of its own"
-    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors"})
+    forms: ClassVar[frozenset[Form]] = frozenset({"safetensors", "packed"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
     rest_s: ClassVar[float] = (
         1.2  # its worker looks for work without pause for 1 s, with a whole core
@@ -56,6 +60,10 @@ class Vllm(Engine):
     """Room for keys and values; null: what the requests in flight need, and 1 at least."""
     threads: int | None = None
     """Threads that compute on a CPU; null: as many as this process may use."""
+
+    round_activations: bool = False
+    """On a CPU, let weights of 4 bits meet activations rounded to 8, as vLLM does of itself where there is
+    AMX: faster, and not what the weights alone say."""
 
     def __post_init__(self) -> None:
         require(self.context > ANSWER, "engine.context", self.context, f"more than {ANSWER}")
@@ -78,6 +86,22 @@ class Vllm(Engine):
                 f"Model {spec.name} does not say how many keys and values it keeps, which engine=vllm "
                 "reserves: say engine.kv_cache_gib."
             )
+
+    def lacks(
+        self, packing: Packing, shapes: Iterable[tuple[int, int]], dtype: Dtype, machine: Machine
+    ) -> str | None:
+        """It has one kernel for packed integers on a CPU, and several on CUDA."""
+        if machine.device != "cpu":
+            return None if packing.bits in CUDA_BITS else "it has kernels for 4 and 8 bits"
+        if packing.bits != CPU_BITS:
+            return f"its kernel for CPUs is for {CPU_BITS} bits"
+        if dtype is Dtype.float32:
+            return "its kernel for CPUs is for bfloat16 and float16"
+        if packing.group % 2:
+            return "its kernel for CPUs is for groups of an even number"
+        if any(size % CPU_TILE for shape in shapes for size in shape):
+            return f"its kernel for CPUs is for layers with multiples of {CPU_TILE} on both sides"
+        return None
 
     def version(self) -> str | None:
         """Of vLLM in its environment."""
@@ -109,7 +133,8 @@ class Vllm(Engine):
         program = Program(
             self.name,
             lambda port: [*arguments, "--port", str(port)],
-            environment.variables(machine.device, self.threads or allowance.threads()),
+            environment.variables(machine.device, self.threads or allowance.threads())
+            | {"VLLM_CPU_INT4_W4A8": str(int(self.round_activations))},
             limit_s=LIMIT_S,
         )
         with ExitStack() as stack:

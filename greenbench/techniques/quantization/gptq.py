@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Form
 from greenbench.errors import UserError
+from greenbench.models.packing import Packing, described
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.packed_linear import (
     LINEARS,
     Codes,
+    PackedLinear,
     kernel_for,
     middle,
     on_grid,
+    symmetric,
 )
 from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
 from greenbench.techniques.shared.layerwise import (
@@ -43,6 +47,7 @@ class Gptq(ModelEdit):
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "weights rounded so that each layer's output stays near (GPTQ)"
     paper: ClassVar[str | None] = "arXiv:2210.17323"
+    form: ClassVar[Form] = "packed"
 
     bits: int = 4
     group_size: int = 64
@@ -68,6 +73,10 @@ class Gptq(ModelEdit):
         """It packs plain weights."""
         return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
+    def packing(self) -> Packing:
+        """As checkpoints say it."""
+        return Packing(self.bits, self.group_size, symmetric(self.bits))
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must fill each row, and packed rows whole bytes."""
         self._require_groups(layer.in_features for layer in block_linears(linear_blueprint(config)))
@@ -84,14 +93,18 @@ class Gptq(ModelEdit):
             bytes_ratio=1 - saved / total,
             flops_ratio=1.0,
             kernel=", ".join(kernels),
-            note=f"{self.bits} bits a weight, {spread}; kernel: {', '.join(kernels)}",
+            note=f"{self.bits} bits a weight, {spread}",
         )
 
     def edit(self, model: Any, work: Preparation) -> Edited:
-        """Quantize block after block, each on what the quantized blocks before it give."""
+        """Quantize block after block, each on what the quantized blocks before it give.
+
+        That is what this process's kernels give, whoever gets the codes: they are the same for all.
+        """
         batches = token_batches(work, self.passages, self.tokens)
         kernels: Counter[str] = Counter()
         operators: Counter[str] = Counter()
+        shipped: list[tuple[nn.Module, str, PackedLinear]] = []
         for visit in visits(model, batches, Gram, progress=work.progress):
             for name, layer in visit.linears.items():
                 kernel = self._kernel(layer)
@@ -100,7 +113,12 @@ class Gptq(ModelEdit):
                 visit.block.set_submodule(name, packed)
                 kernels[kernel] += 1
                 operators[packed.operator] += 1
-        work.details.update(kernels=dict(kernels), operators=dict(operators))
+                if work.leaves == "packed":
+                    shipped.append((visit.block, name, PackedLinear(codes, layer.bias)))
+        if work.leaves == "packed":
+            _let_be_saved(model, shipped, self.packing())
+        else:
+            work.details.update(kernels=dict(kernels), operators=dict(operators))
         return Edited(model)
 
     def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
@@ -113,8 +131,8 @@ class Gptq(ModelEdit):
     def _packed_bytes(self, layer: nn.Linear) -> float:
         groups = layer.in_features // (self.group_size or layer.in_features)
         size = layer.weight.itemsize
-        zero = {"int8pack": 0, "int4pack": size, "dequantize": 1}[self._kernel(layer)]
-        tables = groups * layer.out_features * (size + zero)
+        zero = size if self._kernel(layer) == "int4pack" else self.bits / 8
+        tables = groups * layer.out_features * (size + (0 if symmetric(self.bits) else zero))
         return layer.in_features * layer.out_features * self.bits / 8 + tables
 
     def _require_groups(self, widths: Iterable[int]) -> None:
@@ -130,6 +148,16 @@ class Gptq(ModelEdit):
                     f"technique.gptq.bits=3 packs 8 weights at a time, which does not suit the {width} "
                     "inputs of some of this model's linear layers: say bits=4."
                 )
+
+
+def _let_be_saved(
+    model: Any, layers: Sequence[tuple[nn.Module, str, PackedLinear]], packing: Packing
+) -> None:
+    """Put in place the layers whose tensors are a checkpoint's, and say so in the configuration."""
+    for block, name, layer in layers:
+        block.set_submodule(name, layer)
+    plain = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    model.config.quantization_config = described(packing, plain)
 
 
 def gptq(
@@ -186,7 +214,7 @@ def grid(weights: torch.Tensor, bits: int, dtype: torch.dtype) -> tuple[torch.Te
     At 8 bits it is symmetric, as the kernel for 8-bit rows has it.
     """
     weights, top = weights.float(), 2**bits - 1
-    if bits == 8:
+    if symmetric(bits):
         scale = _positive(weights.abs().amax(-1) / (middle(8) - 1)).to(dtype)
         return scale, torch.full_like(scale, middle(8), dtype=torch.uint8)
     low, high = weights.amin(-1).clamp(max=0), weights.amax(-1).clamp(min=0)

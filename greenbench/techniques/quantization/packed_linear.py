@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ from torch.nn import functional
 FAST_CPU = ("AVX2", "AVX512")
 """Vector units for which PyTorch's packed products on the CPU are written; elsewhere they crawl."""
 INT4_GROUPS = (32, 64, 128, 256)
+WORD = 32
+"""Bits of one; so many codes fill whole words, of whatever width they are."""
 
 
 class Codes(NamedTuple):
@@ -45,6 +47,11 @@ def on_grid(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> tor
 def middle(bits: int) -> int:
     """The code in the middle of a grid of 2^bits."""
     return 1 << (bits - 1)
+
+
+def symmetric(bits: int) -> bool:
+    """Whether the zero is always the middle: at 8 bits, as the kernel for 8-bit rows has it."""
+    return bits == 8
 
 
 def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
@@ -78,8 +85,30 @@ def _word(bits: int) -> tuple[int, int]:
     return math.lcm(bits, 8) // bits, math.lcm(bits, 8) // 8
 
 
+def words(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Codes (rows, columns) in as few words as hold a row of them: int32 (rows, words)."""
+    columns = codes.shape[1]
+    filled = pack(functional.pad(codes, (0, -columns % WORD)), bits).view(torch.int32)
+    return filled[:, : _ceil(columns * bits, WORD)].contiguous()
+
+
+def unwords(held: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
+    """What `words` was given: uint8 (rows, columns)."""
+    filled = functional.pad(held, (0, -held.shape[1] % bits))
+    return unpack(filled.contiguous().view(torch.uint8), bits)[:, :columns]
+
+
+def _ceil(count: int, size: int) -> int:
+    return -(-count // size)
+
+
 class PackedLinear(nn.Module):
-    """A linear layer that makes its weights from packed codes anew for each product."""
+    """A linear layer that makes its weights from packed codes anew for each product.
+
+    Its tensors are those that a checkpoint has of it in the format ``pack-quantized`` of
+    compressed-tensors (https://github.com/neuralmagic/compressed-tensors): the codes of a row, and the
+    zeros of a column of groups, one after another in words of 32 bits, lowest bits first.
+    """
 
     operator = "linear"
     """The ATen operator that multiplies."""
@@ -92,17 +121,30 @@ class PackedLinear(nn.Module):
         self._hold(codes)
 
     def _hold(self, codes: Codes) -> None:
-        self.packed: torch.Tensor
-        self.scale: torch.Tensor
-        self.zero: torch.Tensor
-        self.register_buffer("packed", pack(codes.codes, codes.bits))
-        self.register_buffer("scale", codes.scale)
-        self.register_buffer("zero", codes.zero)
+        self.weight_packed: torch.Tensor
+        self.weight_scale: torch.Tensor
+        self.weight_zero_point: torch.Tensor
+        self.register_buffer("weight_packed", words(codes.codes, codes.bits))
+        self.register_buffer("weight_scale", codes.scale.contiguous())
+        if not symmetric(codes.bits):
+            self.register_buffer(
+                "weight_zero_point", words(codes.zero.T, codes.bits).T.contiguous()
+            )
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight_shape"] = torch.tensor([self.out_features, self.in_features])
+
+    def _zero(self) -> torch.Tensor:
+        """uint8 (out, groups)."""
+        if symmetric(self.bits):
+            return torch.full_like(self.weight_scale, middle(self.bits), dtype=torch.uint8)
+        return unwords(self.weight_zero_point.T, self.bits, self.out_features).T
 
     def weight_now(self) -> torch.Tensor:
         """The weight matrix (out, in) that it multiplies by."""
-        codes = unpack(self.packed, self.bits)
-        return Codes(codes, self.scale, self.zero, self.bits).weight()
+        codes = unwords(self.weight_packed, self.bits, self.in_features)
+        return Codes(codes, self.weight_scale, self._zero(), self.bits).weight()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Product of `inputs` (..., in) with the weights: (..., out)."""
@@ -115,6 +157,9 @@ class PackedLinear(nn.Module):
 
 class _KernelLinear(PackedLinear, ABC):
     """A linear layer that multiplies by packed weights as they lie, in the kernel's own layout."""
+
+    packed: torch.Tensor
+    scale: torch.Tensor
 
     def weight_now(self) -> torch.Tensor:
         """The weight matrix (out, in), as the kernel itself sees it."""
@@ -157,7 +202,7 @@ class Int4PackLinear(_KernelLinear):
 
 
 class Int8PackLinear(_KernelLinear):
-    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; its zero is the middle."""
+    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; zero is the middle."""
 
     operator = "_weight_int8pack_mm"
 
