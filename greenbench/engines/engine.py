@@ -251,6 +251,10 @@ class Engine(ABC):
         """What it reads of a build that is no live module and no server: a directory or a file."""
         return Path(build.source)
 
+    def flags(self, options: Mapping[str, object]) -> list[str]:
+        """Options of its own as a user says them who starts it."""
+        return [f"{name}={value}" for name, value in options.items()]
+
     def version(self) -> str | None:
         """Of the program, for the record and `doctor`; null where it has none."""
         return None

@@ -50,7 +50,7 @@ def described(packing: Packing, plain: Sequence[str]) -> dict[str, Any]:
 
 def grids(config: Any) -> list[Packing]:
     """How a checkpoint in the format of `described` is packed, each way once; empty for any other."""
-    said = _said(config)
+    said = _said(config) or {}
     if said.get("quant_method") != METHOD or said.get("format") != FORMAT:
         return []
     weights = (group.get("weights") or {} for group in said.get("config_groups", {}).values())
@@ -68,7 +68,7 @@ def packing(config: Any) -> str | None:
     `config` is transformers' configuration, or what config.json holds.
     """
     values = _said(config)
-    if not values:
+    if values is None:
         return None
     named = values.get("quant_method") or "an unknown method"
     method = str(named.value if isinstance(named, Enum) else named)
@@ -76,13 +76,13 @@ def packing(config: Any) -> str | None:
     return ", ".join([method, *([f"{bits} bits"] if bits else []), *([kind] if kind else [])])
 
 
-def _said(config: Any) -> dict[str, Any]:
-    """Its quantization_config; empty where it has none."""
+def _said(config: Any) -> dict[str, Any] | None:
+    """Its quantization_config; null where it has none."""
     said = _of(config, "quantization_config")
     if said is None and (text := _of(config, "text_config")) is not None:
         said = _of(text, "quantization_config")
     if said is None:
-        return {}
+        return None
     return dict(said) if isinstance(said, Mapping) else dict(said.to_dict())
 
 

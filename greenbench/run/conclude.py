@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
@@ -12,6 +13,7 @@ from greenbench.engines.engine import Footprint
 from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
+from greenbench.run.checkpoint import Content
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
@@ -34,6 +36,9 @@ class Bodies(NamedTuple):
     share: bool
     """Whether they share a process at the same time, so that one's peak holds the other."""
 
+    contents: Mapping[Who, Content] = MappingProxyType({})
+    """What each was served from."""
+
     @property
     def unknown(self) -> str:
         """Why some number of bytes is not known."""
@@ -46,7 +51,7 @@ class Bodies(NamedTuple):
 
     def subject(self, who: Who, metrics: dict[str, Quantity], windows: Sequence[Window]) -> Subject:
         """One model with its numbers."""
-        mine = self.each[who]
+        mine, files = self.each[who], self.contents.get(who, Content(None, None))
         other: Who = "candidate" if who == "baseline" else "baseline"
         others = self.held(other) if self.share else 0
         beside = {
@@ -58,6 +63,8 @@ class Bodies(NamedTuple):
             layers=mine.layers,
             dtypes=None if mine.bytes_by_dtype is None else dict(mine.bytes_by_dtype),
             footprint_reason=mine.reason,
+            checkpoint=files.checkpoint,
+            checkpoint_reason=files.reason,
             metrics=metrics
             | footprint.byte_counts(windows, who, self.held(who), beside, self.unknown),
         )

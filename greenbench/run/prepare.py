@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench.analysis import blocks
-from greenbench.engines.engine import Build, Engine, Form
+from greenbench.engines.engine import Build, Engine
 from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
@@ -22,6 +22,7 @@ from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
 from greenbench.run import reach
+from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec
@@ -35,6 +36,7 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
+from greenbench.techniques.stack import form_of
 from greenbench.techniques.technique import require_answer
 
 Progress = Callable[[str, int, int], None]
@@ -81,9 +83,10 @@ class Candidate:
         self._recorder, self._progress = recorder, progress
         self._applied: list[AppliedTechnique] = []
         self._observed: list[dict[str, Any]] = [{} for _ in stack]
-        self._leaves = _form(stack)
+        self._leaves = form_of(stack)
         edits = [index for index, each in enumerate(stack) if isinstance(each, ModelEdit)]
         self._last = edits[-1] if edits else None
+        self._files: Build | None = None
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
@@ -114,8 +117,14 @@ class Candidate:
         """Whether a technique did none of its work."""
         return any(map(_idle, self._stack, self.applied()))
 
+    def recipe(self) -> str | None:
+        """Names all that its files are made of; null for a stack that edits nothing."""
+        return None if self._last is None else self._workspace(self._last).name
+
     def close(self) -> None:
-        """Nothing will be prepared again."""
+        """Nothing will be prepared again; its files are kept, as far as there is room."""
+        if (recipe := self.recipe()) and self._files is not None:
+            keep(recipe, self._place.engine.files(self._files))
         for index in range(len(self._stack)):
             shutil.rmtree(self._workspace(index), ignore_errors=True)
 
@@ -212,7 +221,8 @@ class Candidate:
         engine, machine = self._place.engine, self._place.machine
         expected = None if self._place.files else expectation(build, engine, machine)
         held = replace(build.model, dtype=Dtype(str(build.source.dtype).removeprefix("torch.")))
-        return replace(build, form=self._leaves, source=files, model=held, expected=expected)
+        self._files = replace(build, form=self._leaves, source=files, model=held, expected=expected)
+        return self._files
 
     def _workspace(self, index: int) -> Path:
         """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""
@@ -268,12 +278,6 @@ class Candidate:
                 details=work.details,
             )
         )
-
-
-def _form(stack: Sequence[Technique]) -> Form:
-    """What a stack leaves where files are asked for: packed by one, packed by all."""
-    forms = [technique.form for technique in stack if isinstance(technique, ModelEdit)]
-    return "packed" if "packed" in forms else [*forms[-1:], "safetensors"][0]
 
 
 def _idle(technique: Technique, done: AppliedTechnique) -> bool:

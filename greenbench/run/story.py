@@ -24,6 +24,7 @@ from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
+from greenbench.run.checkpoint import Content, content
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.preflight import (
     refuse_files,
@@ -37,7 +38,7 @@ from greenbench.run.probe import kept_expectation, probe
 from greenbench.run.questions import ask, score
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
-from greenbench.schema.window import Who, Window
+from greenbench.schema.window import WHO, Who, Window
 
 
 class Stages:
@@ -81,6 +82,8 @@ class Bench:
         self._log = log
         self.probed: list[float | None] = []
         """What each probe has found, in the order in which models were served."""
+        self.contents: list[Content] = []
+        """What each was served from, in the same order."""
         self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
         self.engine: Engine = spec.engine
         self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
@@ -88,13 +91,15 @@ class Bench:
     @contextmanager
     def serve(self, stages: Stages, build: Build) -> Iterator[Served]:
         """The engine's `serve`, its start told as a stage, its processes as the run's own."""
-        with ExitStack() as stack:
+        with ExitStack() as running:
             build = replace(build, start=self._start(stages))
             with stages("load"):
-                served = stack.enter_context(self.engine.serve(build, self.machine))
+                served = running.enter_context(self.engine.serve(build, self.machine))
             self.own.add(served.pids() or ())
             with stages("probe"):
                 self.probed.append(probe(served, build, self.engine))
+                stack = list(self.spec.technique.values())
+                self.contents.append(content(build, self.engine, stack))
             del build  # whoever holds it holds the model
             yield served
 
@@ -115,8 +120,7 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     machine = detect(spec.device)
     check_tasks(spec.task)
     refuse_here(spec, machine)
-    elsewhere = spec.engine.elsewhere()
-    with no_meters(spec.meter, elsewhere) if elsewhere else _meters(spec, machine, own) as meters:
+    with opened(spec, machine, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
@@ -131,7 +135,10 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     return findings.model_copy(update={"stages_s": stages.seconds})
 
 
-def _meters(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
+def opened(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
+    """The meters that count the run's joules; none for an engine that computes elsewhere."""
+    if elsewhere := spec.engine.elsewhere():
+        return no_meters(spec.meter, elsewhere)
     meters = open_meters(spec.meter, machine.uuids, own)
     require_answer(spec.meter, meters)
     return meters
@@ -205,7 +212,12 @@ def _concluded(
         bench.spec,
         bench.meters,
         bench.recorder,
-        Bodies(pair.footprints, bench.machine.device, share=one_process),
+        Bodies(
+            pair.footprints,
+            bench.machine.device,
+            share=one_process,
+            contents=dict(zip(WHO, bench.contents, strict=False)),
+        ),
         warmth,
         asked,
         probed=bench.probed if "probe" in bench.engine.abilities else (),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from greenbench.engines.engine import Engine
+from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import (
@@ -107,6 +107,12 @@ def _refuse(rule: Order, earlier: Sequence[Technique], later: Sequence[Technique
     then = [technique.name for technique in later if rule.later(technique.traits())]
     if first and then:
         raise UserError(rule.sentence.format(earlier=first[0], later=then[0]))
+
+
+def form_of(stack: Sequence[Technique]) -> Form:
+    """What a stack leaves where files are asked for: as its last edit says, and packed by one, packed."""
+    forms = [technique.form for technique in stack if isinstance(technique, ModelEdit)]
+    return "packed" if "packed" in forms else (forms or ["safetensors"])[-1]
 
 
 def require_forms(stack: Sequence[Technique], engine: Engine) -> None:

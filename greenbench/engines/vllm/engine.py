@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -103,6 +104,10 @@ class Vllm(Engine):
             return f"its kernel for CPUs is for layers with multiples of {CPU_TILE} on both sides"
         return None
 
+    def flags(self, options: Mapping[str, object]) -> list[str]:
+        """As its command line has them."""
+        return [shlex.join(_flag(name, value)) for name, value in options.items()]
+
     def version(self) -> str | None:
         """Of vLLM in its environment."""
         return environment.version(*environment.PACKAGES.values())
@@ -182,14 +187,14 @@ class Vllm(Engine):
                 "gpu_memory_utilization": round(min(0.9, share), 4),
                 "tensor_parallel_size": max(1, len(machine.uuids)),
             }
-        flags = (_flag(*each) for each in (options | dict(build.options)).items())
+        words = (_flag(*each) for each in (options | dict(build.options)).items())
         module = "vllm.entrypoints.openai.api_server"
         return [
             str(environment.python()),
             "-I",
             "-m",
             module,
-            *(word for each in flags for word in each),
+            *(word for each in words for word in each),
         ]
 
     def _length(self, build: Build) -> int:
