@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from greenbench.measure.metered import Metered
     from greenbench.meters.meter import Meter
     from greenbench.records.store import Rejected
+    from greenbench.run.make import Made
     from greenbench.schema.record import Record
     from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit
 
@@ -60,6 +61,7 @@ __all__ = [
     "compare",
     "groups",
     "load",
+    "make",
     "metered",
     "report",
 ]
@@ -109,6 +111,27 @@ fewshot, include_path, items, names, seed.
     asked = texts("overrides", overrides, '["technique=int8_bnb"]')
     folder = path("config_dir", config_dir) if config_dir is not None else None
     return bench(asked, multirun=multirun, config_dir=folder)
+
+
+def make(
+    overrides: Iterable[str] = (), *, output: Path | str, config_dir: Path | str | None = None
+) -> Made:
+    """Leave in `output` the model that a run of the `overrides` would measure, as files to deploy.
+
+    They are what `engine=` would be handed: safetensors, plain or packed, or GGUF; `Made.checkpoint` is
+    the hash of their content, which the record of a run has too. Raises UserError for a mistake, and for
+    what leaves no files.
+
+        >>> greenbench.make(["technique=early_exit"], output="early")
+        Traceback (most recent call last):
+        greenbench.errors.Unsupported: technique=early_exit lives in the model's own Python code, so that \
+there are no files of it to deploy: leave it out.
+    """
+    from greenbench.campaign.make import make
+
+    asked = texts("overrides", overrides, '["technique=gptq"]')
+    folder = path("config_dir", config_dir) if config_dir is not None else None
+    return make(asked, path("output", output), config_dir=folder)
 
 
 def load(*paths: Path | str) -> Records:

@@ -62,10 +62,10 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
     Presumes `preflight.refuse`.
     """
     started_s = time.monotonic()
-    with _terminable(), Workers(PRELOAD) as workers, Console(len(jobs)) as console:
+    with terminable(), Workers(PRELOAD) as workers, Console(len(jobs)) as console:
         _restore_settings(console)  # of sweeps that are gone
         surroundings = {
-            device: _describe(workers, device) for device in {job.spec.device for job in jobs}
+            device: describe_here(workers, device) for device in {job.spec.device for job in jobs}
         }
         runs = [run for job in jobs for run in _settled(job, surroundings[job.spec.device])]
         console.expect(len(runs))
@@ -89,7 +89,7 @@ def _folder(spec: BenchSpec) -> Path:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM ends the block as an exception would, so that what must be undone is."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -108,7 +108,8 @@ def write_report(results: Path) -> list[Path]:
     return rebuild([results], results)
 
 
-def _describe(workers: Workers, device: Device) -> Surroundings:
+def describe_here(workers: Workers, device: Device) -> Surroundings:
+    """The device, as a worker sees it. Raises UserError where it is not there."""
     outcome = workers.call(
         describe,
         device,

@@ -1,4 +1,4 @@
-"""The commands: bench, report, compare, advise, export, doctor."""
+"""The commands: bench, make, report, compare, advise, export, doctor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from greenbench import __version__
 from greenbench.cli.bench import add_bench
 from greenbench.cli.doctor import add_doctor
+from greenbench.cli.make import add_make
 from greenbench.cli.read import add_advise, add_compare, add_export, add_report
 from greenbench.errors import UserError
 
@@ -49,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_bench, add_report, add_compare, add_advise, add_export, add_doctor):
+    for add in (add_bench, add_make, add_report, add_compare, add_advise, add_export, add_doctor):
         add(commands)
     return parser

@@ -6,19 +6,20 @@ Imports no framework. An engine is one file with one class in it, found as techn
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
-from greenbench.schema.enums import Stop
+from greenbench.schema.enums import Dtype, Stop
 from greenbench.schema.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
     from greenbench.machine.detect import Machine
+    from greenbench.models.packing import Packing
 
 Form = Literal["module", "safetensors", "packed", "gguf", "url"]
 """What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
@@ -253,6 +254,20 @@ class Engine(ABC):
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:  # noqa: B027
         """Raise UserError or Unsupported, in one sentence, where it cannot run the model whose files lie
         in `directory`. Reads no weights."""
+
+    def lacks(
+        self, packing: Packing, shapes: Iterable[tuple[int, int]], dtype: Dtype, machine: Machine
+    ) -> str | None:
+        """Why it cannot multiply `dtype` by layers of `shapes` (outputs, inputs) packed so; null: it can."""
+        return None
+
+    def files(self, build: Build) -> Path:
+        """What it reads of a build that is no live module and no server: a directory or a file."""
+        return Path(build.source)
+
+    def flags(self, options: Mapping[str, object]) -> list[str]:
+        """Options of its own as a user says them who starts it."""
+        return [f"{name}={value}" for name, value in options.items()]
 
     def version(self) -> str | None:
         """Of the program, for the record and `doctor`; null where it has none."""

@@ -111,6 +111,16 @@ def fingerprint(spec: ModelSpec) -> str:
     return inputs.tree(_read(path, spec.trust_remote_code))
 
 
+def content(path: Path) -> str:
+    """Hash of a file's content, or of all files in a model's directory that may decide what is loaded."""
+    return inputs.tree(parts(path)) if path.is_dir() else inputs.digest(path)
+
+
+def parts(directory: Path) -> dict[str, Path]:
+    """By name, the files of `content`; with code among them every file counts, as it may read any."""
+    return _read(directory, trusted=any(directory.glob("*.py")))
+
+
 def weights(directory: Path) -> list[Path]:
     """The files that transformers loads: the one of the usual name, those of the index, or what
     there is."""

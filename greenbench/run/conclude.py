@@ -14,6 +14,7 @@ from greenbench.engines.engine import Engine, Footprint
 from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
+from greenbench.run.checkpoint import Content
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
@@ -38,6 +39,9 @@ class Bodies(NamedTuple):
     share: bool
     """Whether they share a process at the same time, so that one's peak holds the other."""
 
+    contents: Mapping[Who, Content] = MappingProxyType({})
+    """What each was served from."""
+
     @property
     def unknown(self) -> str:
         """Why some number of bytes is not known."""
@@ -50,7 +54,7 @@ class Bodies(NamedTuple):
 
     def subject(self, who: Who, metrics: dict[str, Quantity], windows: Sequence[Window]) -> Subject:
         """One model with its numbers."""
-        mine = self.each[who]
+        mine, files = self.each[who], self.contents.get(who, Content(None, None))
         other: Who = "candidate" if who == "baseline" else "baseline"
         others = self.held(other) if self.share else 0
         beside = {
@@ -62,6 +66,8 @@ class Bodies(NamedTuple):
             layers=mine.layers,
             dtypes=None if mine.bytes_by_dtype is None else dict(mine.bytes_by_dtype),
             footprint_reason=mine.reason,
+            checkpoint=files.checkpoint,
+            checkpoint_reason=files.reason,
             metrics=metrics
             | footprint.byte_counts(windows, who, self.held(who), beside, self.unknown),
         )

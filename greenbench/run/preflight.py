@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from greenbench.engines.engine import Build, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
-from greenbench.models.packing import packing
+from greenbench.models.packing import Packing, grids, packing
 from greenbench.quality.tasks import check_tasks
-from greenbench.schema.spec import MeterSpec, ProtocolSpec, RunSpec, WorkloadSpec
+from greenbench.schema.spec import MeterSpec, ModelSpec, ProtocolSpec, RunSpec, WorkloadSpec
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -79,10 +79,11 @@ def _refuse_engine(engine: Engine, machine: Machine) -> None:
         )
 
 
-def suited(spec: RunSpec, machine: Machine) -> dict[Who, Build]:
+def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dict[Who, Build]:
     """The plain model for each engine, once it suits both and its configuration the stack.
 
-    Raises UserError or Unsupported, in one sentence.
+    `files_asked`: whether an engine that takes live modules is to get files. Raises UserError or
+    Unsupported, in one sentence.
     """
     from greenbench.engines.transformers.load import config  # needs torch, as above
 
@@ -91,7 +92,13 @@ def suited(spec: RunSpec, machine: Machine) -> dict[Who, Build]:
     if runs["candidate"] != runs["baseline"]:
         with spoken_of(stack):
             runs["candidate"].check_model(spec.model, path, machine)
-    refuse_model(stack, config(spec.model, path), spec.workload, allow_partial=spec.allow_partial)
+    known = config(spec.model, path)
+    refuse_model(stack, known, spec.workload, allow_partial=spec.allow_partial)
+    for who, engine in runs.items():
+        if "module" not in engine.forms or files_asked:
+            applied = stack if who == "candidate" else []
+            with spoken_of(applied):
+                refuse_files(applied, known, spec.model, engine, machine)
     forms: dict[Who, Form] = {
         who: "url" if each.forms == {"url"} else "safetensors" for who, each in runs.items()
     }
@@ -121,6 +128,59 @@ def refuse_model(
             reach.foresee(technique, config, allow_partial=allow_partial)
         technique.check_model(config, workload)
         config = technique.after(config)
+
+
+def refuse_files(
+    stack: Sequence[Technique], config: Any, spec: ModelSpec, engine: Engine, machine: Machine
+) -> None:
+    """Raise Unsupported, in one sentence, where an engine that takes files has no use for what they hold.
+
+    `config` is transformers'; no weights are read.
+    """
+    packed = packing(config)
+    if packed and not engine.forms & {"packed", "url"}:
+        raise Unsupported(
+            f"Model {spec.name} is packed ({packed}), which engine={engine.name} does not read: "
+            "use engine=transformers, or the model that it was made from."
+        )
+    for grid in grids(config):
+        _refuse_grid(f"Model {spec.name}", grid, config, spec, engine, machine)
+    for technique in stack:
+        if not isinstance(technique, ModelEdit):
+            continue
+        if packed:
+            raise Unsupported(
+                f"technique={technique.name} leaves no files of a checkpoint that is packed already "
+                f"({packed}): take the model that it was made from."
+            )
+        if (leaves := technique.packing()) is not None:
+            _refuse_others(technique, config)
+            _refuse_grid(f"technique={technique.name}", leaves, config, spec, engine, machine)
+        config = technique.after(config)
+
+
+def _refuse_others(technique: Technique, config: Any) -> None:
+    """Files in a packed format know linear layers alone."""
+    from greenbench.techniques.shared.linear_views import other_kinds
+
+    if kinds := other_kinds(config):
+        raise Unsupported(
+            f"technique={technique.name} leaves files that hold linear layers, and this model multiplies "
+            f"by what {', '.join(kinds)} hold: use engine=transformers, where it needs no files."
+        )
+
+
+def _refuse_grid(
+    who: str, grid: Packing, config: Any, spec: ModelSpec, engine: Engine, machine: Machine
+) -> None:
+    """The engine must be able to multiply by it."""
+    from greenbench.techniques.shared.linear_views import shapes
+
+    if why := engine.lacks(grid, shapes(config), spec.dtype, machine):
+        raise Unsupported(
+            f"{who} has weights of {grid}, which engine={engine.name} does not multiply by here, as {why}: "
+            "use engine=transformers, or other knobs."
+        )
 
 
 def _refuse_length(workload: WorkloadSpec, config: Any) -> None:

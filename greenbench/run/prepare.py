@@ -10,19 +10,20 @@ from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from greenbench.analysis import blocks
-from greenbench.engines.engine import Build, Engine
+from greenbench.engines.engine import Build
 from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import OnDevice
-from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
 from greenbench.run import reach
+from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
+from greenbench.run.workbench import Place, Progress
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
@@ -35,25 +36,8 @@ from greenbench.techniques import (
     Technique,
     knobs,
 )
-from greenbench.techniques.stack import uncompiled
+from greenbench.techniques.stack import form_of, uncompiled
 from greenbench.techniques.technique import require_answer
-
-Progress = Callable[[str, int, int], None]
-"""Called as (stage, done, total)."""
-
-
-class Place(NamedTuple):
-    """Where a candidate is made, and from what."""
-
-    machine: Machine
-    engine: Engine
-    """The candidate's."""
-    base: Build
-    """The plain model."""
-    fingerprint: str
-    """Hash of the plain model's content."""
-    again: bool
-    """Whether it will be made more than once."""
 
 
 class Candidate:
@@ -76,6 +60,10 @@ class Candidate:
         self._recorder, self._progress = recorder, progress
         self._applied: list[AppliedTechnique] = []
         self._observed: list[dict[str, Any]] = [{} for _ in stack]
+        self._leaves = form_of(stack)
+        edits = [index for index, each in enumerate(stack) if isinstance(each, ModelEdit)]
+        self._last = edits[-1] if edits else None
+        self._files: Build | None = None
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
@@ -108,8 +96,14 @@ class Candidate:
         """Whether a technique did none of its work."""
         return any(map(_idle, self._stack, self.applied()))
 
+    def recipe(self) -> str | None:
+        """Names all that its files are made of; null for a stack that edits nothing."""
+        return None if self._last is None else self._workspace(self._last).name
+
     def close(self) -> None:
-        """Nothing will be prepared again."""
+        """Nothing will be prepared again; its files are kept, as far as there is room."""
+        if (recipe := self.recipe()) and self._files is not None:
+            keep(recipe, self._place.engine.files(self._files))
         for index in range(len(self._stack)):
             shutil.rmtree(self._workspace(index), ignore_errors=True)
 
@@ -127,15 +121,15 @@ class Candidate:
                 build = replace(build, form="module", source=self._module(build))
                 changed = reach.before(build.source)
                 with reach.shown(technique, build.source):
-                    promise = reach.promise(technique, build.source)
+                    promise = self._promise(technique, build)
                     technique.install(work.device)
                     with metered(promise):
-                        build, files = self._edited(technique, build, work)
+                        build, files = self._edited(technique, build, work, index)
                         gc.collect()  # what was replaced must not count as the candidate's memory
                 model = build.source
                 self._note_touched(index, changed(model), model.config)
-                if not any(isinstance(after, ModelEdit) for after in self._stack[index + 1 :]):
-                    build = self._handed_over(technique, build, files, index)
+                if files is not None:
+                    build = self._handed_over(build, files)
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
@@ -175,33 +169,42 @@ class Candidate:
         return model
 
     def _edited(
-        self, technique: ModelEdit, build: Build, work: Preparation
+        self, technique: ModelEdit, build: Build, work: Preparation, index: int
     ) -> tuple[Build, Path | None]:
-        """The build, and where the technique has written it itself."""
+        """The build, and the files of it; null where none are asked for, or not yet."""
         edited = technique.edit(build.source, work)
         require_answer(technique, "edit", edited, Edited)
         own = edited.loop and not technique.traits().of_reference
         looped = f"{technique.name} decodes by a loop of its own" if own else None
-        return replace(
+        build = replace(
             build,
             uncompiled=build.uncompiled or looped,  # whatever its traits say
             source=edited.model,
             loop=edited.loop or build.loop,
             scored_whole=build.scored_whole or edited.scored_whole,
-        ), edited.files
+        )
+        if self._place.live or index != self._last:
+            return build, None
+        return build, edited.files or self._saved(build, index)
 
-    def _handed_over(
-        self, technique: ModelEdit, build: Build, files: Path | None, index: int
-    ) -> Build:
-        """`build` as the engine takes it: the live module, or files of it."""
-        if "module" in self._place.engine.forms:
-            return build
-        if files is None:
-            files = self._workspace(index) / "checkpoint"
-            save(build.source, build.directory, files)
-        expected = expectation(build, self._place.engine, self._place.machine)
+    def _promise(self, technique: ModelEdit, build: Build) -> Promise:
+        """The technique's, which knows the kernels of this process alone."""
+        said = reach.promise(technique, build.source)
+        return said if self._place.live else said.model_copy(update={"kernel": None})
+
+    def _saved(self, build: Build, index: int) -> Path:
+        """The checkpoint of the edited model."""
+        files = self._workspace(index) / "checkpoint"
+        save(build.source, build.directory, files)
+        return files
+
+    def _handed_over(self, build: Build, files: Path) -> Build:
+        """`build` as files, for an engine that takes those."""
+        engine, machine = self._place.engine, self._place.machine
+        expected = None if self._place.files else expectation(build, engine, machine)
         held = replace(build.model, dtype=Dtype(str(build.source.dtype).removeprefix("torch.")))
-        return replace(build, form=technique.form, source=files, model=held, expected=expected)
+        self._files = replace(build, form=self._leaves, source=files, model=held, expected=expected)
+        return self._files
 
     def _workspace(self, index: int) -> Path:
         """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""
@@ -235,6 +238,7 @@ class Candidate:
             workspace=self._workspace(index),
             again=self._place.again,
             loop=build.loop,
+            leaves="module" if self._place.live else self._leaves,
         )
 
     @contextmanager

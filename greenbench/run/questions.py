@@ -18,7 +18,8 @@ from greenbench.quality.compare import NEITHER, compare
 from greenbench.quality.prompts import prompts
 from greenbench.quality.score import answers as answers_of
 from greenbench.quality.score import content
-from greenbench.run.prepare import Candidate, Place, Progress
+from greenbench.run.prepare import Candidate
+from greenbench.run.workbench import Place, Progress
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who

@@ -3,122 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from greenbench.analysis.difficulty import Asked
-from greenbench.engines.engine import Build, Engine, Served, Start
+from greenbench.engines.engine import Build, Served
 from greenbench.errors import Lost
-from greenbench.machine.detect import Machine, detect
+from greenbench.machine.detect import detect
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure import schedule
-from greenbench.measure.pair import InTurn, Pair, Together, apart_reason
+from greenbench.measure.pair import InTurn, Pair, Together
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.warmup import warm, warm_up
-from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.preflight import (
-    elsewhere,
-    engines,
     refuse_here,
     require_ticks,
     suited,
     wall_log,
 )
-from greenbench.run.prepare import Candidate, Place, Progress
-from greenbench.run.probe import kept_expectation, probe
+from greenbench.run.prepare import Candidate
+from greenbench.run.probe import kept_expectation
 from greenbench.run.questions import ask, score
+from greenbench.run.workbench import Bench, Place, Progress, Stages, opened
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
-from greenbench.schema.window import WHO, Who, Window
-
-
-class Stages:
-    """Wall seconds by stage; announces each stage as it begins. A stage within one halts that one."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-        self._open: list[str] = []
-        self._since_s = 0.0
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self.progress(name, 0, 1)
-        self._book()
-        self._open.append(name)
-        yield
-        self._book()
-        self._open.pop()
-
-    def _book(self) -> None:
-        """The time since the last change was the innermost stage's."""
-        now_s = time.monotonic()
-        for name in self._open[-1:]:
-            self.seconds[name] = self.seconds.get(name, 0.0) + now_s - self._since_s
-        self._since_s = now_s
-
-
-class Bench:
-    """What a run is measured with and on."""
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        machine: Machine,
-        meters: OpenMeters,
-        own: OwnProcesses,
-        log: Path | None = None,
-    ) -> None:
-        """`log` is the run's own: an engine's programs write theirs beside it."""
-        self._log, self._starts = log, 0
-        self.probed: dict[Who, float | None] = {}
-        """What the first probe of each model has found."""
-        self.eager: dict[Who, str | None] = {}
-        """Why each model ran eager where its engine can compile."""
-        self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
-        self.engines: Mapping[Who, Engine] = engines(spec)
-        self.sleepers: set[Who] = set()
-        """Those that sleep while the other is measured."""
-        self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
-
-    @contextmanager
-    def serve(self, stages: Stages, who: Who, build: Build) -> Iterator[Served]:
-        """The `serve` of its engine, its start told as a stage, its processes as the run's own."""
-        with ExitStack() as stack:
-            build, engine = replace(build, start=self._start(stages, who)), self.engines[who]
-            with stages("load"):
-                served = stack.enter_context(engine.serve(build, self.machine))
-            self.own.add(served.pids() or ())
-            with stages("probe"):
-                self.probed.setdefault(who, probe(served, build, engine))
-            self.eager[who] = engine.why_eager(build, self.machine)
-            del build  # whoever holds it holds the model
-            yield served
-
-    def _start(self, stages: Stages, who: Who) -> Start:
-        self._starts += 1
-        work, log, name = self.spec.workload, self._log, self.engines[who].name
-        beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
-        tokens = work.prompt_tokens + work.output_tokens
-        return Start(work.batch_size, tokens, beside, stages.progress, who in self.sleepers)
-
-    def apart(self, bases: Mapping[Who, Build]) -> str | None:
-        """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""
-        rooms = [self.engines[who].room_bytes(bases[who]) for who in WHO]
-        reason = apart_reason(self.spec.protocol.design, self.machine.free_bytes(), *rooms)
-        if reason is None:
-            return None
-        self.sleepers = {who for who in WHO if self.engines[who].sleeps(self.machine)}
-        asleep = " or ".join(who for who in WHO if who in self.sleepers)
-        return f"{reason}; the {asleep} sleeps while it waits" if asleep else reason
+from greenbench.schema.window import Who, Window
 
 
 def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findings:
@@ -131,8 +47,7 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     machine = detect(spec.device)
     check_tasks(spec.task)
     refuse_here(spec, machine)
-    far = elsewhere(spec)
-    with no_meters(spec.meter, far) if far else _meters(spec, machine, own) as meters:
+    with opened(spec, machine, own) as meters:
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
@@ -145,12 +60,6 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
                 failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
             )
     return findings.model_copy(update={"stages_s": stages.seconds})
-
-
-def _meters(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
-    meters = open_meters(spec.meter, machine.uuids, own)
-    require_answer(spec.meter, meters)
-    return meters
 
 
 def _tell(bench: Bench, stages: Stages) -> Findings:
@@ -226,7 +135,12 @@ def _concluded(
         bench.spec,
         bench.meters,
         bench.recorder,
-        Bodies(pair.footprints, bench.machine.device, share=in_process and not apart),
+        Bodies(
+            pair.footprints,
+            bench.machine.device,
+            share=in_process and not apart,
+            contents=bench.contents,
+        ),
         warmth,
         asked,
         engines=bench.engines,

@@ -48,6 +48,11 @@ class Subject(Part):
     """Bytes held in each storage dtype."""
     footprint_reason: str | None = None
     """Why any of these three is null: some engines cannot tell."""
+    checkpoint: str | None = None
+    """BLAKE3 over the content of the files that the engine has read, as ``greenbench make`` leaves them;
+    null with the reason, in early records without one."""
+    checkpoint_reason: str | None = None
+    """Why it is null: what was measured is in no file."""
     metrics: dict[str, Quantity]
     """Such as energy_per_token_j, tokens_per_s, ttft_p50_s, model_bytes."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenbench.engines.engine import Engine
+from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import (
@@ -197,6 +197,12 @@ def require_compilable(
                 f"{workload.batch_size} on {machine.device_name}, where its kernel then takes "
                 f"{traits.compiled_rows} rows or more: leave compile out, or raise the batch size."
             )
+
+
+def form_of(stack: Sequence[Technique]) -> Form:
+    """What a stack leaves where files are asked for: as its last edit says, and packed by one, packed."""
+    forms = [technique.form for technique in stack if isinstance(technique, ModelEdit)]
+    return "packed" if "packed" in forms else (forms or ["safetensors"])[-1]
 
 
 def require_forms(stack: Sequence[Technique], engine: Engine) -> None:

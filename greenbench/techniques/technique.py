@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from greenbench.machine.detect import Machine
+    from greenbench.models.packing import Packing
 
 FAMILIES = (
     "pruning",
@@ -85,6 +86,9 @@ class Preparation:
     """Training text, disjoint from all text that measures quality."""
     loop: Callable[..., Any] | None = None
     """What generates by now, called as the model's ``generate`` is; null: that itself."""
+    leaves: Form = "module"
+    """What the stack's result is handed over as: live, or as files, for which kernels of this process
+    are of no use."""
     details: dict[str, Any] = field(default_factory=dict)
     """The technique writes here what the record should keep, such as the blocks it dropped."""
     observed: dict[str, Any] = field(default_factory=dict)
@@ -200,6 +204,10 @@ class ModelEdit(Technique, ABC):
 
     form: ClassVar[Form] = "module"
     """What its result can be handed over as; "module": to an engine in this process only."""
+
+    def packing(self) -> Packing | None:
+        """How the weights are packed that it leaves as files; null: they are not."""
+        return None
 
     def install(self, device: torch.device) -> None:  # most need nothing
         """Bring about what the machine lacks, once for all runs, as compiled code: not metered."""

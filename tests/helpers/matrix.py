@@ -20,7 +20,8 @@ from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.models import files, texts
 from greenbench.run.preflight import refuse_here, refuse_model
-from greenbench.run.prepare import Candidate, Place
+from greenbench.run.prepare import Candidate
+from greenbench.run.workbench import Place
 from greenbench.schema.enums import Stop
 from greenbench.schema.technique import AppliedTechnique
 from helpers.techniques import CPU, OPTIONS, SMALLER, stack

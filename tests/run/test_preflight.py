@@ -54,8 +54,10 @@ def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_ask
     ("arguments", "said"),
     [
         (["engine=openai"], r"add engine\.url=http://HOST:PORT"),
-        (["engine=openai", "engine.url=http://h", "technique=gptq"], "which engine=openai does not run"),
+        (["engine=openai", "engine.url=http://h", "technique=gptq"], "which engine=openai does not take"),
         (["engine=openai", "engine.url=http://h", "technique=fp32"], "which engine=openai does not take"),
+        (["engine=openai", "engine.url=http://h", "technique=early_exit"], "openai does not run"),
+        (["engine=llama_cpp", "technique=gptq"], "as packed, which engine=llama_cpp does not take"),
         (["engine=llama_cpp", "technique=early_exit"], "which engine=llama_cpp does not run"),
         (["engine=llama_cpp", "technique=gguf", "technique.gguf.type=q4_k_m"], "with llama-quantize"),
         (["technique=gguf"], "use engine=llama_cpp"),

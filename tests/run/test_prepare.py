@@ -15,7 +15,8 @@ from greenbench.machine.detect import Machine
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.models import files, texts
-from greenbench.run.prepare import Candidate, Place
+from greenbench.run.prepare import Candidate
+from greenbench.run.workbench import Place
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise

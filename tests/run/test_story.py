@@ -15,7 +15,7 @@ from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.pair import InTurn, Together
 from greenbench.meters import OpenMeters
-from greenbench.run.story import Bench, Stages
+from greenbench.run.workbench import Bench, Stages
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 

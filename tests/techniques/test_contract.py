@@ -241,7 +241,7 @@ def test_an_engine_in_this_process_takes_every_edit():
     require_forms([PruneDepth(), Gptq(), Compile(), StaticCache(), Threads(1)], HERE)
 
 
-@pytest.mark.parametrize("technique", [EarlyExit(), Compile(), Gptq()])
+@pytest.mark.parametrize("technique", [EarlyExit(), Compile(), Int8Quanto()])
 def test_what_lives_in_the_models_code_is_refused_elsewhere_in_one_sentence(technique):
     said = (
         rf"^technique={technique.name} lives in the model's own Python code, which engine=vllm does "
@@ -252,7 +252,7 @@ def test_what_lives_in_the_models_code_is_refused_elsewhere_in_one_sentence(tech
 
 
 def test_an_engine_that_loads_files_takes_what_can_be_saved():
-    require_forms([PruneDepth(), Distill(), Dtype("float16"), Threads(1)], FILES)
+    require_forms([PruneDepth(), Distill(), Dtype("float16"), Gptq(), Threads(1)], FILES)
     server = SimpleNamespace(name="openai_url", forms=frozenset({"url"}))
     require_forms([Threads(1)], server)
     with pytest.raises(

@@ -106,7 +106,7 @@ class LlamaCpp(Engine):
         from greenbench.engines.transformers.load import load_tokenizer
         from greenbench.engines.transformers.served import HubTokenizer
 
-        file = self._file(build)
+        file = self.files(build)
         known = header(file)
         tokens = min(self.context, known.context)
         slots = max(build.start.at_once, LANES)
@@ -146,7 +146,7 @@ class LlamaCpp(Engine):
                 ),
             )
 
-    def _file(self, build: Build) -> Path:
+    def files(self, build: Build) -> Path:
         """The GGUF file to serve, made where there is none."""
         if "file" in build.options:
             return self._given(build)

@@ -31,7 +31,7 @@ class Transformers(Engine):
 
     name: ClassVar[str] = "transformers"
     summary: ClassVar[str] = "Hugging Face transformers, in the run's own process"
-    forms: ClassVar[frozenset[Form]] = frozenset({"module", "safetensors"})
+    forms: ClassVar[frozenset[Form]] = frozenset({"module", "safetensors", "packed"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"logits"})
 
     reference: Reference = Reference.auto
@@ -107,7 +107,7 @@ class Transformers(Engine):
         from greenbench.engines.transformers.suits import require_causal
 
         model = build.source
-        if build.form == "safetensors":
+        if build.form != "module":
             model = load_model(build.model, Path(build.source), machine.device_map)
             require_causal(model, build.model.name)
         apply_options(model, build.options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from greenbench.errors import UserError
+from greenbench.models.packing import grids
 from greenbench.models.parts import blueprint
 from greenbench.schema.spec import ModelSpec
 
@@ -75,6 +77,15 @@ def save(model: Any, plain: Path, directory: Path) -> None:
             shutil.copy(file, directory)
 
 
+def _unpacking(path: Path) -> dict[str, Any]:
+    """Have integers of compressed-tensors unpacked as they are read: where they are kept packed until
+    they are used first, its versions 0.19 and 0.20 fail at zeros that are packed too."""
+    from transformers import CompressedTensorsConfig
+
+    packed = grids(json.loads((path / "config.json").read_text()))
+    return {"quantization_config": CompressedTensorsConfig(dequantize=True)} if packed else {}
+
+
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
     """Load the model in `path` at the spec's reference dtype where `device_map` says.
 
@@ -92,6 +103,7 @@ def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
         device_map=device_map,
         use_safetensors=True,
         trust_remote_code=spec.trust_remote_code,
+        **_unpacking(path),
     ).eval()
     own = model.generation_config
     model.generation_config = GenerationConfig(

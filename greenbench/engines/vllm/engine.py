@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
@@ -16,6 +17,7 @@ from greenbench.engines.vllm import environment
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.models import files, tensors
+from greenbench.models.packing import Packing
 from greenbench.schema.enums import Dtype
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import ModelSpec
@@ -34,6 +36,9 @@ LIMIT_S = 1800.0
 """To be ready: a first start compiles for minutes."""
 SLEEPS = {"VLLM_SERVER_DEV_MODE": "1"}
 """Without which a server cannot be told to sleep; it listens on loopback only."""
+CPU_BITS, CPU_TILE = 4, 32
+"""What vLLM's ``CPUWNA16LinearKernel`` takes."""
+CUDA_BITS = (4, 8)
 BESIDE_BYTES = 2 * GIB
 """Its processes, compiled graphs and activations."""
 
@@ -59,6 +64,10 @@ class Vllm(Engine):
     threads: int | None = None
     """Threads that compute on a CPU; null: as many as this process may use."""
 
+    round_activations: bool = False
+    """On a CPU, let weights of 4 bits meet activations rounded to 8, as vLLM does of itself where there is
+    AMX: faster, and not what the weights alone say."""
+
     def __post_init__(self) -> None:
         require(self.context > ANSWER, "engine.context", self.context, f"more than {ANSWER}")
         if self.kv_cache_gib is not None:
@@ -80,6 +89,26 @@ class Vllm(Engine):
                 f"Model {spec.name} does not say how many keys and values it keeps, which engine=vllm "
                 "reserves: say engine.kv_cache_gib."
             )
+
+    def lacks(
+        self, packing: Packing, shapes: Iterable[tuple[int, int]], dtype: Dtype, machine: Machine
+    ) -> str | None:
+        """It has one kernel for packed integers on a CPU, and several on CUDA."""
+        if machine.device != "cpu":
+            return None if packing.bits in CUDA_BITS else "it has kernels for 4 and 8 bits"
+        if packing.bits != CPU_BITS:
+            return f"its kernel for CPUs is for {CPU_BITS} bits"
+        if dtype is Dtype.float32:
+            return "its kernel for CPUs is for bfloat16 and float16"
+        if packing.group % 2:
+            return "its kernel for CPUs is for groups of an even number"
+        if any(size % CPU_TILE for shape in shapes for size in shape):
+            return f"its kernel for CPUs is for layers with multiples of {CPU_TILE} on both sides"
+        return None
+
+    def flags(self, options: Mapping[str, object]) -> list[str]:
+        """As its command line has them."""
+        return [shlex.join(_flag(name, value)) for name, value in options.items()]
 
     def version(self) -> str | None:
         """Of vLLM in its environment."""
@@ -117,7 +146,8 @@ class Vllm(Engine):
             self.name,
             lambda port: [*arguments, "--port", str(port)],
             environment.variables(machine.device, self.threads or allowance.threads())
-            | (SLEEPS if build.start.sleeps else {}),
+            | (SLEEPS if build.start.sleeps else {})
+            | {"VLLM_CPU_INT4_W4A8": str(int(self.round_activations))},
             limit_s=LIMIT_S,
         )
         with ExitStack() as stack:
@@ -168,14 +198,14 @@ class Vllm(Engine):
             }
         if build.start.sleeps:
             options["enable_sleep_mode"] = True
-        flags = (_flag(*each) for each in (options | dict(build.options)).items())
+        words = (_flag(*each) for each in (options | dict(build.options)).items())
         module = "vllm.entrypoints.openai.api_server"
         return [
             str(environment.python()),
             "-I",
             "-m",
             module,
-            *(word for each in flags for word in each),
+            *(word for each in words for word in each),
         ]
 
     def _length(self, build: Build) -> int:

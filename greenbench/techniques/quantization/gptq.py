@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from greenbench.engines.engine import Form
 from greenbench.errors import UserError
+from greenbench.models.packing import Packing, described
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.quantization.packed_linear import (
     LINEARS,
     Codes,
+    PackedLinear,
     kernel_for,
     middle,
     on_grid,
+    symmetric,
 )
 from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
 from greenbench.techniques.shared.layerwise import (
@@ -31,6 +36,9 @@ from greenbench.techniques.shared.layerwise import (
 from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
+DIGITS = (0, 0, 0, 2, 0, 3, 2, 3, 0)
+"""Binary digits that a product with 0 to 8 has more than the other factor."""
+
 
 @dataclass(frozen=True)
 class Gptq(ModelEdit):
@@ -39,6 +47,7 @@ class Gptq(ModelEdit):
     name: ClassVar[str] = "gptq"
     summary: ClassVar[str] = "weights rounded so that each layer's output stays near (GPTQ)"
     paper: ClassVar[str | None] = "arXiv:2210.17323"
+    form: ClassVar[Form] = "packed"
 
     bits: int = 4
     group_size: int = 64
@@ -64,6 +73,10 @@ class Gptq(ModelEdit):
         """It packs plain weights."""
         return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
 
+    def packing(self) -> Packing:
+        """As checkpoints say it."""
+        return Packing(self.bits, self.group_size, symmetric(self.bits))
+
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Groups must fill each row, and packed rows whole bytes."""
         self._require_groups(layer.in_features for layer in block_linears(linear_blueprint(config)))
@@ -80,14 +93,18 @@ class Gptq(ModelEdit):
             bytes_ratio=1 - saved / total,
             flops_ratio=1.0,
             kernel=", ".join(kernels),
-            note=f"{self.bits} bits a weight, {spread}; kernel: {', '.join(kernels)}",
+            note=f"{self.bits} bits a weight, {spread}",
         )
 
     def edit(self, model: Any, work: Preparation) -> Edited:
-        """Quantize block after block, each on what the quantized blocks before it give."""
+        """Quantize block after block, each on what the quantized blocks before it give.
+
+        That is what this process's kernels give, whoever gets the codes: they are the same for all.
+        """
         batches = token_batches(work, self.passages, self.tokens)
         kernels: Counter[str] = Counter()
         operators: Counter[str] = Counter()
+        shipped: list[tuple[nn.Module, str, PackedLinear]] = []
         for visit in visits(model, batches, Gram, progress=work.progress):
             for name, layer in visit.linears.items():
                 kernel = self._kernel(layer)
@@ -96,7 +113,12 @@ class Gptq(ModelEdit):
                 visit.block.set_submodule(name, packed)
                 kernels[kernel] += 1
                 operators[packed.operator] += 1
-        work.details.update(kernels=dict(kernels), operators=dict(operators))
+                if work.leaves == "packed":
+                    shipped.append((visit.block, name, PackedLinear(codes, layer.bias)))
+        if work.leaves == "packed":
+            _let_be_saved(model, shipped, self.packing())
+        else:
+            work.details.update(kernels=dict(kernels), operators=dict(operators))
         return Edited(model)
 
     def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
@@ -108,9 +130,10 @@ class Gptq(ModelEdit):
 
     def _packed_bytes(self, layer: nn.Linear) -> float:
         groups = layer.in_features // (self.group_size or layer.in_features)
-        tables = 1 if self._kernel(layer) == "int8pack" else 2
-        scales = tables * groups * layer.out_features * layer.weight.itemsize
-        return layer.in_features * layer.out_features * self.bits / 8 + scales
+        size = layer.weight.itemsize
+        zero = size if self._kernel(layer) == "int4pack" else self.bits / 8
+        tables = groups * layer.out_features * (size + (0 if symmetric(self.bits) else zero))
+        return layer.in_features * layer.out_features * self.bits / 8 + tables
 
     def _require_groups(self, widths: Iterable[int]) -> None:
         for width in widths:
@@ -125,6 +148,16 @@ class Gptq(ModelEdit):
                     f"technique.gptq.bits=3 packs 8 weights at a time, which does not suit the {width} "
                     "inputs of some of this model's linear layers: say bits=4."
                 )
+
+
+def _let_be_saved(
+    model: Any, layers: Sequence[tuple[nn.Module, str, PackedLinear]], packing: Packing
+) -> None:
+    """Put in place the layers whose tensors are a checkpoint's, and say so in the configuration."""
+    for block, name, layer in layers:
+        block.set_submodule(name, layer)
+    plain = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    model.config.quantization_config = described(packing, plain)
 
 
 def gptq(
@@ -154,11 +187,11 @@ def gptq(
         if not act_order and column % group == 0:
             scale[mine], zero[mine] = grid(current[column : column + group].T, bits, dtype)
         codes[place] = nearest(current[column], scale[mine], zero[mine], bits)
-        return on_grid(codes[place], scale[mine], zero[mine], bits).to(dtype).float()
+        return on_grid(codes[place], scale[mine], zero[mine]).to(dtype).float()
 
     factor = inverse_factor(gram[order][:, order], percdamp)
     settled(weight[:, order], factor, block_width(group), settle)
-    return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.to(dtype), bits)
+    return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.byte(), bits)
 
 
 def _by_group(tables: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,26 +209,37 @@ def rounded(weight: torch.Tensor, bits: int, group: int) -> Codes:
 
 
 def grid(weights: torch.Tensor, bits: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero, in `dtype`, that span the last dimension of `weights`.
+    """Scale, in `dtype`, and zero, uint8, that span the last dimension of `weights`: 0 is on the grid.
 
-    A weight of 0 is on it, but for how `dtype` rounds the zero. At 8 bits it is symmetric and its zero
-    0, as the kernel for 8-bit rows has it.
+    At 8 bits it is symmetric, as the kernel for 8-bit rows has it.
     """
     weights, top = weights.float(), 2**bits - 1
-    if bits == 8:
+    if symmetric(bits):
         scale = _positive(weights.abs().amax(-1) / (middle(8) - 1)).to(dtype)
-        return scale, torch.zeros_like(scale)
+        return scale, torch.full_like(scale, middle(8), dtype=torch.uint8)
     low, high = weights.amin(-1).clamp(max=0), weights.amax(-1).clamp(min=0)
     scale = _positive((high - low) / top).to(dtype)
-    code_of_zero = (-low / scale.float()).round().clamp(0, top)
-    return scale, ((middle(bits) - code_of_zero) * scale.float()).to(dtype)
+    zero = (-low / scale.float()).round().clamp(0, top)
+    return _shiftable(scale, middle(bits) - zero), zero.byte()
+
+
+def _shiftable(scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """`scale`, rounded up just so far that ``shift * scale`` is exact in its dtype.
+
+    The kernel for 4 bits holds that product in place of the zero: so it multiplies by the same weights as
+    whoever reads the zero from a checkpoint. Grids with a zero near the middle, which are most, stay.
+    """
+    digits = 1 - round(math.log2(torch.finfo(scale.dtype).eps))
+    kept = digits - torch.tensor(DIGITS, device=scale.device)[shift.abs().long()]
+    fraction, exponent = torch.frexp(scale.float())
+    return torch.ldexp(torch.ceil(torch.ldexp(fraction, kept)), exponent - kept).to(scale.dtype)
 
 
 def nearest(
     weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
 ) -> torch.Tensor:
     """The codes, uint8, nearest to `weights`, which scale and zero broadcast to."""
-    steps = ((weights - zero.float()) / scale.float()).round() + middle(bits)
+    steps = (weights / scale.float()).round() + zero.float()
     return steps.clamp(0, 2**bits - 1).byte()
 
 

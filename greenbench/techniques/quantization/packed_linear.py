@@ -1,13 +1,14 @@
 """Linear layers whose weights are integers: packed codes on a grid, and what multiplies by them.
 
-Everywhere, weight = scale * (code - middle) + zero, with a scale and a zero for each group of inputs.
+Everywhere, weight = scale * (code - zero), with a scale and a zero for each group of inputs. The zero is a
+code itself, as checkpoints have it.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,6 +17,8 @@ from torch.nn import functional
 FAST_CPU = ("AVX2", "AVX512")
 """Vector units for which PyTorch's packed products on the CPU are written; elsewhere they crawl."""
 INT4_GROUPS = (32, 64, 128, 256)
+WORD = 32
+"""Bits of one; so many codes fill whole words, of whatever width they are."""
 
 
 class Codes(NamedTuple):
@@ -26,26 +29,29 @@ class Codes(NamedTuple):
     scale: torch.Tensor
     """(out, groups), in the dtype that the layer computes in."""
     zero: torch.Tensor
-    """(out, groups): the weight that the middle code stands for."""
+    """uint8 (out, groups): the code that stands for 0."""
     bits: int
 
     def weight(self) -> torch.Tensor:
         """The weight matrix that the codes stand for: (out, in), in the scales' dtype."""
         groups = self.codes.reshape(*self.scale.shape, -1)
         scale, zero = self.scale.float()[..., None], self.zero.float()[..., None]
-        return on_grid(groups, scale, zero, self.bits).flatten(1).to(self.scale.dtype)
+        return on_grid(groups, scale, zero).flatten(1).to(self.scale.dtype)
 
 
-def on_grid(
-    codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, bits: int
-) -> torch.Tensor:
+def on_grid(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
     """The weights that `codes` stand for, float32; scale and zero are float32 and broadcast to them."""
-    return torch.addcmul(zero, codes.float() - middle(bits), scale)
+    return (codes.float() - zero) * scale
 
 
 def middle(bits: int) -> int:
     """The code in the middle of a grid of 2^bits."""
     return 1 << (bits - 1)
+
+
+def symmetric(bits: int) -> bool:
+    """Whether the zero is always the middle: at 8 bits, as the kernel for 8-bit rows has it."""
+    return bits == 8
 
 
 def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
@@ -79,8 +85,30 @@ def _word(bits: int) -> tuple[int, int]:
     return math.lcm(bits, 8) // bits, math.lcm(bits, 8) // 8
 
 
+def words(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Codes (rows, columns) in as few words as hold a row of them: int32 (rows, words)."""
+    columns = codes.shape[1]
+    filled = pack(functional.pad(codes, (0, -columns % WORD)), bits).view(torch.int32)
+    return filled[:, : _ceil(columns * bits, WORD)].contiguous()
+
+
+def unwords(held: torch.Tensor, bits: int, columns: int) -> torch.Tensor:
+    """What `words` was given: uint8 (rows, columns)."""
+    filled = functional.pad(held, (0, -held.shape[1] % bits))
+    return unpack(filled.contiguous().view(torch.uint8), bits)[:, :columns]
+
+
+def _ceil(count: int, size: int) -> int:
+    return -(-count // size)
+
+
 class PackedLinear(nn.Module):
-    """A linear layer that makes its weights from packed codes anew for each product."""
+    """A linear layer that makes its weights from packed codes anew for each product.
+
+    Its tensors are those that a checkpoint has of it in the format ``pack-quantized`` of
+    compressed-tensors (https://github.com/neuralmagic/compressed-tensors): the codes of a row, and the
+    zeros of a column of groups, one after another in words of 32 bits, lowest bits first.
+    """
 
     operator = "linear"
     """The ATen operator that multiplies."""
@@ -93,17 +121,30 @@ class PackedLinear(nn.Module):
         self._hold(codes)
 
     def _hold(self, codes: Codes) -> None:
-        self.packed: torch.Tensor
-        self.scale: torch.Tensor
-        self.zero: torch.Tensor
-        self.register_buffer("packed", pack(codes.codes, codes.bits))
-        self.register_buffer("scale", codes.scale)
-        self.register_buffer("zero", codes.zero)
+        self.weight_packed: torch.Tensor
+        self.weight_scale: torch.Tensor
+        self.weight_zero_point: torch.Tensor
+        self.register_buffer("weight_packed", words(codes.codes, codes.bits))
+        self.register_buffer("weight_scale", codes.scale.contiguous())
+        if not symmetric(codes.bits):
+            self.register_buffer(
+                "weight_zero_point", words(codes.zero.T, codes.bits).T.contiguous()
+            )
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight_shape"] = torch.tensor([self.out_features, self.in_features])
+
+    def _zero(self) -> torch.Tensor:
+        """uint8 (out, groups)."""
+        if symmetric(self.bits):
+            return torch.full_like(self.weight_scale, middle(self.bits), dtype=torch.uint8)
+        return unwords(self.weight_zero_point.T, self.bits, self.out_features).T
 
     def weight_now(self) -> torch.Tensor:
         """The weight matrix (out, in) that it multiplies by."""
-        codes = unpack(self.packed, self.bits)
-        return Codes(codes, self.scale, self.zero, self.bits).weight()
+        codes = unwords(self.weight_packed, self.bits, self.in_features)
+        return Codes(codes, self.weight_scale, self._zero(), self.bits).weight()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Product of `inputs` (..., in) with the weights: (..., out)."""
@@ -116,6 +157,9 @@ class PackedLinear(nn.Module):
 
 class _KernelLinear(PackedLinear, ABC):
     """A linear layer that multiplies by packed weights as they lie, in the kernel's own layout."""
+
+    packed: torch.Tensor
+    scale: torch.Tensor
 
     def weight_now(self) -> torch.Tensor:
         """The weight matrix (out, in), as the kernel itself sees it."""
@@ -146,7 +190,10 @@ class Int4PackLinear(_KernelLinear):
             pairs = codes.codes[:, ::2] << 4 | codes.codes[:, 1::2]
             packed = ops._convert_weight_to_int4pack(pairs.contiguous(), _tiles(self.in_features))
         self.register_buffer("packed", packed)
-        self.register_buffer("scale", torch.stack([codes.scale.T, codes.zero.T], -1).contiguous())
+        # It multiplies by scale * (code - middle) + shift. The grid is such that no shift is rounded.
+        shift = (middle(4) - codes.zero.float()) * codes.scale.float()
+        table = torch.stack([codes.scale.T, shift.T.to(codes.scale.dtype)], -1)
+        self.register_buffer("scale", table.contiguous())
 
     def _product(self, inputs: torch.Tensor) -> torch.Tensor:
         multiply = getattr(torch.ops.aten, self.operator)
@@ -155,7 +202,7 @@ class Int4PackLinear(_KernelLinear):
 
 
 class Int8PackLinear(_KernelLinear):
-    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; no zeros."""
+    """PyTorch's product of bfloat16 with 8-bit rows, ``aten::_weight_int8pack_mm``; zero is the middle."""
 
     operator = "_weight_int8pack_mm"
 

@@ -54,6 +54,17 @@ def linear_blueprint(config: Any) -> Any:
     return model
 
 
+def other_kinds(config: Any) -> list[str]:
+    """Classes of the modules of the model's blocks that multiply by matrices and are no linear layers."""
+    return sorted({type(placed.module).__name__ for placed in _place_all(blueprint(config))})
+
+
+def shapes(config: Any) -> set[tuple[int, int]]:
+    """(outputs, inputs) of the linear layers of the model's blocks."""
+    layers = block_linears(linear_blueprint(config))
+    return {(layer.out_features, layer.in_features) for layer in layers}
+
+
 def gates(model: nn.Module) -> set[int]:
     """The ids of the linear layers beside experts that choose among them, or whether to use them."""
     found = set()

@@ -1,0 +1,141 @@
+"""What a run is measured with: its stages, meters, engines, and the place where a candidate is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from greenbench.engines.engine import Build, Engine, Served, Start
+from greenbench.machine.detect import Machine
+from greenbench.machine.processes import OwnProcesses
+from greenbench.measure.pair import apart_reason
+from greenbench.measure.recorder import Recorder
+from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
+from greenbench.run.checkpoint import Content, content
+from greenbench.run.preflight import elsewhere, engines
+from greenbench.run.probe import probe
+from greenbench.schema.spec import RunSpec
+from greenbench.schema.window import WHO, Who
+
+Progress = Callable[[str, int, int], None]
+"""Called as (stage, done, total)."""
+
+
+class Place(NamedTuple):
+    """Where a candidate is made, and from what."""
+
+    machine: Machine
+    engine: Engine
+    """The candidate's."""
+    base: Build
+    """The plain model."""
+    fingerprint: str
+    """Hash of the plain model's content."""
+    again: bool = False
+    """Whether it will be made more than once."""
+    files: bool = False
+    """Whether files are asked for, of an engine too that takes the live module."""
+
+    @property
+    def live(self) -> bool:
+        """Whether what was edited is handed over as it lives in this process."""
+        return "module" in self.engine.forms and not self.files
+
+
+class Stages:
+    """Wall seconds by stage; announces each stage as it begins. A stage within one halts that one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since_s = 0.0
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.progress(name, 0, 1)
+        self._book()
+        self._open.append(name)
+        yield
+        self._book()
+        self._open.pop()
+
+    def _book(self) -> None:
+        """The time since the last change was the innermost stage's."""
+        now_s = time.monotonic()
+        for name in self._open[-1:]:
+            self.seconds[name] = self.seconds.get(name, 0.0) + now_s - self._since_s
+        self._since_s = now_s
+
+
+class Bench:
+    """What a run is measured with and on."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        machine: Machine,
+        meters: OpenMeters,
+        own: OwnProcesses,
+        log: Path | None = None,
+    ) -> None:
+        """`log` is the run's own: an engine's programs write theirs beside it."""
+        self._log, self._starts = log, 0
+        self.probed: dict[Who, float | None] = {}
+        """What the first probe of each model has found."""
+        self.eager: dict[Who, str | None] = {}
+        """Why each model ran eager where its engine can compile."""
+        self.contents: dict[Who, Content] = {}
+        """What each was served from."""
+        self.spec, self.machine, self.meters, self.own = spec, machine, meters, own
+        self.engines: Mapping[Who, Engine] = engines(spec)
+        self.sleepers: set[Who] = set()
+        """Those that sleep while the other is measured."""
+        self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
+
+    @contextmanager
+    def serve(self, stages: Stages, who: Who, build: Build) -> Iterator[Served]:
+        """The `serve` of its engine, its start told as a stage, its processes as the run's own."""
+        with ExitStack() as running:
+            build, engine = replace(build, start=self._start(stages, who)), self.engines[who]
+            with stages("load"):
+                served = running.enter_context(engine.serve(build, self.machine))
+            self.own.add(served.pids() or ())
+            with stages("probe"):
+                self.probed.setdefault(who, probe(served, build, engine))
+            self.eager[who] = engine.why_eager(build, self.machine)
+            if who not in self.contents:
+                stack = list(self.spec.technique.values()) if who == "candidate" else []
+                self.contents[who] = content(build, engine, stack)
+            del build  # whoever holds it holds the model
+            yield served
+
+    def _start(self, stages: Stages, who: Who) -> Start:
+        self._starts += 1
+        work, log, name = self.spec.workload, self._log, self.engines[who].name
+        beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
+        tokens = work.prompt_tokens + work.output_tokens
+        return Start(work.batch_size, tokens, beside, stages.progress, who in self.sleepers)
+
+    def apart(self, bases: Mapping[Who, Build]) -> str | None:
+        """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""
+        rooms = [self.engines[who].room_bytes(bases[who]) for who in WHO]
+        reason = apart_reason(self.spec.protocol.design, self.machine.free_bytes(), *rooms)
+        if reason is None:
+            return None
+        self.sleepers = {who for who in WHO if self.engines[who].sleeps(self.machine)}
+        asleep = " or ".join(who for who in WHO if who in self.sleepers)
+        return f"{reason}; the {asleep} sleeps while it waits" if asleep else reason
+
+
+def opened(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
+    """The meters that count the run's joules; none for an engine that computes elsewhere."""
+    if far := elsewhere(spec):
+        return no_meters(spec.meter, far)
+    meters = open_meters(spec.meter, machine.uuids, own)
+    require_answer(spec.meter, meters)
+    return meters
