@@ -18,12 +18,12 @@ FAMILIES: Final = {
     name: family
     for family, names in {
         "pruning": "prune_depth prune_magnitude prune_sparsegpt prune_wanda prune_width",
-        "quantization": "dtype float8_quanto float8_torchao gguf gguf_file gptq int4_bnb int4_quanto "
-        "int4_torchao int8_bnb int8_quanto int8_torchao int8dyn_torchao kv_fp8 kv_quanto",
+        "quantization": "dtype float8_quanto float8_torchao gptq int4_bnb int4_quanto "
+        "int4_torchao int8_bnb int8_quanto int8_torchao int8dyn_torchao kv_quanto",
         "distillation": "distill",
         "early_exit": "early_exit self_speculative",
-        "decoding": "ngram prompt_lookup speculative",
-        "runtime": "attention compile enforce_eager engine prefix_caching static_cache threads",
+        "decoding": "prompt_lookup speculative",
+        "runtime": "attention compile static_cache threads",
         "hardware": "clock_lock power_limit",
     }.items()
     for name in names.split()

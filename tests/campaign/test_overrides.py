@@ -228,7 +228,7 @@ def test_of_a_key_that_is_given_twice_the_last_counts():
         (["seed=choice(3,1)"], [("results", 3, ""), ("results", 1, "")]),
         (["seed=sort(3,1)"], [("results", 1, ""), ("results", 3, "")]),
         (["seed=tag(a,choice(4))"], [("results", 4, "")]),
-        (["technique=glob(gptq_*)"], [("results", 0, "gptq"), ("results", 0, "gptq")]),
+        (["technique=glob(gptq_int*)"], [("results", 0, "gptq"), ("results", 0, "gptq")]),
         (
             ["technique=[prune_depth,gptq],[dtype]"],
             [("results", 0, "prune_depth+gptq"), ("results", 0, "dtype")],

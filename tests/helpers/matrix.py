@@ -24,6 +24,7 @@ from greenbench.run.prepare import Candidate
 from greenbench.run.workbench import Place
 from greenbench.schema.enums import Stop
 from greenbench.schema.technique import AppliedTechnique
+from greenbench.techniques import EngineOption
 from helpers.techniques import CPU, OPTIONS, SMALLER, stack
 
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
@@ -61,7 +62,8 @@ def techniques():
     found = []
     for option in OPTIONS:
         (technique,) = stack(option)
-        if technique.name == option:
+        elsewhere = isinstance(technique, EngineOption) and technique.other()
+        if technique.name == option and not elsewhere:
             with suppress(Unsupported):
                 technique.check(CPU, Transformers())
                 found.append(option)

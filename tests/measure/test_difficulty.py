@@ -98,7 +98,9 @@ def test_each_round_takes_every_third_and_model_once_in_random_order():
 def test_techniques_whose_work_depends_on_the_input_say_so():
     made = [cls() for name, cls in discover().items() if name != "dtype"]  # which has no default
     dynamic = {technique.name for technique in made if technique.traits().dynamic}
-    drafts = {"ngram", "self_speculative", "speculative", "prompt_lookup"}
+    drafts = {
+        "draft_model", "eagle", "ngram", "self_speculative", "speculative", "prompt_lookup",
+    }  # fmt: skip
     assert dynamic == {"early_exit"} | drafts
 
 

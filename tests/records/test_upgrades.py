@@ -103,4 +103,4 @@ def test_rounds_of_version_1_become_places():
 
 def test_every_technique_has_its_folder_for_a_family():
     folders = {cls.name: cls.__module__.split(".")[2] for cls in discover().values()}
-    assert {name: FAMILIES[name] for name in folders} == folders
+    assert {name: folders[name] for name in FAMILIES} == FAMILIES

@@ -143,8 +143,9 @@ def test_what_holds_plain_weights_can_be_saved_as_such():
 
 def test_nothing_is_claimed_by_default():
     plain = Traits()
-    assert plain.traceable
-    assert not any(getattr(plain, f.name) for f in fields(plain) if f.name != "traceable")
+    assert (plain.traceable, plain.compiled_rows) == (True, 1)
+    claims = {field.name for field in fields(plain)} - {"traceable", "compiled_rows"}
+    assert not any(getattr(plain, claim) for claim in claims)
 
 
 def test_only_healing_needs_plain_weights_to_drop_blocks():
