@@ -4,6 +4,7 @@ import pytest
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
+from greenbench.models import files
 
 pytestmark = [
     pytest.mark.vllm,
@@ -34,4 +35,27 @@ def test_both_models_of_a_run_are_served_by_vllm(bench):
     assert (technique["name"], technique["family"]) == ("ngram", "decoding")
     assert record["ratios"]["model_bytes"]["value"] == 1
     assert len(list((bench.results / "logs").glob("*.vllm-*.log"))) == 2
+    assert not marked(str(bench.directory))  # nothing is left of it
+
+
+def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
+    words = ["engine=vllm", "engine.eager=true", "engine.threads=1", "technique=gptq",
+             "technique.gptq.passages=2"]  # fmt: skip
+    status, output = bench.run(*words, "protocol.window_s=0.3")
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    assert record["engine"]["probe"]["candidate"] < 0.1, "the same codes as in process"
+    candidate = record["candidate"]
+    assert set(candidate["dtypes"]) == {"bfloat16", "i32", "i64"}
+    assert (
+        candidate["metrics"]["model_bytes"]["value"]
+        < record["baseline"]["metrics"]["model_bytes"]["value"]
+    )
+    assert candidate["checkpoint"] != record["baseline"]["checkpoint"]
+    assert record["techniques"][0]["promise"]["kernel"] is None
+    status, output = bench.call("make", *bench.quick, *words, "-o", "left")
+    assert status == 0, output
+    assert f"checkpoint {candidate['checkpoint']}" in output
+    assert files.content(bench.directory / "left") == candidate["checkpoint"]
     assert not marked(str(bench.directory))  # nothing is left of it
