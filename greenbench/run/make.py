@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.files import unwritable
 from greenbench.machine.detect import detect
@@ -88,7 +89,8 @@ def _flags(spec: RunSpec) -> list[str]:
     for technique in spec.technique.values():
         if isinstance(technique, EngineOption):
             options = {**options, **technique.options(spec.engine.name)}
-    return spec.engine.flags(options)
+    engine: Engine = spec.engine
+    return engine.flags(options)
 
 
 def _left(made: Path, target: Path) -> tuple[str, ...]:

@@ -39,9 +39,14 @@ def test_both_models_of_a_run_are_served_by_vllm(bench):
 
 
 def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
-    words = ["engine=vllm", "engine.eager=true", "engine.threads=1", "technique=gptq",
-             "technique.gptq.passages=2"]  # fmt: skip
-    status, output = bench.run(*words, "protocol.window_s=0.3")
+    """The embedded model, as the tiny one's heads are too small for vLLM where there is AMX."""
+    bench.environment.pop("ONEDNN_MAX_CPU_ISA", None)  # vLLM's own kernels ask the CPU, and die of it
+    words = [
+        *(word for word in bench.quick if not word.startswith("model")),
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=[prune_depth,gptq]",
+        "technique.prune_depth.fraction=0.5", "technique.gptq.passages=2", "protocol.window_s=0.3",
+    ]  # fmt: skip
+    status, output = bench.run(*words, quick=False)
     assert status == 0, output
     (record,) = bench.records()
     assert record["status"] == "completed"
@@ -53,8 +58,8 @@ def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
         < record["baseline"]["metrics"]["model_bytes"]["value"]
     )
     assert candidate["checkpoint"] != record["baseline"]["checkpoint"]
-    assert record["techniques"][0]["promise"]["kernel"] is None
-    status, output = bench.call("make", *bench.quick, *words, "-o", "left")
+    assert record["techniques"][1]["promise"]["kernel"] is None
+    status, output = bench.call("make", *words, "-o", "left")
     assert status == 0, output
     assert f"checkpoint {candidate['checkpoint']}" in output
     assert files.content(bench.directory / "left") == candidate["checkpoint"]

@@ -1,6 +1,7 @@
 """What is left for the user is what is measured: the same tokens, the same bytes, and nothing half."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,8 @@ def test_what_is_kept_is_bounded_and_what_was_changed_is_not_taken(cache, tmp_pa
 
     keep("a", 1200)
     keep("b", 1200)
+    for recipe in "ab":
+        os.utime(checkpoint.folder() / recipe, (0, 0))
     assert checkpoint.kept("a").is_dir()
     keep("c", 1200)
     assert checkpoint.kept("b") is None, "it was used longest ago"
