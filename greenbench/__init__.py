@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         compare,
         groups,
         load,
+        make,
         metered,
     )
 
@@ -35,6 +36,7 @@ __all__ = [
     "compare",
     "groups",
     "load",
+    "make",
     "metered",
 ]
 

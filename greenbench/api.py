@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbench.arguments import path, texts, wrong
+from greenbench.arguments import path, path_or_none, texts, wrong
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,24 +103,18 @@ def bench(
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
 fewshot, include_path, items, names, seed.
 
-    Called from a script, it must stand under ``if __name__ == "__main__":``, as all that starts
-    processes must.
+    In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """
     from greenbench.campaign.bench import bench
 
     asked = texts("overrides", overrides, '["technique=int8_bnb"]')
-    folder = path("config_dir", config_dir) if config_dir is not None else None
-    return bench(asked, multirun=multirun, config_dir=folder)
+    return bench(asked, multirun=multirun, config_dir=path_or_none("config_dir", config_dir))
 
 
 def make(
     overrides: Iterable[str] = (), *, output: Path | str, config_dir: Path | str | None = None
 ) -> Made:
-    """Leave in `output` the model that a run of the `overrides` would measure, as files to deploy.
-
-    They are what `engine=` would be handed: safetensors, plain or packed, or GGUF; `Made.checkpoint` is
-    the hash of their content, which the record of a run has too. Raises UserError for a mistake, and for
-    what leaves no files.
+    """Leave in `output`, as files to deploy, what a run of the `overrides` would measure. Raises UserError.
 
         >>> greenbench.make(["technique=early_exit"], output="early")
         Traceback (most recent call last):
@@ -129,9 +123,8 @@ there are no files of it to deploy: leave it out.
     """
     from greenbench.campaign.make import make
 
-    asked = texts("overrides", overrides, '["technique=gptq"]')
-    folder = path("config_dir", config_dir) if config_dir is not None else None
-    return make(asked, path("output", output), config_dir=folder)
+    asked, left = texts("overrides", overrides, '["technique=gptq"]'), path("output", output)
+    return make(asked, left, config_dir=path_or_none("config_dir", config_dir))
 
 
 def load(*paths: Path | str) -> Records:

@@ -28,3 +28,8 @@ def path(name: str, value: object) -> Path:
     if not isinstance(value, str | Path):
         raise wrong(name, value, "a text or a Path")
     return Path(value)
+
+
+def path_or_none(name: str, value: object) -> Path | None:
+    """As `path`, for what may be left out."""
+    return None if value is None else path(name, value)

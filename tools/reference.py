@@ -337,23 +337,28 @@ def rooms_page() -> str:
 
 def techniques_page() -> str:
     """Every technique by family, with its knobs and their defaults."""
+    from greenbench import engines
     from greenbench.techniques import discover
 
+    known = {name: engines.load(name) for name in engines.named()}
     families: dict[str, list[type]] = {}
     for cls in discover().values():
         folder = cls.__module__.split(".")[-2]
         families.setdefault(getattr(cls, "family", folder), []).append(cls)
     return "\n".join(
-        f"### {family.replace('_', ' ').capitalize()}\n\n| option | what it does | knobs | source |\n"
-        "|---|---|---|---|\n" + "".join(map(_technique, sorted(some, key=lambda c: c.name)))
+        f"### {family.replace('_', ' ').capitalize()}\n\n| option | what it does | reaches an engine "
+        "| knobs | source |\n|---|---|---|---|---|\n"
+        + "".join(_technique(cls, known) for cls in sorted(some, key=lambda c: c.name))
         for family, some in sorted(families.items())
     )
 
 
-def _technique(cls: Any) -> str:
+def _technique(cls: Any, engines: Mapping[str, Any]) -> str:
+    from greenbench.techniques.ways import way
+
     knobs = ", ".join(f"`{k.name}`{_default(k)}" for k in dataclasses.fields(cls))
     paper = re.sub(r"^arXiv:(.+)$", r"[arXiv:\1](https://arxiv.org/abs/\1)", cls.paper or "")
-    return f"| `{cls.name}` | {_cell(cls.summary)} | {knobs} | {paper} |\n"
+    return f"| `{cls.name}` | {_cell(cls.summary)} | {way(cls, engines)} | {knobs} | {paper} |\n"
 
 
 def _default(knob: dataclasses.Field[Any]) -> str:

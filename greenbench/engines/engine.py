@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
+from greenbench.engines.query import Nearness, Seen
 from greenbench.schema.enums import Dtype, Stop
 from greenbench.schema.spec import ModelSpec
 
@@ -94,31 +95,6 @@ class Tokenizer(Protocol):
     def frame(self, *, chat: bool) -> tuple[list[int], list[int]]:
         """Tokens before and after the text of a prompt: the chat template's where `chat` asks for it
         and there is one, else what the tokenizer puts before any text."""
-
-
-Place = tuple[str, int, int, int]
-"""A text (its task, and its number among those asked), the window of it, the position in the window."""
-
-
-class Seen(NamedTuple):
-    """What a model says at P places of texts."""
-
-    places: list[Place]
-    logits: Any
-    """Tensor (P, vocabulary) in the model's dtype, on the CPU."""
-
-
-class Nearness(NamedTuple):
-    """What the comparison shows on one text."""
-
-    task: str
-    item: int
-    """Its place among those asked."""
-    positions: int
-    divergence: float
-    """Sum of KL(baseline || candidate) over the positions, in nats."""
-    agreements: float
-    """Positions at which both hold the same token for the likeliest."""
 
 
 class Said(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Query(NamedTuple):
@@ -16,3 +16,27 @@ class Query(NamedTuple):
 
 Answer = tuple[float, bool]
 """Log-likelihood in nats, and whether greedy decoding gives the continuation."""
+
+Place = tuple[str, int, int, int]
+"""A text (its task, and its number among those asked), the window of it, the position in the window."""
+
+
+class Seen(NamedTuple):
+    """What a model says at P places of texts."""
+
+    places: list[Place]
+    logits: Any
+    """Tensor (P, vocabulary) in the model's dtype, on the CPU."""
+
+
+class Nearness(NamedTuple):
+    """What the comparison shows on one text."""
+
+    task: str
+    item: int
+    """Its place among those asked."""
+    positions: int
+    divergence: float
+    """Sum of KL(baseline || candidate) over the positions, in nats."""
+    agreements: float
+    """Positions at which both hold the same token for the likeliest."""

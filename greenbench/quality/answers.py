@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from greenbench.engines.engine import Nearness, Seen
+from greenbench.engines.query import Nearness, Seen
 
 if TYPE_CHECKING:
     pass

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from filelock import FileLock
 
-from greenbench.engines.engine import Seen
+from greenbench.engines.query import Seen
 from greenbench.files import replaced
 from greenbench.models import inputs
 from greenbench.paths import cache_dir

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from greenbench.engines.engine import Nearness
+from greenbench.engines.query import Nearness
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.schema.quality import Fidelity, Item, TaskScore
 from greenbench.schema.quantity import Quantity

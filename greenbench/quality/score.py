@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lm_eval.evaluator import evaluate
 from lm_eval.utils import apply_template
 
-from greenbench.engines.engine import Seen, Served
+from greenbench.engines.engine import Served
+from greenbench.engines.query import Seen
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.lm_eval_seeds import seeded

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.files import unwritable
 from greenbench.machine.detect import detect
@@ -86,7 +87,7 @@ def make(spec: RunSpec, target: Path, *, progress: Progress) -> Made:
 def _flags(spec: RunSpec) -> list[str]:
     """What the stack's options tell the engine, in its words."""
     options: Mapping[str, object] = {}
-    engine = engines(spec)["candidate"]
+    engine: Engine = engines(spec)["candidate"]
     for technique in spec.technique.values():
         if isinstance(technique, EngineOption):
             options = {**options, **technique.options(engine.name)}

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from greenbench.analysis.difficulty import Asked
-from greenbench.engines.engine import Engine, Seen
+from greenbench.engines.engine import Engine
+from greenbench.engines.query import Seen
 from greenbench.measure import difficulty
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder

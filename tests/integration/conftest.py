@@ -98,21 +98,23 @@ class Bench:
         return cache
 
     def start(self, *arguments: str, quick: bool = True) -> subprocess.Popen:
+        return self._start("bench", *(self.quick if quick else []), *arguments)
+
+    def _start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "greenbench",
-                "bench",
-                *(self.quick if quick else []),
-                *arguments,
-            ],
+            [sys.executable, "-m", "greenbench", *words],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def call(self, *words: str) -> tuple[int, str]:
+        """Another command than bench."""
+        process = self._start(*words)
+        output, _ = process.communicate(timeout=280)
+        return process.returncode, output
 
     def run(self, *arguments: str, quick: bool = True) -> tuple[int, str]:
         process = self.start(*arguments, quick=quick)

@@ -5,6 +5,7 @@ from helpers.architectures import checkpoint, small_tokenizer
 from helpers.servers import marked
 
 from greenbench.engines.vllm import environment
+from greenbench.models import files
 from greenbench.techniques.shared import compressor
 
 pytestmark = [
@@ -71,3 +72,33 @@ def test_what_llm_compressor_leaves_is_served_by_vllm_and_holds_what_it_promised
     log = sorted((bench.results / "logs").glob("*.vllm-2.log"))[-1].read_text()
     assert "CPUInt8ScaledMMLinearKernel" in log
     assert not marked(str(bench.directory))
+
+
+def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
+    """The embedded model, as the tiny one's heads are too small for vLLM where there is AMX."""
+    bench.environment.pop(
+        "ONEDNN_MAX_CPU_ISA", None
+    )  # vLLM's own kernels ask the CPU, and die of it
+    words = [
+        *(word for word in bench.quick if not word.startswith("model")),
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=[prune_depth,gptq]",
+        "technique.prune_depth.fraction=0.5", "technique.gptq.passages=2", "protocol.window_s=0.3",
+    ]  # fmt: skip
+    status, output = bench.run(*words, quick=False)
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    assert record["engine"]["probe"]["candidate"] < 0.1, "the same codes as in process"
+    candidate = record["candidate"]
+    assert set(candidate["dtypes"]) == {"bfloat16", "i32", "i64"}
+    assert (
+        candidate["metrics"]["model_bytes"]["value"]
+        < record["baseline"]["metrics"]["model_bytes"]["value"]
+    )
+    assert candidate["checkpoint"] != record["baseline"]["checkpoint"]
+    assert record["techniques"][1]["promise"]["kernel"] is None
+    status, output = bench.call("make", *words, "-o", "left")
+    assert status == 0, output
+    assert f"checkpoint {candidate['checkpoint']}" in output
+    assert files.content(bench.directory / "left") == candidate["checkpoint"]
+    assert not marked(str(bench.directory))  # nothing is left of it

@@ -9,7 +9,7 @@ from importlib import metadata
 import pytest
 import torch
 
-from greenbench.engines.engine import Seen
+from greenbench.engines.query import Seen
 from greenbench.quality import baseline_cache, score
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.schema.spec import TaskSpec

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenbench.engines.engine import Completion, Footprint, Nearness, Request, Seen, Tokenizer
+from greenbench.engines.engine import Completion, Footprint, Request, Tokenizer
+from greenbench.engines.query import Nearness, Seen
 from greenbench.engines.serving.client import Client
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from greenbench.engines.engine import Nearness, Place, Seen
+from greenbench.engines.query import Nearness, Place, Seen
 from greenbench.engines.transformers.prefix_tree import Batch
 
 POSITIONS = 1024

@@ -7,14 +7,8 @@ from typing import Any
 
 import torch
 
-from greenbench.engines.engine import (
-    Build,
-    Completion,
-    Footprint,
-    Nearness,
-    Request,
-    Seen,
-)
+from greenbench.engines.engine import Build, Completion, Footprint, Request
+from greenbench.engines.query import Nearness, Seen
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.scoring import LoadedModel

@@ -1,6 +1,7 @@
 """GPTQ is what its paper says, packed weights are the quantized ones, and kernels compute with them."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
 from greenbench.models import texts
+from greenbench.models.packing import described
 from greenbench.models.parts import decoder_blocks
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.spec import WorkloadSpec
@@ -367,3 +369,51 @@ def test_the_options_are_its_bit_widths():
         "gptq_int3": Gptq(bits=3),
         "gptq_int8": Gptq(bits=8, group_size=0),
     }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("bits", "group", "rows"), [(4, 32, 48), (4, 16, 37), (3, 32, 40), (3, 32, 45), (8, 128, 48)]
+)
+def test_a_checkpoint_holds_the_same_weights_by_compressed_tensors_own_code(
+    bits, group, rows, dtype
+):
+    """Both ways: what it reads of ours, and what it would have written of the same codes."""
+    from compressed_tensors.compressors import PackedQuantizationCompressor
+    from compressed_tensors.compressors.pack_quantized import pack_to_int32
+    from compressed_tensors.quantization import QuantizationScheme
+
+    layer, codes = layer_and_codes(bits, group, dtype, rows=rows)
+    technique = Gptq(bits=bits, group_size=0 if group == 128 else group)
+    said = described(technique.packing(), ["lm_head"])["config_groups"]["group_0"]
+    tensors = PackedLinear(codes, layer.bias).state_dict()
+    assert torch.equal(tensors.pop("bias"), layer.bias)
+    found = PackedQuantizationCompressor.decompress(tensors, QuantizationScheme(**said))
+    assert torch.equal(found["weight"], codes.weight())
+    middle = 1 << (bits - 1)
+    signed = (codes.codes.int() - middle).to(torch.int8)
+    assert torch.equal(tensors["weight_packed"], pack_to_int32(signed, bits))
+    if bits == 8:
+        assert "weight_zero_point" not in tensors
+    else:
+        zero = (codes.zero.int() - middle).to(torch.int8)
+        assert torch.equal(tensors["weight_zero_point"], pack_to_int32(zero, bits, packed_dim=0))
+    assert tensors["weight_shape"].tolist() == [rows, 128]
+
+
+def test_the_codes_are_the_same_for_whoever_gets_them(tiny):
+    plain, kept = tiny.bfloat16(), {}
+    for leaves in ("module", "packed"):
+        torch.manual_seed(0)
+        work = replace(preparation(), leaves=leaves)
+        kept[leaves] = live(Gptq(), copy.deepcopy(plain), work)
+    mine, files = (decoder_blocks(kept[leaves]) for leaves in ("module", "packed"))
+    pairs = [
+        (layer.weight_now(), files.get_submodule(name).weight_now())
+        for name, layer in mine.named_modules()
+        if isinstance(layer, PackedLinear)
+    ]
+    assert len(pairs) == 28
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert "quantization_config" not in kept["module"].config.to_dict()
+    assert kept["packed"].config.quantization_config["ignore"] == ["lm_head"]
