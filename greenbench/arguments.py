@@ -28,3 +28,8 @@ def path(name: str, value: object) -> Path:
     if not isinstance(value, str | Path):
         raise wrong(name, value, "a text or a Path")
     return Path(value)
+
+
+def maybe_path(name: str, value: object) -> Path | None:
+    """The path that `value` is; null where it is not given."""
+    return None if value is None else path(name, value)

@@ -40,7 +40,9 @@ def test_both_models_of_a_run_are_served_by_vllm(bench):
 
 def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
     """The embedded model, as the tiny one's heads are too small for vLLM where there is AMX."""
-    bench.environment.pop("ONEDNN_MAX_CPU_ISA", None)  # vLLM's own kernels ask the CPU, and die of it
+    bench.environment.pop(
+        "ONEDNN_MAX_CPU_ISA", None
+    )  # vLLM's own kernels ask the CPU, and die of it
     words = [
         *(word for word in bench.quick if not word.startswith("model")),
         "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=[prune_depth,gptq]",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
-from greenbench.models import files, tensors
+from greenbench.models import files
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import ModelSpec
 
@@ -49,6 +49,8 @@ class Transformers(Engine):
             from greenbench.models.weights import storage_bytes
 
             return sum(storage_bytes(build.source, build.loop).values())
+        from greenbench.models import tensors
+
         return tensors.elements(files.weights(Path(build.source))) * BYTES[build.model.dtype]
 
     @contextmanager
