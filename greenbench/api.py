@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbench.arguments import path, path_or_none, texts, wrong
+from greenbench.arguments import maybe_path, path, texts, wrong
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,23 +108,25 @@ fewshot, include_path, items, names, seed.
     from greenbench.campaign.bench import bench
 
     asked = texts("overrides", overrides, '["technique=int8_bnb"]')
-    return bench(asked, multirun=multirun, config_dir=path_or_none("config_dir", config_dir))
+    return bench(asked, multirun=multirun, config_dir=maybe_path("config_dir", config_dir))
 
 
 def make(
     overrides: Iterable[str] = (), *, output: Path | str, config_dir: Path | str | None = None
 ) -> Made:
-    """Leave in `output`, as files to deploy, what a run of the `overrides` would measure. Raises UserError.
+    """Leave in `output` the model that a run of the `overrides` would measure, as files to deploy.
 
-        >>> greenbench.make(["technique=early_exit"], output="early")
+    They are what `engine=` would be handed; `Made.checkpoint` is the hash of their content, which the
+    record of a run has too. Raises UserError for a mistake, and for what leaves no files.
+
+        >>> greenbench.make(["technique=gptq"], output=3)
         Traceback (most recent call last):
-        greenbench.errors.Unsupported: technique=early_exit lives in the model's own Python code, so that \
-there are no files of it to deploy: leave it out.
+        greenbench.errors.UserError: output is of type int: give a text or a Path.
     """
     from greenbench.campaign.make import make
 
-    asked, left = texts("overrides", overrides, '["technique=gptq"]'), path("output", output)
-    return make(asked, left, config_dir=path_or_none("config_dir", config_dir))
+    asked = texts("overrides", overrides, '["technique=gptq"]')
+    return make(asked, path("output", output), config_dir=maybe_path("config_dir", config_dir))
 
 
 def load(*paths: Path | str) -> Records:
@@ -271,9 +273,7 @@ def report(
     if output is None and len(folders) != 1:
         raise UserError("There is not one results directory: say where the report goes, output=...")
     if not isinstance(margin, int | float) or not 0 < margin < 100:
-        raise UserError(
-            f"margin={margin} is no margin: give points above 0 and below 100, such as 1."
-        )
+        raise UserError(f"margin={margin} is no margin: give points above 0 and below 100.")
     place = folders[0] if output is None else path("output", output)
     return rebuild(folders, place, _assumed(impact), margin)
 

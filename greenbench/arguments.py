@@ -30,6 +30,6 @@ def path(name: str, value: object) -> Path:
     return Path(value)
 
 
-def path_or_none(name: str, value: object) -> Path | None:
-    """As `path`, for what may be left out."""
+def maybe_path(name: str, value: object) -> Path | None:
+    """The path that `value` is; null where it is not given."""
     return None if value is None else path(name, value)

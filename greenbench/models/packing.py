@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 METHOD, FORMAT = "compressed-tensors", "pack-quantized"
 """Integers packed into words of 32 bits, as vLLM and transformers read them:
-https://github.com/neuralmagic/compressed-tensors."""
+https://github.com/vllm-project/compressed-tensors."""
 
 
 class Packing(NamedTuple):

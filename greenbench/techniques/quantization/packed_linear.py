@@ -106,7 +106,7 @@ class PackedLinear(nn.Module):
     """A linear layer that makes its weights from packed codes anew for each product.
 
     Its tensors are those that a checkpoint has of it in the format ``pack-quantized`` of
-    compressed-tensors (https://github.com/neuralmagic/compressed-tensors): the codes of a row, and the
+    compressed-tensors (https://github.com/vllm-project/compressed-tensors): the codes of a row, and the
     zeros of a column of groups, one after another in words of 32 bits, lowest bits first.
     """
 
