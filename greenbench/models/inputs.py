@@ -21,8 +21,8 @@ from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
 
 COMPUTING = (
-    "accelerate", "datasets", "Jinja2", "kernels", "lm-eval", "numpy", "peft", "safetensors",
-    "sentencepiece", "tiktoken", "tokenizers", "torch", "transformers",
+    "accelerate", "compressed-tensors", "datasets", "Jinja2", "kernels", "lm-eval", "numpy", "peft",
+    "safetensors", "sentencepiece", "tiktoken", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 """Packages that compute in every run, or would if they were installed."""
 LARGE_BYTES = 1 << 20  # below, reading is as fast as asking what is known
