@@ -150,10 +150,10 @@ def test_what_vllm_has_no_kernel_for_is_one_sentence(words, said, tiny_directory
     spec = spec_of("engine=vllm", "model=local", f"model.path={tiny_directory}", *words)
     known = config(spec.model, tiny_directory)
     with pytest.raises(Unsupported, match=said) as error:
-        refuse_files(list(spec.technique.values()), known, spec, CPU)
+        refuse_files(list(spec.technique.values()), known, spec.model, spec.engine, CPU)
     assert "\n" not in str(error.value)
     fits = spec_of("engine=vllm", "technique=gptq")
-    refuse_files(list(fits.technique.values()), known, fits, CPU)
+    refuse_files(list(fits.technique.values()), known, fits.model, fits.engine, CPU)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_vllm_has_no_kernel_for_is_one_sentence(words, said, tiny_directory
 def test_a_packed_model_that_is_of_no_use_is_one_sentence(words, said, packed_config):
     spec = spec_of(*words)
     with pytest.raises(Unsupported, match=said):
-        refuse_files(list(spec.technique.values()), packed_config, spec, CPU)
+        refuse_files(list(spec.technique.values()), packed_config, spec.model, spec.engine, CPU)
 
 
 def test_what_holds_matrices_otherwise_leaves_no_packed_files():
@@ -177,7 +177,7 @@ def test_what_holds_matrices_otherwise_leaves_no_packed_files():
     with pytest.raises(
         Unsupported, match="multiplies by what Conv1D hold: use engine=transformers"
     ):
-        refuse_files(list(spec.technique.values()), GPT2Config(), spec, CPU)
+        refuse_files(list(spec.technique.values()), GPT2Config(), spec.model, spec.engine, CPU)
 
 
 @pytest.mark.parametrize(
