@@ -132,6 +132,8 @@ EAGER = {
     "prompt_lookup": "a loop of its own",
     "speculative": "a loop of its own",
     "ngram": "a loop of its own",
+    "draft_model": "a loop of its own",
+    "eagle": "a loop of its own",
     "kv_quanto": "a cache of its own",
     "kv_fp8": "a cache of its own",
     "int4_quanto": "cannot be traced",

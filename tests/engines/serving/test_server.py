@@ -194,6 +194,7 @@ def run(log):
             [sys.executable, "-c", RUN, str(log), str(not_ready_s)],
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         begun.append(process)
         return process
