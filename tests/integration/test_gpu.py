@@ -28,10 +28,10 @@ QUICK = [
 ]  # fmt: skip
 ELSEWHERE = {"threads": "say device=cpu", "flash_attention": "needs the package flash-attn"}
 SETTINGS = {"power_limit", "clock_lock"}  # they change the card for whoever else is on it
-BRIEF = {
-    "prune_depth_heal": ["technique.prune_depth.heal.minutes=0.1"],
-    "prune_width_heal": ["technique.prune_width.heal.minutes=0.1"],
-    "distill": ["technique.distill.training.minutes=0.1"],
+BRIEF = {  # in tokens: of seconds a busy machine may spend all before the first step
+    "prune_depth_heal": ["technique.prune_depth.heal.tokens=4096"],
+    "prune_width_heal": ["technique.prune_width.heal.tokens=4096"],
+    "distill": ["technique.distill.training.tokens=4096"],
 }
 
 
