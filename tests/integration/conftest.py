@@ -78,7 +78,8 @@ class Bench:
         self.quick = [
             "model=local", f"model.path={model}", "task=smoke", "task.items=3", "workload=short",
             "workload.prompt_tokens=8", "workload.output_tokens=3", "protocol=smoke",
-            "protocol.window_s=0.001", "protocol.warmup_s=0", "protocol.warmup_limit_s=0", "device=cpu",
+            "protocol.window_s=0.001", "protocol.warmup_s=0", "protocol.warmup_limit_s=0",
+            "protocol.idle_s=0.1", "device=cpu",
         ]  # fmt: skip
         self.environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]),
