@@ -23,7 +23,7 @@ from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Place, Who
 
 SPARE = 1.1  # windows are planned so much longer than they must be, as questions differ
-LONGEST = 4.0  # ... and never longer than so many windows, for the slower model
+LONGEST = 4.0  # ... and never longer than so many for the slower model, if the faster one's are valid then
 Prompt = Sequence[int]
 
 
@@ -60,7 +60,7 @@ def ask(
         name: [prompts[question.key] for question in dice.sample(third, len(third))]
         for name, third in questions.items()
     }
-    answers = {name: _answers(pair, texts[name], protocol) for name in BINS}
+    answers = {name: _answers(pair, texts[name], protocol, recorder.shortest_s) for name in BINS}
     shown: dict[Bin, list[Counts]] = {name: [] for name in BINS}
     cells = schedule(protocol.blocks, dice)
     for done, (number, position, name, who) in enumerate(cells):
@@ -103,18 +103,24 @@ def _watched(
     return done
 
 
-def _answers(pair: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec) -> int:
-    """How many answers fill a window of the faster model: half a window of each, unmetered, tells."""
+def _answers(pair: Pair, texts: Sequence[Prompt], protocol: ProtocolSpec, shortest_s: float) -> int:
+    """How many answers fill a window of the faster model: half a window of each, unmetered, tells.
+
+    The first answer tells nothing: it may have compiled. However slow the other model, the faster
+    one's windows are of `shortest_s` at least: shorter ones would be invalid.
+    """
     seconds = []
     for who in WHO:
         with pair.use(who) as served:
+            _answer(served, texts, 0, 0)
             spent: list[float] = []
             while sum(spent) < protocol.window_s / 2 or not spent:
                 spent.append(seconds_of(_answer(served, texts, 0, len(spent))))
         seconds.append(sum(spent) / len(spent))
     enough = ceil(SPARE * protocol.window_s / min(seconds))
     bearable = int(LONGEST * protocol.window_s / max(seconds))
-    return max(min(enough, bearable), protocol.min_iterations)
+    needed = ceil(SPARE * shortest_s / min(seconds))
+    return max(min(enough, bearable), needed, protocol.min_iterations)
 
 
 def _answer(served: Served, texts: Sequence[Prompt], first: int, index: int) -> list[Completion]:

@@ -54,6 +54,12 @@ class Recorder:
         self.windows: list[Window] = []
         self.used = [meter.name for meter in meters.meters]
 
+    @property
+    def shortest_s(self) -> float:
+        """Seconds of a window that the first meter's ticks do not make invalid."""
+        ticks = TICKS + 1  # readings jitter: exactly TICKS might come out short
+        return max((ticks * meter.tick_s for meter in self._opened.meters[:1]), default=0.0)
+
     @contextmanager
     def whole(self, phase: Phase, who: Whose, observed: Observed | None = None) -> Iterator[None]:
         """Meter the block of code as one window of `phase`, such as prepare or score.
@@ -72,12 +78,10 @@ class Recorder:
         """
         if not seconds:
             return
-        ticks = TICKS + 1  # readings jitter: exactly TICKS might come out short
-        least_s = max((ticks * meter.tick_s for meter in self._opened.meters[:1]), default=0.0)
-        parts = IDLE_PARTS if seconds >= IDLE_PARTS * least_s else 1
+        parts = IDLE_PARTS if seconds >= IDLE_PARTS * self.shortest_s else 1
         for _ in range(parts):
             with self.whole("idle", who):
-                time.sleep(max(seconds / parts, least_s))
+                time.sleep(max(seconds / parts, self.shortest_s))
 
     def repeat(
         self,
