@@ -19,7 +19,7 @@ from greenbench.analysis.verdicts import judge_sweep
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
 from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, named
+from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
 from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.schema.verdict import Verdict
@@ -53,6 +53,15 @@ class Row:
         """Why the candidate alone ran eager; null: both models ran alike."""
         eager = self.record.engine.eager if self.record.engine else {}
         return eager.get("candidate") if "baseline" not in eager else None
+
+    @property
+    def energy_both_eager(self) -> Quantity:
+        """J/token over an eager baseline's, of a candidate that ran eager beside a compiled one."""
+        if self.why_eager is None:
+            return missing("ratio", "both models ran alike")
+        if self.twin is None:
+            return missing("ratio", "not measured with engine.reference=eager")
+        return named(self.twin.ratios, ENERGY_PER_TOKEN.ratio, "ratio")
 
     @property
     def flagged(self) -> bool:

@@ -25,7 +25,7 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing
-from greenbench.schema.record import Record
+from greenbench.schema.record import Record, Waiting
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.verdict import Verdict
 from greenbench.wording import TIMES, chance, fixed, number, percent, signed
@@ -62,6 +62,7 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
     "peak_memory": _peak,
     "prepare_energy": prepare_energy,
     "break_even": break_even,
+    "energy_per_token_both_eager": lambda row: row.energy_both_eager,
 }
 """Numbers of the tables that stand in no record by themselves."""
 TABLED: Final = {
@@ -167,10 +168,22 @@ def details(pool: Pool, row: Row) -> Json:
         "stopping": cleaned(record.stopping.model_dump()) if record.stopping else None,
         "design": [record.design, shown(record.design_reason or "")],
         "started": shown(record.started_at),
+        "engine": cleaned(record.engine.model_dump()) if record.engine else None,
+        "candidateEngine": (
+            cleaned(record.candidate_engine.model_dump()) if record.candidate_engine else None
+        ),
+        "unscored": cleaned(record.unscored),
+        "waiting": _waiting(pool, record.waiting) if record.waiting else None,
         "idle": _numbers(pool, record.idle),
         "stages": cleaned(record.stages_s),
     }
     return {name: part for name, part in found.items() if part}
+
+
+def _waiting(pool: Pool, found: Waiting) -> Json:
+    """What each model costs while it waits."""
+    shares = {f"CPU time of the {who}'s server": q.scaled(100, "%") for who, q in found.cpu.items()}
+    return _numbers(pool, {"idle power added by the second model": found.power, **shares})
 
 
 def _task(pool: Pool, score: TaskScore) -> Json:

@@ -23,7 +23,7 @@ from greenbench.report.markdown.format import Notes, show
 from greenbench.report.markdown.sections.impact import per_queries
 from greenbench.report.page.page import embedded, page
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
-from greenbench.schema.record import MeterChoice
+from greenbench.schema.record import MeterChoice, Waiting
 from greenbench.wording import TIMES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -432,6 +432,44 @@ def test_a_run_is_shown_with_all_it_has(opened):
     ):  # fmt: skip
         assert fact in text
     assert tab.locator("dialog table caption").count() >= 4
+
+
+def test_a_run_says_what_ran_it_what_waited_and_what_was_not_scored(opened):
+    other = factory.record().engine.model_copy(
+        update={"name": "vllm", "probe": {"candidate": 0.01}}
+    )
+    waiting = Waiting(
+        power=factory.idle_power(12.5),
+        cpu={"candidate": factory.idle_power(0.6).model_copy(update={"unit": "CPU"})},
+    )
+    record = examples.completed(
+        "swap", candidate_engine=other, waiting=waiting, unscored={"mgsm": "it shows no logits"}
+    )
+    tab = opened(written([record]))
+    tab.get_by_role("button", name="swap", exact=True).click()
+    text = tab.inner_text("dialog")
+    for fact in (
+        "engine of the candidate\n", "name vllm", "candidate 0.01", "idle power added by the second model",
+        "12.5 (", "CPU time of the candidate's server", "60.0 (10.0–110.0) %",
+        "not scored, mgsm\nit shows no logits",
+    ):  # fmt: skip
+        assert fact in text
+
+
+def test_what_ran_eager_shows_both_its_ratios_where_any_did(opened):
+    loop = "draft decodes by a loop of its own"
+    records = [
+        examples.against("compiled", "int8", 0.7),
+        examples.against("compiled", "draft", 1.31, loop),
+        examples.against("eager", "draft", 0.62, loop),
+    ]
+    tab = opened(written(records))
+    compiled = next(table for table in range(2) if "int8" in labels(tab, table))
+    assert "both eager" in tab.inner_text(f".runs >> nth={compiled} >> thead")
+    assert cells(tab, "draft", compiled)[1].startswith("1.31×")
+    assert cells(tab, "draft", compiled)[2].startswith("0.62×")
+    assert cells(tab, "int8", compiled)[2].startswith("n/a")
+    assert "both eager" not in opened().inner_text("#groups")
 
 
 def test_the_command_can_be_copied_or_is_selected(opened):

@@ -19,7 +19,7 @@ from greenbench.schema.metrics import (
     TTFT,
     Metric,
 )
-from greenbench.schema.quantity import missing, named
+from greenbench.schema.quantity import missing
 from greenbench.wording import TIMES, fixed, percent
 
 MEMBER = "★"
@@ -86,11 +86,8 @@ def _own_kind(rows: Sequence[Row]) -> list[Column[Row]]:
 def _twin(row: Row, notes: Notes) -> str:
     if row.why_eager is None:
         return "–"
-    if row.twin is None:
-        ratio = missing("ratio", "not measured with engine.reference=eager")
-    else:
-        ratio = named(row.twin.ratios, ENERGY.metric.ratio, "ratio")
-    return f"{show(ratio, notes, suffix=TIMES)} {notes.mark(f'ran eager, as {row.why_eager}')}"
+    ratio = show(row.energy_both_eager, notes, suffix=TIMES)
+    return f"{ratio} {notes.mark(f'ran eager, as {row.why_eager}')}"
 
 
 def _energy_label(row: Row, notes: Notes) -> str:

@@ -37,14 +37,28 @@ def per_task(rows: Sequence[Row], margin: float = MARGIN) -> list[str]:
     """A folded table, equivalence within `margin` points of accuracy; nothing without scores."""
     lines = [line for row in rows for line in _lines(row)]
     if not lines:
-        return []
+        return _unscored(rows)
     lines.sort(key=lambda line: (line.score is not None, line.task))
     return [
+        *_unscored(rows),
         *folded(
             "Quality per task, with tests", [_how(margin), "", *table(lines, _columns(margin))]
         ),
         "",
     ]
+
+
+def _unscored(rows: Sequence[Row]) -> list[str]:
+    """A line for each task that the engine of some run cannot score."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for task, why in row.record.unscored.items():
+            found.setdefault((task, why), []).append(code(row.label))
+    lines = [
+        f"Not scored, and in no number of quality: {code(task)} for {', '.join(labels)}: {prose(why)}."
+        for (task, why), labels in sorted(found.items())
+    ]
+    return [part for line in lines for part in (line, "")]
 
 
 def _how(margin: float) -> str:

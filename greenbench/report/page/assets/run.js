@@ -14,6 +14,7 @@ const TITLES = {
   quality: "quality", quality_change: "quality change", bits_per_byte: "bits per byte",
   bits_per_byte_change: "bits per byte, change", energy_above_idle: "J/token above idle", idle_power: "idle power",
   peak_memory: "peak memory", prepare_energy: "energy of the preparation, once", break_even: "pays back after",
+  energy_per_token_both_eager: "J/token, both eager",
   queries_energy: "energy of 1,000 queries, assumed", queries_carbon: "carbon of 1,000 queries, assumed",
   queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
 };
@@ -187,13 +188,17 @@ function factList(facts) {
 }
 
 function courseView(run) {
-  const { model, meter, warmup, stopping, design, started, stages } = run.more;
+  const { model, meter, engine, candidateEngine, unscored, waiting, warmup, stopping, design, started, stages } = run.more;
   const facts = [["started", started || "unknown"], ["design", (design ?? []).filter(Boolean).join(": ")]];
   if (model) facts.push(["model", flat(model)]);
   if (meter) facts.push(["meters", flat(meter)]);
+  if (engine) facts.push(["engine", flat(engine)]);
+  if (candidateEngine) facts.push(["engine of the candidate", flat(candidateEngine)]);
+  for (const [task, why] of Object.entries(unscored ?? {})) facts.push([`not scored, ${task}`, why]);
   for (const [who, end] of Object.entries(warmup ?? {})) facts.push([`warm-up of the ${who}`, flat(end)]);
   if (stopping) facts.push(["stopped because", flat(stopping)]);
   for (const name of Object.keys(run.more.idle ?? {})) facts.push([`idle power, ${name}`, full(quantity(run.more.idle[name]))]);
+  for (const name of Object.keys(waiting ?? {})) facts.push([`while it waits, ${name}`, full(quantity(waiting[name]))]);
   if (stages) facts.push(["seconds by stage", flat(stages)]);
   return [make("h3", {}, "How it was measured"), factList(facts)];
 }

@@ -40,10 +40,14 @@ const PROVENANCE = {
   cell: (run) => candidate("energy_per_token_j")(run).provenance,
 };
 
+const BOTH_EAGER = numeric("J/token ratio, both eager", derived("energy_per_token_both_eager"));
+const RAN_EAGER = DATA.runs.some((run) => BOTH_EAGER.value(run) !== null);
+
 const COLUMNS = {
   "Headline": [
     numeric("quality change, points", derived("quality_change")),
     numeric("J/token ratio", ratio("energy_per_token")),
+    ...(RAN_EAGER ? [BOTH_EAGER] : []),
     verdictColumn("verdict on energy", "energy_per_token"),
     numeric("tokens/s ratio", ratio("tokens_per_s")),
     verdictColumn("verdict on time per token", "tokens_per_s"),
