@@ -1,19 +1,18 @@
 """Energy by difficulty: thirds, windows apart from the blocks, and numbers, against closed forms."""
 
 import random
-import time
 from collections import Counter
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import factory
 from helpers.answers import FACTORS, answer, campaign, score
 from helpers.answers import difficulty as difficulty_of
-from helpers.engines import Echoing
 from helpers.served import together
 from helpers.windows import Watts
 from hypothesis import given
@@ -219,36 +218,30 @@ def test_prompts_are_cut_to_the_models_length(tiny):
 
 
 class Paced:
-    """A pair of which each model takes so long for an answer; the first one of each takes 20 times that."""
+    """A pair of which each model says that an answer took so long; the first one of each 20 times that."""
 
     def __init__(self, **seconds):
         self.seconds, self.answers = seconds, Counter()
 
     @contextmanager
     def use(self, who):
-        def work(tokens):
+        def complete(batch):
             self.answers[who] += 1
-            time.sleep(self.seconds[who] * (20 if self.answers[who] == 1 else 1))
-            return [time.perf_counter()] * tokens
+            spent_s = self.seconds[who] * (20 if self.answers[who] == 1 else 1)
+            return [Completion(1, 1, 0.0, (spent_s,), spent_s)]
 
-        yield Echoing(work)
+        yield SimpleNamespace(complete=complete, max_tokens=None)
 
 
-@pytest.mark.parametrize(("tick_s", "at_least"), [(1e-9, 4), (0.01, 55)])
-def test_a_slow_candidate_does_not_make_the_windows_of_a_fast_baseline_too_short(tick_s, at_least):
-    meter = Watts(100.0)
-    meter.tick_s = tick_s
-    recorder = Recorder(OpenMeters(meters=[meter]))
-    quality = [score("a", [3.0, 2.0, 1.0])]
-    prompts = {("a", index): [5] * 30 for index in range(3)}
+@pytest.mark.parametrize(("shortest_s", "answers"), [(0.0, 4), (1.1, 121)])
+def test_a_slow_candidate_does_not_make_the_windows_of_a_fast_baseline_too_short(
+    shortest_s, answers
+):
+    """Four windows of 2 s for answers of 2 s; or as many answers of 10 ms as 1.1 s hold, and a tenth more."""
     spec = plan(["model=local", "model.path=.", "protocol=smoke"], multirun=False)[0].spec
-    brief = replace(spec.protocol, window_s=0.02, min_iterations=1, blocks=1, max_blocks=1)
-    pair = Paced(baseline=0.002, candidate=0.02)
-    asked = difficulty.ask(
-        recorder, pair, quality, prompts, brief, 0, dict, lambda done, total: None
-    )
-    assert all(count >= at_least / 2 for count in asked.answers.values())
-    assert not any("short_window" in w.codes for w in recorder.windows)
+    brief = replace(spec.protocol, window_s=2.0, min_iterations=1)
+    pair = Paced(baseline=0.01, candidate=2.0)
+    assert difficulty._answers(pair, [[5] * 30], brief, shortest_s) == answers
 
 
 def test_too_few_items_with_choices_are_a_reason():
