@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers.tiny import tiny_llama
 from hypothesis import settings
 
@@ -48,6 +49,17 @@ def smollm2():
 
     spec = plan(["model=smollm2-135m"], multirun=False)[0].spec.model
     return spec, files.directory(spec)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """torch.compile without its code generator: what is traced, guarded and traced again is real."""
+    real = torch.compile
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda function, mode, fullgraph: real(function, backend="eager", fullgraph=fullgraph),
+    )
 
 
 @pytest.fixture

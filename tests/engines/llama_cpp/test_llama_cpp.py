@@ -8,15 +8,15 @@ import sys
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
+from helpers.real_engines import PAIRS, TEXTS, asked, build
 from helpers.servers import gone, marked
 from safetensors.torch import load_file, save_file
 
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Request
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.llama_cpp.gguf_header import header
 from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
@@ -26,31 +26,14 @@ from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
-from greenbench.schema.enums import Dtype, Source, Stop
-from greenbench.schema.spec import ModelSpec
+from greenbench.schema.enums import Dtype, Stop
 
 pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPU = Machine("cuda", "H100", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
-PAIRS = [
-    ("The president of the country", " said that the law was passed in 1995."),
-    ("The president of the country", " is a book"),
-    ("", "A text of its own, after nothing."),
-    ("Is it true? ", "yes"),
-]
-TEXTS = ["It was the first time that the team had won the cup.", "x"]
 NATS = 5e-4
 """Per token: an order of rows or a rotary base that is wrong makes 2e-3 and more, even on random weights."""
-
-
-def asked(*each):
-    return [SimpleNamespace(args=args, task_name="t", doc_id=i) for i, args in enumerate(each)]
-
-
-def build(path, dtype=Dtype.float32, **start):
-    spec = ModelSpec(path.name, Source.local, path=str(path), dtype=dtype)
-    return Build(spec, "safetensors", path, path, start=Start(**start))
 
 
 @pytest.fixture(scope="module")

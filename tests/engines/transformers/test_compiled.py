@@ -24,19 +24,6 @@ CPU = Machine("cpu", "some CPU", 1 << 34)
 GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
 COMPILED, EAGER = (Transformers(reference) for reference in (Reference.compiled, Reference.eager))
 START = Start(at_once=2, tokens=24)
-REAL_COMPILE = torch.compile
-
-
-@pytest.fixture
-def traced(monkeypatch):
-    """torch.compile without its code generator: what is traced, guarded and traced again is real."""
-    monkeypatch.setattr(
-        torch,
-        "compile",
-        lambda function, mode, fullgraph: REAL_COMPILE(
-            function, backend="eager", fullgraph=fullgraph
-        ),
-    )
 
 
 @pytest.fixture

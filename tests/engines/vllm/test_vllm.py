@@ -7,22 +7,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes import openai_server
+from helpers.real_engines import PAIRS, TEXTS, asked, build
 from helpers.servers import gone, marked
 
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Request
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.engines.vllm import environment
 from greenbench.engines.vllm.engine import BESIDE_BYTES, GIB, Vllm
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.quality.known_texts import apart, said
-from greenbench.schema.enums import Dtype, Source, Stop
-from greenbench.schema.spec import ModelSpec
+from greenbench.schema.enums import Dtype, Stop
 from greenbench.techniques.decoding.served_drafts import DraftModel
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
@@ -34,24 +33,8 @@ real = [
         reason="the real vLLM is not installed: make engine-vllm VLLM=cpu",
     ),
 ]
-PAIRS = [
-    ("The president of the country", " said that the law was passed in 1995."),
-    ("The president of the country", " is a book"),
-    ("", "A text of its own, after nothing."),
-    ("Is it true? ", "yes"),
-]
-TEXTS = ["It was the first time that the team had won the cup.", "x"]
 NATS = 5e-4
 """Per token, in float32."""
-
-
-def asked(*each):
-    return [SimpleNamespace(args=args, task_name="t", doc_id=i) for i, args in enumerate(each)]
-
-
-def build(path, dtype=Dtype.float32, **start):
-    spec = ModelSpec(path.name, Source.local, path=str(path), dtype=dtype)
-    return Build(spec, "safetensors", path, path, start=Start(**start))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from greenbench.techniques.runtime.compile import Compile
 from greenbench.techniques.runtime.kernels_and_threads import StaticCache, Threads
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
-REAL_COMPILE = torch.compile
 
 
 def preparation(batch=2):
@@ -40,18 +39,6 @@ def tokens(model, prompt):
         min_new_tokens=8,
         max_new_tokens=8,
         pad_token_id=0,
-    )
-
-
-@pytest.fixture
-def traced(monkeypatch):
-    """torch.compile without its code generator: what is traced, guarded and traced again is real."""
-    monkeypatch.setattr(
-        torch,
-        "compile",
-        lambda function, mode, fullgraph: REAL_COMPILE(
-            function, backend="eager", fullgraph=fullgraph
-        ),
     )
 
 
