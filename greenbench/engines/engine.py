@@ -6,11 +6,11 @@ Imports no framework. An engine is one file with one class in it, found as techn
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from greenbench.engines.query import Nearness, Seen
 from greenbench.schema.enums import Dtype, Stop
@@ -27,6 +27,7 @@ Form = Literal["module", "safetensors", "packed", "gguf", "url"]
 Ability = Literal["logits", "probe"]
 """What not every engine can: ``logits`` of whole texts, for the nearness to the baseline. One with ``probe``
 computes elsewhere with the weights of the build, so that a known text shows whether it truly does."""
+T = TypeVar("T")
 Tell = Callable[[str, int, int], None]
 """Told what is waited for, and how far that is: done, and the total."""
 
@@ -66,6 +67,25 @@ class Completion(NamedTuple):
         """Seconds between successive tokens."""
         pairs = zip(self.stamps_s, self.stamps_s[1:], strict=False)
         return [later - earlier for earlier, later in pairs]
+
+
+class Queue(NamedTuple):
+    """What a server says of the requests that it has."""
+
+    running: float
+    """Being answered."""
+    waiting: float
+    """Not yet."""
+
+
+class Line(Protocol):
+    """A way to ask that may be used by many requests at the same time, within `Served.converse`."""
+
+    async def ask(self, request: Request) -> Completion:
+        """One answer. Raises EngineFault, in one sentence, where there is none."""
+
+    async def queue(self) -> Queue | None:
+        """How busy the server is; null where it does not tell."""
 
 
 class Footprint(NamedTuple):
@@ -181,6 +201,12 @@ class Served(Observed, Protocol):
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """Answer all of `batch` at once, greedily; one completion for each request, in order."""
+
+    def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
+        """What `talk` returns, which asks as it likes, many at the same time. Not while `complete` runs.
+
+        What answers one at a time answers them in the order in which they came.
+        """
 
     def language_model(self, done: Callable[[], None], reference: Seen | None) -> LM:
         """It, as lm-eval asks it; `done` is called after each request.

@@ -32,6 +32,10 @@ CODES: Final[Mapping[str, Fault]] = {
     "idle_technique": Fault(
         "flagged", "a technique did none of its work: what was measured is not what it can do"
     ),
+    "late_sends": Fault(
+        "flagged",
+        "requests were sent late: over 5 % of the time that they took had passed before",
+    ),
     "on_battery": Fault("flagged", "the machine ran on its battery, where it may slow itself down"),
     "other_load": Fault(
         "flagged", "other programs, or the hypervisor, took over 10 % of the CPUs' time"
@@ -41,6 +45,11 @@ CODES: Final[Mapping[str, Fault]] = {
     "residual_high": Fault("invalid", "counter and sampled power differ by over 10 %"),
     "sampler_gap": Fault("invalid", "power went unsampled for too long"),
     "short_window": Fault("invalid", "the window is short against the meter's tick"),
+    "short_against_queue": Fault(
+        "flagged",
+        "the windows are shorter than ten times the time for which the queue remembers its length: "
+        "intervals may be too narrow",
+    ),
     "throttled": Fault("invalid", "heat or a power brake slowed the device down"),
     "too_few_blocks": Fault("invalid", "fewer valid blocks were left than the tier asks for"),
     "unsettled": Fault(

@@ -69,6 +69,25 @@ class Reference(Enum):
 
 
 class Arrivals(Enum):
-    """How requests arrive: each batch when the one before is answered."""
+    """When requests are sent.
+
+    ``closed``: a batch when the one before is answered. ``concurrent``: so many users, each of whom asks
+    again once answered. The others are open: at times of their own, however long the answers take.
+    """
 
     closed = "closed"
+    concurrent = "concurrent"
+    poisson = "poisson"
+    gamma = "gamma"
+    constant = "constant"
+    trace = "trace"
+
+
+class Lengths(Enum):
+    """How long prompts and answers are under load: all as the workload says, lognormal around that, prompts
+    as long as their texts, or as a trace has them."""
+
+    fixed = "fixed"
+    lognormal = "lognormal"
+    texts = "texts"
+    trace = "trace"

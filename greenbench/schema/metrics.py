@@ -47,9 +47,34 @@ DEVICE_PEAK_BYTES: Final = Metric("device_peak_bytes", "B")
 ENERGY_PER_ANSWER: Final = Metric("energy_per_answer_j", "J/answer", "energy_per_answer")
 """Of questions apart by difficulty, as the two below."""
 SECONDS_PER_ANSWER: Final = Metric("seconds_per_answer", "s/answer", "seconds_per_answer")
+ENERGY_PER_REQUEST: Final = Metric("energy_per_request_j", "J/request", "energy_per_request")
+"""Under load, as all down to the length of its queue: always-on, all joules of the window."""
+MARGINAL_ENERGY_PER_REQUEST: Final = Metric(
+    "marginal_energy_per_request_j", "J/request", "marginal_energy_per_request"
+)
+"""Above idle power with the model loaded."""
+ENERGY_PER_ANY_TOKEN: Final = Metric("energy_per_any_token_j", "J/token", "energy_per_any_token")
+"""Of prompts and answers alike."""
+POWER: Final = Metric("power_w", "W", "power")
+THROUGHPUT: Final = Metric("throughput_per_s", "request/s", "throughput", "higher")
+GOODPUT: Final = Metric("goodput_per_s", "request/s", "goodput", "higher")
+"""Answered within the limits."""
+GOOD: Final = Metric("good", "fraction", better="higher")
+"""Of the requests, answered within the limits."""
+E2E: Final = Metric("e2e_p50_s", "s", "e2e")
+"""From when a request was due to the end of its answer."""
+E2E_P90: Final = Metric("e2e_p90_s", "s", "e2e_p90")
+E2E_P99: Final = Metric("e2e_p99_s", "s", "e2e_p99")
+BUSY: Final = Metric("busy", "fraction")
+"""Of the time, with any request in flight."""
+IN_FLIGHT: Final = Metric("in_flight", "requests")
+QUEUE: Final = Metric("queue", "requests")
+"""Waiting in the server, as it tells."""
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
 METRICS: Final = (
     ENERGY_PER_TOKEN, ENERGY_PER_TOKEN_LOW, ENERGY_PER_TOKEN_HIGH, DECODE_ENERGY_PER_TOKEN,
     PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
-    HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ACCURACY,
+    HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
+    MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
+    E2E_P99, BUSY, IN_FLIGHT, QUEUE, ACCURACY,
 )  # fmt: skip

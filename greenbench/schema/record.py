@@ -16,6 +16,7 @@ from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Part, Quantity
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
+from greenbench.schema.traffic import LoadCurve
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import Who, Window
@@ -208,6 +209,8 @@ class Findings(Part):
     """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
     difficulty: Difficulty | None = None
     """Null where no technique's work depends on the input."""
+    load: LoadCurve | None = None
+    """Null where requests were sent one batch after another."""
     stages_s: dict[str, float] = Field(default_factory=dict)
     """Wall seconds by stage: start, load, prepare, score, warmup, measure,
     difficulty, finish; and their total."""

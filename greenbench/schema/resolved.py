@@ -102,10 +102,26 @@ class ResolvedDevice(Part):
 
 
 class ResolvedLoad(Part):
-    """How requests arrived."""
+    """How requests arrived; see `LoadSpec`."""
 
-    arrivals: Literal["closed"]
+    arrivals: Literal["closed", "concurrent", "poisson", "gamma", "constant", "trace"]
     """``closed``: one batch after another, each sent when the one before is answered."""
+    rate: float | list[float] | Literal["sweep"] | None = None
+    concurrency: int | list[int] | None = None
+    cv: float | None = None
+    trace: str | None = None
+    """Hash of the trace's content; null: none, or the one that comes with GreenBench."""
+    lengths: Literal["fixed", "lognormal", "texts", "trace"] = "fixed"
+    spread: float = 0.5
+    at_once: int = 16
+
+
+class ResolvedSlo(Part):
+    """How soon each request had to be answered; null: no limit."""
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    share: float = 0.9
 
 
 class Inputs(Part):
@@ -140,6 +156,7 @@ class ResolvedSpec(Part):
     device: ResolvedDevice
     engine: Chosen
     load: ResolvedLoad
+    slo: ResolvedSlo = Field(default_factory=ResolvedSlo)
     seed: int
     inputs: Inputs | None = None
     """Null in records of a time when only samples of the weights were read: they never stand for a run

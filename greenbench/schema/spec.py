@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
 from greenbench.plugins import named
-from greenbench.schema.enums import Arrivals, Design, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.enums import Design, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.load_spec import LoadSpec, SloSpec
 from greenbench.schema.ranges import MOST_BLOCKS, require, require_choice, require_seed
 
 TIERS = {  # design rule 5: what a tier promises its reader
@@ -201,13 +202,6 @@ class ProtocolSpec:
             )
 
 
-@dataclass(frozen=True)
-class LoadSpec:
-    """How requests reach the model."""
-
-    arrivals: Arrivals = Arrivals.closed
-
-
 USUAL_ENGINE = "transformers"
 """What ran every record of a time when there was no other."""
 
@@ -230,6 +224,8 @@ class RunSpec:
     """How long and how often is measured."""
     load: LoadSpec = field(default_factory=LoadSpec)
     """How requests arrive."""
+    slo: SloSpec = field(default_factory=SloSpec)
+    """How soon each must be answered."""
     device: Device = Device.auto
     """Where it runs."""
     seed: int = 0

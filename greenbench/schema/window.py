@@ -9,11 +9,12 @@ from pydantic import Field
 from greenbench.schema.codes import Validity
 from greenbench.schema.difficulty import Bin
 from greenbench.schema.quantity import Boundary, Part, Provenance
+from greenbench.schema.traffic import Traffic
 
 Who = Literal["baseline", "candidate"]
 
 
-Phase = Literal["prepare", "prefill", "generate", "score", "answer", "idle"]
+Phase = Literal["prepare", "prefill", "generate", "score", "answer", "serve", "idle"]
 """What is done in a window."""
 
 
@@ -70,14 +71,17 @@ class Trace(Part):
 class Place(Part):
     """Where a window stands among those that are paired with it."""
 
-    series: Literal["block", "round"]
-    """Blocks pair the windows of the workload, rounds those of answers by difficulty."""
+    series: Literal["block", "round", "load"]
+    """Blocks pair the windows of the workload, rounds those of answers by difficulty; load: windows of a
+    block at another load than the run's own."""
     unit: int
     """Number of the block or round."""
     position: int
     """Place in its random order."""
     bin: Bin | None = None
     """In a round, how sure the baseline is of the questions that are asked."""
+    load: float | None = None
+    """Requests per second, or users; null where requests are sent one batch after another."""
 
 
 class Window(Part):
@@ -92,7 +96,7 @@ class Window(Part):
     start_s: float
     end_s: float
     iterations: int
-    """Requests, a batch counting as one."""
+    """Requests, a batch counting as one; under load, those that ended in it."""
     tokens: int
     """Tokens really generated, padding excluded."""
     prompt_tokens: int
@@ -107,6 +111,8 @@ class Window(Part):
     """Seconds to the first token."""
     tpot: Percentiles | None = None
     """Seconds between successive tokens."""
+    traffic: Traffic | None = None
+    """Under load, what came of its requests."""
     host_peak_bytes: int | None = None
     """High-water mark of the host's memory in this window; null where the kernel keeps none."""
     device_peak_bytes: int | None = None
