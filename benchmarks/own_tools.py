@@ -62,7 +62,7 @@ def main() -> int:
     asked = parser.parse_args()
     counts = [int(count) for count in asked.at_once.split(",")]
     tool = TOOLS[asked.engine]
-    with _served(asked.engine, max(counts)) as subject:
+    with serving(asked.engine, max(counts)) as subject:
         for count in counts:
             ours: list[float] = []
             theirs: list[float] = []
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 @contextmanager
-def _served(engine: str, at_once: int) -> Iterator[Subject]:
+def serving(engine: str, at_once: int) -> Iterator[Subject]:
     (job,) = plan([f"engine={engine}", "technique=none"], multirun=False)
     model, program = job.spec.model, job.spec.engine
     machine = detect(Device.auto)
@@ -96,7 +96,7 @@ def _served(engine: str, at_once: int) -> Iterator[Subject]:
         yield Subject(served, served._client._endpoint.url, directory)  # type: ignore[attr-defined]
 
 
-def _prompt(number: int) -> tuple[int, ...]:
+def prompt(number: int) -> tuple[int, ...]:
     return tuple(random.Random(number).choices(range(1000, 20000), k=PROMPT))
 
 
@@ -104,7 +104,7 @@ def _ours(subject: Subject, at_once: int, requests: int) -> float:
     """Tokens per second through our client, batch after batch."""
     tokens, spent_s = 0, 0.0
     for number in range(0, requests, at_once):
-        batch = [Request(_prompt(number + i), ANSWER) for i in range(at_once)]
+        batch = [Request(prompt(number + i), ANSWER) for i in range(at_once)]
         done = subject.served.complete(batch)
         tokens += sum(each.tokens for each in done)
         spent_s += max(each.done_s for each in done) - min(each.sent_s for each in done)
@@ -145,7 +145,7 @@ def _timings(subject: Subject, at_once: int, requests: int) -> float:
 
     def ask(number: int) -> tuple[float, float]:
         asked = {
-            "prompt": list(_prompt(number)),
+            "prompt": list(prompt(number)),
             "n_predict": ANSWER,
             "temperature": 0,
             "ignore_eos": True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
+from typing import TypeAlias
 
 from greenbench.analysis.blocks import joules, valid_blocks
 from greenbench.schema.codes import validity
@@ -12,21 +13,26 @@ from greenbench.schema.window import Window
 from greenbench.stats.intervals import paired_ratio
 
 CLOCK_CHANGE = 1.05
+Like: TypeAlias = tuple[str, str, float | None]
 
 
 def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's.
 
-    Like are the windows of one model in one phase: a technique may change the clock, a run may not.
+    Like are the windows of one model in one phase under one load: a technique may change the clock, a run
+    may not.
     """
-    usual: dict[tuple[str, str], float] = {}
-    for who, phase in {(w.who, w.phase) for w in windows if w.place}:
-        clocks = [c for w in windows if (w.who, w.phase) == (who, phase) and (c := _clock(w))]
-        usual[who, phase] = median(clocks) if clocks else 0.0
+    usual: dict[Like, float] = {}
+    for like in {_like(w) for w in windows if w.place}:
+        clocks = [c for w in windows if _like(w) == like and (c := _clock(w))]
+        usual[like] = median(clocks) if clocks else 0.0
     return [
-        _coded(w, "clock_change") if _is_off(_clock(w), usual.get((w.who, w.phase))) else w
-        for w in windows
+        _coded(w, "clock_change") if _is_off(_clock(w), usual.get(_like(w))) else w for w in windows
     ]
+
+
+def _like(window: Window) -> Like:
+    return window.who, window.phase, window.place.load if window.place else None
 
 
 def _clock(window: Window) -> float | None:
@@ -50,7 +56,8 @@ DRIFT, DRIFT_HIGH = 0.02, 0.10
 
 def drift_codes(windows: Sequence[Window]) -> list[str]:
     """``drift`` or ``drift_high``: the baseline's last windows against its first, where in turn."""
-    mine = [w for w in windows if w.who == "baseline" and w.phase == "generate" and w.tokens]
+    phases = ("generate", "serve")
+    mine = [w for w in windows if w.who == "baseline" and w.phase in phases and w.tokens]
     quarter = len(mine) // 4
     if not quarter:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,6 +94,8 @@ def identity(
     values["task"]["names"] = list(
         read.tasks
     )  # a file of the user's by its name: its place is private
+    if spec.load.trace is not None:  # its place is private
+        values["load"]["trace"] = inputs.digest(Path(spec.load.trace).expanduser())
     if spec.model.source is Source.local:
         values["model"]["path"] = read.model
     return ResolvedSpec.model_validate({**values, "inputs": read})

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -111,6 +111,24 @@ class Recorder:
             done.append(work(len(done)))
         return self._end(phase, who, start, done, place)
 
+    def watch(
+        self, phase: Phase, who: Who, observed: Observed, seconds: float, place: Place
+    ) -> tuple[float, float]:
+        """Meter `seconds`, longer where the counter steps seldom, of what goes on by itself.
+
+        Its start and end in seconds of ``time.perf_counter``. What came of the work is for `tell`.
+        """
+        start = self._begin(observed)
+        time.sleep(max(seconds, self.shortest_s))
+        window = self._end(phase, who, start, [], place)
+        ahead_s = self._origin_s + time.perf_counter() - time.monotonic()
+        return window.start_s + ahead_s, window.end_s + ahead_s
+
+    def tell(self, **told: Any) -> None:
+        """What came of the work in the window that was taken last, by field."""
+        last = self.windows[-1]
+        self.windows[-1] = Window.model_validate({**dict(last), **told})
+
     def join(self, log: WallLog) -> None:
         """Add the wall's joules to every window, first where all others are estimates.
 
@@ -176,7 +194,8 @@ class Recorder:
         apart, found = self._opened.checked(spans)
         trace = self._opened.trace(start.time_s, end_s)
         found += [code for _, before, after in triples for code in codes(before, after)]
-        found += _clock_codes(trace)
+        if phase != "serve":  # between requests a device may well rest
+            found += _clock_codes(trace)
         found += short_codes(spans)
         if self._on_cpu:
             found += cpu_load.codes(start.usage, cpu_load.usage(self._own))

@@ -1,10 +1,9 @@
-"""Randomized blocks: each measures baseline and candidate once in each phase, in random order."""
+"""Randomized blocks: each measures baseline and candidate once in each way, in random order."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from greenbench.analysis import blocks as summary
@@ -17,7 +16,10 @@ from greenbench.schema.record import Stopping
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Phase, Place, Who, Window
 
-PHASES: tuple[Phase, ...] = ("prefill", "generate")
+Kind = tuple[Phase, float | None]
+"""What is done in a window, and under which load."""
+CLOSED: tuple[Kind, ...] = (("prefill", None), ("generate", None))
+"""One batch after another: the start of answers alone, and the whole."""
 STRIDE = 16  # blocks start this many requests apart, so that each block sees other prompts
 Progress = Callable[[str, int, int], None]
 
@@ -29,16 +31,23 @@ class Cell(NamedTuple):
     position: int
     who: Who
     phase: Phase
+    load: float | None = None
 
 
-def schedule(blocks: int, seed: int) -> list[list[tuple[Who, Phase]]]:
+Take = Callable[[Cell, Served], None]
+"""Meters one window of the model that is served."""
+
+
+def schedule(
+    blocks: int, seed: int, kinds: Sequence[Kind] = CLOSED
+) -> list[list[tuple[Who, Kind]]]:
     """The seeded order of the windows in each block; more blocks only add to fewer."""
     dice = random.Random(seed)
-    cells = [(who, phase) for who in WHO for phase in PHASES]
+    cells = [(who, kind) for who in WHO for kind in kinds]
     return [dice.sample(cells, len(cells)) for _ in range(blocks)]
 
 
-def schedule_in_turn(blocks: int, seed: int) -> list[Cell]:
+def schedule_in_turn(blocks: int, seed: int, kinds: Sequence[Kind] = CLOSED) -> list[Cell]:
     """The order of windows where only one model is loaded: baseline first, middle and last.
 
     Segments of n/4, n/2, n/2, n/2 and n/4 blocks of B C B C B, for the next multiple n of 4: each
@@ -51,13 +60,15 @@ def schedule_in_turn(blocks: int, seed: int) -> list[Cell]:
     for turn, quarters in enumerate((1, 2, 2, 2, 1)):
         who = WHO[turn % 2]
         for block in range(starts[who], starts[who] + quarters * quarter):
-            phases = dice.sample(PHASES, len(PHASES))
-            cells += [Cell(block, place, who, phase) for place, phase in enumerate(phases)]
+            order = dice.sample(kinds, len(kinds))
+            cells += [Cell(block, place, who, *kind) for place, kind in enumerate(order)]
         starts[who] += quarters * quarter
     return cells
 
 
-def rounds(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[list[Cell]]:
+def rounds(
+    protocol: ProtocolSpec, seed: int, kinds: Sequence[Kind] = CLOSED, *, in_turn: bool
+) -> list[list[Cell]]:
     """All windows that may be taken, in order, in parts that are measured whole or not at all.
 
     A part is a block, or, for one model at a time, a whole turn of `schedule_in_turn`: stopping
@@ -67,44 +78,35 @@ def rounds(protocol: ProtocolSpec, seed: int, *, in_turn: bool) -> list[list[Cel
         turn = -(-protocol.blocks // 4) * 4
         starts = range(0, max(protocol.max_blocks // turn, 1) * turn, turn)
         return [
-            [cell._replace(block=start + cell.block) for cell in schedule_in_turn(turn, seed + n)]
+            [
+                cell._replace(block=start + cell.block)
+                for cell in schedule_in_turn(turn, seed + n, kinds)
+            ]
             for n, start in enumerate(starts)
         ]
     return [
-        [Cell(block, place, who, phase) for place, (who, phase) in enumerate(order)]
-        for block, order in enumerate(schedule(protocol.max_blocks, seed))
+        [Cell(block, place, who, *kind) for place, (who, kind) in enumerate(order)]
+        for block, order in enumerate(schedule(protocol.max_blocks, seed, kinds))
     ]
 
 
 def measure(
     recorder: Recorder,
     pair: Pair,
-    requests: Requests,
+    take: Take,
     protocol: ProtocolSpec,
     order: Sequence[Sequence[Cell]],
     progress: Progress,
 ) -> Stopping:
-    """Take the `rounds` of `order` until the headline ratio is known well enough.
-
-    Both models meet the same prompts in the same block.
-    """
+    """`take` the `rounds` of `order` until the headline ratio is known well enough."""
     done, total = 0, sum(map(len, order))
     for part in order:
-        for block, position, who, phase in part:
+        for cell in part:
             progress("measure", done, total)
-            new_tokens = 1 if phase == "prefill" else None
-            with pair.use(who) as served:
-                recorder.repeat(
-                    phase,
-                    who,
-                    served,
-                    partial(_answered, served, requests, block * STRIDE, new_tokens),
-                    window_s=protocol.window_s,
-                    min_iterations=protocol.min_iterations,
-                    place=Place(series="block", unit=block, position=position),
-                )
+            with pair.use(cell.who) as served:
+                take(cell, served)
             done += 1
-        enough = done >= protocol.blocks * len(WHO) * len(PHASES)
+        enough = part[-1].block >= protocol.blocks - 1
         if enough and stopping(recorder.windows, protocol).reached:
             break
     progress("measure", 1, 1)
@@ -130,7 +132,26 @@ def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:
     )
 
 
-def _answered(
-    served: Served, requests: Requests, first: int, new_tokens: int | None, index: int
-) -> list[Completion]:
-    return served.complete(requests.batch(first + index, new_tokens))
+def one_after_another(recorder: Recorder, requests: Requests, protocol: ProtocolSpec) -> Take:
+    """Windows in which each batch is sent when the one before is answered.
+
+    Both models meet the same prompts in the same block.
+    """
+
+    def take(cell: Cell, served: Served) -> None:
+        first, new_tokens = cell.block * STRIDE, 1 if cell.phase == "prefill" else None
+
+        def answered(index: int) -> list[Completion]:
+            return served.complete(requests.batch(first + index, new_tokens))
+
+        recorder.repeat(
+            cell.phase,
+            cell.who,
+            served,
+            answered,
+            window_s=protocol.window_s,
+            min_iterations=protocol.min_iterations,
+            place=Place(series="block", unit=cell.block, position=cell.position),
+        )
+
+    return take

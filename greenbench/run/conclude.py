@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
+from greenbench.analysis.load_curve import load_codes, load_curve
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.engines.engine import Engine, Footprint
@@ -25,6 +26,7 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import EngineFacts, Findings, MeterChoice, Settling, Subject
 from greenbench.schema.spec import RunSpec
+from greenbench.schema.traffic import LoadCurve
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
 
@@ -104,6 +106,9 @@ def conclude(
     beside = waiting(recorder.windows, reason, apart)
     codes += waiting_codes(beside, windows)
     codes += ["idle_technique"] if idle else []
+    resting = blocks.idle_power(recorder.windows, reason)
+    curve = _curve(spec, recorder.windows, resting, reason)
+    codes += load_codes(recorder.windows, curve) if curve else []
     sound = validity(codes)
     ratios = blocks.ratios(windows, reason)
     before, after = (bodies.held(who) for who in WHO)
@@ -128,10 +133,23 @@ def conclude(
         validity=sound,
         codes=codes,
         warmup=warmth,
-        idle=blocks.idle_power(recorder.windows, reason),
+        idle=resting,
+        load=curve,
         waiting=beside,
         difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
     )
+
+
+def _curve(
+    spec: RunSpec, windows: Sequence[Window], resting: Mapping[str, Quantity], no_energy: str
+) -> LoadCurve | None:
+    """What the windows under load show, if there are any."""
+    blocks_own = (w.place.load for w in windows if w.place and w.place.series == "block")
+    headline = next(blocks_own, None)
+    if headline is None:
+        return None
+    unit: Literal["request/s", "users"] = "request/s" if spec.load.is_open else "users"
+    return load_curve(windows, resting, spec.slo, unit, headline, no_energy)
 
 
 def _ran(

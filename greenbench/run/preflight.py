@@ -11,6 +11,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.models.packing import Packing, grids, packing
 from greenbench.quality.tasks import check_tasks
+from greenbench.run.loads import refuse_lengths, trace
 from greenbench.schema.spec import MeterSpec, ModelSpec, ProtocolSpec, RunSpec, WorkloadSpec
 from greenbench.techniques.stack import (
     candidate_engine,
@@ -39,6 +40,7 @@ def refuse(spec: RunSpec) -> None:
         technique.disclosed()  # says what is missing of its own
     check_tasks(spec.task)
     wall_log(spec.meter)
+    trace(spec.load)
 
 
 def refuse_here(spec: RunSpec, machine: Machine) -> None:
@@ -47,6 +49,7 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     check_order(stack)
     runs = engines(spec)
     _refuse_engine(runs["baseline"], machine)
+    refuse_lengths(spec, runs)
     with spoken_of(stack):
         _refuse_engine(runs["candidate"], machine)
         require_forms(stack, runs["candidate"])

@@ -14,14 +14,17 @@ from greenbench.errors import Lost
 from greenbench.machine.detect import detect
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure import schedule
+from greenbench.measure.load_blocks import under_load
 from greenbench.measure.pair import InTurn, Pair, Together
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
+from greenbench.measure.schedule import Kind, Take
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
+from greenbench.run.loads import loads, warming
 from greenbench.run.preflight import (
     refuse_here,
     require_ticks,
@@ -76,7 +79,6 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     again = apart is not None and "candidate" not in bench.sleepers
     place = Place(bench.machine, bench.engines["candidate"], bases["candidate"], fingerprint, again)
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
-    order = schedule.rounds(spec.protocol, spec.seed, in_turn=apart is not None)
     resident_s = 0.0 if apart else spec.protocol.idle_s
 
     def alone() -> None:  # twice, each time half as long
@@ -84,7 +86,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.idle("one", spec.protocol.idle_s / 2)
 
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
-        requests = _requests(pair, spec)  # refused, if it must be, before anything is prepared
+        requests = _requests(pair, bench)  # refused, if it must be, before anything is prepared
         pair.alone(alone)
         pair.fill()
         with stages("score"):
@@ -94,7 +96,9 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         with stages("warmup"):
             warmth = warm_up(pair, requests, spec.protocol, bench.meters.trace)
         with stages("measure"):
-            stopping = schedule.measure(recorder, pair, requests, spec.protocol, order, progress)
+            take, kinds = _taking(bench, pair, requests)
+            order = schedule.rounds(spec.protocol, spec.seed, kinds, in_turn=apart is not None)
+            stopping = schedule.measure(recorder, pair, take, spec.protocol, order, progress)
         # As the blocks show it: answers have another mix of texts.
         applied, idle = candidate.applied(), candidate.idle()
         with stages("difficulty"):
@@ -189,19 +193,34 @@ def _warm_once(bench: Bench, served: Served) -> None:
     """As short as the protocol allows: it comes back at every change of models."""
     spec = bench.spec
     brief = replace(spec.protocol, warmup_limit_s=spec.protocol.warmup_s)
-    requests = Requests(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+    requests = Requests(
+        served.tokenizer, texts.passages("prompt"), warming(spec, bench.engines), spec.seed
+    )
     warm(served, requests, brief, bench.meters.trace)
 
 
-def _requests(pair: Pair, spec: RunSpec) -> Requests:
+def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequence[Kind]]:
+    """How a window is taken, and which there are in a block."""
+    spec, recorder = bench.spec, bench.recorder
+    if spec.load.is_closed:
+        return schedule.one_after_another(recorder, requests, spec.protocol), schedule.CLOSED
+    found = loads(bench, pair)
+    return under_load(recorder, found, spec.protocol), found.kinds
+
+
+def _requests(pair: Pair, bench: Bench) -> Requests:
+    spec = bench.spec
     with pair.use("baseline") as served:
-        return Requests(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+        return Requests(
+            served.tokenizer, texts.passages("prompt"), warming(spec, bench.engines), spec.seed
+        )
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:
-    """Per block, its windows as ``who:phase`` in the order they were taken."""
+    """Per block, its windows as ``who:phase`` in the order they were taken, under a load ``who:phase@load``."""
     taken: dict[int, list[str]] = {}
     for window in windows:
-        if window.block is not None:
-            taken.setdefault(window.block, []).append(f"{window.who}:{window.phase}")
+        if window.place and window.place.series in ("block", "load"):
+            load = "" if window.place.load is None else f"@{window.place.load:g}"
+            taken.setdefault(window.place.unit, []).append(f"{window.who}:{window.phase}{load}")
     return [taken[block] for block in sorted(taken)]

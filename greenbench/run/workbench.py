@@ -16,6 +16,7 @@ from greenbench.measure.pair import apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.run.checkpoint import Content, content
+from greenbench.run.loads import at_most
 from greenbench.run.preflight import elsewhere, engines
 from greenbench.run.probe import probe
 from greenbench.schema.spec import RunSpec
@@ -116,10 +117,10 @@ class Bench:
 
     def _start(self, stages: Stages, who: Who) -> Start:
         self._starts += 1
-        work, log, name = self.spec.workload, self._log, self.engines[who].name
+        log, name = self._log, self.engines[who].name
         beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
-        tokens = work.prompt_tokens + work.output_tokens
-        return Start(work.batch_size, tokens, beside, stages.progress, who in self.sleepers)
+        at_once, tokens = at_most(self.spec)
+        return Start(at_once, tokens, beside, stages.progress, who in self.sleepers)
 
     def apart(self, bases: Mapping[Who, Build]) -> str | None:
         """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""

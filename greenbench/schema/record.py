@@ -175,7 +175,7 @@ class Findings(Part):
     techniques: list[AppliedTechnique] = Field(default_factory=list)
     meter: MeterChoice | None = None
     block_order: list[list[str]] = Field(default_factory=list)
-    """Per block, the order of its windows as ``who:phase``."""
+    """Per block, the order of its windows as ``who:phase``, under a load ``who:phase@load``."""
     windows: list[Window] = Field(default_factory=list)
     baseline: Subject | None = None
     """The model without the techniques."""

@@ -1,0 +1,133 @@
+"""Our latencies beside GuideLLM's, of one server under one load, taken in turns.
+
+    python benchmarks/peers.py --guidellm ENVIRONMENT/bin/guidellm [--engine vllm|llama_cpp] [--rate 1]
+        [--requests 24] [--rounds 5]
+
+Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no part of
+GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
+generator, and through GuideLLM. The goal: 5 %. What the figures mean:
+
+- time to the first token: both, from the sending of a request. (GreenBench's runs count from when it was due.)
+- inter-token latency: both, from the first token to the last over all tokens but the first. It is GreenBench's
+  time per output token; GuideLLM's figure of that name holds the first token, so it is compared with ours over
+  all tokens from the sending.
+- tokens per second: of all answers, from the first sending to the last end. Both take the server's `usage`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from own_tools import ANSWER, PROMPT, TOOLS, Subject, prompt, serving
+
+from greenbench.engines.engine import Request
+from greenbench.measure.arrivals import Due
+from greenbench.measure.driver import Outcome, at_times
+from greenbench.stats.intervals import paired_ratio
+
+GOAL = 0.05
+PATIENCE_S = 120.0
+
+
+class Figures(NamedTuple):
+    """What a turn shows."""
+
+    ttft_ms: float
+    inter_token_ms: float
+    per_token_with_first_ms: float
+    tokens_per_s: float
+
+
+def main() -> int:
+    """Print a line for each figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--guidellm", type=Path, required=True)
+    parser.add_argument("--engine", choices=sorted(TOOLS), default="llama_cpp")
+    parser.add_argument("--rate", type=float, default=1.0)
+    parser.add_argument("--requests", type=int, default=24, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    ours: list[Figures] = []
+    theirs: list[Figures] = []
+    with serving(asked.engine, 8) as subject:
+        for number in range(asked.rounds + 1):  # the first warms up
+            turns = [("ours", ours), ("theirs", theirs)]
+            random.Random(number).shuffle(turns)
+            for who, found in turns:
+                if who == "ours":
+                    seen = _ours(subject, asked.rate, asked.requests, number)
+                else:
+                    seen = _guidellm(asked.guidellm, subject, asked.rate, asked.requests, number)
+                if number:
+                    found.append(seen)
+    print(f"{asked.engine}, {asked.rate:g} requests/s, {asked.rounds} turns of {asked.requests} each")
+    for name in Figures._fields:
+        mine, other = ([getattr(each, name) for each in side] for side in (ours, theirs))
+        ratio = paired_ratio(other, mine)
+        print(
+            f"{name}: ours {sum(mine) / len(mine):.1f}, GuideLLM's {sum(other) / len(other):.1f}, ratio "
+            f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f}), goal {1 - GOAL:.2f}-{1 + GOAL:.2f}",
+            flush=True,
+        )
+    return 0
+
+
+def _ours(subject: Subject, rate: float, requests: int, number: int) -> Figures:
+    def due() -> Iterator[Due]:
+        for place in range(requests):
+            yield Due(place / rate, Request(prompt(1000 * number + place), ANSWER))
+
+    with at_times(subject.served, due()) as flow:
+        flow.wait(requests / rate)
+        outcomes, _ = flow.stop(PATIENCE_S)
+    return figures(outcomes)
+
+
+def figures(done: list[Outcome]) -> Figures:
+    """Of answers that are all whole."""
+    whole = [each for each in done if each.done_s is not None]
+    assert len(whole) == len(done) and all(each.tokens == ANSWER for each in whole)
+    ttft = [each.stamps_s[0] - each.sent_s for each in whole]
+    gaps = [(each.stamps_s[-1] - each.stamps_s[0]) / (each.tokens - 1) for each in whole]
+    with_first = [(each.done_s - each.sent_s) / each.tokens for each in whole if each.done_s]
+    ends = [each.done_s for each in whole if each.done_s]
+    spent_s = max(ends) - min(each.sent_s for each in whole)
+    means = [1000 * sum(times) / len(times) for times in (ttft, gaps, with_first)]
+    return Figures(*means, sum(each.tokens for each in whole) / spent_s)
+
+
+def _guidellm(program: Path, subject: Subject, rate: float, requests: int, seed: int) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.json"
+        options = {
+            "backend": f"kind=openai_http,target={subject.url},model={subject.directory},"
+            "request_format=/v1/completions",
+            "profile": f"kind=constant,rate={rate}",
+            "constraint": f"kind=max_requests,count={requests}",
+            "tokenizer": f"kind=hf_auto,model={subject.directory}",
+            "data": f"kind=synthetic_text,prompt_tokens={PROMPT},output_tokens={ANSWER}",
+            "seed": f"kind=static,seed={random.randrange(1 << 30)}",
+            "output": f"kind=json,path={told}",
+        }
+        command = [str(program), "run", "--disable-console"]
+        command += [word for name, value in options.items() for word in (f"--{name}", value)]
+        subprocess.run(
+            command, check=True, capture_output=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        )
+        (benchmark,) = json.loads(told.read_text())["benchmarks"]
+    metrics = benchmark["metrics"]
+    names = ("time_to_first_token_ms", "inter_token_latency_ms", "time_per_output_token_ms")
+    means = [metrics[name]["successful"]["mean"] for name in names]
+    return Figures(*means, metrics["output_tokens_per_second"]["successful"]["mean"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

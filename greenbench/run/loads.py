@@ -1,0 +1,74 @@
+"""What a run must know of its load: what it refuses, what servers must be ready for, which loads there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greenbench.errors import UserError
+from greenbench.measure import lengths, request_traces
+from greenbench.measure.arrivals import Demand, steps
+from greenbench.measure.load_blocks import Loads, capacities
+from greenbench.measure.requests import Prompts
+from greenbench.models import texts
+from greenbench.schema.enums import Arrivals, Lengths
+from greenbench.schema.load_spec import SWEEP, LoadSpec
+from greenbench.schema.spec import RunSpec, WorkloadSpec
+from greenbench.schema.window import WHO, Who
+
+if TYPE_CHECKING:
+    from greenbench.engines.engine import Engine
+    from greenbench.measure.pair import Pair
+    from greenbench.measure.request_traces import RequestTrace
+    from greenbench.run.workbench import Bench
+
+
+def refuse_lengths(spec: RunSpec, engines: Mapping[Who, Engine]) -> None:
+    """Raise UserError where a model is compiled for one length of request and is to meet many."""
+    compiled = any("module" in each.forms and each.compiles() for each in engines.values())
+    if compiled and spec.load.lengths is not Lengths.fixed:
+        raise UserError(
+            f"load.lengths={spec.load.lengths.value} makes requests of many lengths, for each of which the "
+            "compiled reference would compile anew: say engine.reference=eager, or load.lengths=fixed."
+        )
+
+
+def trace(load: LoadSpec) -> RequestTrace | None:
+    """The trace that the load follows, if it follows one. Raises UserError where it cannot be read."""
+    if load.arrivals is not Arrivals.trace:
+        return None
+    return request_traces.load(Path(load.trace).expanduser() if load.trace else None)
+
+
+def at_most(spec: RunSpec) -> tuple[int, int]:
+    """Requests that a server answers at once, and tokens of the longest, its prompt and answer."""
+    work, load = spec.workload, spec.load
+    if load.is_closed:
+        return work.batch_size, work.prompt_tokens + work.output_tokens
+    return load.at_once, sum(lengths.longest(work, load, trace(load)))
+
+
+def warming(spec: RunSpec, engines: Mapping[Who, Engine]) -> WorkloadSpec:
+    """What warms up: under load a server meets as many requests at once as it will answer."""
+    in_process = any("module" in engine.forms for engine in engines.values())
+    if spec.load.is_closed or in_process:
+        return spec.workload
+    return replace(spec.workload, batch_size=spec.load.at_once)
+
+
+def loads(bench: Bench, pair: Pair) -> Loads:
+    """All loads of the run, found by a try where the spec asks for a sweep."""
+    spec, read = bench.spec, trace(bench.spec.load)
+    with pair.use("baseline") as served:
+        text = texts.passages("prompt")
+        prompts = Prompts(served.tokenizer, text, spec.workload, spec.seed)
+        demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, served.max_tokens)
+    strangers = frozenset(who for who in WHO[1:] if bench.engines[who].keeps_prompts)
+    points = spec.load.points
+    if spec.load.rate == SWEEP:
+        points = steps(capacities(pair, demand, strangers, spec.protocol))
+    elif read is not None and spec.load.rate is None:
+        points = (read.rate,)
+    return Loads(demand, spec.slo, points, strangers)
