@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from greenbench.analysis.disturbances import TICKS
 from greenbench.engines.engine import Completion, Observed
 from greenbench.errors import Unavailable
 from greenbench.machine import cpu_load, memory
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.requests import seconds_of
+from greenbench.measure.tally import percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.meters.wall_log import WallLog
 from greenbench.schema.codes import validity
-from greenbench.schema.window import Percentiles, Phase, Place, Span, Trace, Who, Window
+from greenbench.schema.window import Phase, Place, Span, Trace, Who, Window
 
 IDLE_PARTS = 3  # one window has no spread
 SENSOR_PERIOD_S = 0.1  # GPU power sensors look in cycles of up to this long (arXiv 2312.02741)
@@ -250,11 +249,3 @@ def short_codes(spans: Sequence[Span]) -> list[str]:
     headline = spans[:1]
     short = any(span.end_s - span.start_s < TICKS * span.tick_s for span in headline)
     return ["short_window"] if short else []
-
-
-def percentiles(seconds: Sequence[float]) -> Percentiles | None:
-    """p50, p90 and p99 of raw latencies, or null of none."""
-    if not seconds:
-        return None
-    p50, p90, p99 = (round(float(value), 7) for value in np.percentile(seconds, [50, 90, 99]))
-    return Percentiles(p50_s=p50, p90_s=p90, p99_s=p99, n=len(seconds))
