@@ -3,14 +3,14 @@
     python benchmarks/peers.py --guidellm ENVIRONMENT/bin/guidellm [--engine vllm|llama_cpp] [--rate 1]
         [--requests 24] [--rounds 5]
 
-Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no part of
-GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
+Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no part
+of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
 generator, and through GuideLLM. The goal: 5 %. What the figures mean:
 
-- time to the first token: both, from the sending of a request. (GreenBench's runs count from when it was due.)
-- inter-token latency: both, from the first token to the last over all tokens but the first. It is GreenBench's
-  time per output token; GuideLLM's figure of that name holds the first token, so it is compared with ours over
-  all tokens from the sending.
+- time to the first token: both, from the sending of a request. (Runs count from when it was due.)
+- inter-token latency: both, from the first token to the last over all tokens but the first. It is
+  GreenBench's time per output token; GuideLLM's figure of that name holds the first token, so it is compared
+  with ours over all tokens from the sending.
 - tokens per second: of all answers, from the first sending to the last end. Both take the server's `usage`.
 """
 
@@ -68,7 +68,9 @@ def main() -> int:
                     seen = _guidellm(asked.guidellm, subject, asked.rate, asked.requests, number)
                 if number:
                     found.append(seen)
-    print(f"{asked.engine}, {asked.rate:g} requests/s, {asked.rounds} turns of {asked.requests} each")
+    print(
+        f"{asked.engine}, {asked.rate:g} requests/s, {asked.rounds} turns of {asked.requests} each"
+    )
     for name in Figures._fields:
         mine, other = ([getattr(each, name) for each in side] for side in (ours, theirs))
         ratio = paired_ratio(other, mine)
@@ -94,7 +96,7 @@ def _ours(subject: Subject, rate: float, requests: int, number: int) -> Figures:
 def figures(done: list[Outcome]) -> Figures:
     """Of answers that are all whole."""
     whole = [each for each in done if each.done_s is not None]
-    assert len(whole) == len(done) and all(each.tokens == ANSWER for each in whole)
+    assert [each.tokens for each in whole] == [ANSWER] * len(done)
     ttft = [each.stamps_s[0] - each.sent_s for each in whole]
     gaps = [(each.stamps_s[-1] - each.stamps_s[0]) / (each.tokens - 1) for each in whole]
     with_first = [(each.done_s - each.sent_s) / each.tokens for each in whole if each.done_s]

@@ -63,7 +63,7 @@ def under_load(recorder: Recorder, loads: Loads, protocol: ProtocolSpec) -> Take
             start_s, end_s = recorder.watch("serve", cell.who, served, protocol.window_s, place)
             outcomes, polls = flow.stop(DRAIN * protocol.window_s)
         told = tally(outcomes, polls, start_s, end_s, loads.slo)
-        recorder.tell(**told.fields())
+        recorder.tell(**told._asdict())
 
     return take
 

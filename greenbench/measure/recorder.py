@@ -123,10 +123,12 @@ class Recorder:
         ahead_s = self._origin_s + time.perf_counter() - time.monotonic()
         return window.start_s + ahead_s, window.end_s + ahead_s
 
-    def tell(self, **told: Any) -> None:
-        """What came of the work in the window that was taken last, by field."""
+    def tell(self, codes: Sequence[str], **told: Any) -> None:
+        """What came of the work in the window that was taken last, by field, and its further codes."""
         last = self.windows[-1]
-        self.windows[-1] = Window.model_validate({**dict(last), **told})
+        faults = sorted({*last.codes, *codes})
+        found = {**dict(last), **told, "codes": faults, "validity": validity(faults)}
+        self.windows[-1] = Window.model_validate(found)
 
     def join(self, log: WallLog) -> None:
         """Add the wall's joules to every window, first where all others are estimates.

@@ -108,7 +108,7 @@ def conclude(
     codes += ["idle_technique"] if idle else []
     resting = blocks.idle_power(recorder.windows, reason)
     curve = _curve(spec, recorder.windows, resting, reason)
-    codes += load_codes(recorder.windows, curve) if curve else []
+    codes = sorted({*codes, *(load_codes(recorder.windows, curve) if curve else ())})
     sound = validity(codes)
     ratios = blocks.ratios(windows, reason)
     before, after = (bodies.held(who) for who in WHO)

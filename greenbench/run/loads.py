@@ -1,4 +1,4 @@
-"""What a run must know of its load: what it refuses, what servers must be ready for, which loads there are."""
+"""A run's load: what it refuses, what its servers must be ready for, and which loads there are."""
 
 from __future__ import annotations
 

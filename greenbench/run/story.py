@@ -217,7 +217,7 @@ def _requests(pair: Pair, bench: Bench) -> Requests:
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:
-    """Per block, its windows as ``who:phase`` in the order they were taken, under a load ``who:phase@load``."""
+    """Per block, its windows as ``who:phase`` in the order they were taken; under load ``who:phase@load``."""
     taken: dict[int, list[str]] = {}
     for window in windows:
         if window.place and window.place.series in ("block", "load"):
