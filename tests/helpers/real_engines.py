@@ -2,7 +2,8 @@
 
 from types import SimpleNamespace
 
-from greenbench.engines.engine import Build, Start
+from greenbench.engines.engine import Build
+from greenbench.engines.start import Start
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
 

@@ -129,7 +129,8 @@ def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(
     from torch._dynamo.utils import counters
     from torch._inductor.cudagraph_trees import get_container
 
-    from greenbench.engines.engine import Build, Request, Start
+    from greenbench.engines.engine import Build, Request
+    from greenbench.engines.start import Start
     from greenbench.engines.transformers.engine import Transformers
     from greenbench.machine.detect import detect
     from greenbench.models import texts

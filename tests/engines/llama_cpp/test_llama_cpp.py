@@ -275,7 +275,8 @@ def test_a_file_of_ones_own_is_served_as_it_is(llama, tmp_path):
 RUN = """
 import sys
 from pathlib import Path
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.start import Start
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source

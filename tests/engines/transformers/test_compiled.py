@@ -10,7 +10,8 @@ from helpers.tiny import small, tiny_llama
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.start import Start
 from greenbench.engines.transformers import compiled
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
