@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Build, Request, Served, Start
+from greenbench.engines.engine import Build, Request, Served
+from greenbench.engines.start import Start
 from greenbench.engines.vllm import environment
 from greenbench.machine.detect import detect
 from greenbench.models import files

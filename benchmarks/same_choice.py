@@ -17,7 +17,8 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Build, Start
+from greenbench.engines.engine import Build
+from greenbench.engines.start import Start
 from greenbench.machine.detect import detect
 from greenbench.models import files
 from greenbench.quality.answers import Choice

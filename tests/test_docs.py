@@ -98,6 +98,10 @@ with Echo(pause_s=0.0).serve(build, None) as served:
     assert (done.tokens, done.prompt_tokens, len(done.gaps_s)) == (7, 3, 6)
     assert done.ttft_s <= done.seconds
     assert served.footprint().reason
+    async def talk(line):
+        return await line.ask(Request(tokens=(1, 2), new_tokens=3)), await line.queue()
+    done, queue = served.converse(talk)
+    assert (done.tokens, queue) == (3, (0, 0))
 """,
     "add-a-meter": """
 from itertools import count

@@ -369,21 +369,21 @@ def _default(knob: dataclasses.Field[Any]) -> str:
 
 
 CONTRACTS = {
-    "technique": "greenbench/techniques/technique.py",
-    "engine": "greenbench/engines/engine.py",
-    "meter": "greenbench/meters/meter.py",
+    "technique": ("greenbench/techniques/technique.py",),
+    "engine": ("greenbench/engines/engine.py", "greenbench/engines/start.py"),
+    "meter": ("greenbench/meters/meter.py",),
 }
 """The files that say what one builds on, by the page that shows them."""
 
 
-def contract(path: str) -> str:
-    """The public classes of a file, as they stand."""
-    text = (ROOT / path).read_text()
+def contract(paths: tuple[str, ...]) -> str:
+    """The public classes of files, as they stand."""
     shown = []
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
-            shown.append("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
+    for text in ((ROOT / path).read_text() for path in paths):
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+                shown.append("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
     return "```python\n" + "\n\n\n".join(shown) + "\n```\n"
 
 
@@ -434,7 +434,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "rooms": rooms_page,
     "techniques": techniques_page,
     "api": api_page,
-    **{name: partial(contract, path) for name, path in CONTRACTS.items()},
+    **{name: partial(contract, paths) for name, paths in CONTRACTS.items()},
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from greenbench.engines.query import Nearness, Seen
+from greenbench.engines.start import Start
 from greenbench.schema.enums import Dtype, Stop
 from greenbench.schema.spec import ModelSpec
 
@@ -28,8 +29,6 @@ Ability = Literal["logits", "probe"]
 """What not every engine can: ``logits`` of whole texts, for the nearness to the baseline. One with ``probe``
 computes elsewhere with the weights of the build, so that a known text shows whether it truly does."""
 T = TypeVar("T")
-Tell = Callable[[str, int, int], None]
-"""Told what is waited for, and how far that is: done, and the total."""
 
 
 class Request(NamedTuple):
@@ -124,26 +123,6 @@ class Said(NamedTuple):
     """Log-likelihood of each by token; empty where it tells none."""
     texts: tuple[str, ...]
     """How it goes on after some, greedily; empty where that was not asked."""
-
-
-def _nothing(what: str, done: int, total: int) -> None:
-    """Tells no one."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """What an engine may know of the run when it starts a program of its own."""
-
-    at_once: int = 1
-    """Requests in flight at the same time, at most."""
-    tokens: int | None = None
-    """Of the longest request, prompt and answer; null: not known."""
-    log: Path | None = None
-    """Where the program's output goes; null: nowhere."""
-    tell: Tell = _nothing
-    """Called while it is waited for."""
-    sleeps: bool = False
-    """Whether it will be told to sleep while the other model is measured."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +226,8 @@ class Engine(ABC):
     """What it takes."""
     abilities: ClassVar[frozenset[Ability]] = frozenset()
 
+    keeps_prompts: ClassVar[bool] = False
+    """Whether what it has once been asked may make the same prompt cheaper later."""
     rest_s: ClassVar[float] = 0.0
     """After its last answer its program computes on for so long, for nobody: the other model waits."""
 

@@ -38,6 +38,7 @@ class OpenAI(Engine):
     summary: ClassVar[str] = "a running OpenAI-compatible server, at engine.url"
     forms: ClassVar[frozenset[Form]] = frozenset({"url"})
     abilities: ClassVar[frozenset[Ability]] = frozenset({"probe"})
+    keeps_prompts: ClassVar[bool] = True  # it is told not to, and who knows whether it heeds that
 
     url: str = ""
     """Such as http://127.0.0.1:8000, without the /v1 of its paths. The model says the tokenizer."""
@@ -122,7 +123,8 @@ class OpenAI(Engine):
             client.close()
 
     def _client(self, model: str | None) -> Client:
-        from greenbench.engines.serving.client import Client, Endpoint
+        from greenbench.engines.serving.client import Client
+        from greenbench.engines.serving.endpoint import Endpoint
 
         key = os.environ.get(self.key_variable or "")
         url = self.url.rstrip("/").removesuffix("/v1")
@@ -171,6 +173,6 @@ class OpenAI(Engine):
         return frozenset(found) or None
 
 
-def _uncached(place: int) -> dict[str, object]:
+def _uncached(place: int | None) -> dict[str, object]:
     """No request may profit from an earlier one: llama.cpp's word for it, and vLLM's."""
     return {"cache_prompt": False, "timings_per_token": True, "cache_salt": uuid.uuid4().hex}

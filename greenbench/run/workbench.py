@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.engines.engine import Build, Engine, Served, Start
+from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.start import Start
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.pair import apart_reason

@@ -4,7 +4,10 @@ import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 
 from greenbench.engines.engine import Build, Request
+from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.openai import OpenAI
+from greenbench.engines.transformers.engine import Transformers
+from greenbench.engines.vllm.engine import Vllm
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source
@@ -82,6 +85,14 @@ def test_it_is_asked_by_name_and_tells_nothing_of_its_size(server, build):
         assert served.pids()  # it is this process's
     body = server.bodies[-1]
     assert (body["model"], body["cache_prompt"], body["prompt"]) == ("fake", False, [1, 2, 3])
+
+
+def test_what_it_is_told_of_prompts_it_may_not_heed():
+    """A server of ours has no cache of them, and one of another's is told not to use it."""
+    keeps = {
+        engine.name for engine in (OpenAI, LlamaCpp, Vllm, Transformers) if engine.keeps_prompts
+    }
+    assert keeps == {"openai"}
 
 
 def test_how_it_tells_log_probabilities_is_found_by_a_try(server, build):

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from lm_eval.api.model import LM
 
+from greenbench.engines import in_turn
 from greenbench.engines.engine import Completion, Engine, Footprint
 
 CHILD = """
@@ -75,6 +76,9 @@ class Echoing:
             Completion(len(stamps), len(request.tokens), sent_s, stamps, done_s)
             for request in batch
         ]
+
+    def converse(self, talk):
+        return in_turn.converse(self.complete, talk)
 
     def language_model(self, done, reference):
         return Guess(done)

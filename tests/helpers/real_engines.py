@@ -1,8 +1,11 @@
 """What the real engines are served with, and asked."""
 
+import asyncio
+from itertools import accumulate
 from types import SimpleNamespace
 
-from greenbench.engines.engine import Build, Start
+from greenbench.engines.engine import Build
+from greenbench.engines.start import Start
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
 
@@ -22,3 +25,23 @@ def asked(*each):
 def build(path, dtype=Dtype.float32, **start):
     spec = ModelSpec(path.name, Source.local, path=str(path), dtype=dtype)
     return Build(spec, "safetensors", path, path, start=Start(**start))
+
+
+def crowd(requests, step_s=0.005):
+    """A talk that asks for all at once: their answers, and what the server said of its queue meanwhile."""
+
+    async def talk(line):
+        asked = asyncio.gather(*map(line.ask, requests))
+        queues = []
+        while not asked.done():
+            queues.append(await line.queue())
+            await asyncio.sleep(step_s)
+        return await asked, queues
+
+    return talk
+
+
+def most_beside_each_other(done):
+    """Of the answers, those that were being made at the same moment."""
+    ends = [(each.stamps_s[0], 1) for each in done] + [(each.stamps_s[-1], -1) for each in done]
+    return max(accumulate(step for _, step in sorted(ends)))

@@ -3,6 +3,7 @@
 One run at a time has the device: these tests gain nothing from several processes.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -129,7 +130,8 @@ def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(
     from torch._dynamo.utils import counters
     from torch._inductor.cudagraph_trees import get_container
 
-    from greenbench.engines.engine import Build, Request, Start
+    from greenbench.engines.engine import Build, Request
+    from greenbench.engines.start import Start
     from greenbench.engines.transformers.engine import Transformers
     from greenbench.machine.detect import detect
     from greenbench.models import texts
@@ -158,9 +160,17 @@ def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(
             for served in (one, two):
                 served.complete(asked[turn % 20])
         assert next(get_container(0).tree_manager.graph_counter) == recorded + 1
+        for served in (one, two):  # in a thread of its own, which finds the graphs of this one
+            done = served.converse(partial(_all_at_once, [batch[0] for batch in asked]))
+            assert [each.tokens for each in done] == [8] * len(asked)
+        assert next(get_container(0).tree_manager.graph_counter) == recorded + 2
         assert counters["inductor"]["cudagraph_skips"] == 0
         quick, slow = (min(e.complete(asked[0])[0].seconds for _ in range(9)) for e in (one, plain))
         assert quick < 0.7 * slow
+
+
+async def _all_at_once(requests, line):
+    return await asyncio.gather(*map(line.ask, requests))
 
 
 def _tokens(served, batch):

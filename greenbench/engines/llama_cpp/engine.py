@@ -33,7 +33,7 @@ PACKAGE = "xllamacpp"
 SERVE = Path(__file__).with_name("serve_gguf.py")
 LANES = 8
 """Texts that are scored beside each other."""
-MEASURED = {"cache_prompt": False, "timings_per_token": True}
+MEASURED: dict[str, object] = {"cache_prompt": False, "timings_per_token": True}
 """No request may profit from an earlier one, and each chunk says how many tokens there are by then."""
 
 
@@ -100,7 +100,8 @@ class LlamaCpp(Engine):
         """The build's GGUF file, or the one made of its checkpoint."""
         from greenbench.engines.llama_cpp.gguf_header import header
         from greenbench.engines.llama_cpp.scoring import ByForce, InOnePass
-        from greenbench.engines.serving.client import Client, Endpoint
+        from greenbench.engines.serving.client import Client
+        from greenbench.engines.serving.endpoint import Endpoint
         from greenbench.engines.serving.served import Body, FromServer
         from greenbench.engines.serving.server import Program, started
         from greenbench.engines.transformers.load import load_tokenizer
@@ -109,7 +110,7 @@ class LlamaCpp(Engine):
         file = self.files(build)
         known = header(file)
         tokens = min(self.context, known.context)
-        slots = max(build.start.at_once, LANES)
+        slots = build.start.seats(LANES)
         context = max(tokens, build.start.at_once * (build.start.tokens or tokens))
         with ExitStack() as stack:
             folder = stack.enter_context(TemporaryDirectory(prefix="greenbench-"))
@@ -124,12 +125,7 @@ class LlamaCpp(Engine):
             program = Program(self.name, lambda port: _command(asked, port))
             server = stack.enter_context(started(program, build.start.log, build.start.tell))
             client = Client(
-                Endpoint(
-                    self.name,
-                    server.url,
-                    extra=lambda place: {**MEASURED, "id_slot": place},
-                    alive=server.require_alive,
-                )
+                Endpoint(self.name, server.url, extra=_beside, alive=server.require_alive)
             )
             stack.callback(client.close)
             plain = load_tokenizer(build.model, build.directory)
@@ -179,6 +175,11 @@ def _kept(source: Path) -> Path:
     """Where what is made of a checkpoint is kept: beside one that a run has made, and as long."""
     work = cache_dir() / "work"
     return source.parent if source.is_relative_to(work) else cache_dir() / "gguf"
+
+
+def _beside(place: int | None) -> dict[str, object]:
+    """What a request says beside the usual; one without a place takes the first slot that is free."""
+    return MEASURED if place is None else {**MEASURED, "id_slot": place}
 
 
 def _command(asked: Mapping[str, object], port: int) -> list[str]:

@@ -15,7 +15,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from greenbench.engines.query import Answer, Query
-from greenbench.engines.serving.client import Body, Client, Post
+from greenbench.engines.serving.client import Client, Post
+from greenbench.engines.serving.reply import Body
 from greenbench.engines.serving.scoring import InLanes
 from greenbench.errors import EngineFault
 

@@ -21,6 +21,7 @@ def main(options: str) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = asked["threads"]
     params.cache_ram_mib = 0  # no prompt outlives its request but in its slot ...
     params.slot_save_path = asked["folder"]  # ... and may be erased there, which this switches on
+    params.endpoint_metrics = True  # how many requests run and wait
     params.fit_params = params.ui = False
     server = xllamacpp.Server(params)
     print("listening at", server.listening_address, flush=True)

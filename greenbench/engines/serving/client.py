@@ -5,48 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from greenbench.engines.engine import Completion, Request
-from greenbench.engines.serving.answer import Answer, told
-from greenbench.errors import EngineFault, UserError
+from greenbench.engines.engine import Completion, Line, Queue, Request, T
+from greenbench.engines.serving.answer import Answer
+from greenbench.engines.serving.endpoint import Endpoint
+from greenbench.engines.serving.gauges import Gauges
+from greenbench.engines.serving.reply import Body, reply, session
 from greenbench.schema.enums import Stop
 
 if TYPE_CHECKING:
     import aiohttp
 
-SILENCE_S = 300.0
-"""A server that sends nothing for so long hangs."""
 COMPLETIONS = "/v1/completions"
-Body = Mapping[str, object]
 Post = Callable[[str, Body], Any]
 """Sends one request, awaited."""
 
 
-class Endpoint(NamedTuple):
-    """A server, and how it is asked."""
-
-    engine: str
-    """For people."""
-    url: str
-    """Without a slash at its end."""
-    model: str | None = None
-    """As the server calls it; null where it has but one."""
-    extra: Callable[[int], Mapping[str, object]] = lambda place: {}
-    """What the request at this place of a batch says beside the usual."""
-    key: str | None = None
-    """Sent as a bearer token; it enters no message."""
-    silence_s: float = SILENCE_S
-    alive: Callable[[], None] = lambda: None
-    """Raises, in one sentence, where its program has ended."""
-
-
 class Client:
-    """Sends requests; all of a batch are in flight at once."""
+    """Sends requests; all of a batch are in flight at once.
+
+    Any thread may use it, one at a time.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self._endpoint, self._gauges = endpoint, Gauges(endpoint)
         self._runner = asyncio.Runner()
         self._session: aiohttp.ClientSession | None = None
 
@@ -58,7 +42,18 @@ class Client:
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """Answer all of `batch` at once, greedily. Raises EngineFault or UserError, in one sentence."""
-        return self._all([self._streamed(*each) for each in enumerate(batch)])
+        return self._all([self.streamed(*each) for each in enumerate(batch)])
+
+    def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
+        """What `talk` returns, which asks as it likes; what it leaves unanswered is given up."""
+
+        async def talking() -> T:
+            try:
+                return await talk(_InFlight(self))
+            finally:
+                await _give_up_the_rest()
+
+        return self._runner.run(talking())
 
     def ask(self, asked: Sequence[tuple[str, Body]], at_once: int = 1) -> list[dict[str, Any]]:
         """The server's whole answers to paths and bodies, in order, `at_once` of them in flight."""
@@ -83,7 +78,6 @@ class Client:
         """What each of `work` gives; where one fails the others are given up."""
 
         async def together() -> list[Any]:
-            await self._opened()
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(each) for each in work]
@@ -93,36 +87,30 @@ class Client:
 
         return self._runner.run(together())
 
-    async def _opened(self) -> None:
+    def _opened(self) -> aiohttp.ClientSession:
+        """Within the client's loop."""
         if self._session is None:
-            import aiohttp
+            self._session = session(self._endpoint)
+        return self._session
 
-            self._session = aiohttp.ClientSession(
-                # llama.cpp drops connections that are used again; one a request costs nothing on loopback
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._endpoint.silence_s),
-                headers=self._headers(),
-                trust_env=False,
-            )
+    async def queue(self) -> Queue | None:
+        """What the server says of its requests; null where it does not tell. Within the client's loop."""
+        return await self._gauges.read(self._opened())
 
-    def _headers(self) -> dict[str, str]:
-        key = self._endpoint.key
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
-    async def _streamed(self, place: int, request: Request) -> Completion:
-        """One request, from its sending to its end."""
-        answer = Answer(self._endpoint.engine)
+    async def streamed(self, place: int | None, request: Request) -> Completion:
+        """One request, from its sending to its end. Within the client's loop."""
+        answer, at = Answer(self._endpoint.engine), self._opened()
         body = self._body(request) | dict(self._endpoint.extra(place))
         sent_s = time.perf_counter()
-        async with _Reply(self._endpoint, self._session, COMPLETIONS, body) as reply:
-            async for raw in reply.content.iter_any():
+        async with reply(self._endpoint, at, COMPLETIONS, body) as found:
+            async for raw in found.content.iter_any():
                 answer.feed(raw, time.perf_counter())
         done_s = time.perf_counter()
         if not answer.ended:
-            raise self._fault("ended its answer in the middle")
+            raise self._endpoint.fault("ended its answer in the middle")
         stamps_s = answer.stamps_s()
         if request.stop is Stop.fixed and len(stamps_s) != request.new_tokens:
-            raise self._fault(
+            raise self._endpoint.fault(
                 f"made {len(stamps_s)} tokens where {request.new_tokens} were asked for, as it does not know "
                 "ignore_eos",
                 "say workload.stop=natural",
@@ -149,91 +137,38 @@ class Client:
     async def _whole(self, path: str, body: Body | None) -> dict[str, Any]:
         """One request whose answer comes as a whole; without a body, of what is there."""
         asked = None if body is None else self._named(body)
-        async with _Reply(self._endpoint, self._session, path, asked) as reply:
-            raw = await reply.read()
+        async with reply(self._endpoint, self._opened(), path, asked) as answer:
+            raw = await answer.read()
         try:
             found = json.loads(raw)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise self._fault(f"answers with what is no JSON ({raw[:60]!r})")
+            raise self._endpoint.fault(f"answers with what is no JSON ({raw[:60]!r})")
         return found
 
-    def _fault(self, what: str, remedy: str = "see its log") -> EngineFault:
-        return EngineFault(f"The server of engine={self._endpoint.engine} {what}: {remedy}.")
+
+class _InFlight:
+    """Requests beside each other, none of which has a slot of its own."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ask(self, request: Request) -> Completion:
+        """Its answer as it streams in; to give it up hangs up."""
+        return await self._client.streamed(None, request)
+
+    async def queue(self) -> Queue | None:
+        """As its page says."""
+        return await self._client.queue()
 
 
-class _Reply:
-    """A reply of status 200, or a sentence."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        session: aiohttp.ClientSession | None,
-        path: str,
-        body: Body | None,
-    ) -> None:
-        assert session is not None
-        self._endpoint = endpoint
-        method = "GET" if body is None else "POST"
-        self._sent = session.request(method, endpoint.url + path, json=body)
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        try:
-            reply = await self._sent.__aenter__()
-        except Exception as error:
-            raise self._explained(error) from error
-        if reply.status != 200:
-            said = (await reply.read())[:2000].decode(errors="replace")
-            await self._sent.__aexit__(None, None, None)
-            raise refused(self._endpoint, reply.status, said)
-        return reply
-
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        await self._sent.__aexit__(kind, error, trace)
-        if isinstance(error, Exception):
-            raise self._explained(error) from error
-
-    def _explained(self, error: Exception) -> Exception:
-        """Its sentence, where it is the server's and not ours."""
-        import aiohttp
-
-        if not isinstance(error, aiohttp.ClientError | OSError | asyncio.TimeoutError):
-            return error
-        name, silence_s = self._endpoint.engine, self._endpoint.silence_s
-        try:
-            time.sleep(0.05)  # a program that dies cuts its connections a moment before it is gone
-            self._endpoint.alive()
-        except (EngineFault, MemoryError) as ended:
-            return ended
-        if isinstance(error, asyncio.TimeoutError):
-            return EngineFault(
-                f"The server of engine={name} hangs: it has sent nothing for {silence_s:g} s; see its log."
-            )
-        how = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(". ")
-        return EngineFault(f"The server of engine={name} cut the connection ({how}): see its log.")
-
-
-def refused(endpoint: Endpoint, status: int, said: str) -> Exception:
-    """The sentence on a reply that is none."""
-    try:
-        said = told(json.loads(said).get("error") or json.loads(said))
-    except (ValueError, AttributeError):
-        said = " ".join(said.split())[:120]
-    if endpoint.key:
-        said = said.replace(endpoint.key, "***")
-    server = f"The server of engine={endpoint.engine}"
-    if status in (401, 403):
-        return UserError(
-            f"{server} refuses the key ({status}): put a valid one into the environment variable that "
-            "engine.key_variable names."
-        )
-    if status == 404:
-        return UserError(
-            f"{server} knows no such model or address (404{': ' + said if said else ''}): check "
-            "engine.url and engine.model."
-        )
-    return EngineFault(f"{server} answered {status} ({said}): see its log.")
+async def _give_up_the_rest() -> None:
+    """Cancel all that runs in this loop but who calls: it would go on beside whatever is asked next."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in rest:
+        each.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

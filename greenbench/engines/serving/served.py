@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenbench.engines.engine import Completion, Footprint, Request, Tokenizer
+from greenbench.engines.engine import Completion, Footprint, Line, Request, T, Tokenizer
 from greenbench.engines.query import Nearness, Seen
 from greenbench.engines.serving.client import Client
 
@@ -41,6 +41,10 @@ class FromServer:
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """As many requests in flight at once."""
         return self._client.complete(batch)
+
+    def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
+        """Each request is the server's as soon as it is asked, and waits there."""
+        return self._client.converse(talk)
 
     def language_model(self, done: Callable[[], None], reference: Seen | None) -> Any:
         """It, as lm-eval asks it; a server shows no logits of whole texts."""

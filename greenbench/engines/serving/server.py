@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import psutil
 
-from greenbench.engines.engine import Tell
 from greenbench.engines.serving import journal
 from greenbench.engines.serving.kept import Kept
+from greenbench.engines.start import Tell
 from greenbench.errors import EngineFault
 
 HOST = "127.0.0.1"

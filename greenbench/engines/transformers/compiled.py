@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from greenbench.engines.engine import Start
+from greenbench.engines.start import Start
 from greenbench.engines.transformers.load import said, shell
 from greenbench.engines.transformers.options import STATIC_CACHE, apply_options
 from greenbench.errors import Unsupported, UserError
@@ -22,6 +23,8 @@ STEPS = 8
 """Tokens of the request that is served to compile: CUDA graphs run twice before they are kept."""
 GRAPHS = 64
 """Shapes that one step may be compiled for: two models meet those of requests and of every task."""
+GRAPHS_OF_THREAD = ("tree_manager_containers", "tree_manager_locks")
+"""Where torch's CUDA graph trees keep them, in ``torch._inductor.cudagraph_trees.local``."""
 
 
 def decode_compiled(model: Any, mode: str, *, whole: bool) -> None:
@@ -60,6 +63,24 @@ def graphs() -> int:
 def forget_graphs() -> None:
     """Let go of all that was compiled: it counts against torch's limit, and holds its models."""
     torch._dynamo.reset()
+
+
+def for_another_thread() -> Callable[[], None]:
+    """What is to be called first in a thread that generates in place of this one.
+
+    Of what torch keeps by thread two things matter. A new thread computes with as many threads as were set
+    last only once it has looked. And CUDA graphs are kept by the thread that records them: another one
+    would record its own beside them, into memory of its own, wherever it met a shape first.
+    """
+    trees = sys.modules.get("torch._inductor.cudagraph_trees")  # none: nothing was recorded
+    kept = {name: trees.get_obj(trees.local, name) for name in GRAPHS_OF_THREAD} if trees else {}
+
+    def adopt() -> None:
+        torch.get_num_threads()
+        if trees:
+            vars(trees.local).update(kept)
+
+    return adopt
 
 
 def as_reference(model: Any, start: Start) -> None:

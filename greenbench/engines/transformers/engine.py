@@ -106,6 +106,8 @@ class Transformers(Engine):
         from greenbench.engines.transformers.served import InProcess
         from greenbench.engines.transformers.suits import require_causal
 
+        if build.start.queues:  # whatever their number: one after another
+            build = replace(build, start=replace(build.start, at_once=1))
         model = build.source
         if build.form != "module":
             model = load_model(build.model, Path(build.source), machine.device_map)

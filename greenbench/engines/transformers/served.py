@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import torch
 
-from greenbench.engines.engine import Build, Completion, Footprint, Request
+from greenbench.engines import in_turn
+from greenbench.engines.engine import Build, Completion, Footprint, Line, Request, T
 from greenbench.engines.query import Nearness, Seen
+from greenbench.engines.transformers.compiled import for_another_thread
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.scoring import LoadedModel
@@ -85,12 +87,17 @@ class InProcess(OnDevice):
         self._loop: Callable[..., Any] | None = build.loop
         self._whole = build.scored_whole
         self._watch: Watch | None = None
+        self._in_thread = for_another_thread()
         self.tokenizer = HubTokenizer(tokenizer)
         self.max_tokens = positions(model.config)
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """One call of ``generate`` for all, whose prompts are of one length."""
         return complete(self._model, batch, self._loop)
+
+    def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
+        """One request after another, each a batch of its own, in a thread beside those of the run."""
+        return in_turn.converse(self.complete, talk, self._in_thread)
 
     def language_model(self, done: Callable[[], None], reference: Seen | None) -> LoadedModel:
         """lm-eval's own class, with the work that requests share done once."""

@@ -133,7 +133,8 @@ class Vllm(Engine):
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's checkpoint."""
-        from greenbench.engines.serving.client import Client, Endpoint
+        from greenbench.engines.serving.client import Client
+        from greenbench.engines.serving.endpoint import Endpoint
         from greenbench.engines.serving.scoring import ByPrompt
         from greenbench.engines.serving.served import Body, FromServer
         from greenbench.engines.serving.server import Program, started
@@ -183,7 +184,7 @@ class Vllm(Engine):
             "host": "127.0.0.1",
             "dtype": build.model.dtype.value,
             "max_model_len": self._length(build),
-            "max_num_seqs": max(build.start.at_once, LANES),
+            "max_num_seqs": build.start.seats(LANES),
             "kv_cache_memory_bytes": self._kv_cache_bytes(build),
             "enforce_eager": self.eager,
             "enable_prefix_caching": False,  # no request profits from an earlier one

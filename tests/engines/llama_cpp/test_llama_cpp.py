@@ -1,5 +1,6 @@
 """The real llama.cpp says of texts what the same weights say in process, and answers as they do."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
-from helpers.real_engines import PAIRS, TEXTS, asked, build
+from helpers.real_engines import PAIRS, TEXTS, asked, build, crowd, most_beside_each_other
 from helpers.servers import gone, marked
 from safetensors.torch import load_file, save_file
 
@@ -149,6 +150,38 @@ def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
         assert len(served.pids()) == 1
 
 
+def test_more_requests_than_slots_wait_in_the_servers_queue(llama):
+    requests = [Request(tuple(range(5 + i, 21 + i)), 40 + i) for i in range(20)]
+    with LlamaCpp(threads=1).serve(build(llama, at_once=4, tokens=80, queues=True), CPU) as served:
+        assert len(slots(served)) == 4
+        for _ in range(2):
+            done, queues = served.converse(crowd(requests))
+            assert [(each.tokens, each.prompt_tokens) for each in done] == [
+                (40 + i, 16) for i in range(20)
+            ]
+            assert max(queue.running for queue in queues) == 4
+            assert max(queue.waiting for queue in queues) >= 8
+            assert most_beside_each_other(done) <= 4
+        assert served.complete(requests[:1])[0].tokens == 40
+
+
+def test_a_request_that_is_given_up_frees_its_slot(llama):
+    async def talk(line):
+        long = [asyncio.create_task(line.ask(Request((5 + i, 6, 7), 240))) for i in range(4)]
+        queued = asyncio.create_task(line.ask(Request((9, 8, 7), 240)))
+        while (await line.queue()) != (1, 4):
+            await asyncio.sleep(0.002)
+        for each in (*long[1:], queued):
+            each.cancel()
+        await asyncio.wait([*long[1:], queued])
+        while (await line.queue()) != (0, 0):  # not by being answered: one takes its whole time
+            await asyncio.sleep(0.002)
+        return (await long[0]).tokens, queued.cancelled()
+
+    with LlamaCpp(threads=1).serve(build(llama, tokens=250, queues=True), CPU) as served:
+        assert served.converse(talk) == (240, True)
+
+
 def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
     plain = build(llama)
     how = {"until": ["\n\n\n"], "max_gen_toks": 6}
@@ -275,7 +308,8 @@ def test_a_file_of_ones_own_is_served_as_it_is(llama, tmp_path):
 RUN = """
 import sys
 from pathlib import Path
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.start import Start
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source

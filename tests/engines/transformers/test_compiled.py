@@ -1,5 +1,6 @@
 """The compiled reference: the same answers, one graph for all requests, one cache."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,8 @@ from helpers.tiny import small, tiny_llama
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Build, Request, Start
+from greenbench.engines.engine import Build, Request
+from greenbench.engines.start import Start
 from greenbench.engines.transformers import compiled
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
@@ -96,6 +98,23 @@ def test_all_requests_of_the_run_share_one_cache_whatever_was_asked_between(trac
     assert len(long) == 7
     assert len({each for each in steps if each not in long}) == 1
     assert steps[-1][1] == 23  # places of a request of 24 tokens, whose last is never attended to
+
+
+def test_under_a_load_it_is_compiled_for_one_request_and_not_again_in_another_thread(traced, spec):
+    """Shorter ones too, as a load may have."""
+    plain = Build(spec, "module", tiny_llama(), spec.path, start=replace(START, queues=True))
+    asked = [request for shape in ((16, 8), (9, 8), (16, 3)) for request in requests(*shape)]
+
+    async def talk(line):
+        return await asyncio.gather(*map(line.ask, asked))
+
+    done = compiled.graphs()
+    with COMPILED.serve(plain, CPU) as served:
+        made = compiled.graphs()
+        assert made > done
+        assert [each.tokens for each in served.converse(talk)] == [8, 8, 8, 8, 3, 3]
+        served.complete(asked[:1])
+        assert compiled.graphs() == made
 
 
 def test_what_the_reference_is_made_of_meets_the_same_cache_and_graph_when_served(traced, spec):

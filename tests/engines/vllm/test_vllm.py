@@ -1,5 +1,6 @@
 """vLLM: what is asked of its environment and server, with a fake one; what it computes, with the real one."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes import openai_server
-from helpers.real_engines import PAIRS, TEXTS, asked, build
+from helpers.real_engines import PAIRS, TEXTS, asked, build, crowd, most_beside_each_other
 from helpers.servers import gone, marked
 
 from greenbench.engines.engine import Request
@@ -134,6 +135,14 @@ def test_knobs_out_of_range_are_one_sentence(knobs):
 
 
 # Its command line, and what it finds
+
+
+@pytest.mark.parametrize(("start", "seats"), [({}, "8"), ({"queues": True}, "3")])
+def test_under_a_load_it_has_no_more_seats_than_are_asked_for(start, seats, fake, llama):
+    """Else as many as make its scoring quick."""
+    seen = fake()
+    with Vllm().serve(build(llama, at_once=3, **start), CPU):
+        assert pairs_of(seen()[0])["--max-num-seqs"] == seats
 
 
 def test_what_it_is_started_with(fake, llama):
@@ -358,6 +367,33 @@ class TestReal:
         assert 1 <= free.tokens <= 8
         whole = "word " * 400  # cut to the longest that it takes, and no longer
         assert served.language_model(lambda: None, None).loglikelihood_rolling(asked((whole,)))
+
+    def test_more_requests_than_seats_wait_in_its_queue(self, llama, own_cache):
+        requests = [Request(tuple(range(5 + i, 21 + i)), 40 + i) for i in range(20)]
+        plain = build(llama, at_once=4, tokens=80, queues=True)
+        with Vllm(eager=True, threads=1).serve(plain, CPU) as served:
+            done, queues = served.converse(crowd(requests))
+            assert [(each.tokens, each.prompt_tokens) for each in done] == [
+                (40 + i, 16) for i in range(20)
+            ]
+            assert max(queue.running for queue in queues) == 4
+            assert max(queue.waiting for queue in queues) >= 8
+            assert (
+                most_beside_each_other(done) <= 5
+            )  # the last token of one comes with the first of another
+            assert served.converse(self.given_up)
+            log_likelihoods(served)  # in more lanes than seats
+            assert served.complete(requests[:1])[0].tokens == 40
+
+    async def given_up(self, line):
+        """Whether a request that is given up is so in the server too, long before it would have ended."""
+        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), 240))) for n in (7, 8))
+        while (await line.queue()).running < 2:
+            await asyncio.sleep(0.005)
+        other.cancel()
+        while (await line.queue()).running > 1:
+            await asyncio.sleep(0.005)
+        return not long.done() and (await long).tokens == 240
 
     def test_a_draft_model_changes_no_token(self, llama, words, own_cache, tmp_path):
         small = checkpoint("llama", words, tmp_path / "small", hidden_size=128, num_hidden_layers=1)

@@ -24,6 +24,8 @@ SCRIPT = {
     "empty_chunks": False,
     "status": 200,
     "fault": None,  # garbage, cut, hang, error, die
+    "only": None,  # first token of the prompts that status and fault are for; null: all
+    "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "text": None,  # of whole answers, whatever is asked
     "sleeps": False,  # has vLLM's endpoints for it
@@ -55,6 +57,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             ready = time.monotonic() - self.server.since_s > self.script["not_ready_s"]
             return self._json({}, 200 if ready else 503)
+        self.server.looks.append(self.path)
+        if self.path == "/metrics" and self.script["metrics"] is not None:
+            return self._text(self.script["metrics"])
         if self.path == "/v1/models" and self._allowed():
             return self._json({"data": [{"id": name} for name in self.script["models"]]})
         if self.path == "/is_sleeping" and self.script["sleeps"]:
@@ -72,6 +77,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.most = max(self.server.most, self.server.now)
         try:
             self._answer(body)
+        except OSError:
+            self.server.left.release()
+            raise
         finally:
             with self.server.counted:
                 self.server.now -= 1
@@ -82,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.server.asleep:
             self._json({"error": {"message": "asked while asleep"}}, 500)
-        elif script["status"] != 200:
+        elif script["status"] != 200 and self._meant(body):
             self._json({"error": {"message": "told to fail"}}, script["status"])
         elif body.get("model") not in (None, *script["models"]):
             self._json({"error": {"message": f"no model {body['model']}"}}, 404)
@@ -94,6 +102,10 @@ class Handler(BaseHTTPRequestHandler):
             text = script["text"] or "answer" + (body.get("stop") or [""])[0] + " more"
             self._json({"choices": [{"text": text, "finish_reason": "stop"}]})
 
+    def _meant(self, body):
+        only = self.script["only"]
+        return only is None or only == body["prompt"][0]
+
     def _allowed(self):
         key = self.script["key"]
         if key and self.headers.get("Authorization") != f"Bearer {key}":
@@ -102,9 +114,12 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def _json(self, value, status=200):
-        data = json.dumps(value).encode()
+        self._text(json.dumps(value), status, "application/json")
+
+    def _text(self, text, status=200, kind="text/plain"):
+        data = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -132,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
             if made:
                 time.sleep(script["token_s"] * count)
             made += count
-            if made > total // 2 and self._fault():
+            if made > total // 2 and self._meant(body) and self._fault():
                 return
             self._event(self._chunk(count, made, len(body["prompt"])))
         self._event({"choices": [{"text": "", "finish_reason": "length"}]})
@@ -193,14 +208,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """Answers in threads of this process; what it was asked is in `bodies`."""
+    """Answers in threads of this process; what it was asked is in `bodies` and `looks`, and `left` is
+    released whenever someone hangs up on it."""
 
     daemon_threads, request_queue_size = True, 64
 
     def __init__(self, port=0, **script):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = SCRIPT | script
-        self.bodies, self.now, self.most, self.asleep = [], 0, 0, False
+        self.bodies, self.looks, self.left = [], [], threading.Semaphore(0)
+        self.now, self.most, self.asleep = 0, 0, False
         self.counted, self.ended = threading.Lock(), threading.Event()
         self.since_s = time.monotonic()
 
