@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, joules, valid_blocks
+from greenbench.analysis.blocks import as_quantity, valid_blocks
 from greenbench.analysis.energy.promises import break_even
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
+from greenbench.analysis.readings import joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import Who, Window
