@@ -79,8 +79,9 @@ def correlation_time(series: Sequence[Sequence[float]]) -> float | None:
     """Steps for which several stretches of one series remember themselves; null where it never changes.
 
     The integral of the autocorrelation, half a step for lag 0: that of exp(-t/T) is T. Covariances are
-    pooled over the stretches around their common mean, and summed up to the first lag that is
-    `WINDOWING` times the sum so far. A. D. Sokal, in Functional Integration (1997) 131, section 3.
+    pooled over the stretches around their common mean, and summed up to the first that is not above 0,
+    or whose lag is `WINDOWING` times the sum so far. A. D. Sokal, in Functional Integration (1997) 131,
+    section 3; C. J. Geyer, Statistical Science 7 (1992) 473, section 3.3.
     """
     stretches = [np.asarray(each, dtype=float) for each in series if len(each)]
     if not stretches:
@@ -93,7 +94,8 @@ def correlation_time(series: Sequence[Sequence[float]]) -> float | None:
     total = 0.5
     for lag in range(1, max(map(len, apart))):
         products = [each[lag:] * each[:-lag] for each in apart if len(each) > lag]
-        total += float(np.concatenate(products).mean()) / variance
-        if lag >= WINDOWING * total:
+        together = float(np.concatenate(products).mean()) / variance
+        if together <= 0 or lag >= WINDOWING * total:
             break
-    return max(total, 0.5)
+        total += together
+    return total

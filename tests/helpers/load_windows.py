@@ -62,3 +62,56 @@ def serve(
         energy=[span] if span else [], ttft=percentiles(ttft), tpot=percentiles(tpot),
         traffic=Traffic(**(fields | traffic)), validity=validity,
     )  # fmt: skip
+
+
+class Queue:
+    """One server that answers one request after another, or several side by side, first come first served.
+
+    Both models of an A/A run meet the same arrivals and work; each draws its own noise of time and power.
+    """
+
+    IDLE_W, BUSY_W, WARM_S = 50.0, 250.0, 30.0
+
+    def __init__(self, seed: int, *, rate: float, cv: float, window_s: float, at_once: int = 4):
+        self._dice = np.random.default_rng(seed)
+        self._rate, self._cv, self._window_s, self._at_once = rate, cv, window_s, at_once
+
+    def pair(self, block: int) -> list[Window]:
+        """The two windows of one block."""
+        shape = 1 / self._cv**2
+        total_s = 2 * self.WARM_S + self._window_s
+        count = round(1.6 * self._rate * total_s) + 20
+        gaps = self._dice.gamma(shape, 1 / (shape * self._rate), count)
+        due = np.cumsum(gaps)
+        due, work = due[due < total_s], self._dice.exponential(1.0, count)
+        return [
+            self._window(who, block, due, work[: due.size]) for who in ("baseline", "candidate")
+        ]
+
+    def _window(self, who: Who, block: int, due: np.ndarray, work: np.ndarray) -> Window:
+        start, end = self.WARM_S, self.WARM_S + self._window_s
+        begun, done = self._served(due, work * self._dice.lognormal(0, 0.05, work.size))
+        inside = np.clip(np.minimum(done, end) - np.maximum(begun, start), 0, None)
+        made = float((inside / (done - begun)).sum())
+        power_w = (
+            self.IDLE_W
+            + (self.BUSY_W - self.IDLE_W) * inside.sum() / self._at_once / self._window_s
+        )
+        mine = (due >= start) & (due < end)
+        times = np.arange(start, end, 0.25)
+        in_flight = [int(((due <= t) & (done > t)).sum()) for t in times]
+        return serve(
+            who, block, self._rate, seconds=self._window_s, requests=made,
+            joules=power_w * self._window_s * self._dice.lognormal(0, 0.01),
+            e2e=(done - due)[mine], ended=int(((done >= start) & (done < end)).sum()),
+            in_flight=in_flight,
+        )  # fmt: skip
+
+    def _served(self, due: np.ndarray, work: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        free = [0.0] * self._at_once
+        begun, done = np.empty_like(due), np.empty_like(due)
+        for index, (at, takes) in enumerate(zip(due, work, strict=True)):
+            slot = min(range(self._at_once), key=free.__getitem__)
+            begun[index] = max(at, free[slot])
+            free[slot] = done[index] = begun[index] + takes
+        return begun, done
