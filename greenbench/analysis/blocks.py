@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import hypot
 from typing import NamedTuple
 
 from greenbench.analysis.readings import (
@@ -159,6 +160,27 @@ def resting_power(idle: Mapping[str, Quantity]) -> Quantity:
     known = [idle[who] for who in ("both", "one") if who in idle]
     found = next((power for power in known if power.value is not None), None)
     return found or (known[0] if known else missing("W", NO_IDLE))
+
+
+def half_width(quantity: Quantity) -> float:
+    """Half of its 95 % interval; 0 without one."""
+    interval = quantity.bounds
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def doubted(found: Quantity, shift: float, idle: Quantity) -> Quantity:
+    """It with the doubt of idle power in its interval, which that moves by up to `shift` either way.
+
+    The two are independent, so their halves add as squares. Without an interval of idle power it has none.
+    """
+    value, interval = found.value, found.bounds
+    if value is None or interval is None:
+        return found
+    if idle.bounds is None:
+        why = {"low": None, "high": None, "reason": f"idle power has no interval: {idle.reason}"}
+        return found.model_copy(update=why)
+    low, high = value - hypot(value - interval[0], shift), value + hypot(interval[1] - value, shift)
+    return found.model_copy(update={"low": low, "high": high})
 
 
 def energy_of(window: Window) -> Quantity:

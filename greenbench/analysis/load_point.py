@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp, hypot, log
+from math import exp, log
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, level, paired
+from greenbench.analysis.blocks import as_quantity, doubted, half_width, level, paired
 from greenbench.analysis.load_latency import NO_ANSWER, PERCENTILES, percentile, percentile_ratio
 from greenbench.analysis.queueing import saturated
 from greenbench.analysis.readings import Reading, each, joules, provenance
@@ -175,12 +175,8 @@ def _marginal(windows: Sequence[Window], idle: Quantity, no_energy: str) -> Quan
     if not values or idle.value is None:
         return missing(unit, _no_marginal(windows, idle, no_energy))
     found = level(values, unit, source, no_energy)
-    shift = _half(idle) * sum(map(_slowness, windows)) / len(windows)
-    value, interval = found.value or 0.0, found.bounds
-    if interval is None:
-        return found
-    low, high = value - hypot(value - interval[0], shift), value + hypot(interval[1] - value, shift)
-    return _with(found, low, high, idle)
+    shift = half_width(idle) * sum(map(_slowness, windows)) / len(windows)
+    return doubted(found, shift, idle)
 
 
 def _marginal_ratio(sides: Sides, idle: Quantity, no_energy: str) -> Quantity:
@@ -197,30 +193,19 @@ def _marginal_ratio(sides: Sides, idle: Quantity, no_energy: str) -> Quantity:
             sides.baseline, before, sides.candidate, after, strict=True
         )
     ]
-    shift = abs(_half(idle) * sum(slopes) / len(slopes))
-    value, interval = found.value or 0.0, found.bounds
-    if interval is None:
+    value, interval = found.value, found.bounds
+    if value is None or interval is None:
         return found
-    down, up = hypot(log(value / interval[0]), shift), hypot(log(interval[1] / value), shift)
-    return _with(found, value * exp(-down), value * exp(up), idle)
+    in_logs = {"value": log(value), "low": log(interval[0]), "high": log(interval[1])}
+    shift = half_width(idle) * sum(slopes) / len(slopes)
+    wide = doubted(found.model_copy(update=in_logs), shift, idle)
+    low, high = (None if bound is None else exp(bound) for bound in (wide.low, wide.high))
+    return wide.model_copy(update={"value": value, "low": low, "high": high})
 
 
 def _slowness(window: Window) -> float:
     """Seconds of the window per request: what a watt of idle power comes to."""
     return seconds(window) / requests(window)
-
-
-def _half(idle: Quantity) -> float:
-    interval = idle.bounds
-    return (interval[1] - interval[0]) / 2 if interval else 0.0
-
-
-def _with(found: Quantity, low: float, high: float, idle: Quantity) -> Quantity:
-    """It with that interval, or with none where idle power has none."""
-    if idle.bounds is None:
-        none = {"low": None, "high": None, "reason": f"idle power has no interval: {idle.reason}"}
-        return found.model_copy(update=none)
-    return found.model_copy(update={"low": low, "high": high})
 
 
 def _no_marginal(windows: Sequence[Window], idle: Quantity, no_energy: str) -> str:

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from greenbench.analysis.energy.savings import request_ratio
+from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, saving
+from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import ENERGY, helps
@@ -73,7 +74,7 @@ def checks(row: Row, wanted: Needs) -> list[Check]:
     """Every need, of quality, energy, latency and memory, against one run."""
     return [
         quality(row, wanted.quality_loss),
-        energy(row),
+        energy(row, wanted.requests_per_day),
         *limits(row.metrics, wanted, _tier(row)),
     ]
 
@@ -129,8 +130,11 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     return f"about {each} items of each task", {"task.items": str(each)}
 
 
-def energy(row: Row) -> Check:
-    """Whether measured joules per token and per request are shown to be saved."""
+def energy(row: Row, requests_per_day: float | None = None) -> Check:
+    """Whether measured joules per token and per request are shown to be saved.
+
+    Where requests come at a rate, to a device that stays on, idle power counts too.
+    """
     request = request_ratio(row)
     seen = f"energy per request: {_shown(request, TIMES)} the baseline's"
     tier = _tier(row)
@@ -150,10 +154,27 @@ def energy(row: Row) -> Check:
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
     interval = request.bounds
     if saves and interval and interval[1] < 1:
-        return Check("energy", "kept", seen)
+        found = Check("energy", "kept", seen)
+        return found if requests_per_day is None else _always_on(row, found, requests_per_day)
     if verdict and verdict.verdict in {"costs", "equivalent"}:
         return Check("energy", "broken", f"{seen}: no saving", False)
     return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+
+
+def _always_on(row: Row, gross: Check, requests_per_day: float) -> Check:
+    """`gross` where so many a day are shown to save joules with idle power counted, or do not fit."""
+    if too_many(row, requests_per_day, ALWAYS_ON):
+        return gross
+    found = saving(row, ALWAYS_ON, rate=requests_per_day / DAY_S)
+    said = f"{gross.why}; on a device that stays on a request saves {_shown(found, ' J')}"
+    if found.value is None:
+        return Check("energy", "unsure", said, True, {"protocol.idle_s": "30"}, "its idle power")
+    low, high = found.bounds or (-np.inf, np.inf)
+    if low > 0:
+        return gross._replace(why=said)
+    if high <= 0:
+        return Check("energy", "broken", f"{said}: nothing", False)
+    return Check("energy", "unsure", f"{said}: not shown", found.value > 0, *_longer(_tier(row)))
 
 
 def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:

@@ -10,7 +10,8 @@ from scipy import stats
 
 from greenbench.analysis.choices.advice import advise, with_changes
 from greenbench.analysis.choices.limits import Needs
-from greenbench.analysis.energy.savings import payback_days, request_ratio, saved
+from greenbench.analysis.energy.per_request import request_ratio
+from greenbench.analysis.energy.savings import payback_days, saved
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.cli.main import main
