@@ -70,7 +70,7 @@ MAY_IMPORT = {
 """Who may import what is not ours and would spread."""
 SUBJECTS = {
     "advice", "bench", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
-    "energy_by_meter", "energy_by_phase", "energy_label", "files", "frontier", "impact",
+    "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact",
     "make", "model_frontier", "promises", "quality", "savings", "selection", "technique",
     "uncertainty", "verdicts",
 }  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import resting_power
 from greenbench.analysis.load_crossing import crossing
@@ -23,6 +24,13 @@ LATE: Final = 0.05
 """Of the time that requests took: more of it spent before they were sent is too much."""
 MEMORIES: Final = 10
 """Correlation times that a window must be long for blocks to be independent of each other."""
+
+
+class State(NamedTuple):
+    """Whether a load is kept: by the best guess, and what is sure."""
+
+    likely: bool
+    sure: Literal["kept", "broken", "unsure"]
 
 
 def load_curve(
@@ -77,16 +85,31 @@ def _counts(pair: Mapping[str, Window]) -> bool:
 
 
 def capacity(points: Sequence[LoadPoint], side: Side, share: float, unit: str) -> Capacity:
-    """The most that one model serves: of the loads measured, the largest up to which all keep the limits.
+    """The most that one model serves while `share` of the requests, or more, keep the run's limits.
 
-    Without limits a load is kept where the queue does not grow. The interval is from the last load that
-    is surely kept, with all below it, to the first that is surely not.
+    Without limits a load is kept where the queue does not grow.
     """
-    states = [(point.load, *_state(point.side(side), share)) for point in points]
-    limited = any(_limited(point.side(side)) for point in points)
-    kept = _up_to([(load, likely) for load, likely, _ in states])
-    low = _up_to([(load, sure == "kept") for load, _, sure in states])
-    high = next((load for load, _, sure in states if sure == "broken"), None)
+    limited = any(GOOD.level(point.side(side).metrics).value is not None for point in points)
+    return most_served(points, side, unit, partial(_good_enough, share=share), limited=limited)
+
+
+def most_served(
+    points: Sequence[LoadPoint],
+    side: Side,
+    unit: str,
+    judge: Callable[[AtLoad], State],
+    *,
+    limited: bool = True,
+) -> Capacity:
+    """Of the loads measured, the largest up to which `judge` finds all kept by the best guess.
+
+    The interval is from the last load that is surely kept, with all below it, to the first that is surely
+    not. `limited`: something besides the queue's growth is asked for.
+    """
+    states = [(point.load, judge(point.side(side))) for point in points]
+    kept = _up_to([(load, state.likely) for load, state in states])
+    low = _up_to([(load, state.sure == "kept") for load, state in states])
+    high = next((load for load, state in states if state.sure == "broken"), None)
     if kept is None:
         why = _none(states[0][0], unit, limited)
         return Capacity(load=missing(unit, why), energy_per_request=missing("J/request", why))
@@ -103,19 +126,16 @@ def capacity(points: Sequence[LoadPoint], side: Side, share: float, unit: str) -
     return Capacity(load=load, energy_per_request=ENERGY_PER_REQUEST.level(at.side(side).metrics))
 
 
-def _limited(at: AtLoad) -> bool:
-    return GOOD.level(at.metrics).value is not None
-
-
-def _state(at: AtLoad, share: float) -> tuple[bool, Literal["kept", "broken", "unsure"]]:
-    """Whether a load is kept by the best guess, and what is sure."""
+def _good_enough(at: AtLoad, share: float) -> State:
     good = GOOD.level(at.metrics)
     if at.saturated:
-        return False, "broken"
+        return State(False, "broken")
     if good.value is None or good.bounds is None:
-        return True, "kept"
+        return State(True, "kept")
     low, high = good.bounds
-    return good.value >= share, "kept" if low >= share else "broken" if high < share else "unsure"
+    return State(
+        good.value >= share, "kept" if low >= share else "broken" if high < share else "unsure"
+    )
 
 
 def _up_to(states: Sequence[tuple[float, bool]]) -> float | None:

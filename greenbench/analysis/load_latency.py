@@ -7,7 +7,7 @@ from math import exp, inf, log
 from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, paired
-from greenbench.analysis.queueing import GREW, Kind, sample
+from greenbench.analysis.queueing import GREW, UNBOUNDED, Kind, sample
 from greenbench.schema.metrics import (
     E2E,
     E2E_P90,
@@ -59,7 +59,7 @@ def percentile(windows: Sequence[Window], wanted: Percentile, full: bool) -> Qua
     value = quantile(pool, share)
     if value == inf:
         endless = sum(each.endless for each in pool)
-        return missing(unit, f"unbounded: {endless:g} of {size:g} requests were not answered")
+        return missing(unit, f"{UNBOUNDED}: {endless:g} of {size:g} requests were not answered")
     return as_quantity(_interval(pool, share, value), unit, "measured:clock")
 
 
@@ -94,5 +94,5 @@ def percentile_ratio(
         return missing("ratio", NO_LATENCY)
     before, after = ([quantile([each], wanted.share) for each in pool] for pool in pools)
     if inf in (*before, *after):
-        return missing("ratio", "unbounded: in a block too many requests were not answered")
+        return missing("ratio", f"{UNBOUNDED}: in a block too many requests were not answered")
     return paired(before, after, "measured:clock", "")

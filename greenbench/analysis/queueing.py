@@ -17,7 +17,8 @@ Kind = Literal["ttft", "tpot", "e2e"]
 
 BACKLOG: Final = 0.05
 """Of the requests due: a queue that grew by less is not called saturated."""
-GREW: Final = "unbounded: the queue grew for as long as was looked"
+UNBOUNDED: Final = "unbounded"
+GREW: Final = f"{UNBOUNDED}: the queue grew for as long as was looked"
 
 
 def saturated(windows: Sequence[Window]) -> bool:

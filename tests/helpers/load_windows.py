@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from greenbench.analysis import blocks
+from greenbench.analysis.load_curve import load_curve
+from greenbench.schema.load_spec import SloSpec
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.record import Record
+from greenbench.schema.resolved import ResolvedSlo
 from greenbench.schema.traffic import Gauges, Latencies, Traffic
-from greenbench.schema.window import Percentiles, Place, Span, Who, Window
+from greenbench.schema.window import WHO, Percentiles, Place, Span, Who, Window
+from helpers import examples
+from helpers.examples import quantity
 
 SECONDS = 10.0
 NVML = "measured:counter:nvml"
@@ -115,3 +124,59 @@ class Queue:
             begun[index] = max(at, free[slot])
             free[slot] = done[index] = begun[index] + takes
         return begun, done
+
+
+RATES = (1.0, 2.0, 4.0, 8.0)
+IDLE_W = 50.0
+NOISE = (1.01, 0.99, 1.02, 0.98)
+
+
+def at_rates(
+    watts: dict[Who, float],
+    most: dict[Who, float],
+    *,
+    rates: Sequence[float] = RATES,
+    noise: Sequence[float] = NOISE,
+    idle: Quantity | None = None,
+    slo: dict[str, float] | None = None,
+    good: dict[Who, dict[float, int]] | None = None,
+    source: str = NVML,
+    tier: str = "dev",
+    unit: str = "request/s",
+    **changes: Any,
+) -> Record:
+    """A run of `saver` in four blocks: each model's device draws `IDLE_W`, and `watts` more for each
+    request per second, and serves `most` of them; a request takes half a second, up to that.
+
+    The candidate's joules above idle have the `noise` of the blocks.
+    """
+    windows = []
+    for block, rate in product(range(len(noise)), rates):
+        for who in WHO:
+            count, share = round(rate * SECONDS), noise[block] if who == "candidate" else 1.0
+            power_w = IDLE_W + watts[who] * min(rate, most[who]) * share
+            windows.append(serve(
+                who, block, rate, joules=power_w * SECONDS, requests=count, e2e=[0.5] * count,
+                ended=count if rate <= most[who] else round(most[who] * SECONDS),
+                series="block" if rate == rates[len(rates) // 2] else "load",
+                busy=min(1.0, rate / most[who]), provenance=source,
+                good=(good or {}).get(who, {}).get(rate, count) if slo else None,
+            ))  # fmt: skip
+    known = {"both": idle or quantity(IDLE_W, 0.5, "W", source)}
+    limits = SloSpec(**(slo or {}))
+    curve = load_curve(windows, known, limits, unit, rates[len(rates) // 2], "none")
+    load = {"arrivals": "poisson", "rate": list(rates)}
+    spec = examples.spec("saver", tier, load=load, workload={"name": "online"},
+                         **({"slo": ResolvedSlo(**vars(limits))} if slo else {}))  # fmt: skip
+    own = [w for w in windows if w.block is not None]
+    levels = {
+        who: examples.subject(blocks.metrics(own, who, "")["energy_per_token_j"], 50, 1_000_000)
+        for who in WHO
+    }
+    values = {
+        "windows": windows, "load": curve, "idle": known, "spec": spec,
+        "ratios": blocks.ratios(own, "") | {"model_bytes": quantity(0.5, None, "ratio")},
+        "verdicts": blocks.verdicts(own, tier, "valid"),
+        "command": "greenbench bench technique=saver workload=online load.rate=[1,2,4,8]",
+    }  # fmt: skip
+    return examples.completed("saver", **(values | levels | changes))

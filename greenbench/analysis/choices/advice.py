@@ -98,6 +98,13 @@ def advise(
 
     `model` and `device` keep groups whose name holds them. Raises UserError where none does.
     """
+    spoiled = [record for record in records if is_invalid(record)]
+    kept = chosen(records, model=model, device=device)
+    return [_advice(group, wanted, given, spoiled) for group in kept]
+
+
+def chosen(records: Sequence[Record], *, model: str = "", device: str = "") -> list[Group]:
+    """Groups whose model and device hold the names. Raises UserError where there are groups and none does."""
     found = groups(records)
     kept = [
         group
@@ -108,13 +115,12 @@ def advise(
     if found and not kept:
         places = sorted({f"{g.setting.model} on {g.setting.device}" for g in found})
         raise UserError(f"No run is of that model and device: there are {'; '.join(places)}.")
-    spoiled = [record for record in records if is_invalid(record)]
-    return [_advice(group, wanted, given, spoiled) for group in kept]
+    return kept
 
 
 def _advice(group: Group, wanted: Needs, given: Assumptions, spoiled: Sequence[Record]) -> Advice:
     options = [
-        Option(row, checks(row, wanted), request_ratio(row))
+        Option(row, checks(row, wanted), request_ratio(row, wanted.rate_s))
         for row in group.rows
         if not row.is_baseline
     ]
@@ -170,7 +176,7 @@ def _could_beat(option: Option, fitting: Sequence[Option]) -> bool:
 
 
 def _priced(option: Option, wanted: Needs, given: Assumptions) -> Option:
-    row, daily = option.row, wanted.requests_per_day
+    row, daily = option.row, wanted.daily
     requests, days = (daily * DAYS_PER_YEAR, DAYS_PER_YEAR) if daily else (MILLION, None)
     return option._replace(
         cases={basis: saved(row, given, requests, basis, days) for basis in BASES},

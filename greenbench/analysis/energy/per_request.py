@@ -99,7 +99,9 @@ def _at_rate(record: Record, rate: float) -> list[tuple[Request, Request]]:
     """Empty where either model was not seen to serve so many."""
     idle_w = resting_power(record.idle).value
     curves = [curve(record, who) for who in WHO]
-    if beyond(record, rate) or (idle_w is None and any(rate < each.rates[0] for each in curves)):
+    if beyond(record, rate) or not all(each.rates and rate <= each.rates[-1] for each in curves):
+        return []
+    if idle_w is None and any(rate < each.rates[0] for each in curves):
         return []
     sides = [
         {
@@ -118,9 +120,9 @@ def _at_rate(record: Record, rate: float) -> list[tuple[Request, Request]]:
     ]
 
 
-def request_ratio(row: Row) -> Quantity:
-    """Candidate over baseline in joules per request, paired by block."""
-    pairs = [(before.energy_j, after.energy_j) for before, after in by_block(row.record)]
+def request_ratio(row: Row, rate: float | None = None) -> Quantity:
+    """Candidate over baseline in joules per request, paired by block; `rate` counts under load alone."""
+    pairs = [(before.energy_j, after.energy_j) for before, after in by_block(row.record, rate)]
     if not pairs or min(map(min, pairs)) <= 0:
         return missing("ratio", NO_JOULES)
     before, after = zip(*pairs, strict=True)

@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from greenbench.analysis.choices.advice import Advice, Option
 from greenbench.analysis.choices.limits import Check, Needs
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
-from greenbench.report.markdown.format import fenced, prose
+from greenbench.report.markdown.lines import Line, markdown_of, text_of
 from greenbench.report.markdown.savings import amount, assumed, gains
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import said
-from greenbench.wording import TIMES, plain, visible
+from greenbench.wording import TIMES, plain
 
 SHOWN = 5  # of a list that may be long
-WIDTH = 100
-LONG = 4000
 NOTHING = (
     "Not enough evidence: there is no completed run that is valid. Measure a sweep first, such as:"
 )
 FIRST = "greenbench bench --multirun +experiments=frontier-cpu"
 
 
-class Line(NamedTuple):
-    """One line of the answer: a heading, a sentence, an item of a list, or a command."""
-
-    kind: Literal["head", "say", "item", "run"]
-    text: str
-
-
 def as_text(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
     """For a terminal."""
-    lines = [part for line in _lines(found, wanted, given) for part in _wrapped(line)]
-    return "\n".join(lines).strip()
-
-
-def _wrapped(line: Line) -> list[str]:
-    text = plain(line.text, LONG)
-    match line.kind:
-        case "head":
-            return ["", text, "=" * min(len(text), WIDTH)]
-        case "say":
-            return ["", *textwrap.wrap(text, WIDTH)]
-        case "item":
-            return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")
-        case "run":
-            return [f"    {visible(line.text)}"]
+    return text_of(_lines(found, wanted, given))
 
 
 def as_markdown(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
     """For a page or a pull request."""
-    lines: list[str] = []
-    for kind, text in _lines(found, wanted, given):
-        if kind == "run":
-            lines += ["", *(f"  {line}" for line in fenced([text])), ""]
-        else:
-            mark = {"head": "## ", "say": "", "item": "- "}[kind]
-            space = [] if kind == "item" else [""]
-            lines += [*space, f"{mark}{prose(text, LONG)}", *space]
-    return _single_spaced(lines)
-
-
-def _single_spaced(lines: Sequence[str]) -> str:
-    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
-    return "\n".join(kept).strip()
+    return markdown_of(_lines(found, wanted, given))
 
 
 def _lines(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> Iterator[Line]:
@@ -139,6 +102,9 @@ def asked(wanted: Needs) -> str:
     parts += [f"at most {value:g} {unit}" for value, unit in limits if value is not None]
     if wanted.requests_per_day is not None:
         parts.append(f"{wanted.requests_per_day:,.10g} requests a day")
+    if wanted.rate is not None:
+        soon = f" within {wanted.within}" if any(wanted.within) else ""
+        parts.append(f"{wanted.rate:g} requests per second to one device{soon}")
     return ", ".join(parts)
 
 
