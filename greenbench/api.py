@@ -192,10 +192,10 @@ def advise(
 ) -> list[Advice]:
     """Which run saves the most energy and is shown to keep `limits`, for each group.
 
-    Limits are ``quality_loss`` (points of accuracy, 1 where not given), ``token_ms``,
-    ``first_token_ms``, ``memory_gb`` and ``requests_per_day``. `impact` changes what is assumed
-    of the surroundings (``["country=FRA", "pue=1.2"]``); `model` and `device` keep the groups whose
-    name holds them. Raises UserError for what is no limit.
+    Limits are ``quality_loss`` (points of accuracy, 1 where not given), ``token_ms``, ``first_token_ms``,
+    ``memory_gb``, and ``requests_per_day``, or a ``rate`` per second with ``ttft_ms`` and ``tpot_ms``.
+    `impact` changes what is assumed of the surroundings (``["country=FRA", "pue=1.2"]``); `model` and
+    `device` keep the groups whose name holds them. Raises UserError for what is no limit.
 
         >>> (advice,) = greenbench.advise(greenbench.load("results"), {"quality_loss": 5})
         >>> advice.answer, advice.best.row.label

@@ -70,8 +70,9 @@ MAY_IMPORT = {
 """Who may import what is not ours and would spread."""
 SUBJECTS = {
     "advice", "bench", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
-    "energy_by_meter", "energy_by_phase", "energy_label", "files", "frontier", "impact",
-    "make", "model_frontier", "promises", "quality", "selection", "technique", "uncertainty", "verdicts",
+    "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact",
+    "make", "model_frontier", "promises", "quality", "savings", "selection", "technique",
+    "uncertainty", "verdicts",
 }  # fmt: skip
 """Stems that several rooms have, as each treats the subject in its own way."""
 

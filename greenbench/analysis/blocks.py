@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import hypot
 from typing import NamedTuple
 
+from greenbench.analysis.readings import (
+    ANSWERED,
+    NO_VALUE,
+    PAIRED,
+    READINGS,
+    TOGETHER,
+    Reading,
+    decode,
+    joules,
+    provenance,
+    values,
+    why,
+)
 from greenbench.analysis.uncertainty import uncertainty
 from greenbench.analysis.verdicts import judge
 from greenbench.schema.codes import Validity
@@ -13,106 +28,62 @@ from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
     ENERGY_PER_TOKEN_HIGH,
     ENERGY_PER_TOKEN_LOW,
-    PREFILL_ENERGY,
-    TOKENS_PER_S,
-    TPOT,
-    TPOT_P90,
-    TPOT_P99,
-    TTFT,
-    TTFT_P90,
-    TTFT_P99,
-    Metric,
 )
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
-from greenbench.schema.window import Phase, Who, Window
+from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
 
-Value = Callable[[Window], float | None]
-
-
-NO_VALUE = "not seen in every block, or every block is invalid"
-
-
-class Reading(NamedTuple):
-    """How a metric is read off a block's window of one phase."""
-
-    metric: Metric
-    phase: Phase
-    value: Value
-    energy: bool = False
-
-
-def joules(window: Window) -> float | None:
-    """Joules of one window by the first meter; null without one."""
-    return window.energy[0].end_j - window.energy[0].start_j if window.energy else None
-
-
-def _per(joules: float | None, count: int) -> float | None:
-    return None if joules is None else joules / count
-
-
-READINGS = (
-    Reading(ENERGY_PER_TOKEN, "generate", lambda w: _per(joules(w), w.tokens), energy=True),
-    Reading(ENERGY_PER_TOKEN_LOW, "generate",
-            lambda w: _per(w.energy[0].low_j, w.tokens) if w.energy else None, energy=True),
-    Reading(ENERGY_PER_TOKEN_HIGH, "generate",
-            lambda w: _per(w.energy[0].high_j, w.tokens) if w.energy else None, energy=True),
-    Reading(PREFILL_ENERGY, "prefill", lambda w: _per(joules(w), w.iterations), energy=True),
-    Reading(TTFT, "prefill", lambda w: w.ttft.p50_s if w.ttft else None),
-    Reading(TTFT_P90, "prefill", lambda w: w.ttft.p90_s if w.ttft else None),
-    Reading(TTFT_P99, "prefill", lambda w: w.ttft.p99_s if w.ttft else None),
-    Reading(TPOT, "generate", lambda w: w.tpot.p50_s if w.tpot else None),
-    Reading(TPOT_P90, "generate", lambda w: w.tpot.p90_s if w.tpot else None),
-    Reading(TPOT_P99, "generate", lambda w: w.tpot.p99_s if w.tpot else None),
-    Reading(TOKENS_PER_S, "generate", lambda w: w.tokens / sum(w.iteration_s)),
-)  # fmt: skip
-PAIRED = tuple(reading for reading in READINGS if reading.metric.ratio)
+DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
+"""Read off two windows at once, by `decode`."""
+NO_IDLE = "idle power was not measured: no idle window with a model loaded (protocol.idle_s)"
 
 
 def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
     """Every level of one model: the geometric mean over blocks with its t interval."""
     found = {
         each.metric.name: level(
-            _values(windows, who, each), each.metric.unit, _provenance(windows, each), no_energy
+            decode(windows, who) if each is DECODED else values(windows, who, each),
+            each.metric.unit,
+            provenance(windows, each),
+            no_energy,
+            why(windows, who, each),
         )
-        for each in READINGS
+        for each in (*READINGS, DECODED)
     }
-    decode = _decode(windows, who)
-    provenance = _provenance(windows, READINGS[0])
-    name, unit, *_ = DECODE_ENERGY_PER_TOKEN
-    found[name] = level(decode, unit, provenance, no_energy)
-    if provenance != "estimated:model":  # only an estimate has model bounds
+    if provenance(windows, DECODED) != "estimated:model":  # only an estimate has model bounds
         del found[ENERGY_PER_TOKEN_LOW.name], found[ENERGY_PER_TOKEN_HIGH.name]
     return found
 
 
 def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block."""
-    found = {
+    return {
         each.metric.ratio: paired(
-            _values(windows, "baseline", each),
-            _values(windows, "candidate", each),
-            _provenance(windows, each),
-            no_energy,
+            *_sides(windows, each), provenance(windows, each), no_energy, _why(windows, each)
         )
-        for each in PAIRED
+        for each in (*PAIRED, DECODED)
     }
-    found[DECODE_ENERGY_PER_TOKEN.ratio] = paired(
-        _decode(windows, "baseline"),
-        _decode(windows, "candidate"),
-        _provenance(windows, READINGS[0]),
-        no_energy,
-    )
-    return found
+
+
+def _sides(windows: Sequence[Window], reading: Reading) -> tuple[list[float], list[float]]:
+    """Baseline and candidate by block; both empty if either is."""
+    read = decode if reading is DECODED else partial(values, reading=reading)
+    before, after = (read(windows, who) for who in WHO)
+    return (before, after) if before and after else ([], [])
+
+
+def _why(windows: Sequence[Window], reading: Reading) -> str:
+    reasons = (why(windows, who, reading) for who in WHO)
+    return next((reason for reason in reasons if reason != NO_VALUE), NO_VALUE)
 
 
 def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
     """Candidate over baseline of one metric, by its ratio's name, in each valid block."""
     reading = next(each for each in PAIRED if each.metric.ratio == name)
     kept = valid_blocks(windows)
-    sides = (_values(kept, who, reading) for who in ("baseline", "candidate"))
+    sides = _sides(kept, reading)
     return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
 
 
@@ -121,14 +92,13 @@ def verdicts(windows: Sequence[Window], tier: str, validity: Validity) -> dict[s
     return {
         each.metric.ratio: judge(
             each.metric.ratio,
-            _values(windows, "baseline", each),
-            _values(windows, "candidate", each),
-            provenance=_provenance(windows, each),
+            *_sides(windows, each),
+            provenance=provenance(windows, each),
             tier=tier,
             validity=validity,
         )
         for each in PAIRED
-        if _provenance(windows, each) != "unavailable"
+        if provenance(windows, each) != "unavailable" and _why(windows, each) != TOGETHER
     }
 
 
@@ -136,7 +106,7 @@ def budgets(
     windows: Sequence[Window], candidate: Quantity, ratio: Quantity
 ) -> dict[str, Uncertainty]:
     """Uncertainty budgets of the headline energy, absolute and as a ratio; empty without a meter."""
-    headline = [w for w in windows if w.phase == "generate" and w.energy]
+    headline = [w for w in windows if w.phase in ANSWERED and w.energy]
     if not headline:
         return {}
     span = headline[0].energy[0]
@@ -185,6 +155,34 @@ def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]
     return found
 
 
+def resting_power(idle: Mapping[str, Quantity]) -> Quantity:
+    """Idle watts with both models loaded, else with the baseline alone."""
+    known = [idle[who] for who in ("both", "one") if who in idle]
+    found = next((power for power in known if power.value is not None), None)
+    return found or (known[0] if known else missing("W", NO_IDLE))
+
+
+def half_width(quantity: Quantity) -> float:
+    """Half of its 95 % interval; 0 without one."""
+    interval = quantity.bounds
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def doubted(found: Quantity, shift: float, idle: Quantity) -> Quantity:
+    """It with the doubt of idle power in its interval, which that moves by up to `shift` either way.
+
+    The two are independent, so their halves add as squares. Without an interval of idle power it has none.
+    """
+    value, interval = found.value, found.bounds
+    if value is None or interval is None:
+        return found
+    if idle.bounds is None:
+        why = {"low": None, "high": None, "reason": f"idle power has no interval: {idle.reason}"}
+        return found.model_copy(update=why)
+    low, high = value - hypot(value - interval[0], shift), value + hypot(interval[1] - value, shift)
+    return found.model_copy(update={"low": low, "high": high})
+
+
 def energy_of(window: Window) -> Quantity:
     """Joules of one window by the first meter."""
     counted_j = joules(window)
@@ -210,62 +208,40 @@ def valid_blocks(windows: Sequence[Window]) -> list[Window]:
     return [w for w in windows if w.block is not None and w.block not in spoiled]
 
 
-def _values(windows: Sequence[Window], who: Who, reading: Reading) -> list[float]:
-    """One value per block, in block order; empty if any block lacks it."""
-    mine = [w for w in windows if w.who == who and w.phase == reading.phase]
-    values = [reading.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
-    return [] if None in values else [value for value in values if value is not None]
+def level(
+    by_block: list[float],
+    unit: str,
+    source: Provenance,
+    no_energy: str,
+    because: str = NO_VALUE,
+) -> Quantity:
+    """Mean of one value per block, geometric where it can be; `no_energy`, or `because`, says why not."""
+    if not by_block:
+        return missing(unit, no_energy if source == "unavailable" else because)
+    average = geometric_mean if min(by_block) > 0 else mean_interval  # a difference may be below 0
+    return as_quantity(average(by_block), unit, source)
 
 
-def _decode(windows: Sequence[Window], who: Who) -> list[float]:
-    """Per block, joules per decoded token: generate minus prefill over all tokens but the first."""
-    generated, prefilled = (
-        sorted(
-            (w for w in windows if w.who == who and w.phase == phase),
-            key=lambda w: w.block or 0,
-        )
-        for phase in ("generate", "prefill")
-    )
-    values = []
-    for whole, first in zip(generated, prefilled, strict=True):
-        all_j, start_j = joules(whole), joules(first)
-        if all_j is None or start_j is None:
-            return []
-        decoded = whole.tokens / whole.iterations - first.tokens / first.iterations
-        values.append((all_j / whole.iterations - start_j / first.iterations) / decoded)
-    return values
-
-
-def _provenance(windows: Sequence[Window], reading: Reading) -> Provenance:
-    if not reading.energy:
-        return "measured:clock"
-    return next((w.energy[0].provenance for w in windows if w.energy), "unavailable")
-
-
-def level(values: list[float], unit: str, provenance: Provenance, no_energy: str) -> Quantity:
-    """Mean of one value per block, geometric where it can be; `no_energy` says why there is none."""
-    if not values:
-        return missing(unit, no_energy if provenance == "unavailable" else NO_VALUE)
-    average = geometric_mean if min(values) > 0 else mean_interval  # a difference may be below 0
-    return as_quantity(average(values), unit, provenance)
-
-
-def as_quantity(interval: Interval, unit: str, provenance: Provenance) -> Quantity:
+def as_quantity(interval: Interval, unit: str, source: Provenance) -> Quantity:
     """An interval as a record keeps it."""
     value, low, high, n, reason = interval
     return Quantity(
-        value=value, unit=unit, provenance=provenance, n=n, low=low, high=high, reason=reason
+        value=value, unit=unit, provenance=source, n=n, low=low, high=high, reason=reason
     )
 
 
 def paired(
-    baseline: list[float], candidate: list[float], provenance: Provenance, no_energy: str
+    baseline: list[float],
+    candidate: list[float],
+    source: Provenance,
+    no_energy: str,
+    because: str = NO_VALUE,
 ) -> Quantity:
     """Candidate over baseline of one value per block each."""
     if not baseline or not candidate:
-        return missing("ratio", no_energy if provenance == "unavailable" else NO_VALUE)
+        return missing("ratio", no_energy if source == "unavailable" else because)
     if min(*baseline, *candidate) <= 0:
         return missing(
             "ratio", "a block's difference is not above 0: windows are too short to tell"
         )
-    return as_quantity(paired_ratio(baseline, candidate), "ratio", provenance)
+    return as_quantity(paired_ratio(baseline, candidate), "ratio", source)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
-from greenbench.analysis.blocks import as_quantity, joules, level, paired
+from greenbench.analysis.blocks import as_quantity, level, paired
+from greenbench.analysis.readings import joules
 from greenbench.analysis.verdicts import judge
 from greenbench.schema.codes import Validity
 from greenbench.schema.difficulty import Bin, Difficulty, Questions

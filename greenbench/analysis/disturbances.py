@@ -6,32 +6,33 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TypeAlias
 
-from greenbench.analysis.blocks import joules, valid_blocks
+from greenbench.analysis.blocks import valid_blocks
+from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.codes import validity
 from greenbench.schema.spec import TIERS
 from greenbench.schema.window import Window
 from greenbench.stats.intervals import paired_ratio
 
 CLOCK_CHANGE = 1.05
-Like: TypeAlias = tuple[str, str, float | None]
+_Kind: TypeAlias = tuple[str, str, float | None]
 
 
 def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's.
 
-    Like are the windows of one model in one phase under one load: a technique may change the clock, a run
-    may not.
+    Like are the windows of one model in one phase, at one load: a technique or a load may change the
+    clock, a run may not.
     """
-    usual: dict[Like, float] = {}
-    for like in {_like(w) for w in windows if w.place}:
-        clocks = [c for w in windows if _like(w) == like and (c := _clock(w))]
-        usual[like] = median(clocks) if clocks else 0.0
+    usual: dict[_Kind, float] = {}
+    for kind in {_kind(w) for w in windows if w.place}:
+        clocks = [c for w in windows if _kind(w) == kind and (c := _clock(w))]
+        usual[kind] = median(clocks) if clocks else 0.0
     return [
-        _coded(w, "clock_change") if _is_off(_clock(w), usual.get(_like(w))) else w for w in windows
+        _coded(w, "clock_change") if _is_off(_clock(w), usual.get(_kind(w))) else w for w in windows
     ]
 
 
-def _like(window: Window) -> Like:
+def _kind(window: Window) -> _Kind:
     return window.who, window.phase, window.place.load if window.place else None
 
 
@@ -56,8 +57,7 @@ DRIFT, DRIFT_HIGH = 0.02, 0.10
 
 def drift_codes(windows: Sequence[Window]) -> list[str]:
     """``drift`` or ``drift_high``: the baseline's last windows against its first, where in turn."""
-    phases = ("generate", "serve")
-    mine = [w for w in windows if w.who == "baseline" and w.phase in phases and w.tokens]
+    mine = [w for w in windows if w.who == "baseline" and w.phase in ANSWERED and w.tokens]
     quarter = len(mine) // 4
     if not quarter:
         return []

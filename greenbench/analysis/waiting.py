@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenbench.analysis.blocks import as_quantity, idle_powers, joules
+from greenbench.analysis.blocks import as_quantity, idle_powers
+from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Waiting
 from greenbench.schema.window import WHO, Who, Window
@@ -59,6 +60,6 @@ def _drawn_w(windows: Sequence[Window], who: Who) -> float | None:
     powers = [
         counted_j / (w.end_s - w.start_s)
         for w in windows
-        if w.who == who and w.phase == "generate" and (counted_j := joules(w)) is not None
+        if w.who == who and w.phase in ANSWERED and (counted_j := joules(w)) is not None
     ]
     return sum(powers) / len(powers) if powers else None

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from greenbench import __version__
+from greenbench.cli.advise import add_advise
 from greenbench.cli.bench import add_bench
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
-from greenbench.cli.read import add_advise, add_compare, add_export, add_report
+from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.errors import UserError
 
 

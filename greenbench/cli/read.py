@@ -1,4 +1,4 @@
-"""The commands that only read records: report, compare, advise, export."""
+"""The commands that only read records, and what they share: report, compare, export."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(json_schema(), indent=1))
         return 0
-    impact, results = _impact(arguments)
+    impact, results = impact_of(arguments)
     if arguments.output is None and len(results) > 1:
         raise UserError("Several results directories: say where the report goes with -o DIR.")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for small matrices others only wait
@@ -110,70 +110,11 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"compare takes two records or two results directories, and here are {len(runs)}: write "
             "greenbench compare A B."
         )
-    pairs = api.compare(_loaded(runs[:1]), _loaded(runs[1:]))
+    pairs = api.compare(loaded(runs[:1]), loaded(runs[1:]))
     complaints = comparison.broken(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": comparison.as_json}
     print(formats[arguments.format](pairs, complaints))
     return int(bool(complaints))
-
-
-def add_advise(commands: Commands) -> None:
-    """The command ``advise``."""
-    advise = commands.add_parser(
-        "advise",
-        help="say which run to choose under your limits, what it saves and what is not shown yet",
-        description="Choose among measured runs: the one that saves the most energy and is shown to "
-        "keep every limit, with the runners-up, the yearly kWh, cost and CO2e it saves, and when "
-        "its preparation pays back; or say that the evidence is too thin, and which runs settle it.",
-    )
-    advise.add_argument("results", nargs="*", type=Path, help="default: results")
-    for option, unit in (
-        ("--max-quality-loss", "POINTS"),
-        ("--max-token-ms", "MS"),
-        ("--max-first-token-ms", "MS"),
-        ("--max-memory-gb", "GB"),
-        ("--requests-per-day", "N"),
-    ):
-        advise.add_argument(option, metavar=unit)
-    advise.add_argument("--country", metavar="CODE", help="such as FRA, USA or WORLD")
-    advise.add_argument("--model", default="", help="only models whose name holds this")
-    advise.add_argument("--device", default="", help="only devices whose name holds this")
-    advise.add_argument("--impact", nargs="+", default=[], metavar="KEY=VALUE",
-                        help="other assumptions than conf/impact's, such as pue=1.2")  # fmt: skip
-    advise.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    advise.set_defaults(command=_advise)
-
-
-def _advise(arguments: argparse.Namespace) -> int:
-    from greenbench.analysis.choices.limits import needs
-    from greenbench.analysis.impact import assumptions
-    from greenbench.report.markdown.advice import as_json, as_markdown, as_text
-
-    wanted = needs(
-        {
-            "quality_loss": arguments.max_quality_loss,
-            "token_ms": arguments.max_token_ms,
-            "first_token_ms": arguments.max_first_token_ms,
-            "memory_gb": arguments.max_memory_gb,
-            "requests_per_day": arguments.requests_per_day,
-        }
-    )
-    country = [f"country={arguments.country}"] if arguments.country else []
-    impact, results = _impact(arguments)
-    given = assumptions([*country, *impact])
-    for path in results:
-        if path.is_file():
-            raise UserError(f"{path} is not a directory: give the results directory of a bench.")
-    advices = api.advise(
-        _loaded(results, required=False),  # what to run first is an advice too
-        wanted,
-        impact=given,
-        model=arguments.model,
-        device=arguments.device,
-    )
-    formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
-    print(formats[arguments.format](advices, wanted, given))
-    return 0
 
 
 def _apart(words: list[str], paths: list[Path], marks: str) -> tuple[list[str], list[Path]]:
@@ -183,13 +124,13 @@ def _apart(words: list[str], paths: list[Path], marks: str) -> tuple[list[str], 
     return [word for word in words if word not in swallowed], [*paths, *map(Path, swallowed)]
 
 
-def _impact(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
+def impact_of(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
     """The assumptions, and the results directories."""
     impact, results = _apart(arguments.impact, arguments.results, "=")
     return impact, results or [Path("results")]
 
 
-def _loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
+def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
     """All records of `paths`; says how many files are none. Raises UserError where there are none,
     unless nothing was `required`."""
     from greenbench.records.store import require_records
@@ -225,12 +166,12 @@ def add_export(commands: Commands) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.impact import assumptions
 
-    impact, results = _impact(arguments)
+    impact, results = impact_of(arguments)
     given = assumptions(impact)
     key = arguments.run
     if key is not None and not key.strip():
         raise UserError("--run is empty: give a record's key, or its first digits.")
-    chosen = [record for record in _loaded(results) if record.key.startswith(key or "")]
+    chosen = [record for record in loaded(results) if record.key.startswith(key or "")]
     if not chosen:
         raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:

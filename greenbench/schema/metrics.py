@@ -15,7 +15,7 @@ class Metric(NamedTuple):
     """Of the level, in `Subject.metrics`."""
     unit: str
     ratio: str = ""
-    """Of the ratio, in `Findings.ratios` and `Findings.verdicts`; empty where it has none."""
+    """Of the ratio, in `Findings.ratios`, `Findings.verdicts` and `LoadPoint.ratios`; empty: it has none."""
     better: Literal["lower", "higher"] = "lower"
 
     def level(self, levels: Mapping[str, Quantity]) -> Quantity:
@@ -33,12 +33,12 @@ DECODE_ENERGY_PER_TOKEN: Final = Metric(
 PREFILL_ENERGY: Final = Metric("prefill_energy_j", "J/request batch", "prefill_energy")
 TTFT: Final = Metric("ttft_p50_s", "s", "ttft")
 """Time to the first token."""
-TTFT_P90: Final = Metric("ttft_p90_s", "s")
-TTFT_P99: Final = Metric("ttft_p99_s", "s")
+TTFT_P90: Final = Metric("ttft_p90_s", "s", "ttft_p90")
+TTFT_P99: Final = Metric("ttft_p99_s", "s", "ttft_p99")
 TPOT: Final = Metric("tpot_p50_s", "s", "tpot")
 """Time per output token."""
-TPOT_P90: Final = Metric("tpot_p90_s", "s")
-TPOT_P99: Final = Metric("tpot_p99_s", "s")
+TPOT_P90: Final = Metric("tpot_p90_s", "s", "tpot_p90")
+TPOT_P99: Final = Metric("tpot_p99_s", "s", "tpot_p99")
 TOKENS_PER_S: Final = Metric("tokens_per_s", "token/s", "tokens_per_s", "higher")
 MODEL_BYTES: Final = Metric("model_bytes", "B", "model_bytes")
 """Weights held."""

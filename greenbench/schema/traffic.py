@@ -83,6 +83,10 @@ class LoadPoint(Part):
     ratios: dict[str, Quantity]
     """Candidate over baseline by the metric's ratio."""
 
+    def side(self, side: Side) -> AtLoad:
+        """One of the two."""
+        return self.baseline if side == "baseline" else self.candidate
+
 
 class Capacity(Part):
     """The most that one model serves within the limits, of the loads that were measured."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from greenbench.analysis.blocks import joules
+from greenbench.analysis.readings import joules
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record, Subject

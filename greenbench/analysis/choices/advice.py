@@ -7,13 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from greenbench.analysis.choices.limits import Check, Needs, checks, limits
-from greenbench.analysis.energy.savings import (
-    DAYS_PER_YEAR,
-    Savings,
-    payback_days,
-    request_ratio,
-    saved,
-)
+from greenbench.analysis.energy.per_request import ALWAYS_ON, BASES, Basis, request_ratio
+from greenbench.analysis.energy.savings import DAYS_PER_YEAR, Savings, payback_days, saved
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, technique
 from greenbench.analysis.impact import Assumptions
@@ -35,10 +30,28 @@ class Option(NamedTuple):
     checks: list[Check]
     ratio: Quantity
     """Joules per request over the baseline's."""
-    saved: Savings | None = None
+    cases: Mapping[Basis, Savings] = {}
     """Where a saving is shown."""
-    payback_days: Quantity | None = None
-    """Where requests per day are given."""
+    payback: Mapping[Basis, Quantity] = {}
+    """Days, where requests per day are given."""
+
+    @property
+    def saved(self) -> Savings | None:
+        """What is saved on a device that stays on, where a saving is shown."""
+        return self.cases.get(ALWAYS_ON)
+
+    @property
+    def payback_days(self) -> Quantity | None:
+        """Days until that has paid for the preparation, where requests per day are given."""
+        return self.payback.get(ALWAYS_ON)
+
+    @property
+    def remains(self) -> float:
+        """Of the baseline's joules: always-on where requests per day are given, else of a request."""
+        if self.payback and self.saved and self.saved.baseline_kwh.value:
+            saved = self.saved.energy_kwh.value
+            return 1 - saved / self.saved.baseline_kwh.value if saved is not None else 1.0
+        return self.ratio.value or 0.0
 
     @property
     def unsure(self) -> list[Check]:
@@ -85,6 +98,13 @@ def advise(
 
     `model` and `device` keep groups whose name holds them. Raises UserError where none does.
     """
+    spoiled = [record for record in records if is_invalid(record)]
+    kept = chosen(records, model=model, device=device)
+    return [_advice(group, wanted, given, spoiled) for group in kept]
+
+
+def chosen(records: Sequence[Record], *, model: str = "", device: str = "") -> list[Group]:
+    """Groups whose model and device hold the names. Raises UserError where there are groups and none does."""
     found = groups(records)
     kept = [
         group
@@ -95,19 +115,18 @@ def advise(
     if found and not kept:
         places = sorted({f"{g.setting.model} on {g.setting.device}" for g in found})
         raise UserError(f"No run is of that model and device: there are {'; '.join(places)}.")
-    spoiled = [record for record in records if is_invalid(record)]
-    return [_advice(group, wanted, given, spoiled) for group in kept]
+    return kept
 
 
 def _advice(group: Group, wanted: Needs, given: Assumptions, spoiled: Sequence[Record]) -> Advice:
     options = [
-        Option(row, checks(row, wanted), request_ratio(row))
+        Option(row, checks(row, wanted), request_ratio(row, wanted.rate_s))
         for row in group.rows
         if not row.is_baseline
     ]
-    fitting = sorted((o for o in options if not o.unsure and not o.broken), key=_saving_first)
+    sure = [o for o in options if not o.unsure and not o.broken]
+    fitting = sorted((_priced(o, wanted, given) for o in sure), key=_saving_first)
     undecided = sorted((o for o in options if o.unsure and not o.broken), key=_promising_first)
-    fitting = [_priced(option, wanted, given) for option in fitting]
     baseline = limits(group.rows[0].baseline, wanted, group.setting.tier)
     again = _again(group, spoiled)
     doubtful = [option for option in undecided if _could_beat(option, fitting)]
@@ -134,7 +153,7 @@ def _answer(fitting: Sequence[Option], is_open: bool, baseline: Sequence[Check])
 
 
 def _saving_first(option: Option) -> tuple[float, str]:
-    return option.ratio.value or 0.0, option.row.label
+    return option.remains, option.row.label
 
 
 def _promising_first(option: Option) -> tuple[int, float, str]:
@@ -157,10 +176,11 @@ def _could_beat(option: Option, fitting: Sequence[Option]) -> bool:
 
 
 def _priced(option: Option, wanted: Needs, given: Assumptions) -> Option:
-    daily = wanted.requests_per_day
+    row, daily = option.row, wanted.daily
+    requests, days = (daily * DAYS_PER_YEAR, DAYS_PER_YEAR) if daily else (MILLION, None)
     return option._replace(
-        saved=saved(option.row, given, daily * DAYS_PER_YEAR if daily else MILLION),
-        payback_days=payback_days(option.row, daily) if daily else None,
+        cases={basis: saved(row, given, requests, basis, days) for basis in BASES},
+        payback={basis: payback_days(row, daily, basis) for basis in BASES} if daily else {},
     )
 
 

@@ -9,10 +9,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from greenbench.analysis.energy.savings import request_ratio
+from greenbench.analysis.choices.service import Limits, is_at_rates, judged, serves, to_measure
+from greenbench.analysis.energy.at_rate import beyond
+from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, saving
+from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
-from greenbench.analysis.yardstick import ENERGY, helps
+from greenbench.analysis.yardstick import EFFECT, ENERGY, helps
 from greenbench.errors import UserError
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
 from greenbench.schema.quantity import Quantity, missing, said
@@ -37,6 +40,27 @@ class Needs(NamedTuple):
     memory_gb: float | None = None
     """Peak, in 10^9 bytes."""
     requests_per_day: float | None = None
+    rate: float | None = None
+    """Requests per second, in its place."""
+    ttft_ms: float | None = None
+    """At that rate, from when a request is due to its first token."""
+    tpot_ms: float | None = None
+    """At that rate, between later tokens."""
+
+    @property
+    def daily(self) -> float | None:
+        """Requests a day."""
+        return self.requests_per_day if self.rate is None else self.rate * DAY_S
+
+    @property
+    def rate_s(self) -> float | None:
+        """Requests per second, in the mean of a day."""
+        return None if self.daily is None else self.daily / DAY_S
+
+    @property
+    def within(self) -> Limits:
+        """Limits at a rate."""
+        return Limits(self.ttft_ms, self.tpot_ms)
 
 
 class Check(NamedTuple):
@@ -56,7 +80,16 @@ class Check(NamedTuple):
 def needs(given: Mapping[str, str | None]) -> Needs:
     """Needs from the command's words. Raises UserError, one sentence, for what is no limit."""
     values = {name: _positive(name, text) for name, text in given.items() if text is not None}
-    return Needs(**values)
+    found = Needs(**values)
+    if found.rate is not None and found.requests_per_day is not None:
+        raise UserError(
+            "Both rate and requests_per_day are given, and one follows from the other: give one."
+        )
+    if any(found.within) and found.rate is None:
+        raise UserError(
+            "The limits ttft_ms and tpot_ms hold at a rate: give rate too, in requests/s."
+        )
+    return found
 
 
 def _positive(name: str, text: str) -> float:
@@ -73,9 +106,31 @@ def checks(row: Row, wanted: Needs) -> list[Check]:
     """Every need, of quality, energy, latency and memory, against one run."""
     return [
         quality(row, wanted.quality_loss),
-        energy(row),
+        energy(row, wanted.daily),
         *limits(row.metrics, wanted, _tier(row)),
+        *_at_rate(row, wanted),
     ]
+
+
+def _at_rate(row: Row, wanted: Needs) -> list[Check]:
+    """Whether one device serves the rate asked for; nothing where none is, or no limit and no load."""
+    rate, within = wanted.rate, wanted.within
+    if rate is None or (row.record.load is None and not any(within)):
+        return []
+    most = serves(row.record, "candidate", within)
+    settle = to_measure(row.record.command, within)
+    serving = f"one device serves {_shown(most, ' requests/s')} ({judged(row.record, within)})"
+    seen = f"rate: {serving}, asked {rate:g}"
+    if most.value is None and not is_at_rates(row.record):
+        return [
+            Check("rate", "unsure", f"rate: {most.reason}", False, settle, "requests at a rate")
+        ]
+    if most.low is not None and rate <= most.low:
+        return [Check("rate", "kept", seen)]
+    if most.high is not None and rate >= most.high:
+        return [Check("rate", "broken", f"{seen}; --devices says how many do", False)]
+    likely = most.value is not None and rate <= most.value
+    return [Check("rate", "unsure", seen, likely, settle, "rates up to the most that is served")]
 
 
 def _tier(row: Row) -> str:
@@ -129,9 +184,14 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     return f"about {each} items of each task", {"task.items": str(each)}
 
 
-def energy(row: Row) -> Check:
-    """Whether measured joules per token and per request are shown to be saved."""
-    request = request_ratio(row)
+def energy(row: Row, requests_per_day: float | None = None) -> Check:
+    """Whether measured joules per token and per request are shown to be saved.
+
+    Where requests come at a rate, to a device that stays on, idle power counts too; under load it is that
+    rate's joules that count.
+    """
+    rate = None if requests_per_day is None else requests_per_day / DAY_S
+    request = request_ratio(row, rate)
     seen = f"energy per request: {_shown(request, TIMES)} the baseline's"
     tier = _tier(row)
     longer = {} if tier in {"dev", "publish"} else {"protocol": "dev"}
@@ -146,14 +206,49 @@ def energy(row: Row) -> Check:
     if longer:
         return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
                      longer, "longer windows")  # fmt: skip
+    if rate is not None and row.record.load is not None:
+        return _energy_at(row, request, rate)
     verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
     interval = request.bounds
     if saves and interval and interval[1] < 1:
-        return Check("energy", "kept", seen)
+        found = Check("energy", "kept", seen)
+        return found if requests_per_day is None else _always_on(row, found, requests_per_day)
     if verdict and verdict.verdict in {"costs", "equivalent"}:
         return Check("energy", "broken", f"{seen}: no saving", False)
     return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+
+
+def _energy_at(row: Row, ratio: Quantity, rate: float) -> Check:
+    """Of a run under load, always-on, at a rate between those that were measured."""
+    if ratio.value is None:
+        why = f"{beyond(row.record, rate) or ratio.reason}; --devices takes as many as it needs"
+        return Check("energy", "unsure", f"energy per request at {rate:.3g} requests/s: {why}", False,
+                     to_measure(row.record.command, Limits()), "that rate")  # fmt: skip
+    seen = f"energy per request at {rate:.3g} requests/s: {_shown(ratio, TIMES)} the baseline's"
+    low, high = ratio.bounds or (0.0, np.inf)
+    if helps(ratio, ENERGY):
+        return Check("energy", "kept", seen)
+    if low > 1 or (low >= 1 - EFFECT and high <= 1 + EFFECT):
+        return Check("energy", "broken", f"{seen}: no saving", False)
+    longer = _longer(_tier(row))
+    return Check("energy", "unsure", f"{seen}: a saving is not shown", ratio.value < 1, *longer)
+
+
+def _always_on(row: Row, gross: Check, requests_per_day: float) -> Check:
+    """`gross` where so many a day are shown to save joules with idle power counted, or do not fit."""
+    if too_many(row, requests_per_day, ALWAYS_ON):
+        return gross
+    found = saving(row, ALWAYS_ON)
+    said = f"{gross.why}; on a device that stays on a request saves {_shown(found, ' J')}"
+    if found.value is None:
+        return Check("energy", "unsure", said, True, {"protocol.idle_s": "30"}, "its idle power")
+    low, high = found.bounds or (-np.inf, np.inf)
+    if low > 0:
+        return gross._replace(why=said)
+    if high <= 0:
+        return Check("energy", "broken", f"{said}: nothing", False)
+    return Check("energy", "unsure", f"{said}: not shown", found.value > 0, *_longer(_tier(row)))
 
 
 def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, valid_blocks
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.readings import ANSWERED
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
 from greenbench.schema.window import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
@@ -75,7 +76,7 @@ def disjoint(spans: Sequence[Span]) -> list[Span]:
 
 
 def _generated(row: Row) -> list[Window]:
-    return [window for window in valid_blocks(row.record.windows) if window.phase == "generate"]
+    return [window for window in valid_blocks(row.record.windows) if window.phase in ANSWERED]
 
 
 def _line(label: str, prefix: str, windows: Sequence[Window], parts: Sequence[Span]) -> Line:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, energy_of, joules, valid_blocks
+from greenbench.analysis.blocks import as_quantity, energy_of, valid_blocks
 from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.readings import joules
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import Phase, Who, Window

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from greenbench.analysis.energy.per_request import ALWAYS_ON, Basis, saving
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.quantity import Quantity, missing
 
 
@@ -20,23 +20,36 @@ def prepare_energy(row: Row) -> Quantity:
     )
 
 
-def break_even(row: Row) -> Quantity:
-    """Generated tokens until the saving has paid for the preparation; null: never, or not known."""
-    once, ratio = prepare_energy(row), row.ratio(ENERGY_PER_TOKEN)
-    before = row.baseline.get(ENERGY_PER_TOKEN.name)
-    if once.value is None or ratio.value is None or before is None or before.value is None:
-        return missing("token", "joules of the preparation or of the tokens are missing")
-    if ratio.value >= 1:
-        return missing("token", "no break-even: it saves no energy")
-    paid = once.value / before.value
-    interval = ratio.bounds
-    high = paid / (1 - interval[1]) if interval and interval[1] < 1 else None
+def break_even(row: Row, basis: Basis = ALWAYS_ON) -> Quantity:
+    """Generated tokens until the saving has paid for the preparation; null: never, or not known.
+
+    On a device that stays on, unless `basis` says otherwise.
+    """
+    return paid_back(row, saving(row, basis, unit="J/token", per_token=True), "token")
+
+
+def paid_back(row: Row, each: Quantity, unit: str) -> Quantity:
+    """How many times what `each` saves, in joules, pays for the preparation."""
+    once = prepare_energy(row)
+    if once.value is None or each.value is None:
+        why = each.reason if once.value is not None else once.reason
+        return missing(unit, why or "joules of the preparation or of the answers are missing")
+    if each.value <= 0:
+        return missing(unit, "no break-even: it saves no energy")
+    interval = each.bounds
+    high = once.value / interval[0] if interval and interval[0] > 0 else None
     return Quantity(
-        value=paid / (1 - ratio.value),
-        unit="token",
-        provenance=ratio.provenance,
-        n=ratio.n,
-        low=paid / (1 - interval[0]) if interval and high else None,
+        value=once.value / each.value,
+        unit=unit,
+        provenance=each.provenance,
+        n=each.n,
+        low=once.value / interval[1] if interval and high else None,
         high=high,
-        reason=None if high else "no upper bound: the ratio's interval reaches 1",
+        reason=None if high else _endless(each),
     )
+
+
+def _endless(each: Quantity) -> str:
+    if each.bounds is None:
+        return f"no interval: {each.reason}"
+    return "no upper bound: the saving's interval reaches 0"

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, Final, NamedTuple
 
-from greenbench.analysis.blocks import joules, valid_blocks
+from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, TTFT
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.window import Who
@@ -174,7 +175,7 @@ def _idle(row: Row) -> str | None:
         (spent, window.end_s - window.start_s)
         for window in valid_blocks(row.record.windows)
         if window.who == "candidate"
-        and window.phase == "generate"
+        and window.phase in ANSWERED
         and (spent := joules(window)) is not None
     ]
     total = sum(spent for spent, _ in counted)

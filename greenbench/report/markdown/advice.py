@@ -3,73 +3,36 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from greenbench.analysis.choices.advice import Advice, Option
 from greenbench.analysis.choices.limits import Check, Needs
-from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
-from greenbench.report.markdown.format import fenced, prose
+from greenbench.report.markdown.lines import Line, markdown_of, text_of
+from greenbench.report.markdown.savings import amount, assumed, gains
 from greenbench.schema.metrics import TOKENS_PER_S
-from greenbench.schema.quantity import Quantity, said
-from greenbench.wording import TIMES, number, plain, visible
+from greenbench.schema.quantity import said
+from greenbench.wording import TIMES, plain
 
 SHOWN = 5  # of a list that may be long
-WIDTH = 100
-LONG = 4000
 NOTHING = (
     "Not enough evidence: there is no completed run that is valid. Measure a sweep first, such as:"
 )
 FIRST = "greenbench bench --multirun +experiments=frontier-cpu"
 
 
-class Line(NamedTuple):
-    """One line of the answer: a heading, a sentence, an item of a list, or a command."""
-
-    kind: Literal["head", "say", "item", "run"]
-    text: str
-
-
 def as_text(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
     """For a terminal."""
-    lines = [part for line in _lines(found, wanted, given) for part in _wrapped(line)]
-    return "\n".join(lines).strip()
-
-
-def _wrapped(line: Line) -> list[str]:
-    text = plain(line.text, LONG)
-    match line.kind:
-        case "head":
-            return ["", text, "=" * min(len(text), WIDTH)]
-        case "say":
-            return ["", *textwrap.wrap(text, WIDTH)]
-        case "item":
-            return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")
-        case "run":
-            return [f"    {visible(line.text)}"]
+    return text_of(_lines(found, wanted, given))
 
 
 def as_markdown(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
     """For a page or a pull request."""
-    lines: list[str] = []
-    for kind, text in _lines(found, wanted, given):
-        if kind == "run":
-            lines += ["", *(f"  {line}" for line in fenced([text])), ""]
-        else:
-            mark = {"head": "## ", "say": "", "item": "- "}[kind]
-            space = [] if kind == "item" else [""]
-            lines += [*space, f"{mark}{prose(text, LONG)}", *space]
-    return _single_spaced(lines)
-
-
-def _single_spaced(lines: Sequence[str]) -> str:
-    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
-    return "\n".join(kept).strip()
+    return markdown_of(_lines(found, wanted, given))
 
 
 def _lines(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> Iterator[Line]:
@@ -79,7 +42,7 @@ def _lines(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> Iterat
     for advice in found:
         yield from _advised(advice, wanted)
     if any(advice.best for advice in found):
-        yield Line("say", _assumed(given))
+        yield Line("say", assumed(given))
 
 
 def _advised(advice: Advice, wanted: Needs) -> Iterator[Line]:
@@ -87,7 +50,7 @@ def _advised(advice: Advice, wanted: Needs) -> Iterator[Line]:
     yield Line("say", f"{_verdict(advice)} You asked for: {asked(wanted)}.")
     if advice.best:
         yield from (Line("item", check.why) for check in advice.best.checks)
-        yield from (Line("item", text) for text in _gains(advice.best))
+        yield from (Line("item", text) for text in gains(advice.best))
         yield Line("run", advice.best.row.record.command)
     yield from (Line("item", f"baseline: {check.why}") for check in _unmet(advice.baseline))
     beside = partial(_kept, advice.best)
@@ -139,6 +102,9 @@ def asked(wanted: Needs) -> str:
     parts += [f"at most {value:g} {unit}" for value, unit in limits if value is not None]
     if wanted.requests_per_day is not None:
         parts.append(f"{wanted.requests_per_day:,.10g} requests a day")
+    if wanted.rate is not None:
+        soon = f" within {wanted.within}" if any(wanted.within) else ""
+        parts.append(f"{wanted.rate:g} requests per second to one device{soon}")
     return ", ".join(parts)
 
 
@@ -158,7 +124,7 @@ def _list(title: str, options: Sequence[Option], say: Callable[[Option], str]) -
 
 def _kept(best: Option | None, option: Option) -> str:
     parts = [check.why for check in option.checks]
-    parts += [f"saves {_amount(option.saved.energy_kwh)}"] if option.saved else []
+    parts += [f"saves {amount(option.saved.energy_kwh)}"] if option.saved else []
     mine, theirs = option.ratio.bounds, best.ratio.bounds if best else None
     if best and mine and theirs and mine[0] <= theirs[1]:
         parts.append(f"its energy is not told apart from that of {best.row.label}")
@@ -176,68 +142,6 @@ def _open(option: Option) -> str:
 
 def _broken(option: Option) -> str:
     return "; ".join(check.why for check in option.broken)
-
-
-def _gains(option: Option) -> list[str]:
-    if option.saved is None:
-        return []
-    return [_saving(option.saved, yearly=option.payback_days is not None), _payback(option)]
-
-
-def _saving(saved: Savings, *, yearly: bool) -> str:
-    when = "a year" if yearly else f"for each {saved.requests:,.0f} requests"
-    return (
-        f"saves {_amount(saved.energy_kwh)} of {_amount(saved.baseline_kwh)} {when}, "
-        f"{_amount(saved.cost)} and {_amount(saved.carbon_kg)}"
-    )
-
-
-def _amount(quantity: Quantity) -> str:
-    unit = quantity.unit.replace("CO2e", "CO₂e")
-    return f"{said(quantity)} {unit}"
-
-
-def _payback(option: Option) -> str:
-    """When the saving has paid for the joules of the preparation."""
-    once = prepare_energy(option.row)
-    if once.value is None:
-        return f"when it pays back is not known: {plain(once.reason)}"
-    took = f"its preparation took {_joules(once.value)}"
-    days = option.payback_days
-    if days is None:
-        return f"{took}; give --requests-per-day to learn when that pays back"
-    if days.value is None:
-        return f"{took}; {plain(days.reason)}"
-    interval = days.bounds
-    between = "" if interval is None else f" ({in_days(interval[0])} to {in_days(interval[1])})"
-    return f"{took}, paid back after {in_days(days.value)}{between} at that rate"
-
-
-def _joules(count: float) -> str:
-    return f"{number(count / 1000)} kJ" if count >= 1000 else f"{number(count)} J"
-
-
-def in_days(days: float) -> str:
-    """Days in a unit that reads well."""
-    if days < 1 / 1440:
-        return f"{number(days * 86400)} seconds"
-    if days < 1 / 24:
-        return f"{number(days * 1440)} minutes"
-    if days < 2:
-        return f"{number(days * 24)} hours"
-    return f"{number(days)} days" if days < 730 else f"{number(days / 365.25)} years"
-
-
-def _assumed(given: Assumptions) -> str:
-    grid = given.grid
-    return (
-        f"Assumed (conf/impact, --country, --impact KEY=VALUE): electricity of {grid.country} in "
-        f"{grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY 4.0); PUE {given.pue:g}; "
-        f"{given.price_per_kwh:g} {given.currency}/kWh; {given.embodied_kg:g} kg CO₂e to make the "
-        f"device, spread over {given.lifetime_years:g} years of use. Intervals are the joules' "
-        "alone. Only the joules of answering are counted, at the workload measured: a device "
-        "that waits between requests draws more."
-    )
 
 
 def as_json(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
@@ -275,12 +179,16 @@ def _option(option: Option) -> dict[str, Any]:
         "command": record.command,
         "checks": [_check(check) for check in option.checks],
         "energy_per_request_ratio": option.ratio.model_dump(),
-        "saved": saved
-        and {"requests": saved.requests}
-        | {
-            name: value.model_dump()
-            for name, value in saved._asdict().items()
-            if name != "requests"
-        },
+        "saved": saved and _savings(saved),
+        "cases": {basis: _savings(each) for basis, each in option.cases.items()},
         "payback_days": days and days.model_dump(),
+        "payback_days_by_case": {
+            basis: each.model_dump() for basis, each in option.payback.items()
+        },
     }
+
+
+def _savings(saved: Savings) -> dict[str, Any]:
+    known = {"basis": saved.basis, "requests": saved.requests}
+    numbers = {name: each for name, each in saved._asdict().items() if name not in known}
+    return known | {name: number.model_dump() for name, number in numbers.items()}

@@ -6,11 +6,13 @@ from math import exp, sqrt
 import numpy as np
 import pytest
 from helpers import campaign, examples
+from helpers.load_windows import at_rates
 from scipy import stats
 
 from greenbench.analysis.choices.advice import advise, with_changes
 from greenbench.analysis.choices.limits import Needs
-from greenbench.analysis.energy.savings import payback_days, request_ratio, saved
+from greenbench.analysis.energy.per_request import request_ratio
+from greenbench.analysis.energy.savings import payback_days, saved
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.cli.main import main
@@ -242,3 +244,79 @@ def test_filters_choose_among_groups(results):
     assert [advice.group.setting.device for advice in found] == ["Imaginary CPU (cpu)"]
     with pytest.raises(UserError, match="Imaginary GPU"):
         advise(records, Needs(), assumptions(), model="llama")
+
+
+def fast(watts):
+    """Twice as fast as the baseline, at `watts` times its 300 W; idle are 60."""
+    record = run("fast", 0.5 * watts, spread=0.0)
+    windows = [
+        w.model_copy(update={"iteration_s": [0.5] * 10, "end_s": w.start_s + 5.0})
+        if w.who == "candidate" and w.phase == "generate" else w
+        for w in record.windows
+    ]  # fmt: skip
+    return record.model_copy(update={"windows": windows})
+
+
+def test_what_costs_a_box_that_stays_on_is_not_recommended_at_a_rate():
+    """285 J in half a second instead of 300 J in one: idle for half a second more, it takes 15 J more."""
+    assert only(fast(1.9)).answer == "recommended"
+    found = only(fast(1.9), requests_per_day=1000)
+    assert found.answer == "keep the baseline"
+    assert "on a device that stays on a request saves −15.0 J" in found.left_out[0].broken[0].why
+    unknown = only(fast(1.0).model_copy(update={"idle": {}}), requests_per_day=1000)
+    assert unknown.steps[0].command.endswith("protocol.idle_s=30")
+
+
+def test_all_three_cases_are_said_and_always_on_is_the_default():
+    found = only(fast(1.0), requests_per_day=1000)
+    assert found.best.saved.energy_kwh.value == pytest.approx(365.25e3 * 120 * 1.56 / 3.6e6)
+    assert found.best.cases["shared"].energy_kwh.value == pytest.approx(
+        365.25e3 * 150 * 1.56 / 3.6e6
+    )
+    assert found.best.payback_days == found.best.payback["always-on"]
+    text = " ".join(as_text([found], Needs(requests_per_day=1000), assumptions()).split())
+    for case in (
+        "on a device that stays on: saves",
+        "if others use the time that it frees: saves",
+        "if the device is switched off when idle: saves",
+    ):
+        assert case in text
+
+
+def test_more_than_fit_into_a_day_are_said_to():
+    found = only(fast(1.0), requests_per_day=100_000)
+    assert found.best.saved.energy_kwh.value is None
+    text = " ".join(as_text([found], Needs(requests_per_day=100_000), assumptions()).split())
+    assert "100,000 requests take the baseline 27.8 hours a day" in text
+
+
+WATTS, MOST = {"baseline": 40.0, "candidate": 20.0}, {"baseline": 4.0, "candidate": 4.0}
+
+
+def loaded(**changes):
+    fields = {"quality": [examples.score("sciq", 0, 0, n=700, right=350)]} | changes
+    return at_rates(**({"watts": WATTS, "most": MOST} | fields))
+
+
+def test_at_a_rate_a_run_under_load_saves_what_lies_between_its_rates():
+    """At 1.5 requests/s the baseline draws 50 + 60 W, the candidate 50 + 30 W."""
+    found = only(loaded(), rate=1.5)
+    assert found.answer == "recommended"
+    assert found.best.ratio.value == pytest.approx(80 / 110, rel=1e-3)
+    year_kwh = 1.56 * 8766 / 1000
+    assert found.best.saved.energy_kwh.value == pytest.approx(30 * year_kwh)
+    assert found.best.saved.baseline_kwh.value == pytest.approx(110 * year_kwh)
+    same_a_day = only(loaded(), requests_per_day=1.5 * 86400)
+    assert same_a_day.best.saved.energy_kwh.value == pytest.approx(30 * year_kwh)
+
+
+def test_the_rate_must_be_served_by_one_device_within_the_limits():
+    assert only(loaded(), rate=3.0, ttft_ms=60).answer == "recommended"
+    assert only(loaded(), rate=3.0, ttft_ms=40).answer != "recommended"
+    too_many = only(loaded(), rate=9.0)
+    assert too_many.left_out[0].broken[-1].what == "rate"
+    closed = only(run("x", 0.7), rate=0.5, ttft_ms=60)
+    assert closed.steps[0].command == (
+        "greenbench bench technique=x workload=online load.rate=sweep slo.ttft_ms=60"
+    )
+    assert only(run("x", 0.7), rate=0.5).answer == "recommended"

@@ -255,8 +255,12 @@ def test_where_the_wall_time_went_adds_up():
 
 def test_preparation_sums_its_windows():
     part = section(write(RECORDS[:2]), "Preparation, and when it pays back")
-    # 32 W for 4 s, over 2 J a token times 1 - 0.63 (0.60 to 0.66)
-    assert rows(part)[1] == ["`int8`", "8.00", "128", "173 (160–188)"]
+    assert rows(part)[1] == ["`int8`", "8.00", "128", "n/a (a)"]  # 32 W for 4 s
+    assert "(a) idle power was not measured" in part
+    idle = [run.model_copy(update={"idle": {"both": factory.idle_power()}}) for run in RECORDS[:2]]
+    part = section(write(idle), "Preparation, and when it pays back")
+    assert rows(part)[1][:3] == ["`int8`", "8.00", "128"]
+    assert "on a device that stays on" in part
     assert "`none`" not in part
 
 

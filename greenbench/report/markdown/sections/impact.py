@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from greenbench.analysis.energy.per_request import by_block
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.impact import Assumptions, Impact, grids, impact
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
@@ -70,8 +71,7 @@ def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
 
 def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     """One impact of `tokens` generated tokens, with the interval of the joules."""
-    pace = row.metrics.get(TOKENS_PER_S.name)
-    seconds = tokens / pace.value if pace and pace.value else 0.0
+    seconds = tokens * _device_s(row)
 
     def at(joules: float) -> float:
         return pick(impact(joules * tokens, seconds, given))
@@ -84,6 +84,15 @@ def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
             "high": at(interval[1]) if interval else None,
         }
     )
+
+
+def _device_s(row: Row) -> float:
+    """Seconds of the device that one token takes: under load of its whole time, at rest as at work."""
+    if row.record.load is None:
+        pace = row.metrics.get(TOKENS_PER_S.name)
+        return 1 / pace.value if pace and pace.value else 0.0
+    each = [after.per_token for _, after in by_block(row.record)]
+    return sum(one.seconds + (one.waits_s or 0.0) for one in each) / max(len(each), 1)
 
 
 def _cell(tokens: float, pick: Pick, given: Assumptions, row: Row, notes: Notes) -> str:

@@ -24,8 +24,10 @@ from greenbench.wording import ESTIMATE, TIMES, TO, fixed, number
 
 NO_PROMISE = "none"
 KERNELS = re.compile("dense|dequantize")  # as the rules of causes name them
-
-
+PAYS_BACK = (
+    "It pays back on a device that stays on: there a token saves its joules less idle power times the time "
+    "that it frees. `greenbench advise --requests-per-day` also says when others use that time."
+)
 SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 
@@ -34,8 +36,9 @@ def preparation(groups: Sequence[Group]) -> list[str]:
     applied = {
         part.name: part for group in groups for row in group.rows for part in row.record.techniques
     }
+    tables = _tables(groups, PREPARATION)
     return [
-        *_tables(groups, PREPARATION),
+        *([PAYS_BACK, "", *tables] if tables else []),
         *(f"- {_about(applied[name])}" for name in sorted(applied)),
     ]
 

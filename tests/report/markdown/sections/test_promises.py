@@ -1,16 +1,30 @@
 """What techniques promised and kept, and when their preparation pays back."""
 
 import pytest
-from helpers import examples
+from helpers import examples, factory
+from scipy import stats
 
+from greenbench.analysis.energy.per_request import SHARED
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.energy.shortfalls import CAUSES
 from greenbench.analysis.groups.rows import Row, groups
 from greenbench.report.markdown.sections.promises import promised, rules
 
+IDLE = {"both": factory.idle_power(12.0)}
+SECONDS = (0.5 + 31 * 0.05) / 32
+"""The baseline's in the factory's first block, for a token of a request, at 40 W."""
+
 
 def row(**changes):
-    return Row(examples.completed(**changes), "int8")
+    return Row(examples.completed(**({"idle": IDLE} | changes)), "int8")
+
+
+def blocks_saved(energy, idle_w):
+    """Joules of a token in the factory's two blocks, of a device that idles at so much: dE - P dt."""
+    return [
+        SECONDS * (40 * before * (1 - energy) - idle_w * (before - after))
+        for before, after in zip(*factory.PACE.values(), strict=True)
+    ]
 
 
 def with_promise(record, **promise):
@@ -19,15 +33,20 @@ def with_promise(record, **promise):
     return record.model_copy(update={"techniques": [part]})
 
 
-def test_break_even_is_joules_once_over_joules_saved_a_token():
-    found = break_even(row(energy=0.75, half=0.05, baseline_j=4.0))
+def test_break_even_is_joules_once_over_joules_saved_a_token_with_idle_power_counted():
     assert prepare_energy(row()).value == pytest.approx(128.0)  # 32 W for 4 s
-    assert found.value == pytest.approx(128 / (4 * 0.25))
-    assert (found.low, found.high) == pytest.approx((128 / (4 * 0.3), 128 / (4 * 0.2)))
+    found = break_even(row(energy=0.75))
+    first, second = blocks_saved(0.75, 12)
+    assert found.value == pytest.approx(128 / ((first + second) / 2))
+    if_shared, (first, second) = break_even(row(energy=0.75), SHARED), blocks_saved(0.75, 0)
+    assert if_shared.value == pytest.approx(128 / ((first + second) / 2))
+    half = stats.t.ppf(0.975, 1) * abs(first - second) / 2
+    assert if_shared.low == pytest.approx(128 / ((first + second) / 2 + half))
+    assert if_shared.high == pytest.approx(128 / ((first + second) / 2 - half))
 
 
-def test_an_interval_that_reaches_one_has_no_upper_bound():
-    found = break_even(row(energy=0.99, half=0.05))
+def test_an_interval_that_reaches_nothing_has_no_upper_bound():
+    found = break_even(row(energy=0.96))
     assert found.value is not None
     assert (found.low, found.high) == (None, None)
     assert "no upper bound" in found.reason
@@ -35,7 +54,9 @@ def test_an_interval_that_reaches_one_has_no_upper_bound():
 
 def test_what_saves_nothing_never_pays_back_and_what_is_unknown_says_so():
     assert break_even(row(energy=1.2)).reason == "no break-even: it saves no energy"
-    assert "missing" in break_even(row(energy=None)).reason
+    assert break_even(row(energy=None)).reason == "no valid block has joules of both"
+    assert "idle power was not measured" in break_even(row(idle={})).reason
+    assert break_even(row(idle={}), SHARED).value > 0
 
 
 def test_a_promise_stands_beside_what_was_kept_of_it():

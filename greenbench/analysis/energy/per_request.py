@@ -1,0 +1,180 @@
+"""What one request takes, by block, and what it saves in three cases: always-on, shared, switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+from greenbench.analysis.blocks import as_quantity, doubted, half_width, resting_power, valid_blocks
+from greenbench.analysis.energy.at_rate import beyond, curve
+from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.readings import ANSWERED, joules
+from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.record import Record
+from greenbench.schema.window import WHO, Who, Window
+from greenbench.stats.intervals import mean_interval, paired_ratio
+
+NO_JOULES = "no valid block has joules of both"
+Basis = Literal["always-on", "shared", "switched off when idle"]
+"""What becomes of the time that a faster model frees.
+
+``always-on``: the device idles on, so a request saves its joules less idle power times the seconds that it
+frees. ``shared``: others use that time; all joules count, and making the device is shed with the time.
+``switched off when idle``: all joules count.
+"""
+ALWAYS_ON: Final = "always-on"
+SHARED: Final = "shared"
+OFF: Final = "switched off when idle"
+BASES: Final[tuple[Basis, ...]] = (ALWAYS_ON, SHARED, OFF)
+
+
+class Request(NamedTuple):
+    """One request as a block's window shows it: prompt and answer, averaged over the window."""
+
+    energy_j: float
+    seconds: float
+    """Of the device at work: a batch shares its time."""
+    tokens: float
+    """Generated."""
+    waits_s: float | None = None
+    """Under load, seconds of the device at rest, whose joules are among the request's; else null."""
+
+    @property
+    def per_token(self) -> Request:
+        """Of it, the part of one token."""
+        waits_s = None if self.waits_s is None else self.waits_s / self.tokens
+        return Request(self.energy_j / self.tokens, self.seconds / self.tokens, 1.0, waits_s)
+
+
+class Saved(NamedTuple):
+    """What a block's request saves."""
+
+    joules: float
+    """Were idle power 0."""
+    per_watt: float
+    """Joules more for each watt of idle power."""
+    freed_s: float
+    """Of the device, that others use."""
+
+
+def by_block(record: Record, rate: float | None = None) -> list[tuple[Request, Request]]:
+    """Baseline and candidate of each valid block in which both have joules, in block order.
+
+    Under load they are of the run's own load, or of `rate`, in requests per second.
+    """
+    if rate is not None and record.load is not None:
+        return _at_rate(record, rate)
+    batch = record.spec.workload.batch_size
+    windows = [w for w in valid_blocks(record.windows) if w.phase in ANSWERED]
+    sides = [_requests(windows, who, batch) for who in ("baseline", "candidate")]
+    blocks = sorted(sides[0].keys() & sides[1].keys())
+    return [(sides[0][block], sides[1][block]) for block in blocks]
+
+
+def _requests(windows: list[Window], who: Who, batch: int) -> dict[int, Request]:
+    read = ((w.block or 0, _under_load(w) if w.traffic else _closed(w, batch))
+            for w in windows if w.who == who)  # fmt: skip
+    return {block: request for block, request in read if request}
+
+
+def _closed(window: Window, batch: int) -> Request | None:
+    energy_j, count = joules(window), window.iterations * batch
+    if energy_j is None or not count:
+        return None
+    return Request(energy_j / count, sum(window.iteration_s) / count, window.tokens / count)
+
+
+def _under_load(window: Window) -> Request | None:
+    energy_j, traffic = joules(window), window.traffic
+    if energy_j is None or traffic is None or not traffic.requests or not window.tokens:
+        return None
+    count, whole_s = traffic.requests, window.end_s - window.start_s
+    busy_s = traffic.busy * whole_s
+    return Request(
+        energy_j / count, busy_s / count, window.tokens / count, (whole_s - busy_s) / count
+    )
+
+
+def _at_rate(record: Record, rate: float) -> list[tuple[Request, Request]]:
+    """Empty where either model was not seen to serve so many."""
+    idle_w = resting_power(record.idle).value
+    curves = [curve(record, who) for who in WHO]
+    if beyond(record, rate) or not all(each.rates and rate <= each.rates[-1] for each in curves):
+        return []
+    if idle_w is None and any(rate < each.rates[0] for each in curves):
+        return []
+    sides = [
+        {
+            block: Request(
+                pace.power_w / rate,
+                pace.busy / rate,
+                pace.tokens_per_s / rate,
+                (1 - pace.busy) / rate,
+            )
+            for block, pace in each.at(rate, idle_w or 0.0)[0].items()
+        }
+        for each in curves
+    ]
+    return [
+        (sides[0][block], sides[1][block]) for block in sorted(sides[0].keys() & sides[1].keys())
+    ]
+
+
+def request_ratio(row: Row, rate: float | None = None) -> Quantity:
+    """Candidate over baseline in joules per request, paired by block; `rate` counts under load alone."""
+    pairs = [(before.energy_j, after.energy_j) for before, after in by_block(row.record, rate)]
+    if not pairs or min(map(min, pairs)) <= 0:
+        return missing("ratio", NO_JOULES)
+    before, after = zip(*pairs, strict=True)
+    return as_quantity(paired_ratio(before, after), "ratio", row.energy.provenance)
+
+
+def saved_by(before: Request, after: Request, basis: Basis) -> Saved:
+    """What `after` saves. Under load the joules of both hold idle power already, at the same rate."""
+    energy_j, freed_s = before.energy_j - after.energy_j, before.seconds - after.seconds
+    if before.waits_s is not None and after.waits_s is not None:
+        idle_s = 0.0 if basis == ALWAYS_ON else before.waits_s - after.waits_s
+    else:
+        idle_s = freed_s if basis == ALWAYS_ON else 0.0
+    return Saved(energy_j, -idle_s, freed_s if basis == SHARED else 0.0)
+
+
+def saving(
+    row: Row,
+    basis: Basis,
+    of: Callable[[float, float], float] = lambda energy_j, _: energy_j,
+    unit: str = "J/request",
+    *,
+    per_token: bool = False,
+    rate: float | None = None,
+) -> Quantity:
+    """Mean over blocks of what a request, or a token, saves; its interval is of blocks and of idle power.
+
+    `of` makes it another quantity, of the joules saved and the seconds freed, linear in both. `rate`, of one
+    device in requests per second, counts under load alone.
+    """
+    pairs = by_block(row.record, rate)
+    if per_token:
+        pairs = [(before.per_token, after.per_token) for before, after in pairs]
+    if not pairs:
+        return missing(unit, NO_JOULES)
+    parts = [saved_by(before, after, basis) for before, after in pairs]
+    idle, counts = resting_power(row.record.idle), any(part.per_watt for part in parts)
+    if counts and idle.value is None:
+        return missing(unit, idle.reason or "idle power is not known")
+    power_w = (idle.value or 0.0) if counts else 0.0
+    values = [of(part.joules + power_w * part.per_watt, part.freed_s) for part in parts]
+    found = as_quantity(mean_interval(values), unit, row.energy.provenance)
+    if not counts:
+        return found
+    slope = of(sum(part.per_watt for part in parts) / len(parts), 0.0)
+    return doubted(found, half_width(idle) * slope, idle)
+
+
+def seconds_per_request(record: Record) -> tuple[float, float] | None:
+    """Of baseline and candidate, at work, mean over blocks; null without joules of both."""
+    pairs = by_block(record)
+    if not pairs:
+        return None
+    before, after = (sum(pair[side].seconds for pair in pairs) / len(pairs) for side in (0, 1))
+    return before, after

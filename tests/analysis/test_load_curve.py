@@ -1,0 +1,266 @@
+"""Loads and their curve, against numbers by hand, and against simulated queues."""
+
+from math import log, sqrt
+
+import numpy as np
+import pytest
+from helpers.load_windows import Queue, serve
+from scipy import stats
+
+from greenbench.analysis.load_curve import load_codes, load_curve
+from greenbench.schema import metrics
+from greenbench.schema.load_spec import SloSpec
+from greenbench.schema.quantity import Quantity
+
+DRIFT = (1.0, 1.2, 0.9, 1.05)
+IDLE = {
+    "both": Quantity(value=40.0, unit="W", provenance="measured:counter:nvml", n=3, low=38.0, high=42.0)
+}  # fmt: skip
+
+
+def point(load, factor=0.5, wobble=0.0, *, headline=2.0, candidate=None, **changes):
+    """Four blocks of 1000 J and 20 answers each; the candidate takes `factor`, more or less, of both
+    joules and seconds."""
+    series = "block" if load == headline else "load"
+    found = []
+    for block, drift in enumerate(DRIFT):
+        own = factor * (1 + wobble * (-1) ** block)
+        found.append(serve("baseline", block, load, joules=1000 * drift, series=series, **changes))
+        slower = {"joules": 1000 * drift * own, "e2e": [0.5 * own] * 20, "series": series}
+        found.append(serve("candidate", block, load, **(slower | changes | (candidate or {}))))
+    return found
+
+
+def curve(*points, slo=None, unit="request/s", idle=IDLE):
+    windows = [window for each in points for window in each]
+    return load_curve(windows, idle, slo or SloSpec(), unit, 2.0, "no meter answered")
+
+
+def only(*windows, **changes):
+    (found,) = curve(*windows, **changes).points
+    return found
+
+
+def test_a_point_by_hand():
+    found = only(point(2.0, queue=3.0, good=18))
+    drift = (1.0 * 1.2 * 0.9 * 1.05) ** 0.25
+    of = found.baseline.metrics
+    assert of[metrics.ENERGY_PER_REQUEST.name].value == pytest.approx(1000 / 20 * drift)
+    assert of[metrics.ENERGY_PER_TOKEN.name].value == pytest.approx(1000 / 200 * drift)
+    assert of[metrics.ENERGY_PER_ANY_TOKEN.name].value == pytest.approx(1000 / 400 * drift)
+    assert of[metrics.POWER.name].value == pytest.approx(100 * drift)
+    assert of[metrics.THROUGHPUT.name].value == pytest.approx(2.0)
+    assert of[metrics.GOODPUT.name].value == pytest.approx(1.8)
+    assert of[metrics.GOOD.name].value == pytest.approx(0.9)
+    assert of[metrics.GOOD.name].n == 80
+    assert of[metrics.IN_FLIGHT.name].value == pytest.approx(1.0)
+    assert of[metrics.QUEUE.name].value == pytest.approx(3.0)
+    assert of[metrics.E2E.name].value == of[metrics.E2E_P90.name].value == pytest.approx(0.5)
+    assert of[metrics.TTFT_P90.name].value == pytest.approx(0.05)
+    assert "needs 100" in of[metrics.E2E_P99.name].reason
+    assert found.blocks == 4
+    for metric in (metrics.ENERGY_PER_REQUEST, metrics.POWER, metrics.E2E_P90, metrics.TPOT):
+        assert found.ratios[metric.ratio].value == pytest.approx(0.5)
+        assert found.ratios[metric.ratio].n == 4
+
+
+def test_the_marginal_energy_carries_the_doubt_of_idle_power():
+    """Idle 40 W for 10 s are 400 J of 1000; a watt more of it is half a joule a request."""
+    found = only(point(2.0))
+    marginal = [(1000 * drift - 400) / 20 for drift in DRIFT]
+    logs = np.log(marginal)
+    value = np.exp(logs.mean())
+    reach = stats.t.ppf(0.975, 3) * logs.std(ddof=1) / 2
+    level = found.baseline.metrics[metrics.MARGINAL_ENERGY_PER_REQUEST.name]
+    assert level.value == pytest.approx(value)
+    blocks_low, shift = value - value * np.exp(-reach), 2.0 * 10 / 20
+    assert value - level.low == pytest.approx(sqrt(blocks_low**2 + shift**2))
+    mine = [(500 * drift - 400) / 20 for drift in DRIFT]
+    ratio = found.ratios[metrics.MARGINAL_ENERGY_PER_REQUEST.ratio]
+    assert ratio.value == pytest.approx(np.exp(np.mean(np.log(mine) - logs)))
+    assert ratio.low < ratio.value < ratio.high
+
+
+def test_without_idle_power_there_is_no_marginal_energy_but_a_reason():
+    name = metrics.MARGINAL_ENERGY_PER_REQUEST
+    found = only(point(2.0), idle={})
+    assert "idle power was not measured" in found.baseline.metrics[name.name].reason
+    assert "idle power was not measured" in found.ratios[name.ratio].reason
+    single = {"both": IDLE["both"].model_copy(update={"low": None, "high": None, "reason": "one"})}
+    assert "no interval" in only(point(2.0), idle=single).candidate.metrics[name.name].reason
+    drowned = {"both": IDLE["both"].model_copy(update={"value": 200.0})}
+    found = only(point(2.0), idle=drowned)
+    assert found.baseline.metrics[name.name].value < 0
+    assert "not above 0" in found.ratios[name.ratio].reason
+
+
+def test_percentiles_are_of_pooled_requests_with_the_jackknifes_interval():
+    dice = np.random.default_rng(0)
+    blocks = [dice.exponential(size=40) for _ in range(4)]
+    windows = [
+        serve(who, b, 2.0, e2e=each)
+        for b, each in enumerate(blocks)
+        for who in ("baseline", "candidate")
+    ]
+    found = only(windows).baseline.metrics
+    whole = np.concatenate(blocks)
+    for metric, q in ((metrics.E2E, 0.5), (metrics.E2E_P90, 0.9), (metrics.E2E_P99, 0.99)):
+        assert found[metric.name].value == pytest.approx(np.quantile(whole, q))
+        rests = [np.concatenate(blocks[:b] + blocks[b + 1 :]) for b in range(4)]
+        logs = np.log([np.quantile(rest, q) for rest in rests])
+        half = stats.t.ppf(0.975, 3) * sqrt(3 / 4 * ((logs - logs.mean()) ** 2).sum())
+        assert log(found[metric.name].high / found[metric.name].value) == pytest.approx(half)
+
+
+def test_unfinished_requests_are_infinitely_slow():
+    found = only(point(2.0, due=22, ended=22, unfinished=1, failed=1)).baseline.metrics
+    assert found[metrics.E2E_P90.name].value == pytest.approx(0.5)
+    found = only(point(2.0, due=25, ended=25, unfinished=5)).baseline.metrics
+    assert found[metrics.E2E.name].value == pytest.approx(0.5)
+    assert found[metrics.E2E_P90.name].reason == "unbounded: 20 of 100 requests were not answered"
+
+
+def test_a_block_counts_at_a_load_if_both_its_windows_there_are_not_invalid():
+    windows = point(2.0) + point(4.0, 0.7)
+    windows[0] = windows[0].model_copy(update={"validity": "invalid"})
+    found = curve(windows)
+    assert [each.blocks for each in found.points] == [3, 4]
+    assert curve([w.model_copy(update={"validity": "invalid"}) for w in windows]) is None
+    assert curve([]) is None
+
+
+def test_a_growing_queue_is_saturated_and_its_latency_unbounded():
+    found = only(point(2.0, candidate={"ended": 15}))
+    assert (found.baseline.saturated, found.candidate.saturated) == (False, True)
+    assert found.candidate.metrics[metrics.E2E.name].reason.startswith("unbounded: the queue grew")
+    assert found.candidate.metrics[metrics.ENERGY_PER_REQUEST.name].value > 0
+    assert found.ratios[metrics.E2E.ratio].reason.startswith("unbounded")
+    assert found.ratios[metrics.ENERGY_PER_REQUEST.ratio].value == pytest.approx(0.5)
+    # users wait for their answers: nothing piles up
+    assert not only(point(2.0, candidate={"ended": 15}), unit="users").candidate.saturated
+    # what one block leaves over another makes up for
+    uneven = [w.model_copy(update={"traffic": w.traffic.model_copy(update={"ended": left})})
+              for w, left in zip(point(2.0), (5, 5, 35, 35, 5, 5, 26, 26), strict=True)]  # fmt: skip
+    assert not only(uneven).baseline.saturated
+
+
+def test_estimated_joules_stay_estimates():
+    found = only(point(2.0, provenance="estimated:model"))
+    assert found.ratios[metrics.ENERGY_PER_REQUEST.ratio].is_estimate
+    assert found.candidate.metrics[metrics.POWER.name].is_estimate
+    found = only([w.model_copy(update={"energy": []}) for w in point(2.0)])
+    assert found.ratios[metrics.ENERGY_PER_REQUEST.ratio].reason == "no meter answered"
+    assert found.ratios[metrics.MARGINAL_ENERGY_PER_REQUEST.ratio].reason == "no meter answered"
+    assert found.ratios[metrics.E2E.ratio].value == pytest.approx(0.5)
+
+
+def test_the_most_that_is_served_within_the_limits():
+    """Of 80 requests 80, 74 and 60 were good: surely 90 %, perhaps, surely not."""
+    limits = SloSpec(ttft_ms=100, share=0.9)
+    windows = [
+        *point(1.0, good=20),
+        *[w.model_copy(update={"traffic": w.traffic.model_copy(update={"good": 18 + w.place.unit % 2})})
+          for w in point(2.0)],
+        *point(4.0, good=15),
+    ]  # fmt: skip
+    load = curve(windows, slo=limits).capacity["baseline"].load
+    assert (load.value, load.low, load.high) == (2.0, 1.0, 4.0)
+    energy = curve(windows, slo=limits).capacity["candidate"].energy_per_request
+    assert energy.value == pytest.approx(25 * (1.0 * 1.2 * 0.9 * 1.05) ** 0.25)
+
+
+def test_the_most_is_not_shown_where_every_load_is_kept():
+    load = (
+        curve(point(1.0, good=20), point(2.0, good=20), slo=SloSpec(ttft_ms=9))
+        .capacity["baseline"]
+        .load
+    )
+    assert (load.value, load.low, load.high) == (2.0, 2.0, None)
+    assert load.reason == "every measured load kept the limits: the most is not shown"
+
+
+def test_the_most_without_limits_is_where_the_queue_does_not_grow():
+    most = curve(point(1.0), point(2.0), point(4.0, ended=15)).capacity["baseline"].load
+    assert (most.value, most.low, most.high) == (2.0, 2.0, 4.0)
+    nothing = curve(point(4.0, ended=15)).capacity["candidate"]
+    assert nothing.load.value is None
+    assert (
+        "the queue grows at the smallest measured load already, 4 request/s" in nothing.load.reason
+    )
+    assert nothing.energy_per_request.value is None
+
+
+def test_the_crossing_lies_where_the_straight_line_in_the_logarithms_passes_one():
+    found = curve(point(1.0, 0.5, 0.01), point(4.0, 2.0, 0.01)).crossing
+    assert found.below == "candidate"
+    assert found.load.value == pytest.approx(2.0, rel=0.01)
+    assert found.load.low < found.load.value < found.load.high
+    assert found.load.n == 4
+    other = curve(point(1.0, 2.0, 0.01), point(4.0, 0.5, 0.01)).crossing
+    assert other.below == "baseline"
+
+
+def test_a_saturated_load_takes_part_in_the_crossing():
+    found = curve(point(1.0, 0.5, 0.01), point(4.0, 2.0, 0.01, candidate={"ended": 15})).crossing
+    assert found.load.value == pytest.approx(2.0, rel=0.01)
+
+
+def test_one_model_that_is_shown_better_everywhere_is_said_to_be():
+    found = curve(point(1.0, 0.5, 0.01), point(4.0, 0.9, 0.01)).crossing
+    assert (found.load.value, found.below) == (None, "candidate")
+    assert found.load.reason == "not shown: the candidate takes less at every measured load"
+
+
+def test_a_crossing_within_the_noise_is_not_shown():
+    found = curve(point(1.0, 0.5, 0.01), point(4.0, 1.05, 0.2)).crossing
+    assert (found.load.value, found.below) == (None, None)
+    assert found.load.reason.startswith("not shown")
+
+
+def test_of_several_crossings_the_first_is_taken_and_said_to_be():
+    found = curve(point(1.0, 0.5, 0.01), point(4.0, 2.0, 0.01), point(16.0, 0.5, 0.01)).crossing
+    assert found.load.value == pytest.approx(2.0, rel=0.01)
+    assert found.load.reason.startswith("the first of 2")
+
+
+def test_late_sends_are_told():
+    late = curve(windows := point(2.0, late_s=0.03))
+    assert load_codes(windows, late) == ["late_sends"]
+    on_time = curve(windows := point(2.0, late_s=0.02, candidate={"late_s": 0.01}))
+    assert load_codes(windows, on_time) == []
+
+
+def test_windows_short_against_the_queues_memory_are_told():
+    """Five seconds of none in flight, then five of one: ten are no ten times as long as that lasts."""
+    slow = [0] * 50 + [1] * 50
+    found = curve(windows := point(2.0, in_flight=slow))
+    assert found.correlation_s.value > 1.0
+    assert load_codes(windows, found) == ["short_against_queue"]
+    steady = curve(windows := point(2.0, in_flight=[4] * 100))
+    assert steady.correlation_s.value is None
+    assert load_codes(windows, steady) == []
+
+
+def test_the_correlation_time_of_ample_servers_is_the_mean_time_of_service():
+    """M/M/infinity: the autocorrelation of the number in flight is exp(-t/s)."""
+    queue = Queue(1, rate=5.0, cv=1.0, window_s=400.0, at_once=200)
+    windows = [window for block in range(6) for window in queue.pair(block)]
+    found = load_curve(windows, {}, SloSpec(), "request/s", 5.0, "none")
+    assert found.correlation_s.value == pytest.approx(1.0, rel=0.25)
+
+
+@pytest.mark.parametrize("cv", [1.0, 3.0], ids=["poisson", "bursty"])
+def test_intervals_of_runs_against_itself_hold_one_as_often_as_they_say(cv):
+    """200 A/A runs of 8 blocks, a queue of 4 at once, half busy."""
+    held = {metrics.ENERGY_PER_REQUEST.ratio: [], metrics.E2E.ratio: []}
+    for seed in range(200):
+        queue = Queue(seed, rate=2.0, cv=cv, window_s=30.0)
+        windows = [window for block in range(8) for window in queue.pair(block)]
+        (found,) = load_curve(windows, {}, SloSpec(), "request/s", 2.0, "none").points
+        for name, outcomes in held.items():
+            interval = found.ratios[name].bounds
+            if interval:  # a burst may saturate a run: its latency is unbounded
+                outcomes.append(interval[0] <= 1 <= interval[1])
+    for outcomes in held.values():
+        assert len(outcomes) > 190
+        assert 0.93 <= np.mean(outcomes) <= 0.97
