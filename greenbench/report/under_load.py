@@ -1,0 +1,77 @@
+"""What table, picture and page ask alike of a run under load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from greenbench.analysis.groups.rows import Row
+from greenbench.schema.metrics import E2E, E2E_P90, E2E_P99, ENERGY_PER_REQUEST, Metric
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.traffic import Crossing, LoadCurve, LoadPoint
+from greenbench.schema.window import WHO
+from greenbench.wording import ESTIMATE
+
+UNBOUNDED: Final = "unbounded"
+"""What stands for a latency where requests come faster than they are answered; its reason starts so."""
+TAILS: Final = ((E2E_P99, "p99"), (E2E_P90, "p90"), (E2E, "p50"))
+UNITS: Final = {"request/s": "requests/s", "users": "users"}
+
+
+def loaded(rows: Iterable[Row]) -> list[tuple[Row, LoadCurve]]:
+    """The runs under load."""
+    return [(row, found) for row in rows if (found := row.record.load) and found.points]
+
+
+def is_unbounded(found: Quantity) -> bool:
+    """Whether a latency is missing because the queue grew, or because requests were given up on."""
+    return found.value is None and (found.reason or "").startswith(UNBOUNDED)
+
+
+def pair(point: LoadPoint, metric: Metric) -> tuple[Quantity, Quantity]:
+    """A number of the baseline and of the candidate."""
+    return metric.level(point.baseline.metrics), metric.level(point.candidate.metrics)
+
+
+def tail(curve: LoadCurve) -> tuple[Metric, str]:
+    """The highest percentile of the whole latency that the run has requests enough for."""
+    known = (
+        (metric, name)
+        for metric, name in TAILS
+        if any(found.value is not None for point in curve.points for found in pair(point, metric))
+    )
+    return next(known, TAILS[0])
+
+
+def saturated(curve: LoadCurve) -> dict[str, list[float]]:
+    """By model, the loads at which its queue grew; a model that kept up is left out."""
+    found = {
+        who: [point.load for point in curve.points if getattr(point, who).saturated] for who in WHO
+    }
+    return {who: loads for who, loads in found.items() if loads}
+
+
+def winner(curve: LoadCurve, candidate: str, told: Callable[[Quantity], str]) -> str:
+    """One sentence: which model takes less energy per request, always-on, at which loads."""
+    found, unit = curve.crossing, UNITS[curve.unit]
+    names = {"baseline": "the baseline", "candidate": candidate}
+    if found.below is None:
+        return f"Which takes less energy is not shown: {_why(found, told)}."
+    under = names[found.below]
+    if found.load.value is None:
+        guess = f", estimated ({ESTIMATE})," if _estimated(curve) else ""
+        return f"No crossing: {under} takes less energy{guess} at every load measured."
+    above = next(name for who, name in names.items() if who != found.below)
+    return (
+        f"The winner changes at {told(found.load)} {unit}: below it {under} takes less energy, "
+        f"above it {above}."
+    )
+
+
+def _estimated(curve: LoadCurve) -> bool:
+    return any(pair(point, ENERGY_PER_REQUEST)[0].is_estimate for point in curve.points)
+
+
+def _why(found: Crossing, told: Callable[[Quantity], str]) -> str:
+    """Its reason in words, without the ``n/a`` that stands before it in tables."""
+    return told(found.load).removeprefix("n/a ").strip("()") or "no reason recorded"
