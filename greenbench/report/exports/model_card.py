@@ -161,8 +161,8 @@ def _under_load(row: Row, curve: LoadCurve) -> str:
         if point.load in ends
     ]
     return (
-        f"Under load, J/request over the baseline's, idle power counted, is {', '.join(ratios)} {UNITS[curve.unit]}. "
-        f"{winner(curve, code(row.label), show)}"
+        f"Under load, J/request over the baseline's, idle power counted, is {', '.join(ratios)} "
+        f"{UNITS[curve.unit]}. {winner(curve, code(row.label), show)}"
     )
 
 
