@@ -7,8 +7,8 @@ from typing import Final
 
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.metrics import E2E, E2E_P90, E2E_P99, ENERGY_PER_REQUEST, Metric
-from greenbench.schema.quantity import Quantity
-from greenbench.schema.traffic import Crossing, LoadCurve, LoadPoint
+from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.traffic import LoadCurve, LoadPoint
 from greenbench.schema.window import WHO
 from greenbench.wording import ESTIMATE
 
@@ -54,17 +54,17 @@ def saturated(curve: LoadCurve) -> dict[str, list[float]]:
 def winner(curve: LoadCurve, candidate: str, told: Callable[[Quantity], str]) -> str:
     """One sentence: which model takes less energy per request, always-on, at which loads."""
     found, unit = curve.crossing, UNITS[curve.unit]
+    if found.load.value is None or found.below is None:
+        mark = f" ({ESTIMATE})" if _estimated(curve) else ""
+        return f"No crossing is shown{mark}: {_why(found.load.reason, told)}."
     names = {"baseline": "the baseline", "candidate": candidate}
-    if found.below is None:
-        return f"Which takes less energy is not shown: {_why(found, told)}."
-    under = names[found.below]
-    if found.load.value is None:
-        guess = f", estimated ({ESTIMATE})," if _estimated(curve) else ""
-        return f"No crossing: {under} takes less energy{guess} at every load measured."
-    above = next(name for who, name in names.items() if who != found.below)
+    under = names.pop(found.below)
+    (above,) = names.values()
+    reason = found.load.reason if found.load.bounds else None
+    more = f" ({_why(reason, told)})" if reason else ""
     return (
-        f"The winner changes at {told(found.load)} {unit}: below it {under} takes less energy, "
-        f"above it {above}."
+        f"The winner changes at {told(found.load)} {unit}{more}: below it {under} takes less energy per "
+        f"request, above it {above}."
     )
 
 
@@ -72,6 +72,7 @@ def _estimated(curve: LoadCurve) -> bool:
     return any(pair(point, ENERGY_PER_REQUEST)[0].is_estimate for point in curve.points)
 
 
-def _why(found: Crossing, told: Callable[[Quantity], str]) -> str:
-    """Its reason in words, without the ``n/a`` that stands before it in tables."""
-    return told(found.load).removeprefix("n/a ").strip("()") or "no reason recorded"
+def _why(reason: str | None, told: Callable[[Quantity], str]) -> str:
+    """A reason as `told` sets it, without saying twice that something is not shown."""
+    words = told(missing("", reason or "no reason was recorded"))
+    return words.removeprefix("n/a (").removesuffix(")").removeprefix("not shown: ")
