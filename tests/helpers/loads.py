@@ -160,7 +160,7 @@ def _capacity(points: Sequence[LoadPoint], *, limits: bool) -> dict[Side, Capaci
     """Without limits there is no such rate."""
     if not limits:
         return {}
-    kept: dict[Side, LoadPoint] = {"baseline": points[-1], "candidate": points[-2]}
+    kept: dict[Side, LoadPoint] = {"baseline": points[-1], "candidate": points[-2:][0]}
     return {
         side: Capacity(
             load=quantity(at.load, 0.0, "request/s").model_copy(update={"high": 2 * at.load}),
