@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.metrics import E2E, E2E_P90, E2E_P99, ENERGY_PER_REQUEST, Metric
+from greenbench.schema.metrics import (
+    E2E,
+    E2E_P90,
+    E2E_P99,
+    ENERGY_PER_REQUEST,
+    TPOT,
+    TPOT_P90,
+    TPOT_P99,
+    TTFT,
+    TTFT_P90,
+    TTFT_P99,
+    Metric,
+)
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.traffic import LoadCurve, LoadPoint
 from greenbench.schema.window import WHO
@@ -14,7 +26,11 @@ from greenbench.wording import ESTIMATE
 
 UNBOUNDED: Final = "unbounded"
 """What stands for a latency where requests come faster than they are answered; its reason starts so."""
-TAILS: Final = ((E2E_P99, "p99"), (E2E_P90, "p90"), (E2E, "p50"))
+WHOLE: Final = (E2E_P99, E2E_P90, E2E)
+FIRST_TOKEN: Final = (TTFT_P99, TTFT_P90, TTFT)
+LATER_TOKENS: Final = (TPOT_P99, TPOT_P90, TPOT)
+"""Percentiles of a latency, from the highest down."""
+PERCENTILES: Final = ("p99", "p90", "p50")
 UNITS: Final = {"request/s": "requests/s", "users": "users"}
 
 
@@ -33,14 +49,23 @@ def pair(point: LoadPoint, metric: Metric) -> tuple[Quantity, Quantity]:
     return metric.level(point.baseline.metrics), metric.level(point.candidate.metrics)
 
 
-def tail(curve: LoadCurve) -> tuple[Metric, str]:
-    """The highest percentile of the whole latency that the run has requests enough for."""
-    known = (
-        (metric, name)
-        for metric, name in TAILS
-        if any(found.value is not None for point in curve.points for found in pair(point, metric))
-    )
-    return next(known, TAILS[0])
+def tail(curve: LoadCurve, latency: Sequence[Metric] = WHOLE) -> tuple[Metric, str]:
+    """The highest percentile that is known at every load, or else the one that is known most often.
+
+    Few requests, as at the lowest loads, have no p99.
+    """
+    counts = [sum(_is_known(each) for each in at_all(curve, metric)) for metric in latency]
+    best = counts.index(max(counts))
+    return latency[best], PERCENTILES[best]
+
+
+def at_all(curve: LoadCurve, metric: Metric) -> list[Quantity]:
+    """A number of both models at each load."""
+    return [found for point in curve.points for found in pair(point, metric)]
+
+
+def _is_known(found: Quantity) -> bool:
+    return found.value is not None or is_unbounded(found)
 
 
 def saturated(curve: LoadCurve) -> dict[str, list[float]]:

@@ -26,6 +26,8 @@ from greenbench.report.figures.log_axes import (
 )
 from greenbench.report.figures.style import BLACK, GREY, PAPER, Sketch, source
 from greenbench.report.under_load import (
+    FIRST_TOKEN,
+    LATER_TOKENS,
     UNBOUNDED,
     UNITS,
     is_unbounded,
@@ -37,8 +39,6 @@ from greenbench.report.under_load import (
 from greenbench.schema.metrics import (
     ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST,
-    TPOT_P99,
-    TTFT_P99,
 )
 from greenbench.schema.quantity import Quantity, said
 from greenbench.schema.resolved import ResolvedSlo
@@ -100,14 +100,13 @@ def panels(curve: LoadCurve, limits: ResolvedSlo, here: Setting) -> list[Panel]:
         Panel(f"end to end, {percentile}, s", metric),
     ]
     parts = (
-        ("to the first token", TTFT_P99, limits.ttft_ms),
-        ("each later token", TPOT_P99, limits.tpot_ms),
+        ("to the first token", FIRST_TOKEN, limits.ttft_ms),
+        ("each later token", LATER_TOKENS, limits.tpot_ms),
     )
-    found += [
-        Panel(f"{what}, p99, s", metric, limit_s=limit / 1e3)
-        for what, metric, limit in parts
-        if limit is not None
-    ]
+    for what, latency, limit in parts:
+        if limit is not None:
+            metric, percentile = tail(curve, latency)
+            found.append(Panel(f"{what}, {percentile}, s", metric, limit_s=limit / 1e3))
     return found[1:] if here.source == "unavailable" else found
 
 

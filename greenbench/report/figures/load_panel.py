@@ -17,7 +17,7 @@ from greenbench.report.figures.log_axes import (
     written,
 )
 from greenbench.report.figures.style import BLACK, BLUE, GREY
-from greenbench.report.under_load import UNBOUNDED, is_unbounded, pair
+from greenbench.report.under_load import UNBOUNDED, at_all, is_unbounded, pair
 from greenbench.schema.metrics import Metric
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.traffic import LoadCurve
@@ -47,7 +47,7 @@ class Panel(NamedTuple):
 def drawn(panel: Panel, curve: LoadCurve, across: LogScale, top: float) -> Iterator[str]:
     """Both models' curves over their axes, from `top` downwards."""
     right, bottom = WIDTH - RIGHT, top + HEIGHT
-    strip = STRIP if any(map(is_unbounded, _all(panel.metric, curve))) else 0
+    strip = STRIP if any(map(is_unbounded, at_all(curve, panel.metric))) else 0
     values = [*_values(panel, curve), *([panel.limit_s] if panel.limit_s else [])]
     scale = spanning(values, bottom, -(HEIGHT - strip))
     if values:
@@ -57,7 +57,7 @@ def drawn(panel: Panel, curve: LoadCurve, across: LogScale, top: float) -> Itera
         yield written(UNBOUNDED, LEFT - 6, top + strip / 2 + 4, "end")
     yield line([(LEFT, top), (LEFT, bottom), (right, bottom)], BLACK, 0.8)
     if not values and not strip:
-        reason = next((each.reason for each in _all(panel.metric, curve) if each.reason), "")
+        reason = next((each.reason for each in at_all(curve, panel.metric) if each.reason), "")
         yield written(escape(plain(f"not known: {reason}", 90)), LEFT + 10, top + HEIGHT / 2)
     if panel.limit_s:
         y = scale.at(panel.limit_s)
@@ -68,17 +68,13 @@ def drawn(panel: Panel, curve: LoadCurve, across: LogScale, top: float) -> Itera
         yield from _curve(panel, curve, who, across, scale, top + strip / 2)
 
 
-def _all(metric: Metric, curve: LoadCurve) -> list[Quantity]:
-    return [found for point in curve.points for found in pair(point, metric)]
-
-
 def _values(panel: Panel, curve: LoadCurve) -> list[float]:
     """All that the vertical scale must hold: of intervals what is not far below their values."""
     metrics = [panel.metric] + ([panel.dashed] if panel.dashed else [])
     known = [
         (found.value, found.bounds if metric is panel.metric else None)
         for metric in metrics
-        for found in _all(metric, curve)
+        for found in at_all(curve, metric)
         if found.value is not None and found.value > 0
     ]
     ends = [max(value / 3, low) for value, bounds in known if bounds for low in bounds[:1]]

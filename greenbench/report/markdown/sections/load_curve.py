@@ -19,8 +19,12 @@ from greenbench.report.markdown.format import (
 )
 from greenbench.report.markdown.sections.codes import counted
 from greenbench.report.under_load import (
+    FIRST_TOKEN,
+    LATER_TOKENS,
     UNBOUNDED,
     UNITS,
+    WHOLE,
+    at_all,
     is_unbounded,
     loaded,
     pair,
@@ -31,12 +35,9 @@ from greenbench.report.under_load import (
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     E2E,
-    E2E_P99,
     ENERGY_PER_REQUEST,
     GOOD,
     MARGINAL_ENERGY_PER_REQUEST,
-    TPOT_P99,
-    TTFT_P99,
     Metric,
 )
 from greenbench.schema.quantity import Quantity, named
@@ -86,7 +87,7 @@ def columns(row: Row, curve: LoadCurve) -> list[Column[LoadPoint]]:
             "marginal ratio",
             lambda point, notes: _ratio(point, MARGINAL_ENERGY_PER_REQUEST, notes),
         ),
-        *(_limited(limits) if _limits(limits) else _whole(curve)),
+        *(_limited(curve, limits) if _limits(limits) else _whole(curve)),
     ]
 
 
@@ -99,7 +100,7 @@ def sentences(row: Row, curve: LoadCurve) -> list[str]:
         winner(curve, name, show),
         *_saturated(curve, name),
         *_own(curve),
-        *_no_p99(curve),
+        *_no_p99(curve, row.record.spec.slo),
         *(f"⚑ {code(found)}{codes[found]}: {meaning(found)}." for found in CODES if found in codes),
     ]
 
@@ -123,13 +124,13 @@ def _whole(curve: LoadCurve) -> list[Column[LoadPoint]]:
     return [*middle, _latency(f"{'' if middle else 'end to end '}{percentile}, s", metric, 1)]
 
 
-def _limited(limits: ResolvedSlo) -> list[Column[LoadPoint]]:
-    parts = (
-        ("first token p99, ms", TTFT_P99, limits.ttft_ms),
-        ("later tokens p99, ms", TPOT_P99, limits.tpot_ms),
-    )
+def _limited(curve: LoadCurve, limits: ResolvedSlo) -> list[Column[LoadPoint]]:
     return [
-        *(_latency(title, metric, 1e3) for title, metric, most in parts if most is not None),
+        *(
+            _latency(f"{title} {percentile}, ms", metric, 1e3)
+            for title, latency in _watched(limits)
+            for metric, percentile in [tail(curve, latency)]
+        ),
         Column(
             "within limits, %",
             lambda point, notes: _both(
@@ -137,6 +138,15 @@ def _limited(limits: ResolvedSlo) -> list[Column[LoadPoint]]:
             ),
         ),
     ]
+
+
+def _watched(limits: ResolvedSlo) -> list[tuple[str, Sequence[Metric]]]:
+    """The latencies that have a limit."""
+    parts = (
+        ("first token", FIRST_TOKEN, limits.ttft_ms),
+        ("later tokens", LATER_TOKENS, limits.tpot_ms),
+    )
+    return [(title, latency) for title, latency, most in parts if most is not None]
 
 
 def _latency(title: str, metric: Metric, factor: float) -> Column[LoadPoint]:
@@ -198,10 +208,14 @@ def _own(curve: LoadCurve) -> list[str]:
     return [f"The run's other numbers are those at {at}, chosen before anything was measured."]
 
 
-def _no_p99(curve: LoadCurve) -> list[str]:
+def _no_p99(curve: LoadCurve, limits: ResolvedSlo) -> list[str]:
     """Why a lower percentile stands in the table."""
-    if tail(curve)[0] is E2E_P99:
-        return []
-    found = (each for point in curve.points for each in pair(point, E2E_P99))
-    reason = next((each.reason for each in found if not is_unbounded(each)), "")
-    return [f"No p99: {prose(reason)}."] if reason else []
+    shown = [latency for _, latency in _watched(limits)] or [WHOLE]
+    reasons = [
+        found.reason
+        for latency in shown
+        if tail(curve, latency)[0] is not latency[0]
+        for found in at_all(curve, latency[0])
+        if found.value is None and not is_unbounded(found)
+    ]
+    return [f"No p99 at every load: {prose(reasons[0])}."] if reasons else []

@@ -136,8 +136,17 @@ def test_no_joules_have_their_reason_once():
 def test_too_few_requests_for_a_p99_show_p90_and_say_so():
     lines = said(loads.completed(few=True))
     assert cells(lines)[0][-1] == "p90, s"
-    assert "- No p99: 60 requests are too few: the 99th percentile needs 100." in lines
+    assert (
+        "- No p99 at every load: 60 requests are too few: the 99th percentile needs 100." in lines
+    )
     assert not any(line.startswith("- No p99") for line in said(loads.completed()))
+
+
+def test_a_percentile_that_all_loads_have_is_shown_rather_than_one_that_some_have():
+    record, other = loads.completed(limits=True), loads.completed(limits=True, few=True)
+    points = [other.load.points[0], *record.load.points[1:]]
+    titles = cells(said(with_curve(record, points=points)))[0]
+    assert titles[-3:-1] == ["first token p90, ms", "later tokens p90, ms"]
 
 
 def test_what_only_a_load_is_flagged_for_is_explained():
