@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "greenbench"
 UNITS = {
     "_s": "s", "_j": "J", "_w": "W", "_c": "°C", "_mhz": "MHz", "bytes": "B", "tokens": "tokens",
-    "iterations": "requests", "parameters": "parameters", "layers": "layers", "_ratio": "ratio",
+    "iterations": "requests", "_ms": "ms", "parameters": "parameters", "layers": "layers", "_ratio": "ratio",
 }  # fmt: skip
 """Units stand in the names (docs/architecture.md); a name that ends so has this unit."""
 CLOCKED, HELD, COUNTED = "measured:clock", "measured:memory", "measured:count"
@@ -57,6 +57,15 @@ OF_NAMES = {
     "utilization": "%",
     "margin": "nats",
     "probe": "nats a token",
+    **dict.fromkeys(("load", "headline"), "requests/s or users"),
+    **dict.fromkeys(("due", "ended", "failed", "unfinished", "requests", "good"), "requests"),
+    **dict.fromkeys(("in_flight", "running", "waiting", "at_once"), "requests"),
+    "busy": "fraction of the time",
+    "rate": "requests/s",
+    "concurrency": "users",
+    "cv": "ratio",
+    "spread": "none",
+    "share": "fraction of the requests",
 }
 """Units of numbers whose names do not end in one."""
 OF_PARTS = {
@@ -78,6 +87,12 @@ SOURCES = {
     "Stopping.limit": "set",
     "Place.unit": "`measured:count`",
     "Place.position": "drawn with the run's seed",
+    "Place.load": "set, or found by the sweep",
+    "LoadPoint.load": "set, or found by the sweep",
+    "LoadCurve.headline": "set, or found by the sweep",
+    "Traffic.busy": "`measured:clock`",
+    "Gauges": "the server's own account",
+    "Gauges.step_s": "`measured:clock`",
     "Item": "`measured:score`",
     "Item.index": "the task's data",
     "Item.weight": "the task's data",

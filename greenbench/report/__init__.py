@@ -38,7 +38,12 @@ def rebuild(
         return write(output, records, rejected, given, crowd, margin)
 
 
-FOLDERS = ("figures", "labels", "traces")  # of pictures, each there only while there is data
+FOLDERS = (
+    "figures",
+    "labels",
+    "loads",
+    "traces",
+)  # of pictures, each there only while there is data
 
 
 def write(

@@ -22,6 +22,7 @@ class Gauges(Part):
     """What the server told of itself while a window lasted, at even steps; null where it did not answer."""
 
     step_s: float
+    """Seconds between two of them."""
     running: list[float | None]
     """Requests that it was answering."""
     waiting: list[float | None]
@@ -111,6 +112,7 @@ class LoadCurve(Part):
     """All loads of a run."""
 
     unit: Literal["request/s", "users"]
+    """Of every load."""
     headline: float
     """The load of the run's own numbers, chosen before anything was measured."""
     points: list[LoadPoint]

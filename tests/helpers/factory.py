@@ -85,7 +85,7 @@ def spec(**changes: Any) -> ResolvedSpec:
         "seed": 0,
     }  # fmt: skip
     merged = {
-        name: parts[name] | change if isinstance(change, dict) else change
+        name: parts.get(name, {}) | change if isinstance(change, dict) else change
         for name, change in changes.items()
     }
     return ResolvedSpec.model_validate(parts | merged)

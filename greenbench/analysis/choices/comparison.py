@@ -107,7 +107,7 @@ def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]
 
 def _place(record: Record) -> tuple[str, ...]:
     here = setting(record)
-    return technique(record), here.model, here.workload, here.tasks, here.tier
+    return technique(record), here.model, here.asked, here.tasks, here.tier
 
 
 def _nearest(some: Sequence[Record], record: Record) -> Record:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.groups.comparable import Setting
+from greenbench.analysis.groups.comparable import CLOSED, Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import EFFECT, ENERGY, SPEED, Yardstick
 from greenbench.schema.quantity import Quantity
@@ -93,7 +93,7 @@ def _crossing(axis: Axis, rows: Sequence[tuple[Setting, Row]]) -> Crossing | Non
             by_name[_technique(row)].append(row)
     every = [Series(n, _points(axis, found, yardstick)) for n, found in sorted(by_name.items())]
     series = [each for each in every if len({point.at for point in each.points}) > 1]
-    rest = _rest(axis, first)
+    rest = _rest(axis, setting, first)
     return Crossing(axis, setting, rest, yardstick, series) if series else None
 
 
@@ -129,14 +129,17 @@ def _state(ratio: Quantity, row: Row, yardstick: Yardstick) -> State:
     return "pays" if yardstick.sign * (ratio.value - 1) > 0 else "costs"
 
 
-def _rest(axis: Axis, row: Row) -> str:
+def _rest(axis: Axis, setting: Setting, row: Row) -> str:
     workload = row.record.spec.workload
+    closed = setting.load == CLOSED
     words = {
         "batch_size": f"batch {workload.batch_size}",
         "prompt_tokens": f"{workload.prompt_tokens} tokens in",
         "output_tokens": f"{workload.output_tokens} out",
     }
-    return ", ".join(said for key, said in words.items() if key != axis.key)
+    left_out = {axis.key} if closed else {axis.key, "batch_size"}
+    parts = [said for key, said in words.items() if key not in left_out]
+    return ", ".join(parts if closed else [*parts, setting.load])
 
 
 def told(series: Series, axis: Axis) -> str:

@@ -35,7 +35,7 @@ class Device(NamedTuple):
     def title(self) -> str:
         """What the runs share."""
         models = len({line.setting.model for line in self.lines})
-        return f"{models} models on {self.setting.device}, {self.setting.workload}"
+        return f"{models} models on {self.setting.device}, {self.setting.asked}"
 
 
 def devices(groups: Sequence[Group]) -> list[Device]:

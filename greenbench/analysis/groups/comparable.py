@@ -5,16 +5,25 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from greenbench.schema.load_spec import SWEEP
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.outline import Outline
 from greenbench.schema.quantity import Provenance
-from greenbench.schema.resolved import Chosen, ResolvedTask, ResolvedWorkload
+from greenbench.schema.resolved import (
+    Chosen,
+    ResolvedLoad,
+    ResolvedSlo,
+    ResolvedSpec,
+    ResolvedTask,
+)
 from greenbench.schema.spec import USUAL_ENGINE
-from greenbench.wording import natural
+from greenbench.wording import natural, percent
 
 COMMIT = re.compile("^([0-9a-f]{12})[0-9a-f]{28}$")
 EAGER = ("reference", "eager")
 TIERS = ("publish", "dev", "smoke")
+CLOSED = "closed"
+"""The load of runs that send a batch once the one before is answered: no heading speaks of it."""
 SOURCES: dict[Provenance, str] = {
     "measured:counter:nvml": "NVML counter",
     "measured:integrated:nvml": "NVML power, integrated",
@@ -46,8 +55,13 @@ class Setting(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Model, device and workload."""
-        return f"{self.place}, {self.workload}"
+        """Model, device, workload and load."""
+        return f"{self.place}, {self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """The workload, and how its requests arrive where they do not wait for each other."""
+        return self.workload if self.load == CLOSED else f"{self.workload}, {self.load}"
 
     @property
     def place(self) -> str:
@@ -84,11 +98,11 @@ def setting(record: Outline) -> Setting:
         boundary=_boundary(record, source),
         model=_model(record),
         device=hardware(record),
-        workload=_workload(spec.workload),
+        workload=_workload(spec),
         tasks=_tasks(spec.task),
         fingerprint=record.model.fingerprint if record.model else "",
         engine=_engine(spec.engine),
-        load=spec.load.arrivals,
+        load=_load(spec.load, spec.slo),
     )
 
 
@@ -104,7 +118,8 @@ def rank(key: Setting) -> tuple[Any, ...]:
     last = key._replace(
         engine=f"{key.engine}~"
     )  # behind a bracket: its compiled reference comes first
-    return (TIERS.index(key.tier), trust, key.model, key.device, natural(key.workload), *last)
+    asked = (natural(key.workload), natural(key.load))
+    return (TIERS.index(key.tier), trust, key.model, key.device, *asked, *last)
 
 
 def _boundary(record: Outline, source: Provenance) -> str:
@@ -120,13 +135,71 @@ def _model(record: Outline) -> str:
     return f"{model.id or model.name}{'@' * bool(revision)}{revision} ({form})"
 
 
-def _workload(load: ResolvedWorkload) -> str:
-    limit = "up to " if load.stop == "natural" else ""
-    chat = ", chat template" if load.chat_template else ""
+def _workload(spec: ResolvedSpec) -> str:
+    work = spec.workload
+    limit = "up to " if work.stop == "natural" else ""
+    chat = ", chat template" if work.chat_template else ""
+    batch = f"batch {work.batch_size}, " if spec.load.arrivals == "closed" else ""
     return (
-        f"{load.name} (batch {load.batch_size}, {load.prompt_tokens} tokens in, "
-        f"{limit}{load.output_tokens} out{chat})"
+        f"{work.name} ({batch}{work.prompt_tokens} tokens in, "
+        f"{limit}{work.output_tokens} out{chat})"
     )
+
+
+def _load(load: ResolvedLoad, limits: ResolvedSlo) -> str:
+    """How requests arrive, how long they are, and how soon they must be answered."""
+    if load.arrivals == "closed":
+        return CLOSED
+    parts = (_arrivals(load), _lengths(load), _at_once(load), _limits(limits))
+    return ", ".join(part for part in parts if part)
+
+
+def _arrivals(load: ResolvedLoad) -> str:
+    if load.arrivals == "concurrent":
+        users = _listed(load.concurrency)
+        return f"{users} user{'' if users == '1' else 's'}"
+    trace = load.trace[:12] if load.trace else "GreenBench's own"
+    kind = {
+        "gamma": f"{_spacing(load.cv or 1.0)} (gamma, cv {load.cv or 1.0:g})",
+        "trace": f"a trace's arrivals ({trace})",
+    }.get(load.arrivals, f"{load.arrivals} arrivals")
+    return f"{kind} at {_rates(load.rate)}"
+
+
+def _spacing(cv: float) -> str:
+    return "bursty" if cv > 1 else "even" if cv < 1 else "random"
+
+
+def _rates(rate: Any) -> str:
+    if rate is None:
+        return "its own rate"
+    return "rates up to saturation" if rate == SWEEP else f"{_listed(rate)} requests/s"
+
+
+def _listed(given: Any) -> str:
+    return ", ".join(f"{each:g}" for each in (given if isinstance(given, list) else [given]))
+
+
+def _lengths(load: ResolvedLoad) -> str:
+    """Of prompts and answers, where they are not the workload's own."""
+    return {
+        "fixed": "",
+        "lognormal": f"lognormal lengths around these (spread {load.spread:g})",
+        "texts": "prompts as long as their texts",
+        "trace": "the trace's lengths",
+    }[load.lengths]
+
+
+def _at_once(load: ResolvedLoad) -> str:
+    usual = ResolvedLoad.model_fields["at_once"].default
+    return "" if load.at_once == usual else f"{load.at_once} answered at once"
+
+
+def _limits(limits: ResolvedSlo) -> str:
+    """How soon so many of the requests must be answered."""
+    named = (("TTFT", limits.ttft_ms), ("TPOT", limits.tpot_ms))
+    found = [f"{name} {most:g} ms" for name, most in named if most is not None]
+    return f"limits {' and '.join(found)} for {percent(limits.share)}" if found else ""
 
 
 def _tasks(task: ResolvedTask) -> str:

@@ -20,6 +20,7 @@ from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Row, groups, technique
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
+from greenbench.schema.traffic import LoadCurve
 from greenbench.schema.verdict import Verdict
 from greenbench.wording import visible
 
@@ -48,7 +49,7 @@ class Number(NamedTuple):
     """One number of a run. What a record lacks is null, never 0."""
 
     metric: str
-    """Name, with the unit of a level at its end (``energy_per_token_j``)."""
+    """Name, with the unit of a level at its end (``energy_per_token_j``); at a load, that behind an ``@``."""
     of: str
     """Whose: baseline, candidate, ratio (candidate over baseline), change (minus), run."""
     task: str | None
@@ -94,7 +95,7 @@ def lines(records: Sequence[Record]) -> Iterator[Line]:
 def _run(record: Record) -> Run:
     here = setting(record)
     return Run(
-        record.key, technique(record), here.model, here.device, here.workload, here.tasks, here.tier,
+        record.key, technique(record), here.model, here.device, here.asked, here.tasks, here.tier,
         record.status, record.validity, " ".join(record.codes), record.started_at, record.command,
     )  # fmt: skip
 
@@ -119,6 +120,8 @@ def _numbers(row: Row) -> Iterator[Number]:
     yield from _levels("candidate", row.metrics)
     for name, ratio in sorted(record.ratios.items()):
         yield _number(name, "ratio", ratio, verdict=row.verdicts.get(name))
+    if record.load:
+        yield from _under_load(record.load)
     yield from _quality(row)
     if record.techniques:
         yield _number("preparation_j", "candidate", prepare_energy(row))
@@ -132,6 +135,23 @@ def _numbers(row: Row) -> Iterator[Number]:
 def _levels(of: str, metrics: Mapping[str, Quantity]) -> Iterator[Number]:
     for name, found in sorted(metrics.items()):
         yield _number(name, of, found)
+
+
+def _under_load(curve: LoadCurve) -> Iterator[Number]:
+    """Each load's numbers, as ``energy_per_request_j@2``, and what follows from all of them."""
+    for point in curve.points:
+        at = f"@{point.load:g}"
+        for of, found in (
+            ("baseline", point.baseline.metrics),
+            ("candidate", point.candidate.metrics),
+            ("ratio", point.ratios),
+        ):
+            yield from _levels(of, {f"{name}{at}": each for name, each in found.items()})
+    for who, most in sorted(curve.capacity.items()):
+        yield _number("capacity", who, most.load)
+        yield _number("energy_per_request_at_capacity_j", who, most.energy_per_request)
+    yield _number("crossing", "run", curve.crossing.load)
+    yield _number("correlation_s", "run", curve.correlation_s)
 
 
 def _quality(row: Row) -> Iterator[Number]:

@@ -19,8 +19,10 @@ from greenbench.analysis.groups.rows import Row, technique
 from greenbench.analysis.impact import Assumptions, impact
 from greenbench.report.markdown.format import Column, Notes, code, fenced, only, prose, show, table
 from greenbench.report.markdown.sections.codes import explained
+from greenbench.report.under_load import UNITS, loaded, winner
 from greenbench.schema.metrics import (
     DECODE_ENERGY_PER_TOKEN,
+    ENERGY_PER_REQUEST,
     ENERGY_PER_TOKEN,
     MODEL_BYTES,
     TOKENS_PER_S,
@@ -29,8 +31,9 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quality import TaskScore
-from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
+from greenbench.schema.traffic import LoadCurve
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
 WORLD = "WORLD"
@@ -149,6 +152,20 @@ def _level(quantity: Quantity, notes: Notes) -> str:
     return (only if quantity.provenance == "measured:memory" else show)(quantity, notes)
 
 
+def _under_load(row: Row, curve: LoadCurve) -> str:
+    """Energy per request at the lowest and the highest load, and which model takes less where."""
+    ends = dict.fromkeys((curve.points[0].load, curve.points[-1].load))
+    ratios = [
+        f"{show(named(point.ratios, ENERGY_PER_REQUEST.ratio, 'ratio'), suffix=TIMES)} at {point.load:.4g}"
+        for point in curve.points
+        if point.load in ends
+    ]
+    return (
+        f"Under load, J/request over the baseline's, idle power counted, is {', '.join(ratios)} "
+        f"{UNITS[curve.unit]}. {winner(curve, code(row.label), show)}"
+    )
+
+
 COLUMNS: list[Column[_Line]] = [
     Column("what", lambda line, _: prose(line.what)),
     Column("baseline", lambda line, notes: _level(line.baseline, notes)),
@@ -165,6 +182,7 @@ def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[
         lines.append(
             f"{ESTIMATE} marks an **estimate**: these joules follow CPU time and were not measured."
         )
+    lines += [_under_load(row, curve) for _, curve in loaded([row])]
     if row.record.model and row.record.model.note:
         lines.append(f"{prose(row.record.model.note)}.")
     if not row.record.techniques:

@@ -10,6 +10,7 @@ from greenbench.report.figures.energy_by_phase import energy_by_phase
 from greenbench.report.figures.energy_ratios import forest
 from greenbench.report.figures.exit_depths import exit_depths
 from greenbench.report.figures.frontier import frontier, frontier_figure, frontier_svg
+from greenbench.report.figures.load_curve import load_curves
 from greenbench.report.figures.style import Sketch
 from greenbench.report.figures.traces import power_traces
 from greenbench.report.figures.training_losses import training_losses
@@ -24,6 +25,7 @@ FIGURES = (
     energy_by_phase,
     exit_depths,
     training_losses,
+    load_curves,
 )
 
 

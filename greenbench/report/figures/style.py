@@ -83,7 +83,7 @@ def heading(group: Group, width: int = 78) -> str:
     """A group's model, device, workload and tier in lines of at most `width` letters."""
     setting = group.setting
     tier = f"tier {setting.tier}" + ("" if setting.claims else ": no claims")
-    lines = (setting.place, f"{setting.workload}; {tier}")
+    lines = (setting.place, f"{setting.asked}; {tier}")
     return "\n".join(textwrap.fill(plain(line, 150), width) for line in lines)
 
 

@@ -66,7 +66,7 @@ def power_traces(records: Sequence[Record]) -> list[Sketch]:
             key = file_stem(record.key)
             uses[key] += 1
             name = f"{FOLDER}/{key}{f'-{uses[key]}' if uses[key] > 1 else ''}.svg"
-            where = plain(setting(record).workload, 80)
+            where = plain(setting(record).asked, 80)
             said = f"{plain(technique(record), 60)}, {where}: {_told(record)}"
             found.append(Sketch(name, said, partial(_svg, record, said)))
     return found

@@ -20,6 +20,7 @@ from greenbench.report.markdown.sections.energy_by_meter import by_boundary
 from greenbench.report.markdown.sections.figures import first, sections
 from greenbench.report.markdown.sections.frontier import standing
 from greenbench.report.markdown.sections.impact import impacts
+from greenbench.report.markdown.sections.load_curve import under_load
 from greenbench.report.markdown.sections.quality import MARGIN, per_task
 from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.uncertainty import budgets
@@ -139,6 +140,7 @@ def _section(index: int, group: Group, margin: float) -> list[str]:
         *standing(group),
         "",
         *other_frontiers(group.rows),
+        *under_load(group.rows),
         "**Quality and energy**",
         "",
         *table(group.rows, headline_table.QUALITY_AND_ENERGY),

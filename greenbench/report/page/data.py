@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from markdown_it import MarkdownIt
-
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.groups.comparable import SOURCES, setting
 from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
@@ -17,7 +15,7 @@ from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
 from greenbench.report.markdown.sections.selection import notice
-from greenbench.report.page.numbers import Json, Pool, cleaned, shown
+from greenbench.report.page.numbers import Json, Pool, cleaned, segments, shown
 from greenbench.report.page.run import DERIVED, details, summary
 from greenbench.schema.codes import CODES, UNKNOWN
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, TTFT, Metric
@@ -30,7 +28,6 @@ DETAILED: Final = 2000
 """Runs with all their numbers; of later ones the tables and the figure show theirs, to stay usable."""
 AXES: Final = (ENERGY_PER_TOKEN, TPOT, TTFT, MODEL_BYTES)
 """Ratios to set quality against; less is better in each."""
-_MARKDOWN: Final = MarkdownIt("commonmark")
 
 
 def page_data(
@@ -112,18 +109,3 @@ def _axis(group: Group, runs: list[int], metric: Metric) -> Json:
         "placed": [run for run, _ in placed],
         "members": [run for (run, _), member in zip(placed, members, strict=True) if member],
     }
-
-
-def segments(markdown: str) -> list[list[str]]:
-    """One line of our own markdown as pieces of plain text, each with how it is set.
-
-    What a record's strings brought in stays text: `prose` and `code` have escaped it.
-    """
-    found: list[list[str]] = []
-    depth = 0
-    for token in _MARKDOWN.parseInline(markdown)[0].children or []:
-        depth += (token.type == "strong_open") - (token.type == "strong_close")
-        if token.content:
-            kind = "code" if token.type == "code_inline" else "strong" if depth else "text"
-            found.append([kind, token.content])
-    return found

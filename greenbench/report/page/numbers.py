@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
+from markdown_it import MarkdownIt
+
 from greenbench.schema.quantity import Quantity, said
 from greenbench.wording import ESTIMATE, TIMES, number, visible
 
 Json = Any
 LONGEST: Final = 4000  # characters of one string
 TOLD_IN: Final = {"s": (1e3, "ms"), "B": (1e-6, "MB")}
+_MARKDOWN: Final = MarkdownIt("commonmark")
 
 
 class Pool:
@@ -110,3 +113,18 @@ def text(found: Quantity, *, change: bool = False) -> str:
         change=change or points,
         decimals=1 if points or found.unit == "%" else None,
     ).strip()
+
+
+def segments(markdown: str) -> list[list[str]]:
+    """One line of our own markdown as pieces of plain text, each with how it is set.
+
+    What a record's strings brought in stays text: `prose` and `code` have escaped it.
+    """
+    found: list[list[str]] = []
+    depth = 0
+    for token in _MARKDOWN.parseInline(markdown)[0].children or []:
+        depth += (token.type == "strong_open") - (token.type == "strong_close")
+        if token.content:
+            kind = "code" if token.type == "code_inline" else "strong" if depth else "text"
+            found.append([kind, token.content])
+    return found

@@ -25,7 +25,16 @@ LIBRARIES: Final = (
     ("plot-0.6.17.min.js", "plot-LICENSE.txt"),
 )
 """Observable Plot and the d3 that it draws with, as published, with their licences (both ISC)."""
-OURS: Final = ("base.js", "numbers.js", "tables.js", "figure.js", "run.js", "compare.js", "main.js")
+OURS: Final = (
+    "base.js",
+    "numbers.js",
+    "tables.js",
+    "figure.js",
+    "run.js",
+    "load.js",
+    "compare.js",
+    "main.js",
+)
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 

@@ -13,6 +13,7 @@ from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
 from greenbench.records.upgrades import FAMILIES
+from greenbench.report.page.load_curve import under_load
 from greenbench.report.page.numbers import Json, Pool, cleaned, quantity, rounded, shown
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
@@ -175,6 +176,7 @@ def details(pool: Pool, row: Row) -> Json:
         "unscored": cleaned(record.unscored),
         "waiting": _waiting(pool, record.waiting) if record.waiting else None,
         "idle": _numbers(pool, record.idle),
+        "load": under_load(pool, row),
         "stages": cleaned(record.stages_s),
     }
     return {name: part for name, part in found.items() if part}

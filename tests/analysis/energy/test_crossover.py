@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import campaign, examples
+from helpers import campaign, examples, loads
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +124,14 @@ def test_two_runs_that_disagree_at_one_batch_leave_it_not_known():
     ratio = examples.quantity(1.0, 0.1, "ratio")
     points = [Point(1, ratio, "pays"), Point(1, ratio, "costs"), Point(2, ratio, "pays")]
     assert told(Series("x", points), BATCH) == "not known at batch 1; pays at batch 2."
+
+
+def test_under_load_a_curve_names_the_load_and_no_batch():
+    workload = {"output_tokens": 64}
+    runs = [
+        loads.completed(rates=(2.0,), workload=workload | {"prompt_tokens": tokens})
+        for tokens in (64, 512)
+    ]
+    (found,) = crossings(groups(runs))
+    assert found.title.endswith(", 64 out, poisson arrivals at 2 requests/s")
+    assert "batch" not in found.title

@@ -6,7 +6,7 @@ import io
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from helpers import campaign, examples
+from helpers import campaign, examples, loads
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +56,35 @@ def test_an_invalid_run_keeps_its_numbers_without_verdicts():
     line = only(table(campaign.group()), technique="broken", metric="energy_per_token")
     assert (line["validity"], line["verdict"]) == ("invalid", "")
     assert float(line["value"]) == pytest.approx(0.1, rel=0.01)
+
+
+def test_numbers_at_a_load_are_named_with_it():
+    record = loads.completed(limits=True)
+    lines = table([record])
+    point = record.load.points[0]
+    line = only(lines, metric="energy_per_request@0.5", of="ratio")
+    assert float(line["value"]) == point.ratios["energy_per_request"].value
+    assert only(lines, metric="e2e_p99_s@8", of="candidate")["reason"].startswith("unbounded")
+    levels = [x["metric"] for x in lines if x["of"] == "baseline" and x["metric"].endswith("@0.5")]
+    assert levels == [f"{name}@0.5" for name in sorted(point.baseline.metrics)]
+    assert only(lines, metric="capacity", of="candidate")["value"] == "4.0"
+    assert (
+        only(lines, metric="energy_per_request_at_capacity_j", of="candidate")["unit"]
+        == "J/request"
+    )
+    assert only(lines, metric="crossing", of="run")["unit"] == "request/s"
+    assert "poisson arrivals at 0.5, 1, 2, 4, 8 requests/s" in line["workload"]
+    assert not [x for x in table(campaign.group()) if "@" in x["metric"]]
+
+
+def test_a_model_card_says_what_a_load_changes():
+    card = model_card(loads.completed(), assumptions())
+    assert (
+        "- Under load, J/request over the baseline's, idle power counted, is 0.768× (0.749–0.786) at "
+        "0.5, 1.84× (1.80–1.88) at 8 requests/s. The winner changes at 2.9 (2.6–3.2) requests/s: "
+        "below it `int4` takes less energy per request, above it the baseline." in card
+    )
+    assert "Under load" not in model_card(campaign.run("a", 0.7), assumptions())
 
 
 def test_the_order_of_the_records_changes_nothing():

@@ -12,7 +12,7 @@ from functools import cache
 from html.parser import HTMLParser
 
 import pytest
-from helpers import campaign, examples, factory
+from helpers import campaign, examples, factory, loads
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -326,6 +326,22 @@ def test_a_title_sorts_up_then_down_then_as_it_was(opened):
         head = tab.locator(".runs").first.locator("th", has_text="J/token ratio")
         assert head.get_attribute("aria-sort") == order
         assert tab.evaluate("document.activeElement.innerText").startswith("J/token ratio")
+
+
+def test_a_run_under_load_shows_its_table_its_picture_and_all_numbers(opened):
+    tab = opened(written([loads.completed()]))
+    tab.get_by_role("button", name="int4", exact=True).click()
+    dialog = tab.locator("#dialog")
+    assert "40.8 → 33.0" in dialog.locator("table").first.inner_text()
+    assert "The winner changes at 2.9 (2.6–3.2) requests/s" in dialog.inner_text()
+    picture = dialog.locator("img.sketch")
+    picture.wait_for()
+    assert (
+        picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }")
+        > 0
+    )
+    dialog.get_by_text("All numbers at 2 requests/s").first.click()
+    assert "J/request, marginal" in dialog.inner_text()
 
 
 def test_what_is_missing_sorts_last_either_way(opened):

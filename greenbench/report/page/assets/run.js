@@ -14,6 +14,14 @@ const TITLES = {
   quality: "quality", quality_change: "quality change", bits_per_byte: "bits per byte",
   bits_per_byte_change: "bits per byte, change", energy_above_idle: "J/token above idle", idle_power: "idle power",
   peak_memory: "peak memory", prepare_energy: "energy of the preparation, once", break_even: "pays back after",
+  energy_per_request: "J/request, always-on", energy_per_request_j: "J/request, always-on",
+  marginal_energy_per_request: "J/request, marginal", marginal_energy_per_request_j: "J/request, marginal",
+  energy_per_any_token: "J/token of prompts and answers", energy_per_any_token_j: "J/token of prompts and answers",
+  power: "power", power_w: "power", throughput: "requests answered", throughput_per_s: "requests answered",
+  goodput: "answered within the limits", goodput_per_s: "answered within the limits", good: "share within the limits",
+  e2e: "end to end, p50", e2e_p90: "end to end, p90", e2e_p99: "end to end, p99",
+  e2e_p50_s: "end to end, p50", e2e_p90_s: "end to end, p90", e2e_p99_s: "end to end, p99",
+  busy: "share of the time busy", in_flight: "requests in flight", queue: "requests waiting in the server",
   energy_per_token_both_eager: "J/token, both eager",
   queries_energy: "energy of 1,000 queries, assumed", queries_carbon: "carbon of 1,000 queries, assumed",
   queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
@@ -85,7 +93,7 @@ function runView(run) {
     parts.push(make("p", { class: "notice" }, said));
   }
   if (run.outcome !== "failed" && run.outcome !== "unsupported") {
-    parts.push(ratiosTable(run), levelsTable(run), derivedTable(run));
+    parts.push(...loadView(run), ratiosTable(run), levelsTable(run), derivedTable(run));
     if (more) parts.push(...tasksView(run));
   }
   if (more) parts.push(...partsView(run), ...courseView(run));

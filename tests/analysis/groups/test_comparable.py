@@ -1,0 +1,86 @@
+"""Settings: a load is named in words, and runs of different loads never share a table."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import examples, loads
+
+from greenbench.analysis.groups.comparable import setting
+from greenbench.analysis.groups.rows import groups
+
+ASKED = "online (64 tokens in, 64 out, chat template)"
+
+
+def load_of(limits=None, **load):
+    slo = {} if limits is None else {"slo": limits}
+    return setting(loads.completed(load={"rate": None, **load}, **slo)).load
+
+
+def test_a_closed_run_is_named_as_ever():
+    here = setting(examples.completed())
+    assert here.load == "closed"
+    assert here.title == (
+        "smollm2-135m (bfloat16) on Imaginary GPU (cuda), chat (batch 1, 64 tokens in, 32 out)"
+    )
+
+
+def test_under_load_the_title_says_the_load_and_no_batch():
+    here = setting(loads.completed(rates=(0.5, 1, 2)))
+    assert here.title.endswith(f"{ASKED}, poisson arrivals at 0.5, 1, 2 requests/s")
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({"arrivals": "poisson", "rate": 4}, "poisson arrivals at 4 requests/s"),
+        ({"arrivals": "poisson", "rate": "sweep"}, "poisson arrivals at rates up to saturation"),
+        ({"arrivals": "constant", "rate": 0.25}, "constant arrivals at 0.25 requests/s"),
+        ({"arrivals": "gamma", "cv": 3, "rate": 4}, "bursty (gamma, cv 3) at 4 requests/s"),
+        ({"arrivals": "gamma", "cv": 0.5, "rate": 4}, "even (gamma, cv 0.5) at 4 requests/s"),
+        ({"arrivals": "concurrent", "concurrency": 8}, "8 users"),
+        ({"arrivals": "concurrent", "concurrency": 1}, "1 user"),
+        ({"arrivals": "concurrent", "concurrency": [1, 8]}, "1, 8 users"),
+        (
+            {"arrivals": "trace", "trace": "ab12cd34ef5678", "rate": 2},
+            "a trace's arrivals (ab12cd34ef56) at 2 requests/s",
+        ),
+        ({"arrivals": "trace"}, "a trace's arrivals (GreenBench's own) at its own rate"),
+        (
+            {"arrivals": "poisson", "rate": 1, "lengths": "lognormal", "spread": 0.7},
+            "poisson arrivals at 1 requests/s, lognormal lengths around these (spread 0.7)",
+        ),
+        (
+            {"arrivals": "poisson", "rate": 1, "lengths": "texts", "at_once": 4},
+            "poisson arrivals at 1 requests/s, prompts as long as their texts, 4 answered at once",
+        ),
+    ],
+)
+def test_a_load_in_words(load, words):
+    assert load_of(**load) == words
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"ttft_ms": 500}, "limits TTFT 500 ms for 90 %"),
+        ({"tpot_ms": 50, "share": 0.99}, "limits TPOT 50 ms for 99 %"),
+        ({"ttft_ms": 500, "tpot_ms": 50}, "limits TTFT 500 ms and TPOT 50 ms for 90 %"),
+    ],
+)
+def test_limits_are_part_of_it(limits, words):
+    assert load_of(limits, arrivals="poisson", rate=4).endswith(f", {words}")
+
+
+def test_runs_of_different_loads_never_share_a_table():
+    runs = [
+        examples.completed(device=examples.CPU, source=loads.RAPL),
+        loads.completed(rates=(10.0,)),
+        loads.completed(rates=(2.0,)),
+        loads.completed(rates=(2.0,), limits=True),
+        loads.completed("int8", rates=(2.0,)),
+    ]
+    found = groups(runs)
+    assert [len(group.rows) for group in found] == [1, 2, 1, 1]
+    rates = [group.setting.load.partition(" at ")[2] for group in found[1:]]
+    assert rates[0] == "2 requests/s"
+    assert rates[2] == "10 requests/s"
