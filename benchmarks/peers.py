@@ -3,8 +3,8 @@
     python benchmarks/peers.py --guidellm ENVIRONMENT/bin/guidellm [--engine vllm|llama_cpp] [--rate 1]
         [--requests 24] [--rounds 5]
 
-Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no part
-of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
+Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no
+part of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
 generator, and through GuideLLM. The goal: 5 %. What the figures mean:
 
 - time to the first token: both, from the sending of a request. (Runs count from when it was due.)
