@@ -4,8 +4,8 @@
         [--requests 24] [--rounds 5]
 
 Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no
-part of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's load
-generator, and through GuideLLM. The goal: 5 %. What the figures mean:
+part of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's
+load generator, and through GuideLLM. The goal: 5 %. What the figures mean:
 
 - time to the first token: both, from the sending of a request. (Runs count from when it was due.)
 - inter-token latency: both, from the first token to the last over all tokens but the first. It is
