@@ -45,7 +45,10 @@ def blocked_places(seed, blocks=BLOCKS):
     """Window numbers of baseline and candidate ``generate`` per block, as the product orders them."""
     order = schedule(blocks, seed)
     return [
-        [CELLS * block + cells.index((who, "generate")) for block, cells in enumerate(order)]
+        [
+            CELLS * block + cells.index((who, ("generate", None)))
+            for block, cells in enumerate(order)
+        ]
         for who in ("baseline", "candidate")
     ]
 

@@ -21,6 +21,7 @@ from greenbench.models import files, inputs, texts
 from greenbench.quality import tasks
 from greenbench.records.store import parse
 from greenbench.schema.enums import Arrivals, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.resolved import Inputs
 from greenbench.schema.spec import ModelSpec, RunSpec, labels
 from greenbench.techniques import discover
@@ -44,10 +45,23 @@ OTHER = {
     ("protocol", "tier"): Tier.smoke,
     ("meter", "cpu_tdp_w"): 65.0,
     ("meter", "wall_log"): "log.csv",
+    ("slo", "ttft_ms"): 500.0,
+    ("slo", "tpot_ms"): 50.0,
+    ("slo", "share"): 0.95,
+    ("load", "rate"): [1, 2],
+    ("load", "concurrency"): 8,
+    ("load", "trace"): str(Path(__file__)),
 }
 """Values for fields that `changed` cannot invent."""
 ONLY = {("load", "arrivals"), ("model", "path"), ("task", "include_path")}
-"""One value so far, tested by itself, or only where to look."""
+"""Tested with what goes with it, or only where to look."""
+LOADS = {
+    "rate": LoadSpec(Arrivals.poisson, rate=1),
+    "concurrency": LoadSpec(Arrivals.concurrent, concurrency=4),
+    "cv": LoadSpec(Arrivals.gamma, rate=1, cv=2.0),
+    "trace": LoadSpec(Arrivals.trace),
+}
+"""The load in which a field of it may change alone."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +112,13 @@ def imaginary(monkeypatch):
 @pytest.mark.parametrize("place", [pair for pair in FIELDS if pair not in ONLY], ids=".".join)
 def test_labels_change_no_key_and_all_else_does(place):
     name, field = place
-    part = getattr(SPEC, name)
+    base = replace(SPEC, load=LOADS[field]) if name == "load" and field in LOADS else SPEC
+    part = getattr(base, name)
     value = OTHER[place] if place in OTHER else changed(getattr(part, field))
-    after = replace(SPEC, **{name: replace(part, **{field: value})})
+    after = replace(base, **{name: replace(part, **{field: value})})
     is_label = field in labels().get(name, ())
-    assert (key(SPEC) == key(after)) is is_label
-    assert identity(SPEC, CPU) != identity(after, CPU)  # recorded all the same
+    assert (key(base) == key(after)) is is_label
+    assert identity(base, CPU) != identity(after, CPU)  # recorded all the same
 
 
 def test_what_is_no_part_changes_the_key_too():
@@ -123,7 +138,19 @@ def test_what_is_no_part_changes_the_key_too():
     }  # fmt: skip
     assert key(replace(SPEC, allow_partial=True)) == key(SPEC)  # it lets a run be, and changes none
     assert key(replace(SPEC, device=Device.cpu)) == key(SPEC)  # by what it turns out to be
-    assert list(Arrivals) == [Arrivals.closed]
+
+
+def test_every_kind_of_arrivals_and_the_content_of_a_trace_are_in_the_key(tmp_path):
+    def of(folder, text):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "trace.csv"
+        path.write_text(text)
+        return key(replace(SPEC, load=LoadSpec(Arrivals.trace, trace=str(path))))
+
+    assert of("a", "at_s\n1") == of("b", "at_s\n1") != of("c", "at_s\n2")
+    loads = [LoadSpec(), LoadSpec(Arrivals.constant, rate=1), *LOADS.values()]
+    assert {load.arrivals for load in loads} == set(Arrivals)
+    assert len({key(replace(SPEC, load=load)) for load in loads}) == len(loads)
 
 
 def test_a_local_models_place_is_no_matter_and_its_content_is(tmp_path):

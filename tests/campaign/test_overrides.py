@@ -22,7 +22,7 @@ ONE = {
     "impact=default": "impact is not a key",
     "defaults=[a]": "defaults is not a key",
     "task.itmes=1": r"task\.itmes is not a key .* items",
-    "load.rate=1": r"load\.rate is not a key .* arrivals",
+    "load.rate=1": r"load\.rate=1 says nothing of load\.arrivals=closed: .*=poisson, gamma",
     "engine.slots=1": r"engine\.slots|engine",
     "model=hub/x": "model=hub/x is unknown",
     "~seed": "~seed takes a key away",

@@ -181,7 +181,7 @@ class Simulation:
 
     def _measure(self) -> None:
         for part in schedule.rounds(PROTOCOL, 0, in_turn=False):
-            for block, position, who, phase in part:
+            for block, position, who, phase, _ in part:
                 drift = self._dice.gauss(1, 0.006)
                 self._draw(BUSY_W * (self._load.watts if who == "candidate" else 1.0) * drift)
                 self._recorder.repeat(

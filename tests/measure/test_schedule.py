@@ -20,7 +20,7 @@ from greenbench.stats.intervals import paired_ratio
 def test_each_block_measures_every_cell_once_in_a_seeded_random_order():
     order = schedule.schedule(200, seed=1)
     assert order == schedule.schedule(200, seed=1) != schedule.schedule(200, seed=2)
-    cells = [(who, phase) for who in schedule.WHO for phase in schedule.PHASES]
+    cells = [(who, kind) for who in schedule.WHO for kind in schedule.CLOSED]
     assert all(sorted(block) == sorted(cells) for block in order)
     firsts = Counter(block[0] for block in order)
     assert set(firsts) == set(cells)
@@ -72,7 +72,8 @@ def test_measuring_stops_at_the_target_and_at_the_limit(in_turn):
         with pair.Together(lambda who, build: nullcontext(served), make) as both:
             order = schedule.rounds(protocol(), 0, in_turn=in_turn)
             recorder = Recorder(OpenMeters())
-            return schedule.measure(recorder, both, requests, protocol(), order, lambda *_: None)
+            take = schedule.one_after_another(recorder, requests, protocol())
+            return schedule.measure(recorder, both, take, protocol(), order, lambda *_: None)
 
     steady = measured(lambda call: 0.01)
     assert (steady.blocks, steady.reached, steady.metric) == (
