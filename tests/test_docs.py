@@ -99,7 +99,7 @@ with Echo(pause_s=0.0).serve(build, None) as served:
     assert done.ttft_s <= done.seconds
     assert served.footprint().reason
     async def talk(line):
-        return await line.ask(Request(tokens=(1, 2), new_tokens=3)), await line.queue()
+        return await line.ask(Request(tokens=(1, 2), new_tokens=3), []), await line.queue()
     done, queue = served.converse(talk)
     assert (done.tokens, queue) == (3, (0, 0))
 """,

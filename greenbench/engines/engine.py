@@ -80,8 +80,11 @@ class Queue(NamedTuple):
 class Line(Protocol):
     """A way to ask that may be used by many requests at the same time, within `Served.converse`."""
 
-    async def ask(self, request: Request) -> Completion:
-        """One answer. Raises EngineFault, in one sentence, where there is none."""
+    async def ask(self, request: Request, cut: list[float]) -> Completion:
+        """One answer. Raises EngineFault, in one sentence, where there is none.
+
+        Of one that fails or is given up, `cut` gets the moments of the tokens that had come, as far as known.
+        """
 
     async def queue(self) -> Queue | None:
         """How busy the server is; null where it does not tell."""

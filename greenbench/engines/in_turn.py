@@ -37,8 +37,11 @@ class _Turns:
         self._complete, self._hand = complete, hand
         self._here = 0
 
-    async def ask(self, request: Request) -> Completion:
-        """Its answer; it is sent when it is handed over, and not when its turn comes."""
+    async def ask(self, request: Request, cut: list[float]) -> Completion:
+        """Its answer; it is sent when it is handed over, and not when its turn comes.
+
+        Nothing is known of one that is given up, of which there is one at most that had begun.
+        """
         sent_s = time.perf_counter()
         self._here += 1
         try:

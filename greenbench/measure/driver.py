@@ -234,16 +234,19 @@ class _Sender:
 
     async def _answer(self, due_s: float, request: Request) -> None:
         """Ask, and keep what comes of it."""
+        cut: list[float] = []
         sent_s, asked = self._clock(), len(request.tokens)
         try:
-            done = await self._line.ask(request)
+            done = await self._line.ask(request, cut)
         except EngineFault as fault:
-            self.outcomes.append(Outcome(due_s, sent_s, self._clock(), (), 0, asked, str(fault)))
+            came = tuple(cut)
+            self.outcomes.append(Outcome(due_s, sent_s, self._clock(), came, asked, str(fault)))
             self._failures += 1
             if self._failures >= DEAD:
                 raise
         except asyncio.CancelledError:
-            self.outcomes.append(Outcome(due_s, sent_s, None, (), 0, asked))
+            came, wanted = tuple(cut), request.new_tokens
+            self.outcomes.append(Outcome(due_s, sent_s, None, came, asked, wanted_tokens=wanted))
             raise
         else:
             self._keep(due_s, sent_s, done)
@@ -253,9 +256,7 @@ class _Sender:
         self._failures = 0
         self._latency_s += done.done_s - due_s
         self._answers += 1
-        self.outcomes.append(
-            Outcome(due_s, sent_s, done.done_s, done.stamps_s, done.tokens, done.prompt_tokens)
-        )
+        self.outcomes.append(Outcome(due_s, sent_s, done.done_s, done.stamps_s, done.prompt_tokens))
 
     async def _drained(self, feed: asyncio.Task[None]) -> None:
         await asyncio.wait([feed])

@@ -16,11 +16,12 @@ class Outcome(NamedTuple):
     done_s: float | None
     """When its answer ended, or it failed; null: it was given up on."""
     stamps_s: tuple[float, ...]
-    """When each token came."""
-    tokens: int
+    """When each token came, as far as known."""
     prompt_tokens: int
     fault: str | None = None
     """Why there is no whole answer, in one sentence."""
+    wanted_tokens: int | None = None
+    """Of one that was given up on: how many its answer would have had at most."""
 
     @property
     def answered(self) -> bool:

@@ -58,12 +58,17 @@ class _Window(NamedTuple):
         return at_s is not None and self.start_s <= at_s < self.end_s
 
     def share(self, each: Outcome) -> float:
-        """Of a whole answer: of its tokens, or of its end where it has none."""
-        if not each.answered:
+        """Of a whole answer: of its tokens, or of its end where it has none.
+
+        One that was given up on had begun when the load ended: of the tokens that it would have had at most.
+        """
+        if each.fault is not None:
             return 0.0
-        if not each.stamps_s:
+        if each.answered and not each.stamps_s:
             return float(self.holds(each.done_s))
-        return sum(map(self.holds, each.stamps_s)) / len(each.stamps_s)
+        came = len(each.stamps_s)
+        whole = came if each.answered else max(each.wanted_tokens or 0, came)
+        return sum(map(self.holds, each.stamps_s)) / whole if whole else 0.0
 
 
 def tally(

@@ -34,7 +34,7 @@ def slow():
 
 
 def asking(line, *numbers):
-    return [asyncio.create_task(line.ask(Request((number,), 1))) for number in numbers]
+    return [asyncio.create_task(line.ask(Request((number,), 1), [])) for number in numbers]
 
 
 async def begun(slow, count):

@@ -8,6 +8,7 @@ from greenbench.engines.engine import Build
 from greenbench.engines.start import Start
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
+from helpers.in_flight import answers
 
 PAIRS = [
     ("The president of the country", " said that the law was passed in 1995."),
@@ -31,7 +32,7 @@ def crowd(requests, step_s=0.005):
     """A talk that asks for all at once: their answers, and what the server said of its queue meanwhile."""
 
     async def talk(line):
-        asked = asyncio.gather(*map(line.ask, requests))
+        asked = answers(line, requests)
         queues = []
         while not asked.done():
             queues.append(await line.queue())

@@ -3,7 +3,6 @@
 One run at a time has the device: these tests gain nothing from several processes.
 """
 
-import asyncio
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.in_flight import at_once
 from helpers.served import load
 from helpers.techniques import live
 
@@ -161,16 +161,12 @@ def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(
                 served.complete(asked[turn % 20])
         assert next(get_container(0).tree_manager.graph_counter) == recorded + 1
         for served in (one, two):  # in a thread of its own, which finds the graphs of this one
-            done = served.converse(partial(_all_at_once, [batch[0] for batch in asked]))
+            done = served.converse(at_once(*(batch[0] for batch in asked)))
             assert [each.tokens for each in done] == [8] * len(asked)
         assert next(get_container(0).tree_manager.graph_counter) == recorded + 2
         assert counters["inductor"]["cudagraph_skips"] == 0
         quick, slow = (min(e.complete(asked[0])[0].seconds for _ in range(9)) for e in (one, plain))
         assert quick < 0.7 * slow
-
-
-async def _all_at_once(requests, line):
-    return await asyncio.gather(*map(line.ask, requests))
 
 
 def _tokens(served, batch):

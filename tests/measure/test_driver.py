@@ -95,17 +95,18 @@ def test_nothing_is_sent_after_the_stop_and_a_load_may_end_before_it():
 
 
 class Deaf(Queueing):
-    """Never answers the requests whose number is in `deaf`."""
+    """Begins to answer the requests whose number is in `deaf`, and never ends."""
 
     def __init__(self, deaf, **how):
         super().__init__(**how)
         self.deaf, self.number = deaf, 0
 
-    async def ask(self, request):
+    async def ask(self, request, cut):
         self.number += 1
         if self.number in self.deaf:
+            cut.append(self.loop.time())
             await asyncio.Event().wait()
-        return await super().ask(request)
+        return await super().ask(request, cut)
 
 
 def test_the_stop_waits_only_so_long_and_gives_up_on_the_rest():
@@ -113,6 +114,8 @@ def test_the_stop_waits_only_so_long_and_gives_up_on_the_rest():
     outcomes, _ = flowed(served, dues([1, 2, 3]), 10, within_s=30)
     assert [each.done_s for each in outcomes] == pytest.approx([1.5, None, 3.5])
     assert [each.answered for each in outcomes] == [True, False, True]
+    assert outcomes[1].stamps_s == pytest.approx((2,))
+    assert [each.wanted_tokens for each in outcomes] == [None, 4, None]
     assert served.loop.time() >= 40
 
 
@@ -123,11 +126,12 @@ class Failing(Queueing):
         super().__init__(**how)
         self.fails, self.error, self.number = fails, error, 0
 
-    async def ask(self, request):
+    async def ask(self, request, cut):
         self.number += 1
         number = self.number
-        done = await super().ask(request)
+        done = await super().ask(request, cut)
         if self.fails(number):
+            cut += done.stamps_s
             raise self.error(f"The server cut request {number}: see its log.")
         return done
 
@@ -141,7 +145,7 @@ def test_a_failed_request_is_kept_with_its_reason():
         None,
     ]
     assert outcomes[1].done_s == pytest.approx(2.25)
-    assert (outcomes[1].stamps_s, outcomes[1].tokens) == ((), 0)
+    assert outcomes[1].stamps_s == pytest.approx((2.25,))
 
 
 @pytest.mark.parametrize("by", ["times", "users"])
@@ -249,7 +253,7 @@ def test_the_ramp_lasts_twice_the_latency_and_as_long_as_is_asked():
 class Blocking(Queueing):
     """Keeps the loop from sending: as a generator that is too slow."""
 
-    async def ask(self, request):
+    async def ask(self, request, cut):
         self.loop.now_s += 0.3
         return self.completion(request, self.loop.time())
 
@@ -301,7 +305,7 @@ def test_real_time_is_kept_to():
         def converse(self, talk):
             return asyncio.run(talk(self))
 
-        async def ask(self, request):
+        async def ask(self, request, cut):
             sent_s = time.perf_counter()
             await asyncio.sleep(0)
             done_s = time.perf_counter()

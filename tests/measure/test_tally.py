@@ -17,15 +17,16 @@ NO_LIMITS = SloSpec()
 def answered(due_s, *stamps_s, sent_s=None, done_s=None, prompt=10):
     sent_s = due_s if sent_s is None else sent_s
     done_s = stamps_s[-1] if done_s is None else done_s
-    return Outcome(due_s, sent_s, done_s, stamps_s, len(stamps_s), prompt)
+    return Outcome(due_s, sent_s, done_s, stamps_s, prompt)
 
 
 def failed(due_s, done_s, *stamps_s):
-    return Outcome(due_s, due_s, done_s, stamps_s, len(stamps_s), 10, "It failed: see its log.")
+    return Outcome(due_s, due_s, done_s, stamps_s, 10, "It failed: see its log.")
 
 
 def given_up(due_s, *stamps_s):
-    return Outcome(due_s, due_s, None, stamps_s, len(stamps_s), 10)
+    """It had wanted 4 tokens."""
+    return Outcome(due_s, due_s, None, stamps_s, 10, wanted_tokens=4)
 
 
 def test_requests_and_tokens_are_counted_by_when_the_tokens_came():
@@ -40,9 +41,9 @@ def test_requests_and_tokens_are_counted_by_when_the_tokens_came():
     ]
     found = tally(outcomes, [], 10, 20, NO_LIMITS)
     traffic = found.traffic
-    assert traffic.requests == 0.75 + 1 + 0.25 + 0 + 1
+    assert traffic.requests == 0.75 + 1 + 0.25 + 0 + 1 + 0 + 0.25
     assert found.tokens == 3 + 2 + 1 + 0 + 1 + 1
-    assert found.prompt_tokens == 30
+    assert found.prompt_tokens == 32
     assert (traffic.due, traffic.ended, traffic.failed, traffic.unfinished) == (5, 3, 1, 1)
     assert found.iterations == 3
     assert traffic.good is None

@@ -61,6 +61,11 @@ class Answer:
             stamps += [before_s + (at_s - before_s) * (i + 1) / count for i in range(count)]
         return tuple(stamps)
 
+    def known_s(self) -> tuple[float, ...]:
+        """As `stamps_s` of an answer that may be cut short: of the tokens that the server has told of."""
+        known = any(chunk.tokens is not None for chunk in self._chunks)
+        return self.stamps_s() if known or self._total is not None else ()
+
     def tokens(self) -> int:
         """All that were made. Raises EngineFault where the server does not say."""
         said = [chunk.tokens for chunk in self._chunks if chunk.tokens is not None]

@@ -167,8 +167,8 @@ def test_more_requests_than_slots_wait_in_the_servers_queue(llama):
 
 def test_a_request_that_is_given_up_frees_its_slot(llama):
     async def talk(line):
-        long = [asyncio.create_task(line.ask(Request((5 + i, 6, 7), 240))) for i in range(4)]
-        queued = asyncio.create_task(line.ask(Request((9, 8, 7), 240)))
+        long = [asyncio.create_task(line.ask(Request((5 + i, 6, 7), 240), [])) for i in range(4)]
+        queued = asyncio.create_task(line.ask(Request((9, 8, 7), 240), []))
         while (await line.queue()) != (1, 4):
             await asyncio.sleep(0.002)
         for each in (*long[1:], queued):

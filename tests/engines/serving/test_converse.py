@@ -1,11 +1,14 @@
 """Many requests at the same time: each is answered, fails or is given up by itself, holding up no other."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
+from helpers.in_flight import at_once
 
 from greenbench.engines.engine import Queue, Request
 from greenbench.engines.serving import reply
@@ -35,13 +38,7 @@ def opened():
         server.__exit__()
 
 
-def at_once(*requests):
-    """A talk that asks them all: what became of each, in order."""
-
-    async def talk(line):
-        return await asyncio.gather(*map(line.ask, requests), return_exceptions=True)
-
-    return talk
+every = partial(at_once, return_exceptions=True)
 
 
 def some(count, new_tokens=6, first=1, stop=Stop.fixed):
@@ -68,7 +65,7 @@ async def begun(server, count=1):
 )
 def test_all_are_in_flight_at_once_and_their_tokens_are_those_the_server_says(opened, script):
     server, client = opened({"first_s": 0.3, "token_s": 0.002, **script})
-    done = client.converse(at_once(*some(12)))
+    done = client.converse(every(*some(12)))
     assert [(each.tokens, each.prompt_tokens, len(each.stamps_s)) for each in done] == [
         (6, 3, 6)
     ] * 12
@@ -81,9 +78,9 @@ def test_all_are_in_flight_at_once_and_their_tokens_are_those_the_server_says(op
 
 def test_an_answer_of_no_token_is_one_where_it_may_end_by_itself(opened):
     _, client = opened({"tokens": 0})
-    (done,) = client.converse(at_once(*some(1, stop=Stop.natural)))
+    (done,) = client.converse(every(*some(1, stop=Stop.natural)))
     assert (done.tokens, done.stamps_s) == (0, ())
-    (fault,) = client.converse(at_once(*some(1)))
+    (fault,) = client.converse(every(*some(1)))
     assert isinstance(fault, EngineFault)
 
 
@@ -99,12 +96,12 @@ def test_what_talk_returns_or_raises_comes_back(opened):
     assert client.converse(tell) == "said"
     with pytest.raises(ZeroDivisionError):
         client.converse(fail)
-    assert client.converse(at_once(*some(2)))[1].tokens == 6
+    assert client.converse(every(*some(2)))[1].tokens == 6
 
 
 def test_no_request_has_a_place_of_its_own(opened):
     server, client = opened(extra=lambda place: {"place": place})
-    client.converse(at_once(*some(3)))
+    client.converse(every(*some(3)))
     assert [body["place"] for body in server.bodies] == [None] * 3
     client.complete(some(2))
     assert sorted(body["place"] for body in server.bodies[3:]) == [0, 1]
@@ -116,14 +113,14 @@ def test_threads_may_use_it_one_after_another(opened):
     assert client.complete(some(2))[1].tokens == 6
     for _ in range(2):
         with ThreadPoolExecutor(1) as other:
-            assert len(other.submit(client.converse, at_once(*some(5))).result()) == 5
+            assert len(other.submit(client.converse, every(*some(5))).result()) == 5
     assert client.complete(some(2))[1].tokens == 6
 
 
 def test_the_first_use_may_be_anothers(opened):
     _, client = opened()
     with ThreadPoolExecutor(1) as other:
-        other.submit(client.converse, at_once(*some(2))).result()
+        other.submit(client.converse, every(*some(2))).result()
     assert client.complete(some(1))[0].tokens == 6
 
 
@@ -145,7 +142,7 @@ def test_one_that_fails_says_so_and_the_others_go_on(opened, said):
     script = {"only": FAULTY, "token_s": 0.01, **FAULTS[said]}
     _, client = opened(script, silence_s=0.5)
     requests = [*some(3), Request((FAULTY, 2), 6), *some(3)]
-    done = client.converse(at_once(*requests))
+    done = client.converse(every(*requests))
     fault = done.pop(3)
     assert isinstance(fault, EngineFault)
     assert ("no JSON" if said == "garbage" else said) in str(fault)
@@ -155,14 +152,14 @@ def test_one_that_fails_says_so_and_the_others_go_on(opened, said):
 
 def test_no_one_there_is_a_fault_of_each():
     client = Client(Endpoint("fake", "http://127.0.0.1:9"))
-    faults = client.converse(at_once(*some(3)))
+    faults = client.converse(every(*some(3)))
     assert all(isinstance(each, EngineFault) for each in faults)
     client.close()
 
 
 def test_a_wrong_key_is_the_users_mistake(opened):
     _, client = opened({"key": "right"}, key="wrong")
-    (fault,) = client.converse(at_once(*some(1)))
+    (fault,) = client.converse(every(*some(1)))
     assert isinstance(fault, UserError)
 
 
@@ -174,7 +171,7 @@ def test_who_looks_whether_the_program_lives_holds_no_other_request_up(opened, m
     async def talk(line):
         async def note(request):
             with suppress(EngineFault):
-                await line.ask(request)
+                await line.ask(request, [])
             ended.append(request.tokens[0])
 
         await asyncio.gather(note(Request((FAULTY, 2), 2)), note(Request((1, 2), 20)))
@@ -192,8 +189,8 @@ def test_to_give_a_request_up_hangs_up_on_the_server(opened, script):
     server, client = opened(script)
 
     async def talk(line):
-        long = asyncio.create_task(line.ask(Request((1, 2), 100_000)))
-        short = asyncio.create_task(line.ask(Request((3, 4), 6)))
+        long = asyncio.create_task(line.ask(Request((1, 2), 100_000), []))
+        short = asyncio.create_task(line.ask(Request((3, 4), 6), []))
         await begun(server)
         await asyncio.sleep(0.1)
         long.cancel()
@@ -208,11 +205,44 @@ def test_to_give_a_request_up_hangs_up_on_the_server(opened, script):
     assert client.complete(some(1))[0].tokens == 6
 
 
+@pytest.mark.parametrize(("counts", "told"), [("ids", True), ("usage", False)])
+def test_the_moments_of_what_came_before_it_was_given_up_are_kept(opened, counts, told):
+    """Where the server says how many tokens have come; one that says so at the end only tells nothing."""
+    _, client = opened({"token_s": 0.01, "counts": counts})
+    cut = []
+
+    async def talk(line):
+        sent_s = time.perf_counter()
+        long = asyncio.create_task(line.ask(Request((1, 2), 100_000), cut))
+        await line.ask(Request((3, 4), 20), [])
+        long.cancel()
+        with suppress(asyncio.CancelledError):
+            await long
+        return sent_s
+
+    sent_s = client.converse(talk)
+    assert cut == sorted(cut)
+    assert (len(cut) >= 5) is told
+    assert all(sent_s < each < time.perf_counter() for each in cut)
+
+
+def test_what_came_of_an_answer_before_its_connection_was_cut_is_kept(opened):
+    _, client = opened({"fault": "cut", "counts": "ids"})
+    cut = []
+
+    async def talk(line):
+        with pytest.raises(EngineFault):
+            await line.ask(Request((1, 2), 6), cut)
+
+    client.converse(talk)
+    assert 0 < len(cut) < 6
+
+
 def test_what_talk_leaves_unanswered_is_given_up(opened):
     server, client = opened({"token_s": 0.01})
 
     async def talk(line):
-        asked = [asyncio.create_task(line.ask(each)) for each in some(3, 100_000)]
+        asked = [asyncio.create_task(line.ask(each, [])) for each in some(3, 100_000)]
         await begun(server, 3)
         return asked
 

@@ -1,11 +1,11 @@
 """The compiled reference: the same answers, one graph for all requests, one cache."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 import torch
 from helpers.architectures import DECODERS
+from helpers.in_flight import at_once
 from helpers.techniques import SMALLER, Letters, live, stack
 from helpers.tiny import small, tiny_llama
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -105,14 +105,11 @@ def test_under_a_load_it_is_compiled_for_one_request_and_not_again_in_another_th
     plain = Build(spec, "module", tiny_llama(), spec.path, start=replace(START, queues=True))
     asked = [request for shape in ((16, 8), (9, 8), (16, 3)) for request in requests(*shape)]
 
-    async def talk(line):
-        return await asyncio.gather(*map(line.ask, asked))
-
     done = compiled.graphs()
     with COMPILED.serve(plain, CPU) as served:
         made = compiled.graphs()
         assert made > done
-        assert [each.tokens for each in served.converse(talk)] == [8, 8, 8, 8, 3, 3]
+        assert [each.tokens for each in served.converse(at_once(*asked))] == [8, 8, 8, 8, 3, 3]
         served.complete(asked[:1])
         assert compiled.graphs() == made
 

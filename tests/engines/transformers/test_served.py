@@ -1,10 +1,10 @@
 """A module of this process answers many who ask at once, one after another and each as if it were alone."""
 
-import asyncio
 import threading
 
 import pytest
 import torch
+from helpers.in_flight import at_once
 from helpers.served import module, serve
 
 from greenbench.engines.engine import Request
@@ -38,19 +38,12 @@ class Heard:
         return output
 
 
-def talk(asked):
-    async def all_at_once(line):
-        return await asyncio.gather(*map(line.ask, asked))
-
-    return all_at_once
-
-
 @pytest.mark.parametrize("stop", Stop)
 def test_in_their_order_and_with_the_tokens_of_a_batch_of_one(tiny, stop):
     heard, asked = Heard(tiny), requests(6, stop)
     served = serve(module(tiny, loop=heard))
     alone = [served.complete([each])[0] for each in asked]
-    done = served.converse(talk(asked))
+    done = served.converse(at_once(*asked))
     assert heard.said[6:] == heard.said[:6]
     assert [each[:2] for each in done] == [each[:2] for each in alone]
     ends = [each.done_s for each in done]
@@ -66,7 +59,7 @@ def test_its_thread_computes_with_as_many_threads_as_are_held_by_then(tiny):
     try:
         for count in (2, 1, 3):
             torch.set_num_threads(count)
-            served.converse(talk(requests(1)))
+            served.converse(at_once(*requests(1)))
             assert heard.counts == {count}
             heard.counts.clear()
     finally:

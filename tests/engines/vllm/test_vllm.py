@@ -387,7 +387,7 @@ class TestReal:
 
     async def given_up(self, line):
         """Whether a request that is given up is so in the server too, long before it would have ended."""
-        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), 240))) for n in (7, 8))
+        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), 240), [])) for n in (7, 8))
         while (await line.queue()).running < 2:
             await asyncio.sleep(0.005)
         other.cancel()
