@@ -30,7 +30,8 @@ from own_tools import ANSWER, PROMPT, TOOLS, Subject, prompt, serving
 
 from greenbench.engines.engine import Request
 from greenbench.measure.arrivals import Due
-from greenbench.measure.driver import Outcome, at_times
+from greenbench.measure.driver import at_times
+from greenbench.measure.outcomes import Outcome
 from greenbench.stats.intervals import paired_ratio
 
 GOAL = 0.05
@@ -96,14 +97,14 @@ def _ours(subject: Subject, rate: float, requests: int, number: int) -> Figures:
 def figures(done: list[Outcome]) -> Figures:
     """Of answers that are all whole."""
     whole = [each for each in done if each.done_s is not None]
-    assert [each.tokens for each in whole] == [ANSWER] * len(done)
+    assert [len(each.stamps_s) for each in whole] == [ANSWER] * len(done)
     ttft = [each.stamps_s[0] - each.sent_s for each in whole]
-    gaps = [(each.stamps_s[-1] - each.stamps_s[0]) / (each.tokens - 1) for each in whole]
-    with_first = [(each.done_s - each.sent_s) / each.tokens for each in whole if each.done_s]
+    gaps = [(each.stamps_s[-1] - each.stamps_s[0]) / (ANSWER - 1) for each in whole]
+    with_first = [(each.done_s - each.sent_s) / ANSWER for each in whole if each.done_s]
     ends = [each.done_s for each in whole if each.done_s]
     spent_s = max(ends) - min(each.sent_s for each in whole)
     means = [1000 * sum(times) / len(times) for times in (ttft, gaps, with_first)]
-    return Figures(*means, sum(each.tokens for each in whole) / spent_s)
+    return Figures(*means, ANSWER * len(whole) / spent_s)
 
 
 def _guidellm(program: Path, subject: Subject, rate: float, requests: int, seed: int) -> Figures:
