@@ -2,11 +2,12 @@
 
     python benchmarks/load_generator.py [--rates 100 500] [--tokens 1 32] [--seconds 10]
 
-The server is a program of its own, so the seconds of CPU are the generator's alone: a request's part of them, and
-their share of one core while the load lasts. A run is flagged (`late_sends`) where over 5 % of the time that
-requests took had passed before they were sent; against a server that takes no time that share is as high as it
-can be, so how late requests were sent is told in milliseconds, and how long they must take for that to be 5 %.
-Requests arrive at random (Poisson), and each token streams in an event of its own.
+The server is a program of its own, so the seconds of CPU are the generator's alone: a request's part of
+them, and their share of one core while the load lasts. A run is flagged (`late_sends`) where over 5 % of
+the time that requests took had passed before they were sent; against a server that takes no time that
+share is as high as it can be, so how late requests were sent is told in milliseconds, and how long they
+must take for that to be 5 %. Requests arrive at random (Poisson), and each token streams in an event of
+its own.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ def main() -> int:
             print(
                 f"{tokens} tokens, {rate:g} requests/s: {cost.answered} answered, due at "
                 f"{cost.due_per_s:.1f}/s; {cost.cpu_ms:.2f} ms of CPU a request, "
-                f"{cost.cpu_ms * cost.due_per_s / 1000:.0%} of a core; sent {late:.2f} ms late (p99 {p99:.2f}), "
-                f"which is {LATE:.0%} of {late / LATE:.0f} ms; these took {cost.takes_ms:.2f} ms",
+                f"{cost.cpu_ms * cost.due_per_s / 1000:.0%} of a core; sent {late:.2f} ms late "
+                f"(p99 {p99:.2f}), which is {LATE:.0%} of {late / LATE:.0f} ms; these took "
+                f"{cost.takes_ms:.2f} ms",
                 flush=True,
             )
     return 0
