@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, log
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, doubted, half_width, level, paired
 from greenbench.analysis.load_latency import NO_ANSWER, PERCENTILES, percentile, percentile_ratio
 from greenbench.analysis.queueing import saturated
 from greenbench.analysis.readings import Reading, each, joules, provenance
 from greenbench.schema.metrics import (
+    BATCH,
     BUSY,
     ENERGY_PER_ANY_TOKEN,
     ENERGY_PER_REQUEST,
@@ -32,7 +33,7 @@ from greenbench.stats.resampling import share_interval
 
 SERVED: Final[tuple[Phase, ...]] = ("serve",)
 NO_LIMITS = "no limits were given: slo.ttft_ms, slo.tpot_ms"
-NO_QUEUE = "the server does not tell how many requests wait in it"
+NO_QUEUE = "the server does not tell how many requests it has"
 NOT_ABOVE_IDLE = "a block's energy above idle is not above 0: windows are too short to tell"
 
 
@@ -50,9 +51,9 @@ def _good(window: Window) -> float | None:
     return window.traffic.good if window.traffic else None
 
 
-def _queue(window: Window) -> float | None:
+def _told(window: Window, name: Literal["running", "waiting"]) -> float | None:
     gauges = window.traffic.gauges if window.traffic else None
-    told = [waiting for waiting in (gauges.waiting if gauges else ()) if waiting is not None]
+    told = [each for each in (getattr(gauges, name) if gauges else ()) if each is not None]
     return sum(told) / len(told) if told else None
 
 
@@ -70,9 +71,10 @@ READINGS: Final = (
     Reading(GOODPUT, SERVED, lambda w: each(_good(w), seconds(w))),
     Reading(BUSY, SERVED, lambda w: _traffic(w, "busy")),
     Reading(IN_FLIGHT, SERVED, lambda w: each(_traffic(w, "flight_s"), seconds(w))),
-    Reading(QUEUE, SERVED, _queue),
+    Reading(BATCH, SERVED, lambda w: _told(w, "running")),
+    Reading(QUEUE, SERVED, lambda w: _told(w, "waiting")),
 )  # fmt: skip
-LACKS: Final[Mapping[Metric, str]] = {GOODPUT: NO_LIMITS, QUEUE: NO_QUEUE}
+LACKS: Final[Mapping[Metric, str]] = {GOODPUT: NO_LIMITS, BATCH: NO_QUEUE, QUEUE: NO_QUEUE}
 
 
 class Sides(NamedTuple):

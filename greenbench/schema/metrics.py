@@ -68,6 +68,8 @@ E2E_P99: Final = Metric("e2e_p99_s", "s", "e2e_p99")
 BUSY: Final = Metric("busy", "fraction")
 """Of the time, with any request in flight."""
 IN_FLIGHT: Final = Metric("in_flight", "requests")
+BATCH: Final = Metric("batch", "requests")
+"""Being answered in the server beside each other, as it tells."""
 QUEUE: Final = Metric("queue", "requests")
 """Waiting in the server, as it tells."""
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
@@ -76,5 +78,5 @@ METRICS: Final = (
     PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
     HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
-    E2E_P99, BUSY, IN_FLIGHT, QUEUE, ACCURACY,
+    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, ACCURACY,
 )  # fmt: skip

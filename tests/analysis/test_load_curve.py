@@ -54,6 +54,7 @@ def test_a_point_by_hand():
     assert of[metrics.GOOD.name].value == pytest.approx(0.9)
     assert of[metrics.GOOD.name].n == 80
     assert of[metrics.IN_FLIGHT.name].value == pytest.approx(1.0)
+    assert of[metrics.BATCH.name].value == pytest.approx(1.0)
     assert of[metrics.QUEUE.name].value == pytest.approx(3.0)
     assert of[metrics.E2E.name].value == of[metrics.E2E_P90.name].value == pytest.approx(0.5)
     assert of[metrics.TTFT_P90.name].value == pytest.approx(0.05)

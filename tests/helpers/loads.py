@@ -86,7 +86,9 @@ def at_load(model: Model, rate: float, source: Provenance, spread: float, *, few
         (m.BUSY, min(1.0, done / model.most + 0.1)), (m.IN_FLIGHT, done * model.alone_s),
     )  # fmt: skip
     found |= {metric.name: quantity(value, 0.03, metric.unit) for metric, value in rest}
-    found[m.QUEUE.name] = missing(m.QUEUE.unit, "the engine does not tell")
+    found |= {
+        each.name: missing(each.unit, "the engine does not tell") for each in (m.BATCH, m.QUEUE)
+    }
     return AtLoad(metrics=found, saturated=saturated)
 
 

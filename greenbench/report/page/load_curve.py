@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from greenbench.analysis.groups.rows import Row
 from greenbench.report.figures.load_curve import svg, told
+from greenbench.report.figures.queue_trace import queue_trace, words
 from greenbench.report.markdown.format import Notes
 from greenbench.report.markdown.sections.load_curve import HOW, columns, sentences
 from greenbench.report.page.numbers import Json, Pool, quantity, segments, shown
@@ -27,6 +28,8 @@ def under_load(pool: Pool, row: Row) -> Json:
             "numbers": [[f"{point.load:.4g}", _all(pool, point)] for point in curve.points],
             "figure": svg(row, curve).decode(),
             "alt": shown(told(row, curve)),
+            "queue": queue.decode() if (queue := queue_trace(row, curve)) else None,
+            "queueAlt": shown(words(row)),
         }
     return None
 

@@ -11,9 +11,14 @@ function loadView(run) {
     load.notes.length ? list(load.notes, { class: "notes" }) : null,
     list(load.said),
     list(load.how, { class: "notes" }),
-    make("img", { class: "sketch", alt: load.alt, src: `data:image/svg+xml,${encodeURIComponent(load.figure)}` }),
+    loadPicture(load.alt, load.figure),
+    load.queue ? loadPicture(load.queueAlt, load.queue) : null,
     ...load.numbers.map(([at, numbers]) => loadNumbers(`${at} ${load.unit}`, numbers)),
   ];
+}
+
+function loadPicture(alt, svg) {
+  return make("img", { class: "sketch", alt, src: `data:image/svg+xml,${encodeURIComponent(svg)}` });
 }
 
 /** All that is known of both models at one load, behind a fold. */

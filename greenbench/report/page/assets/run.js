@@ -21,7 +21,7 @@ const TITLES = {
   goodput: "answered within the limits", goodput_per_s: "answered within the limits", good: "share within the limits",
   e2e: "end to end, p50", e2e_p90: "end to end, p90", e2e_p99: "end to end, p99",
   e2e_p50_s: "end to end, p50", e2e_p90_s: "end to end, p90", e2e_p99_s: "end to end, p99",
-  busy: "share of the time busy", in_flight: "requests in flight", queue: "requests waiting in the server",
+  busy: "share of the time busy", in_flight: "requests in flight", batch: "requests being answered in the server", queue: "requests waiting in the server",
   energy_per_token_both_eager: "J/token, both eager",
   queries_energy: "energy of 1,000 queries, assumed", queries_carbon: "carbon of 1,000 queries, assumed",
   queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
