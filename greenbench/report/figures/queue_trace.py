@@ -25,7 +25,7 @@ from greenbench.schema.window import WHO, Who
 from greenbench.wording import plain
 
 COLUMNS: Final = 3
-WIDTH, PANEL, HEIGHT, LEFT, HEAD, GAP, FOOT = 700, 176, 110, 44, 62, 54, 20
+WIDTH, PANEL, HEIGHT, LEFT, HEAD, GAP, FOOT = 700, 176, 110, 44, 62, 54, 26
 """Of the picture, and of one panel's axes; the room around them."""
 DASHES: Final = "4 3"
 Values = list[float | None]
@@ -50,7 +50,7 @@ def queue_trace(row: Row, curve: LoadCurve) -> bytes | None:
     if not any(gauges for sides in told.values() for gauges in sides.values()):
         return None
     rows = ceil(len(told) / COLUMNS)
-    height = HEAD + rows * (HEIGHT + GAP) + FOOT
+    height = HEAD + rows * (HEIGHT + GAP) - GAP + FOOT
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" role="img" font-family="sans-serif" font-size="11" fill="{BLACK}">',
