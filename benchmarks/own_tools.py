@@ -13,6 +13,7 @@ seconds; so do we. llama.cpp's account leaves out the connection and the reading
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import subprocess
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenbench.campaign.compose import plan
-from greenbench.engines.engine import Build, Request, Served
+from greenbench.engines.engine import Build, Completion, Line, Request, Served
 from greenbench.engines.start import Start
 from greenbench.engines.vllm import environment
 from greenbench.machine.detect import detect
@@ -94,7 +95,7 @@ def serving(engine: str, at_once: int) -> Iterator[Subject]:
     start = Start(at_once=at_once, tokens=PROMPT + ANSWER + 2)
     build = Build(model, "safetensors", directory, directory, start=start)
     with program.serve(build, machine) as served:
-        yield Subject(served, served._client._endpoint.url, directory)  # type: ignore[attr-defined]
+        yield Subject(served, served._client._endpoint.url, directory)
 
 
 def prompt(number: int) -> tuple[int, ...]:
@@ -102,14 +103,20 @@ def prompt(number: int) -> tuple[int, ...]:
 
 
 def _ours(subject: Subject, at_once: int, requests: int) -> float:
-    """Tokens per second through our client, batch after batch."""
-    tokens, spent_s = 0, 0.0
-    for number in range(0, requests, at_once):
-        batch = [Request(prompt(number + i), ANSWER) for i in range(at_once)]
-        done = subject.served.complete(batch)
-        tokens += sum(each.tokens for each in done)
-        spent_s += max(each.done_s for each in done) - min(each.sent_s for each in done)
-    return tokens / spent_s
+    """Tokens per second through our client, so many in flight all the time."""
+    asked = iter([Request(prompt(number), ANSWER) for number in range(requests)])
+    done: list[Completion] = []
+
+    async def one_after_another(line: Line) -> None:
+        for request in asked:
+            done.append(await line.ask(request, []))
+
+    async def talk(line: Line) -> None:
+        await asyncio.gather(*(one_after_another(line) for _ in range(at_once)))
+
+    subject.served.converse(talk)
+    spent_s = max(each.done_s for each in done) - min(each.sent_s for each in done)
+    return sum(each.tokens for each in done) / spent_s
 
 
 def _bench_serve(subject: Subject, at_once: int, requests: int) -> float:
