@@ -12,6 +12,7 @@ NEEDS = {
     "hub": ["model.id=org/name"],
     "local": ["model.path=somewhere/tiny"],
     "wall": ["meter.wall_log=log.csv"],
+    "online": ["load.rate=1"],
 }
 
 
@@ -42,7 +43,7 @@ def test_every_option_composes(group, option):
 @pytest.mark.parametrize("name", experiments())
 def test_every_experiment_composes(name):
     jobs = plan([f"+experiments={name}"], multirun=True)
-    assert len({str(plain(job.spec)) for job in jobs}) == len(jobs) > 1
+    assert len({str(plain(job.spec)) for job in jobs}) == len(jobs) > 0
 
 
 def test_a_sweep_is_every_combination_and_the_command_line_wins():
