@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from threading import Thread
@@ -152,7 +152,7 @@ class _Sender:
         self.polls: list[Poll] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._failures = 0
-        self._stop_s, self._within_s = math.inf, 0.0
+        self._stop_s, self._within_s, self._over = math.inf, 0.0, False
         self._latency_s, self._answers = 0.0, 0
 
     async def talk(self, line: Line) -> None:
@@ -167,7 +167,9 @@ class _Sender:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self._within_s == math.inf else self._within_s):
                     await self._drained(feed)
-            for task in (feed, watch, *self._flying):
+            self._over = True  # by which the feed ends
+            await asyncio.sleep(0)  # what was sent last begins, and so is known
+            for task in (watch, *self._flying):
                 task.cancel()
 
     def stop(self, within_s: float) -> None:
@@ -198,13 +200,17 @@ class _Sender:
             await asyncio.sleep(min(max(least_s - passed_s, LOOK_S), most_s - passed_s))
 
     async def at_times(self, arrivals: Iterator[Due]) -> None:
-        """Send each when it is due. What was due before the stop and is late is still sent."""
+        """Send each when it is due. What was due before the stop and is late is still sent, and once the
+        rest is given up on, given up on unsent: how late it was must not be lost."""
         for at_s, request in arrivals:
             due_s = self.start_s + at_s
             await self._until(due_s)
             if due_s > self._stop_s:
                 return
-            self._send(self._answer(due_s, request))
+            if self._over:
+                self.outcomes.append(_broken(due_s, self._clock(), request, ()))
+            else:
+                self._send(self._answer(due_s, request))
 
     async def by_users(self, requests: Iterator[Request], users: int) -> None:
         """Let the users come in one after another."""
@@ -234,16 +240,17 @@ class _Sender:
 
     async def _answer(self, due_s: float, request: Request) -> None:
         """Ask, and keep what comes of it."""
-        sent_s, asked = self._clock(), len(request.tokens)
+        sent_s, came = self._clock(), list[float]()
         try:
-            done = await self._line.ask(request)
+            done = await self._line.ask(request, came)
         except EngineFault as fault:
-            self.outcomes.append(Outcome(due_s, sent_s, self._clock(), (), 0, asked, str(fault)))
+            broken = _broken(due_s, sent_s, request, came)
+            self.outcomes.append(broken._replace(done_s=self._clock(), fault=str(fault)))
             self._failures += 1
             if self._failures >= DEAD:
                 raise
         except asyncio.CancelledError:
-            self.outcomes.append(Outcome(due_s, sent_s, None, (), 0, asked))
+            self.outcomes.append(_broken(due_s, sent_s, request, came))
             raise
         else:
             self._keep(due_s, sent_s, done)
@@ -272,6 +279,11 @@ class _Sender:
             self.polls.append(Poll(self._clock(), queue))
             steps = (self._clock() - self.start_s) // GAUGE_S
             await self._until(self.start_s + (steps + 1) * GAUGE_S)
+
+
+def _broken(due_s: float, sent_s: float, request: Request, came: Sequence[float]) -> Outcome:
+    """Of what was given up; its tokens until then are the window's as all others."""
+    return Outcome(due_s, sent_s, None, tuple(came), len(came), len(request.tokens))
 
 
 def _first(error: BaseException) -> BaseException:

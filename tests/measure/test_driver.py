@@ -101,11 +101,11 @@ class Deaf(Queueing):
         super().__init__(**how)
         self.deaf, self.number = deaf, 0
 
-    async def ask(self, request):
+    async def ask(self, request, came=None):
         self.number += 1
         if self.number in self.deaf:
             await asyncio.Event().wait()
-        return await super().ask(request)
+        return await super().ask(request, came)
 
 
 def test_the_stop_waits_only_so_long_and_gives_up_on_the_rest():
@@ -123,10 +123,10 @@ class Failing(Queueing):
         super().__init__(**how)
         self.fails, self.error, self.number = fails, error, 0
 
-    async def ask(self, request):
+    async def ask(self, request, came=None):
         self.number += 1
         number = self.number
-        done = await super().ask(request)
+        done = await super().ask(request, came)
         if self.fails(number):
             raise self.error(f"The server cut request {number}: see its log.")
         return done
@@ -249,7 +249,7 @@ def test_the_ramp_lasts_twice_the_latency_and_as_long_as_is_asked():
 class Blocking(Queueing):
     """Keeps the loop from sending: as a generator that is too slow."""
 
-    async def ask(self, request):
+    async def ask(self, request, came=None):
         self.loop.now_s += 0.3
         return self.completion(request, self.loop.time())
 
@@ -262,6 +262,17 @@ def test_late_sends_are_seen():
     assert window.traffic.late_s > 5
     assert all(each.done_s is not None for each in outcomes)
     assert window.traffic.due == 100  # those that were due and late are sent and counted
+
+
+def test_what_was_due_and_is_never_sent_is_given_up_and_not_forgotten():
+    """A generator at a third of its speed: the later it is, the fewer it has sent by the end of the drain."""
+    outcomes, _ = flowed(Blocking(), dues(count(0.05, 0.1)), 20, within_s=3)
+    window = tally(outcomes, [], 10, 20, SloSpec())
+    assert window.codes == ["late_sends"]
+    traffic = window.traffic
+    assert traffic.due == traffic.unfinished + traffic.e2e.n == 100
+    assert traffic.unfinished >= 50
+    assert window.traffic.late_s > 5
 
 
 def test_the_wall_clock_means_nothing(monkeypatch):
@@ -301,7 +312,7 @@ def test_real_time_is_kept_to():
         def converse(self, talk):
             return asyncio.run(talk(self))
 
-        async def ask(self, request):
+        async def ask(self, request, came=None):
             sent_s = time.perf_counter()
             await asyncio.sleep(0)
             done_s = time.perf_counter()

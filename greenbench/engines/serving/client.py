@@ -97,9 +97,20 @@ class Client:
         """What the server says of its requests; null where it does not tell. Within the client's loop."""
         return await self._gauges.read(self._opened())
 
-    async def streamed(self, place: int | None, request: Request) -> Completion:
-        """One request, from its sending to its end. Within the client's loop."""
-        answer, at = Answer(self._endpoint.engine), self._opened()
+    async def streamed(
+        self, place: int | None, request: Request, came: list[float] | None = None
+    ) -> Completion:
+        """One request, from its sending to its end; `came` is as in `Line.ask`. Within the client's loop."""
+        answer = Answer(self._endpoint.engine)
+        try:
+            return await self._answered(place, request, answer)
+        except BaseException:
+            if came is not None:
+                came += answer.so_far_s()
+            raise
+
+    async def _answered(self, place: int | None, request: Request, answer: Answer) -> Completion:
+        at = self._opened()
         body = self._body(request) | dict(self._endpoint.extra(place))
         sent_s = time.perf_counter()
         async with reply(self._endpoint, at, COMPLETIONS, body) as found:
@@ -154,9 +165,9 @@ class _InFlight:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def ask(self, request: Request) -> Completion:
+    async def ask(self, request: Request, came: list[float] | None = None) -> Completion:
         """Its answer as it streams in; to give it up hangs up."""
-        return await self._client.streamed(None, request)
+        return await self._client.streamed(None, request, came)
 
     async def queue(self) -> Queue | None:
         """As its page says."""

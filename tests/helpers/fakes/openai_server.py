@@ -25,6 +25,7 @@ SCRIPT = {
     "status": 200,
     "fault": None,  # garbage, cut, hang, error, die
     "only": None,  # first token of the prompts that status and fault are for; null: all
+    "every": 1,  # ... and of them each so manieth prompt
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "text": None,  # of whole answers, whatever is asked
@@ -71,8 +72,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/sleep?level=1", "/wake_up") and self.script["sleeps"]:
             self.server.asleep = self.path != "/wake_up" and not self.script["sleepless"]
             return self._json({"status": "done"})
-        self.server.bodies.append(body)
         with self.server.counted:
+            self.server.bodies.append(body)
+            self.server.asked_s.append(time.perf_counter())
+            self.number = len(self.server.bodies)
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
         try:
@@ -104,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _meant(self, body):
         only = self.script["only"]
-        return only is None or only == body["prompt"][0]
+        mine = only is None or only == body["prompt"][0]
+        return mine and self.number % self.script["every"] == 0
 
     def _allowed(self):
         key = self.script["key"]
@@ -208,15 +212,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """Answers in threads of this process; what it was asked is in `bodies` and `looks`, and `left` is
-    released whenever someone hangs up on it."""
+    """Answers in threads of this process; what it was asked is in `bodies`, when in `asked_s`, and in
+    `looks`, and `left` is released whenever someone hangs up on it."""
 
     daemon_threads, request_queue_size = True, 64
 
     def __init__(self, port=0, **script):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = SCRIPT | script
-        self.bodies, self.looks, self.left = [], [], threading.Semaphore(0)
+        self.bodies, self.asked_s, self.looks, self.left = [], [], [], threading.Semaphore(0)
         self.now, self.most, self.asleep = 0, 0, False
         self.counted, self.ended = threading.Lock(), threading.Event()
         self.since_s = time.monotonic()
