@@ -1,8 +1,9 @@
 """Windows in the middle of a load, of a real server over HTTP: what it does wrong and what outlives them."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice, product
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
@@ -15,10 +16,11 @@ from greenbench.engines.serving.endpoint import Endpoint
 from greenbench.engines.serving.served import Body, FromServer
 from greenbench.engines.transformers.load import load_tokenizer
 from greenbench.engines.transformers.served import HubTokenizer
+from greenbench.measure import request_traces
 from greenbench.measure.arrivals import Demand
 from greenbench.measure.load_blocks import Loads, under_load
 from greenbench.measure.recorder import Recorder
-from greenbench.measure.requests import Prompts
+from greenbench.measure.requests import Prompts, Requests
 from greenbench.measure.schedule import Cell
 from greenbench.meters import OpenMeters
 from greenbench.models import texts
@@ -62,7 +64,8 @@ def served(tokenizer):
 
 
 def loads(prompts, load=CONSTANT, work=WORK, kind=Demand, strangers=frozenset(), slo=None):
-    demand = kind(load, work, prompts, seed=3, max_tokens=2048)
+    read = request_traces.load() if load.arrivals is Arrivals.trace else None
+    demand = kind(load, work, prompts, 3, read, max_tokens=2048)
     return Loads(demand, slo or SloSpec(), load.points, strangers)
 
 
@@ -203,11 +206,27 @@ def test_a_generator_that_lags_behind_its_times_is_told(served, prompts, kind):
     assert ("late_sends" in load_codes(both, shown(both))) == late
 
 
+@pytest.mark.parametrize("tokens", [40, 64])
+def test_what_a_server_may_have_kept_is_asked_again_in_no_cell(tokenizer, tokens):
+    """Neither the warm-up's prompts, nor those of another cell, nor the other model's: but for the few that
+    are in the text itself twice, as its articles have passages in common."""
+    work = replace(WORK, prompt_tokens=tokens, batch_size=16)
+    passages = texts.passages("prompt")
+    warming = Requests(tokenizer, passages, work, seed=3)
+    asked = Counter(each.tokens for index in range(64) for each in warming.batch(index))
+    assert set(asked.values()) == {1}
+    demand = loads(Prompts(tokenizer, passages, work, seed=3), work=work).demand
+    for cell, other in product(range(-1, 30), (False, True)):
+        requests = demand.requests(cell, other=other)
+        asked.update(each.tokens for each in islice(requests, 80))
+    assert asked.total() - len(asked) < 0.005 * 2 * 31 * 80
+
+
 LENGTHS = {
     "fixed": CONSTANT,
     "lognormal": LoadSpec(Arrivals.gamma, rate=RATE, cv=2.0, lengths=Lengths.lognormal),
     "texts": LoadSpec(Arrivals.poisson, rate=RATE, lengths=Lengths.texts),
-    "trace": LoadSpec(Arrivals.poisson, rate=RATE),
+    "trace": LoadSpec(Arrivals.trace, rate=RATE, lengths=Lengths.trace),
     "users": LoadSpec(Arrivals.concurrent, concurrency=3),
 }
 

@@ -74,7 +74,6 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"status": "done"})
         with self.server.counted:
             self.server.bodies.append(body)
-            self.server.asked_s.append(time.perf_counter())
             self.number = len(self.server.bodies)
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
@@ -212,15 +211,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FakeOpenAI(ThreadingHTTPServer):
-    """Answers in threads of this process; what it was asked is in `bodies`, when in `asked_s`, and in
-    `looks`, and `left` is released whenever someone hangs up on it."""
+    """Answers in threads of this process; what it was asked is in `bodies` and `looks`, and `left` is
+    released whenever someone hangs up on it."""
 
     daemon_threads, request_queue_size = True, 64
 
     def __init__(self, port=0, **script):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = SCRIPT | script
-        self.bodies, self.asked_s, self.looks, self.left = [], [], [], threading.Semaphore(0)
+        self.bodies, self.looks, self.left = [], [], threading.Semaphore(0)
         self.now, self.most, self.asleep = 0, 0, False
         self.counted, self.ended = threading.Lock(), threading.Event()
         self.since_s = time.monotonic()
