@@ -75,7 +75,7 @@ class Flow:
 
     def steady(self, least_s: float, most_s: float) -> None:
         """Wait until the ramp is over, at most until `most_s` after the start: `least_s`, and twice the mean
-        latency of the answers until then, have passed since."""
+        latency of the answers until then, have passed since; and until every user has come in."""
         self._beside(lambda: self._sender.ramp(least_s, most_s))
 
     def stop(self, within_s: float) -> tuple[list[Outcome], list[Poll]]:
@@ -153,7 +153,7 @@ class _Sender:
         self._flying: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._stop_s, self._within_s, self._over = math.inf, 0.0, False
-        self._latency_s, self._answers = 0.0, 0
+        self._latency_s, self._answers, self._all_in_s = 0.0, 0, 0.0
 
     async def talk(self, line: Line) -> None:
         """All of it, until it is stopped."""
@@ -188,6 +188,8 @@ class _Sender:
 
     async def ramp(self, least_s: float, most_s: float) -> None:
         """See `Flow.steady`."""
+        least_s = max(least_s, self._all_in_s)
+        most_s = max(most_s, least_s)
         while True:
             passed_s = self._clock() - self.start_s
             needed_s = (
@@ -214,6 +216,7 @@ class _Sender:
 
     async def by_users(self, requests: Iterator[Request], users: int) -> None:
         """Let the users come in one after another."""
+        self._all_in_s = STAGGER_S * (users - 1) / users
         for number in range(users):
             await self._until(self.start_s + STAGGER_S * number / users)
             self._send(self._user(requests))

@@ -246,6 +246,15 @@ def test_the_ramp_lasts_twice_the_latency_and_as_long_as_is_asked():
     assert ramp_s(1000.0, 5, 60, dues([0])) >= 60
 
 
+def test_the_ramp_is_not_over_before_every_user_has_come_in():
+    served = Queueing(repeat(0.01))
+    with by_users(served, repeat(ASKED), 4, served.clock) as flow:
+        flow.steady(0.05, 0.2)
+        now_s = served.loop.time()
+        flow.stop(1)
+    assert now_s >= 0.75
+
+
 class Blocking(Queueing):
     """Keeps the loop from sending: as a generator that is too slow."""
 
