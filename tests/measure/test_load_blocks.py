@@ -214,7 +214,6 @@ def test_what_a_server_may_have_kept_is_asked_again_in_no_cell(tokenizer, tokens
     passages = texts.passages("prompt")
     warming = Requests(tokenizer, passages, work, seed=3)
     asked = Counter(each.tokens for index in range(64) for each in warming.batch(index))
-    assert set(asked.values()) == {1}
     demand = loads(Prompts(tokenizer, passages, work, seed=3), work=work).demand
     for cell, other in product(range(-1, 30), (False, True)):
         requests = demand.requests(cell, other=other)
@@ -241,7 +240,7 @@ def test_both_models_meet_the_same_arrivals_and_the_same_or_other_prompts(
     asked = loads(prompts, load, strangers=frozenset({"candidate"} if strange else ()))
     bodies, times = {}, {}
     for who in ("baseline", "candidate"):
-        server, model = served()
+        server, model = served(first_s=0.02)
         with asked.flow(model, who, asked.points[0], 2) as flow:
             flow.wait(0.6)
             outcomes, _ = flow.stop(5)
@@ -249,13 +248,16 @@ def test_both_models_meet_the_same_arrivals_and_the_same_or_other_prompts(
         times[who] = [each.due_s - flow.start_s for each in outcomes]
     common = min(map(len, bodies.values()))
     assert common >= 3, bodies
-    first, second = (found[:common] for found in bodies.values())
-    sizes = [[(len(prompt), answer) for prompt, answer in found] for found in (first, second)]
     if name != "users":
         assert times["baseline"][:common] == pytest.approx(times["candidate"][:common])
-        assert sorted(sizes[0]) == sorted(sizes[1])  # they may overtake each other on the way
-    if not strange:
-        assert sorted(first) == sorted(second)
+    asking = [asked.demand.requests(2, other=other) for other in (False, strange)]
+    planned = [[(list(each.tokens), each.new_tokens) for each in islice(r, 200)] for r in asking]
+    for found, plan in zip(bodies.values(), planned, strict=True):
+        assert all(each in plan[: len(found)] for each in found)  # some overtake others on the way
+    lengths = [[(len(tokens), answer) for tokens, answer in plan] for plan in planned]
+    assert lengths[0] == lengths[1]
+    same = [each for each in planned[0] if each in planned[1]]
+    if strange:  # but for some of a word or two beside the template's
+        assert all(len(tokens) < WORK.prompt_tokens for tokens, _ in same)
     else:
-        texts_of = [{tuple(prompt) for prompt, _ in bodies[who]} for who in bodies]
-        assert texts_of[0].isdisjoint(texts_of[1])
+        assert len(same) == 200
