@@ -93,6 +93,17 @@ def tiny_drafter(tmp_path_factory):
 @pytest.fixture
 def tiny_directory(tmp_path, smollm2):
     """A local model directory: a tiny random Llama with the embedded model's real tokenizer."""
+    return tiny_checkpoint(tmp_path / "tiny-llama", smollm2)
+
+
+@pytest.fixture(scope="module")
+def shared_tiny_directory(tmp_path_factory, smollm2):
+    """The same for all tests of a module."""
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2)
+
+
+def tiny_checkpoint(path, smollm2):
+    """Writes it to `path`."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(smollm2[1])
@@ -106,7 +117,6 @@ def tiny_directory(tmp_path, smollm2):
         tie_word_embeddings=True,
         pad_token_id=tokenizer.eos_token_id,
     )
-    path = tmp_path / "tiny-llama"
     LlamaForCausalLM(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

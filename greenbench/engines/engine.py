@@ -80,10 +80,11 @@ class Queue(NamedTuple):
 class Line(Protocol):
     """A way to ask that may be used by many requests at the same time, within `Served.converse`."""
 
-    async def ask(self, request: Request, cut: list[float]) -> Completion:
+    async def ask(self, request: Request, came: list[float] | None = None) -> Completion:
         """One answer. Raises EngineFault, in one sentence, where there is none.
 
-        Of one that fails or is given up, `cut` gets the moments of the tokens that had come, as far as known.
+        Of one that fails or is given up, the moments at which tokens came are added to `came`, as far as
+        they are known.
         """
 
     async def queue(self) -> Queue | None:

@@ -37,11 +37,9 @@ class _Turns:
         self._complete, self._hand = complete, hand
         self._here = 0
 
-    async def ask(self, request: Request, cut: list[float]) -> Completion:
-        """Its answer; it is sent when it is handed over, and not when its turn comes.
-
-        Nothing is known of one that is given up, of which there is one at most that had begun.
-        """
+    async def ask(self, request: Request, came: list[float] | None = None) -> Completion:
+        """Its answer; it is sent when it is handed over, and not when its turn comes. Of one that is
+        given up nothing is known."""
         sent_s = time.perf_counter()
         self._here += 1
         try:

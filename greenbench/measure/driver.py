@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from threading import Thread
@@ -23,8 +23,6 @@ from greenbench.measure.outcomes import Outcome, Poll
 
 STAGGER_S = 1.0  # users do not all ask first at the same moment
 GAUGE_S = 0.25
-LOOK_S = 0.05  # how often is looked whether the ramp is over
-RAMP_LATENCIES = 2
 DEAD = 5  # failures in a row, with no answer between: the server is gone
 LET_GO_S = 60.0  # what computes in this process ends its answer before it can be given up
 
@@ -72,11 +70,6 @@ class Flow:
     def wait(self, seconds: float) -> None:
         """Let it flow so long."""
         self._beside(lambda: asyncio.sleep(seconds))
-
-    def steady(self, least_s: float, most_s: float) -> None:
-        """Wait until the ramp is over, at most until `most_s` after the start: `least_s`, and twice the mean
-        latency of the answers until then, have passed since."""
-        self._beside(lambda: self._sender.ramp(least_s, most_s))
 
     def stop(self, within_s: float) -> tuple[list[Outcome], list[Poll]]:
         """Send no more, wait up to `within_s` for what was sent, and give up on the rest.
@@ -152,8 +145,7 @@ class _Sender:
         self.polls: list[Poll] = []
         self._flying: set[asyncio.Task[None]] = set()
         self._failures = 0
-        self._stop_s, self._within_s = math.inf, 0.0
-        self._latency_s, self._answers = 0.0, 0
+        self._stop_s, self._within_s, self._over = math.inf, 0.0, False
 
     async def talk(self, line: Line) -> None:
         """All of it, until it is stopped."""
@@ -167,7 +159,9 @@ class _Sender:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self._within_s == math.inf else self._within_s):
                     await self._drained(feed)
-            for task in (feed, watch, *self._flying):
+            self._over = True  # by which the feed ends
+            await asyncio.sleep(0)  # what was sent last begins, and so is known
+            for task in (watch, *self._flying):
                 task.cancel()
 
     def stop(self, within_s: float) -> None:
@@ -184,27 +178,18 @@ class _Sender:
 
         self._group.create_task(told())
 
-    async def ramp(self, least_s: float, most_s: float) -> None:
-        """See `Flow.steady`."""
-        while True:
-            passed_s = self._clock() - self.start_s
-            needed_s = (
-                max(least_s, RAMP_LATENCIES * self._latency_s / self._answers)
-                if self._answers
-                else most_s
-            )
-            if passed_s >= min(needed_s, most_s):
-                return
-            await asyncio.sleep(min(max(least_s - passed_s, LOOK_S), most_s - passed_s))
-
     async def at_times(self, arrivals: Iterator[Due]) -> None:
-        """Send each when it is due. What was due before the stop and is late is still sent."""
+        """Send each when it is due. What was due before the stop and is late is still sent, and once the
+        rest is given up on, given up on unsent: how late it was must not be lost."""
         for at_s, request in arrivals:
             due_s = self.start_s + at_s
             await self._until(due_s)
             if due_s > self._stop_s:
                 return
-            self._send(self._answer(due_s, request))
+            if self._over:
+                self.outcomes.append(_broken(due_s, self._clock(), request, ()))
+            else:
+                self._send(self._answer(due_s, request))
 
     async def by_users(self, requests: Iterator[Request], users: int) -> None:
         """Let the users come in one after another."""
@@ -234,19 +219,19 @@ class _Sender:
 
     async def _answer(self, due_s: float, request: Request) -> None:
         """Ask, and keep what comes of it."""
-        cut: list[float] = []
-        sent_s, asked = self._clock(), len(request.tokens)
+        sent_s, came = self._clock(), list[float]()
         try:
-            done = await self._line.ask(request, cut)
+            done = await self._line.ask(request, came)
         except EngineFault as fault:
-            came = tuple(cut)
-            self.outcomes.append(Outcome(due_s, sent_s, self._clock(), came, asked, str(fault)))
+            broken = _broken(due_s, sent_s, request, came)
+            self.outcomes.append(
+                broken._replace(done_s=self._clock(), fault=str(fault), wanted_tokens=None)
+            )
             self._failures += 1
             if self._failures >= DEAD:
                 raise
         except asyncio.CancelledError:
-            came, wanted = tuple(cut), request.new_tokens
-            self.outcomes.append(Outcome(due_s, sent_s, None, came, asked, wanted_tokens=wanted))
+            self.outcomes.append(_broken(due_s, sent_s, request, came))
             raise
         else:
             self._keep(due_s, sent_s, done)
@@ -254,8 +239,6 @@ class _Sender:
     def _keep(self, due_s: float, sent_s: float, done: Completion) -> None:
         """Sent is when it was asked for: what the engine does before it begins is its own queue."""
         self._failures = 0
-        self._latency_s += done.done_s - due_s
-        self._answers += 1
         self.outcomes.append(Outcome(due_s, sent_s, done.done_s, done.stamps_s, done.prompt_tokens))
 
     async def _drained(self, feed: asyncio.Task[None]) -> None:
@@ -273,6 +256,12 @@ class _Sender:
             self.polls.append(Poll(self._clock(), queue))
             steps = (self._clock() - self.start_s) // GAUGE_S
             await self._until(self.start_s + (steps + 1) * GAUGE_S)
+
+
+def _broken(due_s: float, sent_s: float, request: Request, came: Sequence[float]) -> Outcome:
+    """Of what was given up; its tokens until then are the window's as all others."""
+    asked, wanted = len(request.tokens), request.new_tokens
+    return Outcome(due_s, sent_s, None, tuple(came), asked, wanted_tokens=wanted)
 
 
 def _first(error: BaseException) -> BaseException:

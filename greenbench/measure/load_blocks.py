@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from greenbench.engines.engine import Served
 from greenbench.measure.arrivals import Demand
-from greenbench.measure.driver import Flow, at_times, by_users
+from greenbench.measure.driver import STAGGER_S, Flow, at_times, by_users
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.schedule import Cell, Kind, Take
@@ -16,8 +16,9 @@ from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Place, Who
 
-RAMP, DRAIN = 0.1, 0.5
-"""Of a window's length: a ramp takes this at least, a drain this at most."""
+RAMP, DRAIN = 0.3, 0.5
+"""Of a window's length: a ramp takes this, a drain this at most. The ramp is the same for both models, or
+their windows would see other arrivals; it is three of the ten times that the queue may remember."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Loads:
         return by_users(served, self.demand.requests(cell, other=other), int(point))
 
 
+def ramp_s(protocol: ProtocolSpec) -> float:
+    """Seconds of load before a window; users have all come in by then."""
+    return max(RAMP * protocol.window_s, STAGGER_S)
+
+
 def under_load(recorder: Recorder, loads: Loads, protocol: ProtocolSpec) -> Take:
     """Windows in the middle of a load that had begun before, and goes on until they have ended."""
 
@@ -59,7 +65,7 @@ def under_load(recorder: Recorder, loads: Loads, protocol: ProtocolSpec) -> Take
         series = "block" if cell.load == loads.headline else "load"
         place = Place(series=series, unit=cell.block, position=cell.position, load=cell.load)
         with loads.flow(served, cell.who, cell.load, cell.block) as flow:
-            flow.steady(RAMP * protocol.window_s, protocol.window_s)
+            flow.wait(ramp_s(protocol))
             start_s, end_s = recorder.watch("serve", cell.who, served, protocol.window_s, place)
             outcomes, polls = flow.stop(DRAIN * protocol.window_s)
         told = tally(outcomes, polls, start_s, end_s, loads.slo)
@@ -77,7 +83,7 @@ def capacities(
     for who in WHO:
         requests = demand.requests(-1, other=who in strangers)
         with pair.use(who) as served, by_users(served, requests, users) as flow:
-            flow.steady(RAMP * protocol.window_s, protocol.window_s)
+            flow.wait(ramp_s(protocol))
             start_s = time.perf_counter()
             flow.wait(protocol.window_s)
             end_s = time.perf_counter()

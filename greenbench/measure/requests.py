@@ -65,8 +65,9 @@ class Prompts:
 
     Every stretch of prompts has a place of its own, a whole number. A prompt repeats where it begins at the
     same token. Prompts of the workload's length that begin at one place do not before all text is read; those
-    of two places do not at all, unless the places differ by a multiple of that length. So a run may read the
-    text as often as a prompt has tokens before a server that keeps prompts could have any to give back.
+    of two places do not at all, unless the places differ by a multiple of that length less one; and none
+    begins where one of `Requests` does. So a run may read the text about as often as a prompt has tokens
+    before a server that keeps prompts could have any to give back.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class Prompts:
     def running(self, place: int) -> Running:
         """The text from `place` on."""
         count = len(self._ring) // self._step
-        row, column = int(count * (place * GOLDEN % 1)), place % self._step
+        # Those of `Requests`, which warm up, begin in the first column.
+        row, column = int(count * (place * GOLDEN % 1)), 1 + place % max(self._step - 1, 1)
         return Running(self._ring, row * self._step + column)
 
     def whole(self, place: int) -> Iterator[list[int]]:

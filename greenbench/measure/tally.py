@@ -107,7 +107,7 @@ def tally(
         prompt_tokens=round(sum(each.prompt_tokens * share for each, share in shares)),
         ttft=percentiles(ttft),
         tpot=percentiles(tpot),
-        codes=["late_sends"] if sent_late(due) else [],
+        codes=["late_sends"] if sent_late(due, end_s) else [],
     )
 
 
@@ -137,11 +137,14 @@ def good(each: Outcome, slo: SloSpec) -> bool:
     return soon and (slo.tpot_ms is None or gap is None or gap * 1000 <= slo.tpot_ms)
 
 
-def sent_late(due: Iterable[Outcome]) -> bool:
-    """Whether too much of the time that requests took had passed before they were sent."""
-    ended = [each for each in due if each.done_s is not None]
-    late_s = sum(each.sent_s - each.due_s for each in ended)
-    return late_s > LATE * sum(map(taken_s, ended))
+def sent_late(due: Sequence[Outcome], end_s: float) -> bool:
+    """Whether too much of the time that requests took had passed before they were sent.
+
+    What was given up on took until the window's end at `end_s` or its sending, at least.
+    """
+    late_s = sum(each.sent_s - each.due_s for each in due)
+    known = (max(each.sent_s, end_s) if each.done_s is None else each.done_s for each in due)
+    return late_s > LATE * sum(until - each.due_s for until, each in zip(known, due, strict=True))
 
 
 def latencies(seconds: Sequence[float]) -> Latencies:

@@ -75,8 +75,8 @@ class LoadSpec:
         if not takes:
             others = "concurrent" if whole else "poisson, gamma, constant or trace"
             raise UserError(
-                f"load.{name}={_plain(given)} says nothing of load.arrivals={self.arrivals.value}: leave it "
-                f"out, or say load.arrivals={others}."
+                f"load.{name}={_plain(given)} says nothing of load.arrivals={self.arrivals.value}: say "
+                f"load.{name}=null, or load.arrivals={others}."
             )
         if given == SWEEP and not whole:
             return

@@ -231,6 +231,15 @@ def test_late_sends_are_told():
     assert load_codes(windows, on_time) == []
 
 
+def test_where_none_is_answered_sends_are_late_against_the_time_in_flight():
+    def told(late_s):
+        traffic = {"late_s": late_s, "due": 20, "unfinished": 20, "flight_s": 100.0}
+        windows = point(2.0, e2e=(), candidate={"late_s": 0.0}, **traffic)
+        return "late_sends" in load_codes(windows, curve(windows))
+
+    assert (told(0.2), told(0.3)) == (False, True)
+
+
 def test_windows_short_against_the_queues_memory_are_told():
     """Five seconds of none in flight, then five of one: ten are no ten times as long as that lasts."""
     slow = [0] * 50 + [1] * 50

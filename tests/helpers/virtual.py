@@ -52,7 +52,7 @@ class Queueing:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             return runner.run(talk(self))
 
-    async def ask(self, request, cut):
+    async def ask(self, request, came=None):
         sent_s = self.loop.time()
         self._free_s = max(self._free_s, sent_s) + next(self._services_s)
         await self.until(self._free_s)

@@ -133,6 +133,12 @@ def bench(tiny_directory, plugin, tmp_path):
     return Bench(tiny_directory, plugin, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared_bench(shared_tiny_directory, plugin, tmp_path_factory):
+    """One for all tests of a module."""
+    return Bench(shared_tiny_directory, plugin, tmp_path_factory.mktemp("bench"))
+
+
 @pytest.fixture
 def wide(tmp_path):
     """Overrides for a tiny model whose heads and dtype vLLM has kernels for on every CPU."""

@@ -101,12 +101,12 @@ class Deaf(Queueing):
         super().__init__(**how)
         self.deaf, self.number = deaf, 0
 
-    async def ask(self, request, cut):
+    async def ask(self, request, came=None):
         self.number += 1
         if self.number in self.deaf:
-            cut.append(self.loop.time())
+            came.append(self.loop.time())
             await asyncio.Event().wait()
-        return await super().ask(request, cut)
+        return await super().ask(request, came)
 
 
 def test_the_stop_waits_only_so_long_and_gives_up_on_the_rest():
@@ -126,12 +126,12 @@ class Failing(Queueing):
         super().__init__(**how)
         self.fails, self.error, self.number = fails, error, 0
 
-    async def ask(self, request, cut):
+    async def ask(self, request, came=None):
         self.number += 1
         number = self.number
-        done = await super().ask(request, cut)
+        done = await super().ask(request, came)
         if self.fails(number):
-            cut += done.stamps_s
+            came += done.stamps_s
             raise self.error(f"The server cut request {number}: see its log.")
         return done
 
@@ -168,7 +168,6 @@ def test_a_dead_server_measures_nothing_more(by):
 
 CALLS = {
     "wait": lambda flow: flow.wait(1e6),
-    "steady": lambda flow: flow.steady(1e6, 1e6),
     "stop": lambda flow: flow.stop(1),
     "leave": lambda flow: None,
 }
@@ -235,25 +234,10 @@ def test_users_keep_as_many_in_flight():
     assert all(each.done_s - each.due_s == pytest.approx(2.0) for each in late)
 
 
-def test_the_ramp_lasts_twice_the_latency_and_as_long_as_is_asked():
-    def ramp_s(service_s, least_s, most_s, arrivals):
-        served = Queueing(repeat(service_s))
-        with at_times(served, arrivals, served.clock) as flow:
-            flow.steady(least_s, most_s)
-            now_s = served.loop.time()
-            flow.stop(1)
-        return now_s
-
-    assert ramp_s(0.1, 5, 60, dues([])) >= 60  # without an answer
-    assert ramp_s(4.0, 5, 60, dues([0])) >= 8
-    assert ramp_s(0.1, 5, 60, dues([0])) >= 5
-    assert ramp_s(1000.0, 5, 60, dues([0])) >= 60
-
-
 class Blocking(Queueing):
     """Keeps the loop from sending: as a generator that is too slow."""
 
-    async def ask(self, request, cut):
+    async def ask(self, request, came=None):
         self.loop.now_s += 0.3
         return self.completion(request, self.loop.time())
 
@@ -266,6 +250,17 @@ def test_late_sends_are_seen():
     assert window.traffic.late_s > 5
     assert all(each.done_s is not None for each in outcomes)
     assert window.traffic.due == 100  # those that were due and late are sent and counted
+
+
+def test_what_was_due_and_is_never_sent_is_given_up_and_not_forgotten():
+    """A generator at a third of its speed: the later it is, the fewer it has sent by the end of the drain."""
+    outcomes, _ = flowed(Blocking(), dues(count(0.05, 0.1)), 20, within_s=3)
+    window = tally(outcomes, [], 10, 20, SloSpec())
+    assert window.codes == ["late_sends"]
+    traffic = window.traffic
+    assert traffic.due == traffic.unfinished + traffic.e2e.n == 100
+    assert traffic.unfinished >= 50
+    assert window.traffic.late_s > 5
 
 
 def test_the_wall_clock_means_nothing(monkeypatch):
@@ -305,14 +300,14 @@ def test_real_time_is_kept_to():
         def converse(self, talk):
             return asyncio.run(talk(self))
 
-        async def ask(self, request, cut):
+        async def ask(self, request, came=None):
             sent_s = time.perf_counter()
             await asyncio.sleep(0)
             done_s = time.perf_counter()
             return self.completion(request, sent_s)._replace(stamps_s=(done_s,), done_s=done_s)
 
     with at_times(Real(), dues(accumulate(repeat(0.01), initial=0))) as flow:
-        flow.steady(0.05, 1)
+        flow.wait(0.05)
         started_s = time.perf_counter()
         assert started_s - flow.start_s >= 0.05
         flow.wait(0.1)

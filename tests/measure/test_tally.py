@@ -138,9 +138,12 @@ def test_within_the_limits(outcome, slo, kept):
 
 
 def test_sent_late():
-    assert not sent_late([answered(0, 1, sent_s=0.04), given_up(0)])
-    assert sent_late([answered(0, 1, sent_s=0.06)])
-    assert not sent_late([])
+    assert not sent_late([answered(0, 1, sent_s=0.04), given_up(0)], 10)
+    assert sent_late([answered(0, 1, sent_s=0.06)], 10)
+    assert not sent_late([], 10)
+    assert not sent_late([given_up(0)._replace(sent_s=0.4)], 10)  # in flight until 10 at least
+    assert sent_late([given_up(0)._replace(sent_s=0.6)], 10)
+    assert sent_late([answered(0, 1), given_up(9)._replace(sent_s=12)], 10)  # never sent
 
 
 def test_of_many_latencies_as_many_stand_for_all():

@@ -61,10 +61,11 @@ class Answer:
             stamps += [before_s + (at_s - before_s) * (i + 1) / count for i in range(count)]
         return tuple(stamps)
 
-    def known_s(self) -> tuple[float, ...]:
-        """As `stamps_s` of an answer that may be cut short: of the tokens that the server has told of."""
-        known = any(chunk.tokens is not None for chunk in self._chunks)
-        return self.stamps_s() if known or self._total is not None else ()
+    def so_far_s(self) -> tuple[float, ...]:
+        """The same of an answer that broke off: where the server has not said how many tokens there were,
+        each chunk had one at least."""
+        said = self._total is not None or any(chunk.tokens is not None for chunk in self._chunks)
+        return self.stamps_s() if said else tuple(chunk.at_s for chunk in self._chunks)
 
     def tokens(self) -> int:
         """All that were made. Raises EngineFault where the server does not say."""

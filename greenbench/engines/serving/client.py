@@ -42,7 +42,7 @@ class Client:
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """Answer all of `batch` at once, greedily. Raises EngineFault or UserError, in one sentence."""
-        return self._all([self.streamed(place, each, []) for place, each in enumerate(batch)])
+        return self._all([self.streamed(*each) for each in enumerate(batch)])
 
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
         """What `talk` returns, which asks as it likes; what it leaves unanswered is given up."""
@@ -97,21 +97,28 @@ class Client:
         """What the server says of its requests; null where it does not tell. Within the client's loop."""
         return await self._gauges.read(self._opened())
 
-    async def streamed(self, place: int | None, request: Request, cut: list[float]) -> Completion:
-        """One request, from its sending to its end; `cut` as of `Line.ask`. Within the client's loop."""
-        answer, at = Answer(self._endpoint.engine), self._opened()
+    async def streamed(
+        self, place: int | None, request: Request, came: list[float] | None = None
+    ) -> Completion:
+        """One request, from its sending to its end; `came` is as in `Line.ask`. Within the client's loop."""
+        answer = Answer(self._endpoint.engine)
+        try:
+            return await self._answered(place, request, answer)
+        except BaseException:
+            if came is not None:
+                came += answer.so_far_s()
+            raise
+
+    async def _answered(self, place: int | None, request: Request, answer: Answer) -> Completion:
+        at = self._opened()
         body = self._body(request) | dict(self._endpoint.extra(place))
         sent_s = time.perf_counter()
-        try:
-            async with reply(self._endpoint, at, COMPLETIONS, body) as found:
-                async for raw in found.content.iter_any():
-                    answer.feed(raw, time.perf_counter())
-            done_s = time.perf_counter()
-            if not answer.ended:
-                raise self._endpoint.fault("ended its answer in the middle")
-        except BaseException:
-            cut += answer.known_s()
-            raise
+        async with reply(self._endpoint, at, COMPLETIONS, body) as found:
+            async for raw in found.content.iter_any():
+                answer.feed(raw, time.perf_counter())
+        done_s = time.perf_counter()
+        if not answer.ended:
+            raise self._endpoint.fault("ended its answer in the middle")
         stamps_s = answer.stamps_s()
         if request.stop is Stop.fixed and len(stamps_s) != request.new_tokens:
             raise self._endpoint.fault(
@@ -158,9 +165,9 @@ class _InFlight:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def ask(self, request: Request, cut: list[float]) -> Completion:
+    async def ask(self, request: Request, came: list[float] | None = None) -> Completion:
         """Its answer as it streams in; to give it up hangs up."""
-        return await self._client.streamed(None, request, cut)
+        return await self._client.streamed(None, request, came)
 
     async def queue(self) -> Queue | None:
         """As its page says."""

@@ -33,6 +33,7 @@ pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPU = Machine("cuda", "H100", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
+LONG = 900
 NATS = 5e-4
 """Per token: an order of rows or a rotary base that is wrong makes 2e-3 and more, even on random weights."""
 
@@ -165,11 +166,14 @@ def test_more_requests_than_slots_wait_in_the_servers_queue(llama):
         assert served.complete(requests[:1])[0].tokens == 40
 
 
-def test_a_request_that_is_given_up_frees_its_slot(llama):
+def test_a_request_that_is_given_up_frees_its_slot(make):
+    plain = build(make("llama", max_position_embeddings=1024), tokens=LONG + 10, queues=True)
+
     async def talk(line):
-        long = [asyncio.create_task(line.ask(Request((5 + i, 6, 7), 240), [])) for i in range(4)]
-        queued = asyncio.create_task(line.ask(Request((9, 8, 7), 240), []))
+        long = [asyncio.create_task(line.ask(Request((5 + i, 6, 7), LONG), [])) for i in range(4)]
+        queued = asyncio.create_task(line.ask(Request((9, 8, 7), LONG), []))
         while (await line.queue()) != (1, 4):
+            assert not long[0].done(), "it was answered before all were seen to be there"
             await asyncio.sleep(0.002)
         for each in (*long[1:], queued):
             each.cancel()
@@ -178,8 +182,8 @@ def test_a_request_that_is_given_up_frees_its_slot(llama):
             await asyncio.sleep(0.002)
         return (await long[0]).tokens, queued.cancelled()
 
-    with LlamaCpp(threads=1).serve(build(llama, tokens=250, queues=True), CPU) as served:
-        assert served.converse(talk) == (240, True)
+    with LlamaCpp(threads=1).serve(plain, CPU) as served:
+        assert served.converse(talk) == (LONG, True)
 
 
 def test_greedy_text_is_that_of_the_same_weights_in_process(llama):

@@ -25,6 +25,7 @@ SCRIPT = {
     "status": 200,
     "fault": None,  # garbage, cut, hang, error, die
     "only": None,  # first token of the prompts that status and fault are for; null: all
+    "every": 1,  # ... and of them each so manieth prompt
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "text": None,  # of whole answers, whatever is asked
@@ -71,8 +72,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/sleep?level=1", "/wake_up") and self.script["sleeps"]:
             self.server.asleep = self.path != "/wake_up" and not self.script["sleepless"]
             return self._json({"status": "done"})
-        self.server.bodies.append(body)
         with self.server.counted:
+            self.server.bodies.append(body)
+            self.number = len(self.server.bodies)
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
         try:
@@ -104,7 +106,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _meant(self, body):
         only = self.script["only"]
-        return only is None or only == body["prompt"][0]
+        mine = only is None or only == body["prompt"][0]
+        return mine and self.number % self.script["every"] == 0
 
     def _allowed(self):
         key = self.script["key"]
