@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
     from greenbench.measure.pair import Pair
     from greenbench.measure.request_traces import RequestTrace
-    from greenbench.run.workbench import Bench
 
 
 def refuse_lengths(spec: RunSpec, engines: Mapping[Who, Engine]) -> None:
@@ -58,14 +57,14 @@ def warming(spec: RunSpec, engines: Mapping[Who, Engine]) -> WorkloadSpec:
     return replace(spec.workload, batch_size=spec.load.at_once)
 
 
-def loads(bench: Bench, pair: Pair) -> Loads:
+def loads(spec: RunSpec, engines: Mapping[Who, Engine], pair: Pair) -> Loads:
     """All loads of the run, found by a try where the spec asks for a sweep."""
-    spec, read = bench.spec, trace(bench.spec.load)
+    read = trace(spec.load)
     with pair.use("baseline") as served:
         text = texts.passages("prompt")
         prompts = Prompts(served.tokenizer, text, spec.workload, spec.seed)
         demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, served.max_tokens)
-    strangers = frozenset(who for who in WHO[1:] if bench.engines[who].keeps_prompts)
+    strangers = frozenset(who for who in WHO[1:] if engines[who].keeps_prompts)
     points = spec.load.points
     if spec.load.rate == SWEEP:
         points = steps(capacities(pair, demand, strangers, spec.protocol))

@@ -204,7 +204,7 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
     spec, recorder = bench.spec, bench.recorder
     if spec.load.is_closed:
         return schedule.one_after_another(recorder, requests, spec.protocol), schedule.CLOSED
-    found = loads(bench, pair)
+    found = loads(spec, bench.engines, pair)
     return under_load(recorder, found, spec.protocol), found.kinds
 
 

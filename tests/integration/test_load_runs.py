@@ -1,13 +1,12 @@
 """Whole runs under load: real servers and the model in process, at rates, by users, in a sweep."""
 
-import threading
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
 from statistics import geometric_mean
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 from helpers.served import goes_on
+from helpers.wall import growing_log
 
 import greenbench
 from greenbench.campaign.compose import plan
@@ -21,22 +20,8 @@ POWER_W, WINDOW_S, PROMPT, TOKENS = 40, 0.6, 48, 4
 
 @pytest.fixture(scope="module")
 def wall_log(tmp_path_factory):
-    """A box that always draws the same, until the tests are over."""
-    path, over = tmp_path_factory.mktemp("wall") / "wall.csv", threading.Event()
-    path.write_text("timestamp,watts\n")
-
-    def log():
-        with path.open("a", buffering=1) as file:
-            while True:
-                file.write(f"{datetime.now(UTC).isoformat()},{POWER_W}\n")
-                if over.wait(0.1):
-                    return
-
-    thread = threading.Thread(target=log)
-    thread.start()
-    yield path
-    over.set()
-    thread.join()
+    with growing_log(tmp_path_factory.mktemp("wall") / "wall.csv", POWER_W) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,13 @@
 """A wall meter's log that goes on being written while a run is measured."""
 
-import threading
-from datetime import UTC, datetime
-
 import pytest
+from helpers.wall import growing_log
 
 
 @pytest.fixture
 def logger(tmp_path):
-    """A log that gains a row every tenth of a second until the test is over."""
-    path, over = tmp_path / "wall.csv", threading.Event()
-
-    path.write_text("timestamp,watts\n")
-
-    def log():
-        with path.open("a", buffering=1) as file:
-            while True:
-                file.write(f"{datetime.now(UTC).isoformat()},40\n")
-                if over.wait(0.1):
-                    return
-
-    thread = threading.Thread(target=log)
-    thread.start()
-    yield path
-    over.set()
-    thread.join()
+    with growing_log(tmp_path / "wall.csv", 40) as path:
+        yield path
 
 
 def test_the_log_is_read_when_the_windows_are_over(bench, logger):
