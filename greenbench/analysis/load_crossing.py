@@ -49,10 +49,20 @@ def crossing(
         ratios[start].provenance,
         unit,
     )
+    load = _inside(load, points[0].load, points[-1].load)
     if len(changes) > 1:
         more = f"the first of {len(changes)}: the better one changes more than once"
         load = load.model_copy(update={"reason": "; ".join(filter(None, [more, load.reason]))})
     return Crossing(load=load, below=_better(signs[start]))
+
+
+def _inside(load: Quantity, least: float, most: float) -> Quantity:
+    """It, with an interval that ends where nothing was measured."""
+    if load.bounds is None or (load.bounds[0] >= least and load.bounds[1] <= most):
+        return load
+    low, high = max(load.bounds[0], least), min(load.bounds[1], most)
+    why = "its interval goes beyond the loads that were measured, and ends there"
+    return load.model_copy(update={"low": low, "high": high, "reason": why})
 
 
 def _sign(ratio: Quantity) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import resting_power
 from greenbench.analysis.load_crossing import crossing
 from greenbench.analysis.load_point import Sides, load_point, seconds
+from greenbench.analysis.queueing import KEPT_BY, backlog, grew, is_told, saturated_from
 from greenbench.schema.load_spec import SloSpec
-from greenbench.schema.metrics import ENERGY_PER_REQUEST, GOOD
+from greenbench.schema.metrics import BACKLOG, ENERGY_PER_REQUEST, GOOD
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.resolved import ResolvedSlo
 from greenbench.schema.traffic import AtLoad, Capacity, LoadCurve, LoadPoint, Side
@@ -50,8 +52,9 @@ def load_curve(
     if not found:
         return None
     power = resting_power(idle)
+    full = _saturated_from(found) if unit == "request/s" else (inf, inf)
     points = [
-        load_point(load, sides, power, is_open=unit == "request/s", no_energy=no_energy)
+        load_point(load, sides, power, [load >= first for first in full], no_energy)
         for load, sides in found.items()
     ]
     return LoadCurve(
@@ -80,6 +83,15 @@ def by_load(windows: Sequence[Window]) -> dict[float, Sides]:
     return found
 
 
+def _saturated_from(found: Mapping[float, Sides]) -> tuple[float, float]:
+    """By model; users wait for their answers, so that their queue never grows."""
+    before, after = (
+        saturated_from({load: backlog(sides[side]) for load, sides in found.items()})
+        for side in range(2)
+    )
+    return before, after
+
+
 def _counts(pair: Mapping[str, Window]) -> bool:
     return all(who in pair and pair[who].validity != "invalid" for who in WHO)
 
@@ -101,15 +113,17 @@ def most_served(
     *,
     limited: bool = True,
 ) -> Capacity:
-    """Of the loads measured, the largest up to which `judge` finds all kept by the best guess.
+    """Of the loads measured, the largest that `judge` finds kept by the best guess, below any that surely is
+    not.
 
-    The interval is from the last load that is surely kept, with all below it, to the first that is surely
-    not. `limited`: something besides the queue's growth is asked for.
+    Whoever keeps up with a load does so with a smaller one. The interval is from the largest load that is
+    surely kept to the first that is surely not. `limited`: something besides the queue's growth is asked for.
     """
     states = [(point.load, judge(point.side(side))) for point in points]
-    kept = _up_to([(load, state.likely) for load, state in states])
-    low = _up_to([(load, state.sure == "kept") for load, state in states])
     high = next((load for load, state in states if state.sure == "broken"), None)
+    below = [(load, state) for load, state in states if high is None or load < high]
+    kept = max((load for load, state in below if state.likely), default=None)
+    low = max((load for load, state in below if state.sure == "kept"), default=None)
     if kept is None:
         why = _none(states[0][0], unit, limited)
         return Capacity(load=missing(unit, why), energy_per_request=missing("J/request", why))
@@ -131,21 +145,18 @@ def _good_enough(at: AtLoad, share: float) -> State:
     if at.saturated:
         return State(False, "broken")
     if good.value is None or good.bounds is None:
-        return State(True, "kept")
+        return kept_up(at)
     low, high = good.bounds
     return State(
         good.value >= share, "kept" if low >= share else "broken" if high < share else "unsure"
     )
 
 
-def _up_to(states: Sequence[tuple[float, bool]]) -> float | None:
-    """The largest load that holds, with all below it."""
-    last = None
-    for load, holds in states:
-        if not holds:
-            break
-        last = load
-    return last
+def kept_up(at: AtLoad) -> State:
+    """Whether one model keeps up with a load that is not shown to be too much, by its queue alone."""
+    found = BACKLOG.level(at.metrics)
+    surely = found.bounds is not None and found.bounds[1] < KEPT_BY
+    return State(found.value is not None and not grew(found), "kept" if surely else "unsure")
 
 
 def _none(load: float, unit: str, limited: bool) -> str:
@@ -216,6 +227,7 @@ def load_codes(windows: Sequence[Window], curve: LoadCurve) -> list[str]:
     lengths = [seconds(window) for sides in found.values() for side in sides for window in side]
     late = any(_is_late(mine) for _, _, mine in _sides(found))
     short = bool(lengths) and min(lengths) < MEMORIES * memory_s
+    short |= curve.unit == "request/s" and not all(is_told(mine) for _, _, mine in _sides(found))
     return [*(["late_sends"] if late else []), *(["short_against_queue"] if short else [])]
 
 

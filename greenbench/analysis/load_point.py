@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width, level, paired
+from greenbench.analysis.blocks import as_quantity, doubted, half_width
 from greenbench.analysis.load_latency import NO_ANSWER, PERCENTILES, percentile, percentile_ratio
-from greenbench.analysis.queueing import saturated
-from greenbench.analysis.readings import Reading, each, joules, provenance
+from greenbench.analysis.queueing import backlog
+from greenbench.analysis.readings import joules, source
 from greenbench.schema.metrics import (
+    BACKLOG,
     BATCH,
     BUSY,
     ENERGY_PER_ANY_TOKEN,
@@ -25,16 +26,14 @@ from greenbench.schema.metrics import (
     THROUGHPUT,
     Metric,
 )
-from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.traffic import AtLoad, LoadPoint
-from greenbench.schema.window import Phase, Window
-from greenbench.stats.intervals import paired_ratio
-from greenbench.stats.resampling import share_interval
+from greenbench.schema.window import Window
+from greenbench.stats.resampling import in_logs, jackknifed, ratio_of_sums, share_of_blocks
 
-SERVED: Final[tuple[Phase, ...]] = ("serve",)
 NO_LIMITS = "no limits were given: slo.ttft_ms, slo.tpot_ms"
 NO_QUEUE = "the server does not tell how many requests it has"
-NOT_ABOVE_IDLE = "a block's energy above idle is not above 0: windows are too short to tell"
+NOT_ABOVE = "without one of the blocks it is not above 0: windows are too short to tell"
 
 
 def seconds(window: Window) -> float:
@@ -47,7 +46,7 @@ def requests(window: Window) -> float:
     return window.traffic.requests if window.traffic else 0.0
 
 
-def _good(window: Window) -> float | None:
+def _good(window: Window) -> int | None:
     return window.traffic.good if window.traffic else None
 
 
@@ -61,19 +60,39 @@ def _traffic(window: Window, name: str) -> float:
     return float(getattr(window.traffic, name, 0.0))
 
 
-READINGS: Final = (
-    Reading(ENERGY_PER_REQUEST, SERVED, lambda w: each(joules(w), requests(w)), energy=True),
-    Reading(ENERGY_PER_TOKEN, SERVED, lambda w: each(joules(w), w.tokens), energy=True),
-    Reading(ENERGY_PER_ANY_TOKEN, SERVED,
-            lambda w: each(joules(w), w.tokens + w.prompt_tokens), energy=True),
-    Reading(POWER, SERVED, lambda w: each(joules(w), seconds(w)), energy=True),
-    Reading(THROUGHPUT, SERVED, lambda w: each(requests(w), seconds(w))),
-    Reading(GOODPUT, SERVED, lambda w: each(_good(w), seconds(w))),
-    Reading(BUSY, SERVED, lambda w: _traffic(w, "busy")),
-    Reading(IN_FLIGHT, SERVED, lambda w: each(_traffic(w, "flight_s"), seconds(w))),
-    Reading(BATCH, SERVED, lambda w: _told(w, "running")),
-    Reading(QUEUE, SERVED, lambda w: _told(w, "waiting")),
-)  # fmt: skip
+class Rate(NamedTuple):
+    """A number of one load: all of one thing over all of another, in all blocks."""
+
+    metric: Metric
+    total: Callable[[Window], float | None]
+    per: Callable[[Window], float]
+    energy: bool = False
+
+    def source(self, windows: Sequence[Window]) -> Provenance:
+        """Where it comes from."""
+        return source(windows) if self.energy else "measured:clock"
+
+    def sums(self, windows: Sequence[Window]) -> tuple[list[float], list[float]] | None:
+        """Totals and counts by block; null where a block lacks its total, or nothing is counted."""
+        totals = [self.total(w) for w in windows]
+        counts = [float(self.per(w)) for w in windows]
+        known = [each for each in totals if each is not None]
+        return (known, counts) if len(known) == len(windows) and any(counts) else None
+
+
+REQUEST: Final = Rate(ENERGY_PER_REQUEST, joules, requests, energy=True)
+RATES: Final = (
+    REQUEST,
+    Rate(ENERGY_PER_TOKEN, joules, lambda w: w.tokens, energy=True),
+    Rate(ENERGY_PER_ANY_TOKEN, joules, lambda w: w.tokens + w.prompt_tokens, energy=True),
+    Rate(POWER, joules, seconds, energy=True),
+    Rate(THROUGHPUT, requests, seconds),
+    Rate(GOODPUT, _good, seconds),
+    Rate(BUSY, lambda w: _traffic(w, "busy") * seconds(w), seconds),
+    Rate(IN_FLIGHT, lambda w: _traffic(w, "flight_s"), seconds),
+    Rate(BATCH, lambda w: _told(w, "running"), lambda w: 1.0),
+    Rate(QUEUE, lambda w: _told(w, "waiting"), lambda w: 1.0),
+)
 LACKS: Final[Mapping[Metric, str]] = {GOODPUT: NO_LIMITS, BATCH: NO_QUEUE, QUEUE: NO_QUEUE}
 
 
@@ -85,132 +104,146 @@ class Sides(NamedTuple):
 
 
 def load_point(
-    load: float, sides: Sides, idle: Quantity, *, is_open: bool, no_energy: str
+    load: float, sides: Sides, idle: Quantity, full: Sequence[bool], no_energy: str
 ) -> LoadPoint:
     """What the windows at one load show; `idle` is the power with the models loaded.
 
-    Levels are means over blocks, and percentiles of the requests of all blocks; ratios are paired by
-    block. `is_open`: arrivals that do not wait for answers, so that a queue may grow.
+    Levels are of all blocks together, and so are percentiles and ratios of energy; each with the interval of
+    the blocks. `full`: whether the queue of each model grew.
     """
     before, after = (
-        AtLoad(metrics=_levels(windows, idle, full, no_energy), saturated=full)
-        for windows in sides
-        for full in [is_open and saturated(windows)]
+        AtLoad(metrics=_levels(windows, idle, grew, no_energy), saturated=grew)
+        for windows, grew in zip(sides, full, strict=True)
     )
     return LoadPoint(
         load=load,
         blocks=len(sides.baseline),
         baseline=before,
         candidate=after,
-        ratios=_ratios(sides, idle, before.saturated or after.saturated, no_energy),
+        ratios=_ratios(sides, idle, any(full), no_energy),
     )
 
 
 def _levels(
     windows: Sequence[Window], idle: Quantity, full: bool, no_energy: str
 ) -> dict[str, Quantity]:
-    by_block = {
-        reading.metric.name: level(
-            _values(windows, reading),
-            reading.metric.unit,
-            provenance(windows, reading),
-            no_energy,
-            LACKS.get(reading.metric, NO_ANSWER),
-        )
-        for reading in READINGS
-    }
     pooled = {wanted.metric.name: percentile(windows, wanted, full) for wanted in PERCENTILES}
     return {
-        **by_block,
+        **{rate.metric.name: _level(windows, rate, no_energy) for rate in RATES},
         MARGINAL_ENERGY_PER_REQUEST.name: _marginal(windows, idle, no_energy),
         GOOD.name: _share(windows),
+        BACKLOG.name: backlog(windows),
         **pooled,
     }
 
 
 def _ratios(sides: Sides, idle: Quantity, full: bool, no_energy: str) -> dict[str, Quantity]:
-    windows = sides.baseline
-    by_block = {
-        reading.metric.ratio: paired(
-            _values(sides.baseline, reading),
-            _values(sides.candidate, reading),
-            provenance(windows, reading),
-            no_energy,
-            LACKS.get(reading.metric, NO_ANSWER),
-        )
-        for reading in READINGS
-        if reading.metric.ratio
-    }
     pooled = {wanted.metric.ratio: percentile_ratio(sides, wanted, full) for wanted in PERCENTILES}
     marginal = {MARGINAL_ENERGY_PER_REQUEST.ratio: _marginal_ratio(sides, idle, no_energy)}
-    return by_block | marginal | pooled
+    return {
+        **{
+            rate.metric.ratio: _ratio(sides, rate, no_energy) for rate in RATES if rate.metric.ratio
+        },
+        **marginal,
+        **pooled,
+    }
 
 
-def _values(windows: Sequence[Window], reading: Reading) -> list[float]:
-    """One value per block; empty if any block lacks it."""
-    found = [reading.value(window) for window in windows]
-    return [] if None in found else [value for value in found if value is not None]
+def _level(windows: Sequence[Window], rate: Rate, no_energy: str) -> Quantity:
+    sums = rate.sums(windows)
+    if sums is None:
+        return missing(rate.metric.unit, _lack(windows, rate, no_energy))
+    return as_quantity(ratio_of_sums(*sums), rate.metric.unit, rate.source(windows))
+
+
+def _ratio(sides: Sides, rate: Rate, no_energy: str) -> Quantity:
+    sums = [rate.sums(side) for side in sides]
+    before, after = sums
+    if before is None or after is None:
+        return missing("ratio", _lack(sides.baseline, rate, no_energy))
+    return _over(before, after, rate.source(sides.baseline))
+
+
+Sums = tuple[list[float], list[float]]
+
+
+def _over(before: Sums, after: Sums, source: Provenance) -> Quantity:
+    """Candidate over baseline of two rates, each block left out of both in turn."""
+    whole = [_without(each) for each in (before, after)]
+    rests = [[_without(each, place) for place in range(len(each[0]))] for each in (before, after)]
+    if min(*whole, *rests[0], *rests[1]) <= 0:
+        return missing("ratio", NOT_ABOVE)
+    ratios = [second / first for first, second in zip(*rests, strict=True)]
+    value = whole[1] / whole[0]
+    found = in_logs(value, ratios) if len(ratios) > 1 else jackknifed(value, ratios)
+    return as_quantity(found, "ratio", source)
+
+
+def _without(sums: Sums, place: int | None = None) -> float:
+    """Total over count, of all blocks or all but one; 0 where nothing is counted."""
+    total, count = (
+        sum(each for at, each in enumerate(part) if at != place or len(part) == 1) for part in sums
+    )
+    return total / count if count else 0.0
+
+
+def _lack(windows: Sequence[Window], rate: Rate, no_energy: str) -> str:
+    if rate.source(windows) == "unavailable":
+        return no_energy
+    return LACKS.get(rate.metric, NO_ANSWER)
 
 
 def _share(windows: Sequence[Window]) -> Quantity:
-    good = [_good(window) for window in windows]
-    due = int(sum(_traffic(window, "due") for window in windows))
-    if None in good or not due:
-        return missing(GOOD.unit, NO_LIMITS if due else NO_ANSWER)
-    count = int(sum(each for each in good if each is not None))
-    return as_quantity(share_interval(count, due), GOOD.unit, "measured:clock")
+    good = [count for window in windows if (count := _good(window)) is not None]
+    due = [int(_traffic(window, "due")) for window in windows]
+    if len(good) < len(windows) or not sum(due):
+        return missing(GOOD.unit, NO_LIMITS if sum(due) else NO_ANSWER)
+    return as_quantity(share_of_blocks(good, due), GOOD.unit, "measured:clock")
 
 
-def _above_idle(windows: Sequence[Window], power_w: float) -> list[float]:
-    """Joules per request above idle, by block; empty where a block lacks them."""
-    found = [
-        each(None if (j := joules(w)) is None else j - power_w * seconds(w), requests(w))
-        for w in windows
-    ]
-    return [] if None in found else [value for value in found if value is not None]
+def _above_idle(windows: Sequence[Window], power_w: float) -> Sums | None:
+    """Joules above idle, and requests, by block."""
+
+    def above(window: Window) -> float | None:
+        spent_j = joules(window)
+        return None if spent_j is None else spent_j - power_w * seconds(window)
+
+    return Rate(MARGINAL_ENERGY_PER_REQUEST, above, requests).sums(windows)
 
 
 def _marginal(windows: Sequence[Window], idle: Quantity, no_energy: str) -> Quantity:
     """Its interval is of the blocks and of idle power together, which all of them share."""
-    unit, source = MARGINAL_ENERGY_PER_REQUEST.unit, provenance(windows, READINGS[0])
-    values = _above_idle(windows, idle.value or 0.0)
-    if not values or idle.value is None:
+    unit, sums = MARGINAL_ENERGY_PER_REQUEST.unit, _above_idle(windows, idle.value or 0.0)
+    if sums is None or idle.value is None:
         return missing(unit, _no_marginal(windows, idle, no_energy))
-    found = level(values, unit, source, no_energy)
-    shift = half_width(idle) * sum(map(_slowness, windows)) / len(windows)
-    return doubted(found, shift, idle)
+    found = as_quantity(ratio_of_sums(*sums), unit, source(windows))
+    return doubted(found, half_width(idle) * _slowness(windows), idle)
 
 
 def _marginal_ratio(sides: Sides, idle: Quantity, no_energy: str) -> Quantity:
     before, after = (_above_idle(side, idle.value or 0.0) for side in sides)
-    source = provenance(sides.baseline, READINGS[0])
-    if not before or not after or idle.value is None:
+    if before is None or after is None or idle.value is None:
         return missing("ratio", _no_marginal([*sides.baseline, *sides.candidate], idle, no_energy))
-    if min(*before, *after) <= 0:
-        return missing("ratio", NOT_ABOVE_IDLE)
-    found = as_quantity(paired_ratio(before, after), "ratio", source)
-    slopes = [  # of the log-ratio, by a watt of idle power
-        _slowness(first) / one - _slowness(second) / other
-        for first, one, second, other in zip(
-            sides.baseline, before, sides.candidate, after, strict=True
-        )
-    ]
+    found = _over(before, after, source(sides.baseline))
     value, interval = found.value, found.bounds
     if value is None or interval is None:
         return found
-    in_logs = {"value": log(value), "low": log(interval[0]), "high": log(interval[1])}
-    shift = half_width(idle) * sum(slopes) / len(slopes)
-    wide = doubted(found.model_copy(update=in_logs), shift, idle)
+    slopes = [  # of the logarithms, by a watt of idle power
+        _slowness(side) / _without(sums) for side, sums in zip(sides, (before, after), strict=True)
+    ]
+    logs = {"value": log(value), "low": log(interval[0]), "high": log(interval[1])}
+    shift = half_width(idle) * (slopes[0] - slopes[1])
+    wide = doubted(found.model_copy(update=logs), shift, idle)
     low, high = (None if bound is None else exp(bound) for bound in (wide.low, wide.high))
     return wide.model_copy(update={"value": value, "low": low, "high": high})
 
 
-def _slowness(window: Window) -> float:
-    """Seconds of the window per request: what a watt of idle power comes to."""
-    return seconds(window) / requests(window)
+def _slowness(windows: Sequence[Window]) -> float:
+    """Seconds per request: what a watt of idle power comes to."""
+    return sum(map(seconds, windows)) / sum(map(requests, windows))
 
 
 def _no_marginal(windows: Sequence[Window], idle: Quantity, no_energy: str) -> str:
-    if provenance(windows, READINGS[0]) == "unavailable":
+    if source(windows) == "unavailable":
         return no_energy
     return (idle.reason or "idle power is not known") if idle.value is None else NO_ANSWER

@@ -145,6 +145,9 @@ def decode(windows: Sequence[Window], who: Who) -> list[float]:
 
 def provenance(windows: Sequence[Window], reading: Reading) -> Provenance:
     """Where a reading's numbers come from."""
-    if not reading.energy:
-        return "measured:clock"
+    return source(windows) if reading.energy else "measured:clock"
+
+
+def source(windows: Sequence[Window]) -> Provenance:
+    """Where the joules of windows come from."""
     return next((w.energy[0].provenance for w in windows if w.energy), "unavailable")

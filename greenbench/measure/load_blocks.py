@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from greenbench.analysis.queueing import RAMP
 from greenbench.engines.engine import Served
 from greenbench.measure.arrivals import Demand
 from greenbench.measure.driver import STAGGER_S, Flow, at_times, by_users
@@ -16,9 +17,8 @@ from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Place, Who
 
-RAMP, DRAIN = 0.3, 0.5
-"""Of a window's length: a ramp takes this, a drain this at most. The ramp is the same for both models, or
-their windows would see other arrivals; it is three of the ten times that the queue may remember."""
+DRAIN = 0.5
+"""Of a window's length, at most."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ class Loads:
 
 
 def ramp_s(protocol: ProtocolSpec) -> float:
-    """Seconds of load before a window; users have all come in by then."""
+    """Seconds of load before a window; users have all come in by then.
+
+    They are the same for both models, or their windows would see other arrivals. A window must be ten times
+    as long as the queue remembers itself: three of those times have passed.
+    """
     return max(RAMP * protocol.window_s, STAGGER_S)
 
 

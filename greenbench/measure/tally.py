@@ -3,7 +3,8 @@
 The window is from its start, included, to its end, not included. Joules are the window's; so what it made is
 counted by when each token came, and a request by the share of its tokens that came within. Latencies are of
 the requests that were due within, from when they were due, however long after the window they ended. Those
-without a whole answer have none: they are counted, and no latency is made up for them.
+without a whole answer have none but to a first token that came: they are counted, and no latency is made up
+for them.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def tally(
     whole = [each for each in due if each.answered]
     shares = [(each, window.share(each)) for each in outcomes]
     ended = sum(each.answered and window.holds(each.done_s) for each in outcomes)
-    ttft = [each.stamps_s[0] - each.due_s for each in whole if each.stamps_s]
+    ttft = [each.stamps_s[0] - each.due_s for each in due if each.stamps_s and not each.fault]
     tpot = [gap for each in whole if (gap := gap_s(each)) is not None]
     traffic = Traffic(
         due=len(due),
@@ -124,17 +125,19 @@ def gap_s(each: Outcome) -> float | None:
 
 
 def good(each: Outcome, slo: SloSpec) -> bool:
-    """Whether the whole answer came within the limits.
+    """Whether it was answered within the limits, one that was given up on as far as it came.
 
     An answer of one token has no gap that could be too long; one of none has no first token, and so does not
     keep a limit on it.
     """
-    if not each.answered:
+    if each.fault is not None:
         return False
     first_s = each.stamps_s[0] - each.due_s if each.stamps_s else None
     soon = slo.ttft_ms is None or (first_s is not None and first_s * 1000 <= slo.ttft_ms)
     gap = gap_s(each)
-    return soon and (slo.tpot_ms is None or gap is None or gap * 1000 <= slo.tpot_ms)
+    if gap is None:
+        return soon and each.answered
+    return soon and (slo.tpot_ms is None or gap * 1000 <= slo.tpot_ms)
 
 
 def sent_late(due: Sequence[Outcome], end_s: float) -> bool:

@@ -72,11 +72,13 @@ BATCH: Final = Metric("batch", "requests")
 """Being answered in the server beside each other, as it tells."""
 QUEUE: Final = Metric("queue", "requests")
 """Waiting in the server, as it tells."""
+BACKLOG: Final = Metric("backlog", "fraction")
+"""Of the requests due in a window, those that its end found more of than its start."""
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
 METRICS: Final = (
     ENERGY_PER_TOKEN, ENERGY_PER_TOKEN_LOW, ENERGY_PER_TOKEN_HIGH, DECODE_ENERGY_PER_TOKEN,
     PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
     HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
-    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, ACCURACY,
+    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, ACCURACY,
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, sqrt
+from math import exp, inf, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,40 @@ def jackknifed(whole: float, without: Sequence[float]) -> Interval:
     spread = np.asarray(without, dtype=float)
     half = t_quantile(n) * sqrt((n - 1) / n * float(((spread - spread.mean()) ** 2).sum()))
     return Interval(whole, whole - half, whole + half, n)
+
+
+def ratio_of_sums(totals: Sequence[float], counts: Sequence[float]) -> Interval:
+    """All of `totals` over all of `counts`, of blocks; jackknifed, in logarithms where all are above 0.
+
+    Raises ZeroDivisionError where all counts are 0.
+    """
+    total, count = sum(totals), sum(counts)
+    whole, rest = total / count, [count - each for each in counts]
+    if len(totals) > 1 and min(rest) <= 0:
+        return Interval(whole, None, None, len(totals), "all of it is of one block: no interval")
+    without = [(total - each) / left for each, left in zip(totals, rest, strict=True) if left]
+    if len(totals) < 2 or min(whole, *without) <= 0:
+        return jackknifed(whole, without or [whole])
+    return in_logs(whole, without)
+
+
+def in_logs(whole: float, without: Sequence[float]) -> Interval:
+    """As `jackknifed`, of what is above 0 and spreads by factors."""
+    found = jackknifed(log(whole), [log(each) for each in without])
+    low, high = (None if end is None else exp(end) for end in (found.low, found.high))
+    return Interval(whole, low, high, found.n, found.reason)
+
+
+def share_of_blocks(counts: Sequence[int], of: Sequence[int]) -> Interval:
+    """All of `counts` of all of `of` as a share: the wider of two intervals at either end.
+
+    Of blocks that differ by more than chance Wilson's would be too narrow, and of blocks that all have the
+    same share the jackknife's. Raises ZeroDivisionError of nothing.
+    """
+    alone, blocks = share_interval(sum(counts), sum(of)), ratio_of_sums(counts, of)
+    low = min(end for end in (alone.low, blocks.low) if end is not None)
+    high = max(end for end in (alone.high, blocks.high) if end is not None)
+    return Interval(alone.value, max(low, 0.0), min(high, 1.0), sum(of))
 
 
 def share_interval(count: int, of: int) -> Interval:

@@ -1,6 +1,7 @@
 """Loads and their curve, against numbers by hand, and against simulated queues."""
 
 from math import log, sqrt
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def only(*windows, **changes):
 
 def test_a_point_by_hand():
     found = only(point(2.0, queue=3.0, good=18))
-    drift = (1.0 * 1.2 * 0.9 * 1.05) ** 0.25
+    drift = fmean(DRIFT)
     of = found.baseline.metrics
     assert of[metrics.ENERGY_PER_REQUEST.name].value == pytest.approx(1000 / 20 * drift)
     assert of[metrics.ENERGY_PER_TOKEN.name].value == pytest.approx(1000 / 200 * drift)
@@ -68,17 +69,16 @@ def test_a_point_by_hand():
 def test_the_marginal_energy_carries_the_doubt_of_idle_power():
     """Idle 40 W for 10 s are 400 J of 1000; a watt more of it is half a joule a request."""
     found = only(point(2.0))
-    marginal = [(1000 * drift - 400) / 20 for drift in DRIFT]
-    logs = np.log(marginal)
-    value = np.exp(logs.mean())
-    reach = stats.t.ppf(0.975, 3) * logs.std(ddof=1) / 2
+    value = (1000 * fmean(DRIFT) - 400) / 20
+    rests = [[each for each in DRIFT if each is not out] for out in DRIFT]
+    logs = np.log([(1000 * fmean(rest) - 400) / 20 for rest in rests])
+    reach = jackknife(logs)
     level = found.baseline.metrics[metrics.MARGINAL_ENERGY_PER_REQUEST.name]
     assert level.value == pytest.approx(value)
     blocks_low, shift = value - value * np.exp(-reach), 2.0 * 10 / 20
     assert value - level.low == pytest.approx(sqrt(blocks_low**2 + shift**2))
-    mine = [(500 * drift - 400) / 20 for drift in DRIFT]
     ratio = found.ratios[metrics.MARGINAL_ENERGY_PER_REQUEST.ratio]
-    assert ratio.value == pytest.approx(np.exp(np.mean(np.log(mine) - logs)))
+    assert ratio.value == pytest.approx((500 * fmean(DRIFT) - 400) / (1000 * fmean(DRIFT) - 400))
     assert ratio.low < ratio.value < ratio.high
 
 
@@ -95,7 +95,13 @@ def test_without_idle_power_there_is_no_marginal_energy_but_a_reason():
     assert "not above 0" in found.ratios[name.ratio].reason
 
 
-def test_percentiles_are_of_pooled_requests_with_the_jackknifes_interval():
+def jackknife(logs):
+    """Half its interval."""
+    n = len(logs)
+    return stats.t.ppf(0.975, n - 1) * sqrt((n - 1) / n * ((logs - logs.mean()) ** 2).sum())
+
+
+def test_percentiles_are_of_pooled_requests_with_the_wider_interval_of_jackknife_and_sections():
     dice = np.random.default_rng(0)
     blocks = [dice.exponential(size=40) for _ in range(4)]
     windows = [
@@ -109,7 +115,9 @@ def test_percentiles_are_of_pooled_requests_with_the_jackknifes_interval():
         assert found[metric.name].value == pytest.approx(np.quantile(whole, q))
         rests = [np.concatenate(blocks[:b] + blocks[b + 1 :]) for b in range(4)]
         logs = np.log([np.quantile(rest, q) for rest in rests])
-        half = stats.t.ppf(0.975, 3) * sqrt(3 / 4 * ((logs - logs.mean()) ** 2).sum())
+        own = np.log([np.quantile(each, q) for each in blocks]) - log(np.quantile(whole, q))
+        sections = stats.t.ppf(0.975, 3) * sqrt((own**2).sum() / 3 / 4)
+        half = max(jackknife(logs), sections)
         assert log(found[metric.name].high / found[metric.name].value) == pytest.approx(half)
 
 
@@ -167,7 +175,7 @@ def test_the_most_that_is_served_within_the_limits():
     load = curve(windows, slo=limits).capacity["baseline"].load
     assert (load.value, load.low, load.high) == (2.0, 1.0, 4.0)
     energy = curve(windows, slo=limits).capacity["candidate"].energy_per_request
-    assert energy.value == pytest.approx(25 * (1.0 * 1.2 * 0.9 * 1.05) ** 0.25)
+    assert energy.value == pytest.approx(25 * fmean(DRIFT))
 
 
 def test_the_most_is_not_shown_where_every_load_is_kept():
@@ -274,3 +282,86 @@ def test_intervals_of_runs_against_itself_hold_one_as_often_as_they_say(cv):
     for outcomes in held.values():
         assert len(outcomes) > 190
         assert 0.93 <= np.mean(outcomes) <= 0.97
+
+
+def backlogs(*shares, due=100):
+    """Loads 1, 2, 4...: of each, what two windows left over of a hundred requests each."""
+    return [
+        window
+        for place, each in enumerate(shares)
+        for window in [
+            serve(who, block, 2.0**place, due=due, ended=due - each[block], e2e=(0.5,) * due)
+            for block in range(len(each))
+            for who in ("baseline", "candidate")
+        ]
+    ]
+
+
+def full(*shares):
+    return [point.baseline.saturated for point in curve(backlogs(*shares)).points]
+
+
+def test_a_queue_that_seems_to_grow_at_a_low_load_and_does_not_at_a_higher_one_did_so_by_chance():
+    grown, by_chance, kept = (19, 20, 21, 20), (30, 0, 25, 1), (0, 1, -1, 0)
+    assert full(grown) == [True]
+    assert full(by_chance) == [False]
+    assert full(grown, kept, grown) == [False, False, True]
+    assert full(kept, grown, by_chance) == [False, True, True]
+    assert full(kept, by_chance, grown) == [False, False, True]
+
+
+def test_failed_requests_are_no_queue():
+    windows = point(2.0, due=20, ended=16, failed=4, e2e=(0.5,) * 16)
+    assert not only(windows).baseline.saturated
+    assert only(windows).baseline.metrics[metrics.BACKLOG.name].value == 0
+
+
+def test_where_even_the_quickest_answer_outlasts_the_ramp_it_is_not_told_whether_the_queue_grows():
+    """No queue at all: each answer takes 6 s, and a ramp 3 of the window's 10."""
+    windows = point(2.0, due=20, ended=14, e2e=(6.0,) * 20, candidate={"e2e": (6.0,) * 20})
+    found = curve(windows)
+    baseline = found.points[0].baseline
+    assert not baseline.saturated
+    assert baseline.metrics[metrics.E2E.name].value == pytest.approx(6.0)
+    assert baseline.metrics[metrics.BACKLOG.name].reason.startswith("not told")
+    assert load_codes(windows, found) == ["short_against_queue"]
+    assert found.capacity["baseline"].load.value is None
+
+
+def test_joules_per_request_are_all_joules_over_all_requests():
+    """Of blocks with 1, 1, 10 and 10 requests; the mean of each one's own would be 316 J."""
+    counts = (1, 1, 10, 10)
+    windows = [
+        serve(who, block, 2.0, requests=made, joules=1000.0 * (1 if who == "baseline" else 0.5))
+        for block, made in enumerate(counts)
+        for who in ("baseline", "candidate")
+    ]
+    found = only(windows)
+    name = metrics.ENERGY_PER_REQUEST
+    assert found.baseline.metrics[name.name].value == pytest.approx(4000 / 22)
+    assert found.ratios[name.ratio].value == pytest.approx(0.5)
+    empty = [serve(who, 4, 2.0, requests=0.0) for who in ("baseline", "candidate")]
+    found = only([*windows, *empty])
+    assert found.baseline.metrics[name.name].value == pytest.approx(5000 / 22)
+    assert found.ratios[name.ratio].value == pytest.approx(3000 / 5000)
+
+
+def test_a_share_of_blocks_that_differ_is_less_sure_than_of_as_many_requests():
+    alike = only(point(2.0, good=18)).baseline.metrics[metrics.GOOD.name]
+    uneven = [
+        w.model_copy(update={"traffic": w.traffic.model_copy(update={"good": 20 - 8 * (w.place.unit % 2)})})
+        for w in point(2.0)
+    ]  # fmt: skip
+    apart = only(uneven).baseline.metrics[metrics.GOOD.name]
+    assert apart.value == pytest.approx(0.8)
+    assert apart.high - apart.low > 1.5 * (alike.high - alike.low)
+    assert apart.high <= 1
+
+
+def test_the_interval_of_a_crossing_ends_where_nothing_was_measured():
+    found = curve(
+        point(1.0, 0.97, 0.01), point(2.0, 1.0, 0.3), point(4.0, 1.03, 0.01)
+    ).crossing.load
+    assert (found.low, found.high) == (1.0, 4.0)
+    assert 1.0 < found.value < 4.0
+    assert found.reason == "its interval goes beyond the loads that were measured, and ends there"

@@ -61,12 +61,12 @@ def test_latencies_are_of_what_was_due_in_the_window_and_from_then():
     ]
     found = tally(outcomes, [], 10, 20, NO_LIMITS)
     traffic = found.traffic
-    assert traffic.ttft.seconds == [1, 2, 11]
+    assert traffic.ttft.seconds == [1, 2, 3, 11]  # of one that was given up on too
     assert traffic.tpot.seconds == [1.5, 2]
     assert traffic.e2e.seconds == [1, 1, 4, 15]
-    assert (traffic.ttft.n, traffic.tpot.n, traffic.e2e.n) == (3, 2, 4)
+    assert (traffic.ttft.n, traffic.tpot.n, traffic.e2e.n) == (4, 2, 4)
     assert traffic.late_s == pytest.approx(1.5 / 6)
-    assert (found.ttft.p50_s, found.ttft.n) == (2, 3)
+    assert (found.ttft.p50_s, found.ttft.n) == (2.5, 4)
     assert found.tpot.p50_s == 1.75
 
 
@@ -130,6 +130,9 @@ LIMITS = SloSpec(ttft_ms=1000, tpot_ms=100)
         (answered(0, done_s=0.5), SloSpec(tpot_ms=100), True),
         (failed(0, 0.9, 0.5), LIMITS, False),
         (given_up(0, 0.5), LIMITS, False),
+        (given_up(0, 0.5, 0.55), LIMITS, True),
+        (given_up(0, 0.5, 0.75), LIMITS, False),
+        (given_up(0), SloSpec(tpot_ms=100), False),
     ],
 )
 def test_within_the_limits(outcome, slo, kept):

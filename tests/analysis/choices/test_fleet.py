@@ -93,7 +93,7 @@ def test_a_difference_whose_interval_holds_0_is_not_shown():
         ({"most": {"baseline": 0.5, "candidate": 4.0}}, "the queue grows at the smallest"),
         ({"source": "estimated:model"}, "estimates, which are never ranked"),
         ({"tier": "smoke"}, "tier smoke makes no claims"),
-        ({"noise": (1.0,)}, "one observation has no interval"),
+        ({"noise": (1.0,)}, "at no measured load are the limits surely kept"),
     ],
 )
 def test_what_is_not_shown_says_why(changes, why):
