@@ -36,6 +36,7 @@ SCRIPT = {
     "exit": None,
     "says": "",
     "children": 0,
+    "workers": 0,
 }
 
 
@@ -249,6 +250,8 @@ def main(port, script):
     ):  # workers that leave the program's group, and heed no SIGTERM
         code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    for _ in range(asked["workers"]):  # and such as stay, as vLLM's do
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     if asked["exit"] is not None:
         sys.exit(asked["exit"])
     FakeOpenAI(int(port), **asked).serve_forever()
