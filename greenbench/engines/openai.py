@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
 import psutil
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 HERE = ("127.0.0.1", "::1", "localhost")
 NOT_TOLD = "a server that was running already does not tell what it holds"
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LANES = 8
 """Texts that are scored beside each other."""
 
@@ -56,9 +58,19 @@ class OpenAI(Engine):
                 "engine.url has a key or password in it, which would be recorded: put it into an environment "
                 "variable, and name that with engine.key_variable."
             )
+        if parts.query or parts.fragment:
+            raise UserError(
+                "engine.url has a ? or # in it, and what follows would be recorded: leave it out, and put a "
+                "key into an environment variable, and name that with engine.key_variable."
+            )
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise UserError(
                 f"engine.url={self.url} is no address: say one as http://127.0.0.1:8000."
+            )
+        if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):
+            raise UserError(
+                "engine.key_variable is no name of an environment variable: put the key into one, as in "
+                "export SERVER_KEY=KEY, and say its name, as in engine.key_variable=SERVER_KEY."
             )
         require(self.context >= 1, "engine.context", self.context, "1 or more")
 
@@ -68,10 +80,21 @@ class OpenAI(Engine):
             raise Unsupported(
                 "engine=openai needs the address of a running server: add engine.url=http://HOST:PORT."
             )
+        self._require_key()
+
+    def settled(
+        self, spec: ModelSpec, machine: Machine, uncompiled: str | None, *, of_reference: bool
+    ) -> Sequence[Self]:
+        """There is nothing to choose; the key must be there before a record of the run is begun."""
+        self._require_key()
+        return (self,)
+
+    def _require_key(self) -> None:
+        """Its value is not told, as it may be the key itself."""
         if self.key_variable and not os.environ.get(self.key_variable):
             raise UserError(
-                f"engine.key_variable={self.key_variable} names an environment variable that is not set: "
-                f"export {self.key_variable}=KEY first."
+                "engine.key_variable names an environment variable that is not set: export it with the key "
+                "in it first, and say its name there, never the key."
             )
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:

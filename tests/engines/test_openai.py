@@ -52,6 +52,23 @@ def test_the_key_is_taken_from_the_environment_and_is_no_knob(server, monkeypatc
     assert "secret" not in f"{engine}{found.value}"
 
 
+@pytest.mark.parametrize("end", ["/v1?api_key=abcd", "?abcd", "/#abcd"])
+def test_an_address_with_a_key_in_its_query_is_refused(end):
+    with pytest.raises(UserError, match=r"has a \? or # in it.* engine\.key_variable") as found:
+        OpenAI(f"http://127.0.0.1:9{end}")
+    assert "abcd" not in str(found.value)
+
+
+def test_a_key_in_place_of_its_variables_name_is_refused_and_not_told():
+    with pytest.raises(UserError, match=r"is no name of an environment variable") as found:
+        OpenAI("http://127.0.0.1:9", key_variable="sk-abcd")
+    assert "abcd" not in str(found.value)
+    engine = OpenAI("http://127.0.0.1:9", key_variable="mysecretkeyvalue99")
+    with pytest.raises(UserError, match="variable that is not set") as found:
+        engine.settled(None, CPU, None, of_reference=False)
+    assert "secret" not in str(found.value)
+
+
 def test_a_model_that_is_not_there_is_refused_with_those_that_are(server):
     look(OpenAI(server.url))
     look(OpenAI(f"{server.url}/v1/", model="fake"))
