@@ -19,6 +19,7 @@ from greenbench.engines.engine import Ability, Build, Engine, Footprint, Form, S
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import ModelSpec
+from greenbench.scrub import name_secret
 
 if TYPE_CHECKING:
     from greenbench.engines.serving.client import Client
@@ -72,6 +73,8 @@ class OpenAI(Engine):
                 "engine.key_variable is no name of an environment variable: put the key into one, as in "
                 "export SERVER_KEY=KEY, and say its name, as in engine.key_variable=SERVER_KEY."
             )
+        if self.key_variable:
+            name_secret(self.key_variable)
         require(self.context >= 1, "engine.context", self.context, "1 or more")
 
     def check(self, machine: Machine) -> None:
@@ -150,6 +153,8 @@ class OpenAI(Engine):
         from greenbench.engines.serving.endpoint import Endpoint
 
         key = os.environ.get(self.key_variable or "")
+        if self.key_variable:  # of a worker, which is given this engine as it was made
+            name_secret(self.key_variable)
         url = self.url.rstrip("/").removesuffix("/v1")
         return Client(Endpoint(self.name, url, model, _uncached, key))
 

@@ -1,5 +1,7 @@
 """A server at a URL: what is wrong with it is said before anything is measured, and its key never."""
 
+import pickle
+
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 
@@ -12,6 +14,7 @@ from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source
 from greenbench.schema.spec import ModelSpec
+from greenbench.scrub import HIDDEN, scrub
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 
@@ -67,6 +70,15 @@ def test_a_key_in_place_of_its_variables_name_is_refused_and_not_told():
     with pytest.raises(UserError, match="variable that is not set") as found:
         engine.settled(None, CPU, None, of_reference=False)
     assert "secret" not in str(found.value)
+
+
+def test_what_the_named_variable_holds_is_scrubbed_whatever_it_is_called(server, monkeypatch):
+    monkeypatch.setenv("SRV", "the-servers-own")
+    assert "the-servers-own" in scrub("it says the-servers-own")
+    made = pickle.dumps(OpenAI(server.url, key_variable="SRV"))
+    monkeypatch.setattr("greenbench.scrub._named", set())  # as in a worker
+    look(pickle.loads(made))
+    assert scrub("it says the-servers-own") == f"it says {HIDDEN}"
 
 
 def test_a_model_that_is_not_there_is_refused_with_those_that_are(server):

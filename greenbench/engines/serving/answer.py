@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from greenbench.errors import EngineFault
@@ -28,8 +29,9 @@ class Answer:
     chunks: a chunk may hold several, or none.
     """
 
-    def __init__(self, engine: str) -> None:
-        self._engine, self._rest = engine, b""
+    def __init__(self, engine: str, hidden: Callable[[str], str] = str) -> None:
+        """`hidden` takes out of a text what no one may see."""
+        self._engine, self._hidden, self._rest = engine, hidden, b""
         self._chunks: list[Chunk] = []
         self._ids = 0
         self._total: int | None = None
@@ -95,8 +97,9 @@ class Answer:
             return
         event = self._parsed(data)
         if error := event.get("error"):
+            wrong = told(error, self._hidden)
             raise EngineFault(
-                f"The server of engine={self._engine} answers with an error ({told(error)}): see its log."
+                f"The server of engine={self._engine} answers with an error ({wrong}): see its log."
             )
         choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
         self.ended = self.ended or choice.get("finish_reason") is not None
@@ -122,18 +125,21 @@ class Answer:
                 return event
         except ValueError:
             pass
+        said = self._hidden(data.decode(errors="replace"))[:60]
         raise EngineFault(
-            f"The server of engine={self._engine} streams what is no JSON ({data[:60]!r}): see its log, and "
+            f"The server of engine={self._engine} streams what is no JSON ({said!r}): see its log, and "
             "whether its address is that of an OpenAI-compatible server."
         )
 
 
-def told(error: object) -> str:
-    """What an error says, in one line."""
+def told(error: object, hidden: Callable[[str], str] = str) -> str:
+    """What an error says, in one line, without what `hidden` takes out."""
     if isinstance(error, dict):
         error = error.get("message") or error.get("error") or error
-    return told(error) if isinstance(error, dict) and "message" in error else _line(error)
+    if isinstance(error, dict) and "message" in error:
+        return told(error, hidden)
+    return _line(hidden(str(error)))
 
 
-def _line(text: object) -> str:
-    return " ".join(str(text).split())[:200].rstrip(". ")
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(". ")

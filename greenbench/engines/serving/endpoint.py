@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from greenbench.engines.serving.answer import told
 from greenbench.errors import EngineFault, UserError
+from greenbench.scrub import HIDDEN
 
 SILENCE_S = 300.0
 """A server that sends nothing for so long hangs."""
@@ -30,6 +31,10 @@ class Endpoint(NamedTuple):
     alive: Callable[[], None] = lambda: None
     """Raises, in one sentence, where its program has ended."""
 
+    def hidden(self, text: str) -> str:
+        """`text` without the key; it must be whole still, as half a key is not found."""
+        return text.replace(self.key, HIDDEN) if self.key else text
+
     def fault(self, what: str, remedy: str = "see its log") -> EngineFault:
         """The sentence on what it does wrong."""
         return EngineFault(f"The server of engine={self.engine} {what}: {remedy}.")
@@ -37,11 +42,9 @@ class Endpoint(NamedTuple):
     def refused(self, status: int, said: str) -> Exception:
         """The sentence on a reply that is none."""
         try:
-            said = told(json.loads(said).get("error") or json.loads(said))
+            said = told(json.loads(said).get("error") or json.loads(said), self.hidden)
         except (ValueError, AttributeError):
-            said = " ".join(said.split())[:120]
-        if self.key:
-            said = said.replace(self.key, "***")
+            said = " ".join(self.hidden(said).split())[:120]
         server = f"The server of engine={self.engine}"
         if status in (401, 403):
             return UserError(

@@ -46,7 +46,7 @@ async def reply(
     try:
         async with at.request(method, endpoint.url + path, json=body) as found:
             if found.status != 200:
-                said = (await found.read())[:2000].decode(errors="replace")
+                said = (await found.read()).decode(errors="replace")
                 raise endpoint.refused(found.status, said)
             yield found
     except (aiohttp.ClientError, OSError) as error:
@@ -65,5 +65,7 @@ async def _explained(endpoint: Endpoint, error: Exception) -> Exception:
             f"The server of engine={endpoint.engine} hangs: it has sent nothing for "
             f"{endpoint.silence_s:g} s; see its log."
         )
-    how = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(". ")
+    how = " ".join(f"{type(error).__name__}: {endpoint.hidden(str(error))}".split())[:200].rstrip(
+        ". "
+    )
     return endpoint.fault(f"cut the connection ({how})")

@@ -128,7 +128,7 @@ def test_a_proxy_is_never_asked(asked, monkeypatch):
 # Faults
 
 FAULTS = {
-    "garbage": r"streams what is no JSON \(b'<html>no</html>'\)",
+    "garbage": r"streams what is no JSON \('<html>no</html>'\)",
     "cut": r"cut the connection \(",
     "end": r"ended its answer in the middle",
     "error": r"answers with an error \(the engine is lost\)",
@@ -178,6 +178,33 @@ def test_a_key_is_sent_and_enters_no_message(asked):
     with pytest.raises(UserError) as found:
         client.complete([PROMPT])
     assert "secret-1" not in str(found.value)
+
+
+KEY = "the-servers-own-key"
+ECHOES = {
+    "a status": {"status": 500},
+    "garbage": {"fault": "garbage"},
+    "an error in the stream": {"fault": "error"},
+}
+
+
+@pytest.mark.parametrize("before", [0, 30, 40, 100, 110, 180])
+@pytest.mark.parametrize("fault", ECHOES)
+def test_a_key_that_comes_back_is_hidden_and_so_is_half_of_it(asked, fault, before):
+    """Wherever the sentence cuts what the server says."""
+    _, client = asked(ECHOES[fault] | {"echoes": before}, key=KEY)
+    with pytest.raises(EngineFault) as found:
+        client.complete([PROMPT])
+    assert "Bearer" in str(found.value) or before > 30
+    assert KEY[:4] not in str(found.value)
+
+
+@pytest.mark.parametrize("before", [0, 40])
+def test_a_key_in_what_is_no_json_is_hidden_too(asked, before):
+    _, client = asked({"metrics": "." * before + KEY}, key=KEY)
+    with pytest.raises(EngineFault, match="is no JSON") as found:
+        client.get("/metrics")
+    assert KEY[:4] not in str(found.value)
 
 
 def test_a_program_that_has_ended_says_so_itself(asked):

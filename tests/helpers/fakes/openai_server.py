@@ -28,6 +28,7 @@ SCRIPT = {
     "every": 1,  # ... and of them each so manieth prompt
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
+    "echoes": None,  # each fault tells the key that was sent, after so many dots
     "text": None,  # of whole answers, whatever is asked
     "sleeps": False,  # has vLLM's endpoints for it
     "sleepless": False,  # ... and does nothing when it is told to
@@ -94,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.asleep:
             self._json({"error": {"message": "asked while asleep"}}, 500)
         elif script["status"] != 200 and self._meant(body):
-            self._json({"error": {"message": "told to fail"}}, script["status"])
+            self._text(self._told("told to fail"), script["status"])
         elif body.get("model") not in (None, *script["models"]):
             self._json({"error": {"message": f"no model {body['model']}"}}, 404)
         elif body.get("stream"):
@@ -104,6 +105,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             text = script["text"] or "answer" + (body.get("stop") or [""])[0] + " more"
             self._json({"choices": [{"text": text, "finish_reason": "stop"}]})
+
+    def _told(self, message, form='{"error": {"message": "%s"}}'):
+        """What is wrong, with the key that was sent where the script says so."""
+        if self.script["echoes"] is not None:
+            message = self.script["echoes"] * "." + self.headers["Authorization"]
+        return form % message if form else message
 
     def _meant(self, body):
         only = self.script["only"]
@@ -176,14 +183,14 @@ class Handler(BaseHTTPRequestHandler):
     def _fault(self):
         match self.script["fault"]:
             case "garbage":
-                self._write(b"data: <html>no</html>\n\n")
+                self._write(f"data: {self._told('<html>no</html>', '')}\n\n".encode())
                 self.wfile.write(b"0\r\n\r\n")
             case "cut":
                 self.connection.close()
             case "end":
                 self.wfile.write(b"0\r\n\r\n")
             case "error":
-                self._event({"error": {"message": "the engine is lost"}})
+                self._event(json.loads(self._told("the engine is lost")))
                 self.wfile.write(b"0\r\n\r\n")
             case "hang":
                 self.server.ended.wait(30)
