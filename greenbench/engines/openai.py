@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import psutil
 
@@ -53,7 +53,7 @@ class OpenAI(Engine):
     """Longest sequence that the server takes, where the model knows as many."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        parts = _parts(self.url)
         if parts.username or parts.password:
             raise UserError(
                 "engine.url has a key or password in it, which would be recorded: put it into an environment "
@@ -65,9 +65,7 @@ class OpenAI(Engine):
                 "key into an environment variable, and name that with engine.key_variable."
             )
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise UserError(
-                f"engine.url={self.url} is no address: say one as http://127.0.0.1:8000."
-            )
+            raise _no_address(self.url)
         if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):
             raise UserError(
                 "engine.key_variable is no name of an environment variable: put the key into one, as in "
@@ -156,11 +154,16 @@ class OpenAI(Engine):
         if self.key_variable:  # of a worker, which is given this engine as it was made
             name_secret(self.key_variable)
         url = self.url.rstrip("/").removesuffix("/v1")
-        return Client(Endpoint(self.name, url, model, _uncached, key))
+        return Client(Endpoint(self.name, url, model, _uncached, key, ours=False))
 
     def _model(self, client: Client) -> str:
         """What to ask for. Raises UserError for a model that the server has not."""
-        found = client.get("/v1/models").get("data") or []
+        found = client.get("/v1/models").get("data")
+        if not isinstance(found, list):
+            raise UserError(
+                "What answers at engine.url lists no models at /v1/models, as an OpenAI-compatible server "
+                "does: correct the address."
+            )
         names = [str(each.get("id")) for each in found if isinstance(each, dict)]
         if self.model is None and len(names) == 1:
             return names[0]
@@ -199,6 +202,20 @@ class OpenAI(Engine):
                     children = psutil.Process(each.pid).children(recursive=True)
                     found |= {each.pid, *(child.pid for child in children)}
         return frozenset(found) or None
+
+
+def _parts(url: str) -> SplitResult:
+    """Raises UserError for what has none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which may be no number, or none that there is
+    except ValueError:
+        raise _no_address(url) from None
+    return parts
+
+
+def _no_address(url: str) -> UserError:
+    return UserError(f"engine.url={url} is no address: say one as http://127.0.0.1:8000.")
 
 
 def _uncached(place: int | None) -> dict[str, object]:

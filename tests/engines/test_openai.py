@@ -1,5 +1,6 @@
 """A server at a URL: what is wrong with it is said before anything is measured, and its key never."""
 
+import json
 import pickle
 
 import pytest
@@ -93,9 +94,46 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are(server):
         look(OpenAI(server.url))
 
 
-def test_no_one_at_the_address_is_one_sentence():
-    with pytest.raises(EngineFault, match=r"^The server of engine=openai cut the connection"):
-        look(OpenAI("http://127.0.0.1:9"))
+NOT_THERE = {
+    "http://127.0.0.1:9": "127.0.0.1:9",
+    "https://no.such.invalid/v1": "no.such.invalid:443",
+}
+
+
+@pytest.mark.parametrize("url", NOT_THERE)
+def test_no_one_at_the_address_is_one_sentence(url):
+    with pytest.raises(EngineFault) as found:
+        look(OpenAI(url))
+    said = f"Nothing answers at engine.url ({NOT_THERE[url]}): start the server, or correct the address."
+    assert str(found.value) == said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "http://here:port", "http://[::1", "http://"]
+)
+def test_what_is_no_address_is_refused_before_anyone_is_asked(url):
+    with pytest.raises(UserError, match=r"is no address: say one as http://127\.0\.0\.1:8000\.$"):
+        OpenAI(url)
+
+
+def test_one_that_speaks_no_https_is_one_sentence(server):
+    with pytest.raises(EngineFault, match=r"does not speak https .*: say http:// where"):
+        look(OpenAI(server.url.replace("http", "https")))
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_web_page_is_not_quoted(server, status):
+    server.script["page"] = (status, "<!doctype html><title>Welcome!</title>")
+    with pytest.raises((EngineFault, UserError), match=r"a web page\): [cs]") as found:
+        look(OpenAI(server.url))
+    assert "<" not in str(found.value)
+
+
+@pytest.mark.parametrize("data", [5, None, "fake", {"id": "fake"}])
+def test_what_lists_no_models_is_one_sentence(server, data):
+    server.script["page"] = (200, json.dumps({"data": data}))
+    with pytest.raises(UserError, match="lists no models at /v1/models"):
+        look(OpenAI(server.url))
 
 
 @pytest.fixture

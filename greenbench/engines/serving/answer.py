@@ -6,10 +6,9 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from greenbench.errors import EngineFault
+from greenbench.engines.serving.endpoint import Endpoint, told
 
 END = "[DONE]"
 
@@ -29,9 +28,9 @@ class Answer:
     chunks: a chunk may hold several, or none.
     """
 
-    def __init__(self, engine: str, hidden: Callable[[str], str] = str) -> None:
-        """`hidden` takes out of a text what no one may see."""
-        self._engine, self._hidden, self._rest = engine, hidden, b""
+    def __init__(self, endpoint: Endpoint) -> None:
+        """`endpoint` is who gives it."""
+        self._endpoint, self._rest = endpoint, b""
         self._chunks: list[Chunk] = []
         self._ids = 0
         self._total: int | None = None
@@ -76,9 +75,9 @@ class Answer:
             return self._total
         if said or not self._chunks:
             return said[-1] if said else 0
-        raise EngineFault(
-            f"The server of engine={self._engine} does not say how many tokens it has made, and chunks are "
-            "not tokens: choose one that answers stream_options.include_usage."
+        raise self._endpoint.fault(
+            "does not say how many tokens it has made, and chunks are not tokens",
+            "choose one that answers stream_options.include_usage",
         )
 
     def _counts(self, total: int) -> list[int]:
@@ -97,10 +96,8 @@ class Answer:
             return
         event = self._parsed(data)
         if error := event.get("error"):
-            wrong = told(error, self._hidden)
-            raise EngineFault(
-                f"The server of engine={self._engine} answers with an error ({wrong}): see its log."
-            )
+            wrong = told(error, self._endpoint.hidden)
+            raise self._endpoint.fault(f"answers with an error ({wrong})")
         choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
         self.ended = self.ended or choice.get("finish_reason") is not None
         usage = event.get("usage") or {}
@@ -125,21 +122,4 @@ class Answer:
                 return event
         except ValueError:
             pass
-        said = self._hidden(data.decode(errors="replace"))[:60]
-        raise EngineFault(
-            f"The server of engine={self._engine} streams what is no JSON ({said!r}): see its log, and "
-            "whether its address is that of an OpenAI-compatible server."
-        )
-
-
-def told(error: object, hidden: Callable[[str], str] = str) -> str:
-    """What an error says, in one line, without what `hidden` takes out."""
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("error") or error
-    if isinstance(error, dict) and "message" in error:
-        return told(error, hidden)
-    return _line(hidden(str(error)))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200].rstrip(". ")
+        raise self._endpoint.no_json("streams", data)

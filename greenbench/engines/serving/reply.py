@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from greenbench.engines.serving.endpoint import Endpoint
-from greenbench.errors import EngineFault
+from greenbench.errors import EngineFault, UserError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -55,15 +55,28 @@ async def reply(
 
 async def _explained(endpoint: Endpoint, error: Exception) -> Exception:
     """Its sentence."""
+    import aiohttp
+
     await asyncio.sleep(DYING_S)
     try:
         endpoint.alive()
     except (EngineFault, MemoryError) as ended:
         return ended
+    if isinstance(error, aiohttp.InvalidURL):
+        return UserError(
+            f"engine.url={endpoint.url} is no address: say one as http://127.0.0.1:8000."
+        )
+    if isinstance(error, aiohttp.ClientSSLError):
+        return endpoint.fault(
+            f"does not speak https as it should ({type(error).__name__})",
+            "say http:// where it speaks no https, or give it a certificate that this machine knows",
+        )
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return endpoint.nothing_there()
     if isinstance(error, TimeoutError):
         return EngineFault(
             f"The server of engine={endpoint.engine} hangs: it has sent nothing for "
-            f"{endpoint.silence_s:g} s; see its log."
+            f"{endpoint.silence_s:g} s; {endpoint.remedy}."
         )
     how = " ".join(f"{type(error).__name__}: {endpoint.hidden(str(error))}".split())[:200].rstrip(
         ". "

@@ -26,6 +26,7 @@ SCRIPT = {
     "fault": None,  # garbage, cut, hang, error, die
     "only": None,  # first token of the prompts that status and fault are for; null: all
     "every": 1,  # ... and of them each so manieth prompt
+    "page": None,  # status and text of whatever is looked at
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "echoes": None,  # each fault tells the key that was sent, after so many dots
@@ -61,6 +62,9 @@ class Handler(BaseHTTPRequestHandler):
             ready = time.monotonic() - self.server.since_s > self.script["not_ready_s"]
             return self._json({}, 200 if ready else 503)
         self.server.looks.append(self.path)
+        if self.script["page"] is not None:
+            status, text = self.script["page"]
+            return self._text(text, status)
         if self.path == "/metrics" and self.script["metrics"] is not None:
             return self._text(self.script["metrics"])
         if self.path == "/v1/models" and self._allowed():
