@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HERE = ("127.0.0.1", "::1", "localhost")
 NOT_TOLD = "a server that was running already does not tell what it holds"
+LOOK_S = 10.0
+"""To say which models it has, nothing needs to be computed."""
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LANES = 8
 """Texts that are scored beside each other."""
@@ -147,14 +149,16 @@ class OpenAI(Engine):
             client.close()
 
     def _client(self, model: str | None) -> Client:
+        """What asks for `model`; null: which there are, and no longer than that takes."""
         from greenbench.engines.serving.client import Client
-        from greenbench.engines.serving.endpoint import Endpoint
+        from greenbench.engines.serving.endpoint import SILENCE_S, Endpoint
 
         key = os.environ.get(self.key_variable or "")
         if self.key_variable:  # of a worker, which is given this engine as it was made
             name_secret(self.key_variable)
         url = self.url.rstrip("/").removesuffix("/v1")
-        return Client(Endpoint(self.name, url, model, _uncached, key, ours=False))
+        silence_s = LOOK_S if model is None else SILENCE_S
+        return Client(Endpoint(self.name, url, model, _uncached, key, silence_s, ours=False))
 
     def _model(self, client: Client) -> str:
         """What to ask for. Raises UserError for a model that the server has not."""

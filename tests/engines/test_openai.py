@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import socket
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 
+from greenbench.engines import openai
 from greenbench.engines.engine import Build, Request
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.openai import OpenAI
@@ -114,6 +116,14 @@ def test_no_one_at_the_address_is_one_sentence(url):
 def test_what_is_no_address_is_refused_before_anyone_is_asked(url):
     with pytest.raises(UserError, match=r"is no address: say one as http://127\.0\.0\.1:8000\.$"):
         OpenAI(url)
+
+
+def test_one_that_never_answers_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(openai, "LOOK_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(EngineFault, match=r"openai hangs: it has sent nothing for 0\.2 s; see"):
+            look(OpenAI(url))
 
 
 def test_one_that_speaks_no_https_is_one_sentence(server):

@@ -25,7 +25,9 @@ def session(endpoint: Endpoint) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # llama.cpp drops connections that are used again; one a request costs nothing on loopback
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        timeout=aiohttp.ClientTimeout(total=None, sock_read=endpoint.silence_s),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=endpoint.silence_s, sock_read=endpoint.silence_s
+        ),
         headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
         trust_env=False,
     )
