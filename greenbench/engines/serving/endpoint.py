@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -59,6 +60,16 @@ class Endpoint(NamedTuple):
             return self.fault(f"takes no connection at {where}")
         return EngineFault(
             f"Nothing answers at engine.url ({where}): start the server, or correct the address."
+        )
+
+    def moved(self, location: str) -> UserError:
+        """The sentence on a server that sends us to another, which nobody has named."""
+        with suppress(ValueError):
+            location = urlsplit(location).hostname or ""
+        where = self.shown(location) or "another path"
+        return UserError(
+            f"The server of engine={self.engine} sends requests on to {where}, which nobody has named: "
+            "say the address that is meant, as in engine.url=http://HOST:PORT."
         )
 
     def no_json(self, how: str, raw: bytes) -> EngineFault:

@@ -46,7 +46,11 @@ async def reply(
 
     method = "GET" if body is None else "POST"
     try:
-        async with at.request(method, endpoint.url + path, json=body) as found:
+        async with at.request(
+            method, endpoint.url + path, json=body, allow_redirects=False
+        ) as found:
+            if 300 <= found.status < 400:
+                raise endpoint.moved(found.headers.get("Location", ""))
             if found.status != 200:
                 said = (await found.read()).decode(errors="replace")
                 raise endpoint.refused(found.status, said)

@@ -207,6 +207,22 @@ def test_a_key_in_what_is_no_json_is_hidden_too(asked, before):
     assert KEY[:4] not in str(found.value)
 
 
+def test_one_that_sends_us_elsewhere_is_not_followed(asked):
+    other, _ = asked(
+        metrics := {"metrics": "vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n"}
+    )
+    _, client = asked({"moved": other.url, **metrics})
+    with pytest.raises(
+        UserError, match=r"sends requests on to 127\.0\.0\.1, which nobody has named"
+    ):
+        client.complete([PROMPT])
+    with pytest.raises(UserError, match="sends requests on"):
+        client.get("/v1/models")
+    assert client.converse(lambda line: line.queue()) is None
+    assert not other.bodies
+    assert not other.looks
+
+
 def test_a_program_that_has_ended_says_so_itself(asked):
     def ended():
         raise EngineFault("The server of engine=fake ended (exit code 7).")

@@ -26,6 +26,7 @@ SCRIPT = {
     "fault": None,  # garbage, cut, hang, error, die
     "only": None,  # first token of the prompts that status and fault are for; null: all
     "every": 1,  # ... and of them each so manieth prompt
+    "moved": None,  # to where it sends whoever asks
     "page": None,  # status and text of whatever is looked at
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
@@ -58,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.script
 
     def do_GET(self):
+        if self.script["moved"]:
+            return self._move()
         if self.path == "/health":
             ready = time.monotonic() - self.server.since_s > self.script["not_ready_s"]
             return self._json({}, 200 if ready else 503)
@@ -75,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.script["moved"]:
+            return self._move()
         if self.path in ("/sleep?level=1", "/wake_up") and self.script["sleeps"]:
             self.server.asleep = self.path != "/wake_up" and not self.script["sleepless"]
             return self._json({"status": "done"})
@@ -127,6 +132,12 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"error": {"message": "bad key"}}, 401)
             return False
         return True
+
+    def _move(self):
+        self.send_response(307)
+        self.send_header("Location", self.script["moved"] + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _json(self, value, status=200):
         self._text(json.dumps(value), status, "application/json")
