@@ -30,6 +30,17 @@ HERE = ("127.0.0.1", "::1", "localhost")
 NOT_TOLD = "a server that was running already does not tell what it holds"
 LOOK_S = 10.0
 """To say which models it has, nothing needs to be computed."""
+PASSING_ON = {
+    "docker-proxy",
+    "kubectl",
+    "pasta",
+    "rootlessport",
+    "slirp4netns",
+    "socat",
+    "ssh",
+    "sshd",
+}
+"""Programs that listen for a server which is in a container or on another machine."""
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LANES = 8
 """Texts that are scored beside each other."""
@@ -114,6 +125,15 @@ class OpenAI(Engine):
         if host in HERE:
             return None
         return f"engine.url is at {host}, and a meter of this machine counts nothing there."
+
+    def unseen(self) -> str | None:
+        """Its processes may be another user's or a container's, or pass on what others answer."""
+        if self.elsewhere() or self._pids():
+            return None
+        return (
+            "engine.url is answered by no process that is seen here, as it is in a container, another user's "
+            "or behind a tunnel, so that the CPU time of the model is not known."
+        )
 
     def room_bytes(self, build: Build) -> int:
         """It is there already."""
@@ -203,7 +223,10 @@ class OpenAI(Engine):
             for each in psutil.net_connections(kind="tcp"):
                 at = each.laddr.port if each.laddr else None
                 if each.status == psutil.CONN_LISTEN and at == port and each.pid:
-                    children = psutil.Process(each.pid).children(recursive=True)
+                    listener = psutil.Process(each.pid)
+                    if listener.name() in PASSING_ON:
+                        return None
+                    children = listener.children(recursive=True)
                     found |= {each.pid, *(child.pid for child in children)}
         return frozenset(found) or None
 

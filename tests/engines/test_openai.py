@@ -3,14 +3,21 @@
 import json
 import pickle
 import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
+from helpers.servers import FAKE
 
 from greenbench.engines import openai
 from greenbench.engines.engine import Build, Request
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.openai import OpenAI
+from greenbench.engines.serving.server import free_port
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.engines.vllm.engine import Vllm
 from greenbench.errors import EngineFault, Unsupported, UserError
@@ -178,6 +185,34 @@ def test_how_it_tells_log_probabilities_is_found_by_a_try(server, build):
         server.script["echo"] = False
         cannot = served.language_model(lambda: None, None).cannot
     assert set(cannot) == {"loglikelihood", "loglikelihood_rolling"}
+
+
+NOT_SEEN = "engine.url is answered by no process that is seen here"
+
+
+def test_a_server_whose_processes_are_not_seen_says_so(server, monkeypatch):
+    engine = OpenAI(server.url)
+    assert engine.unseen() is None
+    assert OpenAI("http://some.where").unseen() is None  # it is elsewhere
+    monkeypatch.setattr("psutil.net_connections", lambda kind: [])  # as of another user's
+    assert engine.unseen().startswith(NOT_SEEN)
+
+
+def test_a_program_that_passes_requests_on_is_not_the_server(tmp_path):
+    tunnel, port = tmp_path / "socat", free_port()
+    tunnel.symlink_to(Path(sys.executable).resolve())
+    with subprocess.Popen([tunnel, FAKE, str(port), "{}"], stdout=subprocess.DEVNULL) as passing:
+        engine = OpenAI(f"http://127.0.0.1:{port}")
+        end_s = time.monotonic() + 20
+        while time.monotonic() < end_s:
+            with suppress(EngineFault):
+                look(engine)
+                break
+        try:
+            look(engine)
+            assert engine.unseen().startswith(NOT_SEEN)
+        finally:
+            passing.kill()
 
 
 def test_meters_of_this_machine_count_nothing_of_another():
