@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
+_named: set[str] = set()
 HIDDEN = "***"
 SECRET_NAME = re.compile("TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 SECRET_MIN_LENGTH = 4
@@ -39,12 +40,10 @@ QUOTED_PATH = re.compile(r"""(?P<quote>["'`])~?/[^"'`\n]*?(?P<last>[^"'`/\n]+)/*
 def scrub(text: str) -> str:
     """`text`, encodable as UTF-8, without what tells about its machine's owner.
 
-    Removes the values of environment variables that are named like secrets, what looks like a
+    Removes the values of environment variables that are named like secrets or as such, what looks like a
     token, the home directory, user and host names. Of an absolute path the last component stays.
     """
-    text = _encodable(text)
-    for secret in sorted(_secrets(), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+    text = hide(text)
     text = TOKEN.sub(HIDDEN, text)
     text = re.sub(rf"(?<!\w){re.escape(_home())}(?![\w.-])", "~", text)
     text = QUOTED_PATH.sub(r"\g<quote>\g<last>\g<quote>", text)
@@ -52,6 +51,19 @@ def scrub(text: str) -> str:
     for name in _names():
         text = re.sub(rf"(?<![^\W_])(?:{name})(?![^\W_])", HIDDEN, text, flags=re.IGNORECASE)
     return text
+
+
+def hide(text: str) -> str:
+    """`text`, encodable as UTF-8, without the values of environment variables that hold secrets."""
+    text = _encodable(text)
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def name_secret(variable: str) -> None:
+    """This environment variable holds a secret, whatever it is called."""
+    _named.add(variable)
 
 
 def _encodable(text: str) -> str:
@@ -62,7 +74,8 @@ def _secrets() -> Iterator[str]:
     """Values that may be secrets; shorter ones would shred the text and are none."""
     for name, value in os.environ.items():
         is_word = len(value) < SECRET_MIN_LENGTH or value.lower() in NO_SECRETS
-        if SECRET_NAME.search(name) and not is_word:
+        is_secret = name in _named or SECRET_NAME.search(name)
+        if is_secret and not is_word:
             yield _encodable(value)
 
 

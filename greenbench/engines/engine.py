@@ -198,10 +198,7 @@ class Served(Observed, Protocol):
         """
 
     def nearness(self) -> tuple[Seen | None, list[Nearness]]:
-        """What was kept, and what the comparison shows, since the last `language_model`.
-
-        Both are empty without the ability ``logits``.
-        """
+        """What was kept and found since the last `language_model`; both empty without ``logits``."""
 
     def footprint(self) -> Footprint:
         """Its size."""
@@ -229,7 +226,6 @@ class Engine(ABC):
     forms: ClassVar[frozenset[Form]]
     """What it takes."""
     abilities: ClassVar[frozenset[Ability]] = frozenset()
-
     keeps_prompts: ClassVar[bool] = False
     """Whether what it has once been asked may make the same prompt cheaper later."""
     rest_s: ClassVar[float] = 0.0
@@ -262,6 +258,10 @@ class Engine(ABC):
 
     def elsewhere(self) -> str | None:
         """Why no meter of this machine counts its joules; null: they do."""
+        return None
+
+    def unseen(self) -> str | None:
+        """Why the CPU time of its processes is not known here, so that no joules come of it; null: it is."""
         return None
 
     def system(self) -> str | None:

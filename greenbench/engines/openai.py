@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import SplitResult, urlsplit
 
 import psutil
 
@@ -18,6 +19,7 @@ from greenbench.engines.engine import Ability, Build, Engine, Footprint, Form, S
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import ModelSpec
+from greenbench.scrub import name_secret
 
 if TYPE_CHECKING:
     from greenbench.engines.serving.client import Client
@@ -26,6 +28,20 @@ if TYPE_CHECKING:
 
 HERE = ("127.0.0.1", "::1", "localhost")
 NOT_TOLD = "a server that was running already does not tell what it holds"
+LOOK_S = 10.0
+"""To say which models it has, nothing needs to be computed."""
+PASSING_ON = {
+    "docker-proxy",
+    "kubectl",
+    "pasta",
+    "rootlessport",
+    "slirp4netns",
+    "socat",
+    "ssh",
+    "sshd",
+}
+"""Programs that listen for a server which is in a container or on another machine."""
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LANES = 8
 """Texts that are scored beside each other."""
 
@@ -50,16 +66,26 @@ class OpenAI(Engine):
     """Longest sequence that the server takes, where the model knows as many."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        parts = _parts(self.url)
         if parts.username or parts.password:
             raise UserError(
                 "engine.url has a key or password in it, which would be recorded: put it into an environment "
                 "variable, and name that with engine.key_variable."
             )
-        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        if parts.query or parts.fragment:
             raise UserError(
-                f"engine.url={self.url} is no address: say one as http://127.0.0.1:8000."
+                "engine.url has a ? or # in it, and what follows would be recorded: leave it out, and put a "
+                "key into an environment variable, and name that with engine.key_variable."
             )
+        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise _no_address(self.url)
+        if self.key_variable is not None and not VARIABLE.fullmatch(self.key_variable):
+            raise UserError(
+                "engine.key_variable is no name of an environment variable: put the key into one, as in "
+                "export SERVER_KEY=KEY, and say its name, as in engine.key_variable=SERVER_KEY."
+            )
+        if self.key_variable:
+            name_secret(self.key_variable)
         require(self.context >= 1, "engine.context", self.context, "1 or more")
 
     def check(self, machine: Machine) -> None:
@@ -68,10 +94,21 @@ class OpenAI(Engine):
             raise Unsupported(
                 "engine=openai needs the address of a running server: add engine.url=http://HOST:PORT."
             )
+        self._require_key()
+
+    def settled(
+        self, spec: ModelSpec, machine: Machine, uncompiled: str | None, *, of_reference: bool
+    ) -> Sequence[Self]:
+        """There is nothing to choose; the key must be there before a record of the run is begun."""
+        self._require_key()
+        return (self,)
+
+    def _require_key(self) -> None:
+        """Its value is not told, as it may be the key itself."""
         if self.key_variable and not os.environ.get(self.key_variable):
             raise UserError(
-                f"engine.key_variable={self.key_variable} names an environment variable that is not set: "
-                f"export {self.key_variable}=KEY first."
+                "engine.key_variable names an environment variable that is not set: export it with the key "
+                "in it first, and say its name there, never the key."
             )
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
@@ -88,6 +125,15 @@ class OpenAI(Engine):
         if host in HERE:
             return None
         return f"engine.url is at {host}, and a meter of this machine counts nothing there."
+
+    def unseen(self) -> str | None:
+        """Its processes may be another user's or a container's, or pass on what others answer."""
+        if self.elsewhere() or self._pids():
+            return None
+        return (
+            "engine.url is answered by no process that is seen here, as it is in a container, another user's "
+            "or behind a tunnel, so that the CPU time of the model is not known."
+        )
 
     def room_bytes(self, build: Build) -> int:
         """It is there already."""
@@ -123,16 +169,25 @@ class OpenAI(Engine):
             client.close()
 
     def _client(self, model: str | None) -> Client:
+        """What asks for `model`; null: which there are, and no longer than that takes."""
         from greenbench.engines.serving.client import Client
-        from greenbench.engines.serving.endpoint import Endpoint
+        from greenbench.engines.serving.endpoint import SILENCE_S, Endpoint
 
         key = os.environ.get(self.key_variable or "")
+        if self.key_variable:  # of a worker, which is given this engine as it was made
+            name_secret(self.key_variable)
         url = self.url.rstrip("/").removesuffix("/v1")
-        return Client(Endpoint(self.name, url, model, _uncached, key))
+        silence_s = LOOK_S if model is None else SILENCE_S
+        return Client(Endpoint(self.name, url, model, _uncached, key, silence_s, ours=False))
 
     def _model(self, client: Client) -> str:
         """What to ask for. Raises UserError for a model that the server has not."""
-        found = client.get("/v1/models").get("data") or []
+        found = client.get("/v1/models").get("data")
+        if not isinstance(found, list):
+            raise UserError(
+                "What answers at engine.url lists no models at /v1/models, as an OpenAI-compatible server "
+                "does: correct the address."
+            )
         names = [str(each.get("id")) for each in found if isinstance(each, dict)]
         if self.model is None and len(names) == 1:
             return names[0]
@@ -168,9 +223,26 @@ class OpenAI(Engine):
             for each in psutil.net_connections(kind="tcp"):
                 at = each.laddr.port if each.laddr else None
                 if each.status == psutil.CONN_LISTEN and at == port and each.pid:
-                    children = psutil.Process(each.pid).children(recursive=True)
+                    listener = psutil.Process(each.pid)
+                    if listener.name() in PASSING_ON:
+                        return None
+                    children = listener.children(recursive=True)
                     found |= {each.pid, *(child.pid for child in children)}
         return frozenset(found) or None
+
+
+def _parts(url: str) -> SplitResult:
+    """Raises UserError for what has none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which may be no number, or none that there is
+    except ValueError:
+        raise _no_address(url) from None
+    return parts
+
+
+def _no_address(url: str) -> UserError:
+    return UserError(f"engine.url={url} is no address: say one as http://127.0.0.1:8000.")
 
 
 def _uncached(place: int | None) -> dict[str, object]:

@@ -92,11 +92,15 @@ def load(name: str) -> type[Meter]:
 
 
 def open_meters(
-    spec: MeterSpec, uuids: Sequence[str], own: OwnProcesses | None = None
+    spec: MeterSpec,
+    uuids: Sequence[str],
+    own: OwnProcesses | None = None,
+    unseen: str | None = None,
 ) -> OpenMeters:
     """Open what answers, in the order of `spec`, for a run on the GPUs `uuids` (none: the CPU).
 
     `own` are the processes that do the run's work; null: this one and its descendants.
+    `unseen` says why what else does it is not among them: nothing is estimated then.
 
     Meters of other boundaries, and an independent check of the primary, follow it. Whatever the
     order, what counts the device that runs the model comes first, and an estimate comes last: it
@@ -104,7 +108,7 @@ def open_meters(
     whose plug-in is broken.
     """
     opened = OpenMeters()
-    place = Place(uuids, own or OwnProcesses(), spec.cpu_tdp_w)
+    place = Place(uuids, own or OwnProcesses(), spec.cpu_tdp_w, unseen)
     chosen = [load(name) for name in spec.order]
     try:
         for meter in sorted(chosen, key=lambda meter: _rank(meter, place)):
@@ -148,6 +152,9 @@ def _rank(meter: type[Meter], place: Place) -> tuple[bool, bool]:
 def _open(opened: OpenMeters, meter: type[Meter], place: Place) -> None:
     if _is_estimate(meter) and opened.meters:
         return  # not refused: not needed
+    if _is_estimate(meter) and place.unseen:
+        opened.refused[meter.name] = place.unseen
+        return
     if place.device not in meter.covers and not (place.uuids and opened.meters):
         opened.refused[meter.name] = (
             f"{meter.name} counts the CPU, and nothing counts the GPU that this run is on."

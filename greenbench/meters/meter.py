@@ -48,6 +48,8 @@ class Place(NamedTuple):
     """The processes that do the run's work."""
     cpu_tdp_w: float | None = None
     """As ``meter.cpu_tdp_w`` gives it."""
+    unseen: str | None = None
+    """Why the CPU time of what runs the model is not among that of `own`; null: it is."""
 
     @property
     def device(self) -> Device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any, NamedTuple
 
 from greenbench.engines.engine import Said, Served
@@ -45,10 +46,14 @@ def _nats(served: Served, model: Any) -> tuple[float, ...]:
 
 
 def apart(one: Said, other: Said) -> float | None:
-    """Nats per token between the two, on average over the texts; null where one tells none."""
+    """Nats per token between the two on the text where they are furthest apart; null where one tells none.
+
+    A wrong begin token shows on one of them alone. What is no number is the furthest of all.
+    """
     if not one.nats or not other.nats:
         return None
-    return sum(abs(a - b) for a, b in zip(one.nats, other.nats, strict=True)) / len(one.nats)
+    gaps = [abs(a - b) for a, b in zip(one.nats, other.nats, strict=True)]
+    return max(gaps, key=lambda gap: (isnan(gap), gap))
 
 
 def alike(one: Said, other: Said) -> bool:

@@ -22,6 +22,7 @@ from greenbench.run.preflight import elsewhere, engines
 from greenbench.run.probe import probe
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who
+from greenbench.techniques.stack import spoken
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total)."""
@@ -138,6 +139,15 @@ def opened(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
     """The meters that count the run's joules; none for an engine that computes elsewhere."""
     if far := elsewhere(spec):
         return no_meters(spec.meter, far)
-    meters = open_meters(spec.meter, machine.uuids, own)
+    meters = open_meters(spec.meter, machine.uuids, own, _unseen(spec))
     require_answer(spec.meter, meters)
     return meters
+
+
+def _unseen(spec: RunSpec) -> str | None:
+    """Why no joules can be estimated from the CPU time of both models; null: they can."""
+    for engine in engines(spec).values():
+        if reason := engine.unseen():
+            mine = engine == spec.engine
+            return reason if mine else spoken(list(spec.technique.values()), reason)
+    return None

@@ -37,6 +37,10 @@ def add(one, two, *, progress):
     return one + two
 
 
+def leak(variable, *, progress):
+    raise ValueError(f"the server said {os.environ[variable]}")
+
+
 def facts(*, progress):
     """Where this runs: who imported this module, own, parent's and session's id, variables."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("GB_")}

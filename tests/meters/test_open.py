@@ -96,6 +96,18 @@ def test_an_estimate_answers_where_nothing_measures(no_powercap):
         assert "assumed" in opened.notes["estimate"]
 
 
+def test_nothing_is_estimated_of_processes_that_are_not_seen(no_powercap):
+    with open_meters(ALL, [], unseen="It is in a container.") as opened:
+        assert not opened.meters
+        assert opened.refused["estimate"] == "It is in a container."
+
+
+def test_a_counter_counts_what_is_not_seen(powercap):
+    powercap(dram=True)
+    with open_meters(ALL, [], unseen="It is in a container.") as opened:
+        assert names(opened) == ["rapl", "rapl_dram"]
+
+
 def test_on_a_gpu_nvml_leads_and_rapl_follows(gpu, powercap):
     gpu()
     powercap(dram=False)

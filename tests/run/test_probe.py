@@ -39,9 +39,15 @@ def served(monkeypatch):
 @pytest.mark.parametrize("held", [{"bf16": 2}, {"f32": 4, "f16": 2}])
 def test_plain_weights_must_say_the_same(served, held):
     near = served((-2.0, -1.05), held=held)
-    assert probe(near, build(Said((-2.0, -1.0), ())), ENGINE) == pytest.approx(0.025)
+    assert probe(near, build(Said((-2.0, -1.0), ())), ENGINE) == pytest.approx(0.05)
     with pytest.raises(EngineFault, match=r"is 0\.5 nats per token away .* where 0\.1 is much"):
         probe(served((-2.5, -0.5), held=held), build(Said((-2.0, -1.0), ())), ENGINE)
+    one = served((-2.0, -1.0, -1.2), held=held)  # as of a wrong begin token, which one text has
+    with pytest.raises(EngineFault, match=r"is 0\.2 nats per token away"):
+        probe(one, build(Said((-2.0, -1.0, -1.0), ())), ENGINE)
+    last = served((-2.5, float("nan")), held=held)
+    with pytest.raises(EngineFault, match="nan nats"):
+        probe(last, build(Said((-2.0, -1.0), ())), ENGINE)
     with pytest.raises(EngineFault, match="nan nats"):
         probe(served((float("nan"), -1.0), held=held), build(Said((-2.0, -1.0), ())), ENGINE)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.schema.record import Reason
+from greenbench.scrub import hide
 
 NO_MEMORY = re.compile(
     "not enough memory|can(no|')t allocate|out of memory|alloc_failed|bad_alloc", re.IGNORECASE
@@ -84,7 +85,7 @@ def _answer(
         function, args = pickle.loads(job)
         return "value", _pickled(function(*args, progress=progress))
     except Exception as error:
-        traceback.print_exc()
+        sys.stderr.write(hide(traceback.format_exc()))
         return "failure", _reason(error), _message(error)
 
 

@@ -57,7 +57,7 @@ class LlamaCpp(Engine):
         require(self.context >= 1, "engine.context", self.context, "1 or more")
 
     def check(self, machine: Machine) -> None:
-        """The wheel must be there; it computes on CPUs."""
+        """The wheel must be there; it computes on CPUs, of which more threads would wait for each other."""
         if find_spec(PACKAGE) is None:
             raise Unsupported(
                 f"engine={self.name} needs the package {PACKAGE}, which is not installed: "
@@ -66,6 +66,11 @@ class LlamaCpp(Engine):
         if machine.device != "cpu":
             raise Unsupported(
                 f"engine={self.name} computes on CPUs, and the device is {machine.device}: say device=cpu."
+            )
+        if self.threads is not None:
+            most = allowance.threads()
+            require(
+                self.threads <= most, "engine.threads", self.threads, f"1 to {most} here, or null"
             )
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:

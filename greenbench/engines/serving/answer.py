@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from greenbench.errors import EngineFault
+from greenbench.engines.serving.endpoint import Endpoint, told
 
 END = "[DONE]"
 
@@ -28,8 +28,9 @@ class Answer:
     chunks: a chunk may hold several, or none.
     """
 
-    def __init__(self, engine: str) -> None:
-        self._engine, self._rest = engine, b""
+    def __init__(self, endpoint: Endpoint) -> None:
+        """`endpoint` is who gives it."""
+        self._endpoint, self._rest = endpoint, b""
         self._chunks: list[Chunk] = []
         self._ids = 0
         self._total: int | None = None
@@ -74,9 +75,9 @@ class Answer:
             return self._total
         if said or not self._chunks:
             return said[-1] if said else 0
-        raise EngineFault(
-            f"The server of engine={self._engine} does not say how many tokens it has made, and chunks are "
-            "not tokens: choose one that answers stream_options.include_usage."
+        raise self._endpoint.fault(
+            "does not say how many tokens it has made, and chunks are not tokens",
+            "choose one that answers stream_options.include_usage",
         )
 
     def _counts(self, total: int) -> list[int]:
@@ -95,9 +96,8 @@ class Answer:
             return
         event = self._parsed(data)
         if error := event.get("error"):
-            raise EngineFault(
-                f"The server of engine={self._engine} answers with an error ({told(error)}): see its log."
-            )
+            wrong = told(error, self._endpoint.hidden)
+            raise self._endpoint.fault(f"answers with an error ({wrong})")
         choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
         self.ended = self.ended or choice.get("finish_reason") is not None
         usage = event.get("usage") or {}
@@ -122,18 +122,4 @@ class Answer:
                 return event
         except ValueError:
             pass
-        raise EngineFault(
-            f"The server of engine={self._engine} streams what is no JSON ({data[:60]!r}): see its log, and "
-            "whether its address is that of an OpenAI-compatible server."
-        )
-
-
-def told(error: object) -> str:
-    """What an error says, in one line."""
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("error") or error
-    return told(error) if isinstance(error, dict) and "message" in error else _line(error)
-
-
-def _line(text: object) -> str:
-    return " ".join(str(text).split())[:200].rstrip(". ")
+        raise self._endpoint.no_json("streams", data)

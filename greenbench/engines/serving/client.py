@@ -101,7 +101,7 @@ class Client:
         self, place: int | None, request: Request, came: list[float] | None = None
     ) -> Completion:
         """One request, from its sending to its end; `came` is as in `Line.ask`. Within the client's loop."""
-        answer = Answer(self._endpoint.engine)
+        answer = Answer(self._endpoint)
         try:
             return await self._answered(place, request, answer)
         except BaseException:
@@ -155,7 +155,7 @@ class Client:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise self._endpoint.fault(f"answers with what is no JSON ({raw[:60]!r})")
+            raise self._endpoint.no_json("answers with", raw)
         return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from greenbench.engines.serving.answer import told
 from greenbench.errors import EngineFault, UserError
+from greenbench.scrub import HIDDEN
 
 SILENCE_S = 300.0
 """A server that sends nothing for so long hangs."""
@@ -29,19 +31,59 @@ class Endpoint(NamedTuple):
     silence_s: float = SILENCE_S
     alive: Callable[[], None] = lambda: None
     """Raises, in one sentence, where its program has ended."""
+    ours: bool = True
+    """Whether we have started it, so that its log is here."""
 
-    def fault(self, what: str, remedy: str = "see its log") -> EngineFault:
+    def hidden(self, text: str) -> str:
+        """`text` without the key; it must be whole still, as half a key is not found."""
+        return text.replace(self.key, HIDDEN) if self.key else text
+
+    def shown(self, text: str) -> str:
+        """As much of `text` as a sentence can hold."""
+        text = " ".join(self.hidden(text).split())
+        return "a web page" if text.startswith("<") else text[:120]
+
+    @property
+    def remedy(self) -> str:
+        """Where more is to be found."""
+        return "see its log" if self.ours else "see what it logs where it runs"
+
+    def fault(self, what: str, remedy: str = "") -> EngineFault:
         """The sentence on what it does wrong."""
-        return EngineFault(f"The server of engine={self.engine} {what}: {remedy}.")
+        return EngineFault(f"The server of engine={self.engine} {what}: {remedy or self.remedy}.")
+
+    def nothing_there(self) -> EngineFault:
+        """The sentence on an address where no one takes a connection."""
+        at = urlsplit(self.url)
+        where = f"{at.hostname}:{at.port or {'http': 80, 'https': 443}[at.scheme]}"
+        if self.ours:
+            return self.fault(f"takes no connection at {where}")
+        return EngineFault(
+            f"Nothing answers at engine.url ({where}): start the server, or correct the address."
+        )
+
+    def moved(self, location: str) -> UserError:
+        """The sentence on a server that sends us to another, which nobody has named."""
+        with suppress(ValueError):
+            location = urlsplit(location).hostname or ""
+        where = self.shown(location) or "another path"
+        return UserError(
+            f"The server of engine={self.engine} sends requests on to {where}, which nobody has named: "
+            "say the address that is meant, as in engine.url=http://HOST:PORT."
+        )
+
+    def no_json(self, how: str, raw: bytes) -> EngineFault:
+        """The sentence on what should be JSON and is not."""
+        said = self.shown(raw.decode(errors="replace"))
+        where = "check that engine.url is the address of an OpenAI-compatible server"
+        return self.fault(f"{how} what is no JSON ({said})", "" if self.ours else where)
 
     def refused(self, status: int, said: str) -> Exception:
         """The sentence on a reply that is none."""
         try:
-            said = told(json.loads(said).get("error") or json.loads(said))
+            said = told(json.loads(said).get("error") or json.loads(said), self.hidden)
         except (ValueError, AttributeError):
-            said = " ".join(said.split())[:120]
-        if self.key:
-            said = said.replace(self.key, "***")
+            said = self.shown(said)
         server = f"The server of engine={self.engine}"
         if status in (401, 403):
             return UserError(
@@ -53,4 +95,17 @@ class Endpoint(NamedTuple):
                 f"{server} knows no such model or address (404{': ' + said if said else ''}): check "
                 "engine.url and engine.model."
             )
-        return self.fault(f"answered {status} ({said})")
+        return self.fault(f"answered {status}{f' ({said})' if said else ''}")
+
+
+def told(error: object, hidden: Callable[[str], str] = str) -> str:
+    """What an error says, in one line, without what `hidden` takes out."""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("error") or error
+    if isinstance(error, dict) and "message" in error:
+        return told(error, hidden)
+    return _line(hidden(str(error)))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(". ")

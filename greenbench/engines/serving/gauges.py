@@ -38,7 +38,9 @@ class Gauges:
             return None
         limit = aiohttp.ClientTimeout(total=PATIENCE_S)
         try:
-            async with at.get(self._endpoint.url + PAGE, timeout=limit) as page:
+            async with at.get(
+                self._endpoint.url + PAGE, timeout=limit, allow_redirects=False
+            ) as page:
                 text = await page.text(errors="replace") if page.status == 200 else ""
         except (aiohttp.ClientError, OSError):  # its answers will say what is wrong with it
             return None

@@ -44,8 +44,8 @@ class Kept:
         )
         assert self._keeper.stdout is not None
         first = self._keeper.stdout.readline()
-        self._note = journal.Note()
         self._pid = int(first) if first.strip().isdigit() else None
+        self._note = journal.Note(self._pid)
         self.note()
 
     def note(self) -> None:

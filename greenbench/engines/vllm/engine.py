@@ -79,6 +79,11 @@ class Vllm(Engine):
     def check(self, machine: Machine) -> None:
         """Its environment must be there, and be for this device."""
         environment.require_installed(machine.device)
+        if self.threads is not None:
+            most = allowance.threads()
+            require(
+                self.threads <= most, "engine.threads", self.threads, f"1 to {most} here, or null"
+            )
         if machine.device == "cpu" and not self.eager:
             environment.require_compiler()
 

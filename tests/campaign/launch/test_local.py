@@ -92,6 +92,13 @@ def test_environment_and_directory_are_the_callers(call, monkeypatch, tmp_path):
     assert call(jobs.facts).value[4] == {}
 
 
+def test_a_secret_in_an_error_enters_neither_its_message_nor_the_log(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("SOME_KEY", "correct-horse")
+    outcome = call(jobs.leak, "SOME_KEY", log_path=tmp_path / "log")
+    assert outcome.failure.message == "ValueError: the server said ***"
+    assert "ValueError: the server said ***" in (tmp_path / "log").read_text()
+
+
 def test_big_results_pass(call):
     assert call(jobs.big, 50_000_000).value == bytes(50_000_000)
 

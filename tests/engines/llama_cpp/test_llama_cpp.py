@@ -84,6 +84,15 @@ KINDS = {
 }  # fmt: skip
 
 
+def test_more_threads_than_cpus_are_refused(monkeypatch):
+    monkeypatch.setattr("greenbench.machine.allowance.threads", lambda: 4)
+    LlamaCpp(threads=4).check(CPU)
+    with pytest.raises(
+        UserError, match=r"^engine\.threads=900 is out of range: allowed is 1 to 4 here"
+    ):
+        LlamaCpp(threads=900).check(CPU)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_likelihoods_are_those_of_the_same_weights_in_process(kind, make, words):
     plain = build(make(kind.split()[0], **KINDS[kind]), at_once=2)

@@ -91,7 +91,7 @@ def test_it_does_not_matter_how_the_bytes_are_cut(size):
     whole = (
         event * 3 + b'data: {"choices": [{"text": "", "finish_reason": "stop"}]}\ndata: [DONE]\n'
     )
-    answer, clock = Answer("fake"), itertools.count()
+    answer, clock = Answer(Endpoint("fake", "")), itertools.count()
     for start in range(0, len(whole), size):
         answer.feed(whole[start : start + size], next(clock))
     assert answer.ended
@@ -128,7 +128,7 @@ def test_a_proxy_is_never_asked(asked, monkeypatch):
 # Faults
 
 FAULTS = {
-    "garbage": r"streams what is no JSON \(b'<html>no</html>'\)",
+    "garbage": r"streams what is no JSON \(a web page\)",
     "cut": r"cut the connection \(",
     "end": r"ended its answer in the middle",
     "error": r"answers with an error \(the engine is lost\)",
@@ -166,7 +166,7 @@ def test_a_status_is_one_sentence(asked, status, kind, said):
 
 def test_no_one_there_is_one_sentence():
     client = Client(Endpoint("fake", "http://127.0.0.1:9"))
-    with pytest.raises(EngineFault, match="cut the connection"):
+    with pytest.raises(EngineFault, match=r"takes no connection at 127\.0\.0\.1:9: see its log"):
         client.complete([PROMPT])
     client.close()
 
@@ -178,6 +178,49 @@ def test_a_key_is_sent_and_enters_no_message(asked):
     with pytest.raises(UserError) as found:
         client.complete([PROMPT])
     assert "secret-1" not in str(found.value)
+
+
+KEY = "the-servers-own-key"
+ECHOES = {
+    "a status": {"status": 500},
+    "garbage": {"fault": "garbage"},
+    "an error in the stream": {"fault": "error"},
+}
+
+
+@pytest.mark.parametrize("before", [0, 30, 40, 100, 110, 180])
+@pytest.mark.parametrize("fault", ECHOES)
+def test_a_key_that_comes_back_is_hidden_and_so_is_half_of_it(asked, fault, before):
+    """Wherever the sentence cuts what the server says."""
+    _, client = asked(ECHOES[fault] | {"echoes": before}, key=KEY)
+    with pytest.raises(EngineFault) as found:
+        client.complete([PROMPT])
+    assert "Bearer" in str(found.value) or before > 30
+    assert KEY[:4] not in str(found.value)
+
+
+@pytest.mark.parametrize("before", [0, 40])
+def test_a_key_in_what_is_no_json_is_hidden_too(asked, before):
+    _, client = asked({"metrics": "." * before + KEY}, key=KEY)
+    with pytest.raises(EngineFault, match="is no JSON") as found:
+        client.get("/metrics")
+    assert KEY[:4] not in str(found.value)
+
+
+def test_one_that_sends_us_elsewhere_is_not_followed(asked):
+    other, _ = asked(
+        metrics := {"metrics": "vllm:num_requests_running 1\nvllm:num_requests_waiting 0\n"}
+    )
+    _, client = asked({"moved": other.url, **metrics})
+    with pytest.raises(
+        UserError, match=r"sends requests on to 127\.0\.0\.1, which nobody has named"
+    ):
+        client.complete([PROMPT])
+    with pytest.raises(UserError, match="sends requests on"):
+        client.get("/v1/models")
+    assert client.converse(lambda line: line.queue()) is None
+    assert not other.bodies
+    assert not other.looks
 
 
 def test_a_program_that_has_ended_says_so_itself(asked):

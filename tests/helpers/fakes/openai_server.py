@@ -26,8 +26,11 @@ SCRIPT = {
     "fault": None,  # garbage, cut, hang, error, die
     "only": None,  # first token of the prompts that status and fault are for; null: all
     "every": 1,  # ... and of them each so manieth prompt
+    "moved": None,  # to where it sends whoever asks
+    "page": None,  # status and text of whatever is looked at
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
+    "echoes": None,  # each fault tells the key that was sent, after so many dots
     "text": None,  # of whole answers, whatever is asked
     "sleeps": False,  # has vLLM's endpoints for it
     "sleepless": False,  # ... and does nothing when it is told to
@@ -36,6 +39,7 @@ SCRIPT = {
     "exit": None,
     "says": "",
     "children": 0,
+    "workers": 0,
 }
 
 
@@ -55,10 +59,15 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.script
 
     def do_GET(self):
+        if self.script["moved"]:
+            return self._move()
         if self.path == "/health":
             ready = time.monotonic() - self.server.since_s > self.script["not_ready_s"]
             return self._json({}, 200 if ready else 503)
         self.server.looks.append(self.path)
+        if self.script["page"] is not None:
+            status, text = self.script["page"]
+            return self._text(text, status)
         if self.path == "/metrics" and self.script["metrics"] is not None:
             return self._text(self.script["metrics"])
         if self.path == "/v1/models" and self._allowed():
@@ -69,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.script["moved"]:
+            return self._move()
         if self.path in ("/sleep?level=1", "/wake_up") and self.script["sleeps"]:
             self.server.asleep = self.path != "/wake_up" and not self.script["sleepless"]
             return self._json({"status": "done"})
@@ -93,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.asleep:
             self._json({"error": {"message": "asked while asleep"}}, 500)
         elif script["status"] != 200 and self._meant(body):
-            self._json({"error": {"message": "told to fail"}}, script["status"])
+            self._text(self._told("told to fail"), script["status"])
         elif body.get("model") not in (None, *script["models"]):
             self._json({"error": {"message": f"no model {body['model']}"}}, 404)
         elif body.get("stream"):
@@ -103,6 +114,12 @@ class Handler(BaseHTTPRequestHandler):
         else:
             text = script["text"] or "answer" + (body.get("stop") or [""])[0] + " more"
             self._json({"choices": [{"text": text, "finish_reason": "stop"}]})
+
+    def _told(self, message, form='{"error": {"message": "%s"}}'):
+        """What is wrong, with the key that was sent where the script says so."""
+        if self.script["echoes"] is not None:
+            message = self.script["echoes"] * "." + self.headers["Authorization"]
+        return form % message if form else message
 
     def _meant(self, body):
         only = self.script["only"]
@@ -115,6 +132,12 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"error": {"message": "bad key"}}, 401)
             return False
         return True
+
+    def _move(self):
+        self.send_response(307)
+        self.send_header("Location", self.script["moved"] + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _json(self, value, status=200):
         self._text(json.dumps(value), status, "application/json")
@@ -175,14 +198,14 @@ class Handler(BaseHTTPRequestHandler):
     def _fault(self):
         match self.script["fault"]:
             case "garbage":
-                self._write(b"data: <html>no</html>\n\n")
+                self._write(f"data: {self._told('<html>no</html>', '')}\n\n".encode())
                 self.wfile.write(b"0\r\n\r\n")
             case "cut":
                 self.connection.close()
             case "end":
                 self.wfile.write(b"0\r\n\r\n")
             case "error":
-                self._event({"error": {"message": "the engine is lost"}})
+                self._event(json.loads(self._told("the engine is lost")))
                 self.wfile.write(b"0\r\n\r\n")
             case "hang":
                 self.server.ended.wait(30)
@@ -249,6 +272,8 @@ def main(port, script):
     ):  # workers that leave the program's group, and heed no SIGTERM
         code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    for _ in range(asked["workers"]):  # and such as stay, as vLLM's do
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     if asked["exit"] is not None:
         sys.exit(asked["exit"])
     FakeOpenAI(int(port), **asked).serve_forever()
