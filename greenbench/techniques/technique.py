@@ -10,13 +10,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import UserError
+from greenbench.schema.knobs import changed
 from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 
@@ -187,15 +188,11 @@ class Technique:
 
         The first knob needs no name: ``prune_depth(0.2)``.
         """
-        changed = {
-            knob.name: str(getattr(value, "value", value))
-            for knob in fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, knob.name)) != _default(knob)
-        }
-        if not changed:
+        said = changed(self)
+        if not said:
             return self.name
         first = fields(self)[0].name  # type: ignore[arg-type]
-        shown = (value if name == first else f"{name}={value}" for name, value in changed.items())
+        shown = (f"{value}" if name == first else f"{name}={value}" for name, value in said.items())
         return f"{self.name}({', '.join(shown)})"
 
 
@@ -278,11 +275,6 @@ def require_answer(technique: Technique, method: str, answer: object, kind: type
             f"{method} of technique={technique.name} gave a {type(answer).__name__} and no "
             f"{kind.__name__}: mend it in {getattr(module, '__file__', 'its module')}."
         )
-
-
-def _default(knob: Field[Any]) -> Any:
-    """The knob's default, or MISSING, which nothing equals."""
-    return knob.default if knob.default_factory is MISSING else knob.default_factory()
 
 
 def knobs(technique: Technique) -> dict[str, Any]:
