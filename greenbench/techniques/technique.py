@@ -131,6 +131,8 @@ class Technique:
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that compute it, beside those that compute every run: their versions decide what comes
     out, so that they are in a run's key."""
+    told: ClassVar[frozenset[str]] = frozenset()
+    """Knobs that its label shows at their defaults too."""
     family: ClassVar[str] = "other"
     """The folder that its module lies in; elsewhere than in one of `FAMILIES`, what the class says."""
 
@@ -184,11 +186,11 @@ class Technique:
         return False
 
     def label(self) -> str:
-        """Its name with the knobs that differ from their defaults, as tables show it.
+        """Its name with the knobs that differ from their defaults, or are to be `told`, as tables show it.
 
         The first knob needs no name: ``prune_depth(0.2)``.
         """
-        said = changed(self)
+        said = changed(self, self.told)
         if not said:
             return self.name
         first = fields(self)[0].name  # type: ignore[arg-type]
