@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from greenbench.campaign.compose import Job, plain, plan
+from greenbench.schema.knobs import default
 from greenbench.schema.spec import USUAL_ENGINE, BenchSpec, RunSpec
 from greenbench.scrub import scrub
 
@@ -48,10 +49,7 @@ def _values(spec: BenchSpec) -> dict[str, Any]:
 
 def _defaults(technique: Any) -> dict[str, Any]:
     """What its knobs are where no one says otherwise."""
-    known = {
-        knob.name: knob.default if knob.default_factory is MISSING else knob.default_factory()
-        for knob in fields(technique)
-    }
+    known = {knob.name: default(knob) for knob in fields(technique)}
     return {name: plain(value) for name, value in known.items() if value is not MISSING}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
@@ -115,7 +116,8 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
     chosen = stack(overrides)
     if len(spec.technique) < len(chosen):
         raise UserError(
-            f"technique=[{','.join(chosen)}] is one technique more than once: a stack has each once."
+            f"technique=[{','.join(chosen)}] is one technique more than once, {_doubled(chosen)}: "
+            "a stack has each once."
         )
     require_storable(spec)
     if spec.technique:
@@ -123,6 +125,12 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
 
         check_order(list(spec.technique.values()))
     return spec
+
+
+def _doubled(chosen: Sequence[str]) -> str:
+    """What two of the options come from."""
+    options = Counter(name for each in chosen for name in _compose([f"technique={each}"]).technique)
+    return options.most_common(1)[0][0]
 
 
 def _model_name(spec: BenchSpec) -> str:

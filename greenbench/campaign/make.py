@@ -10,7 +10,7 @@ from greenbench.campaign.compose import Job, plan
 from greenbench.campaign.console import Console
 from greenbench.campaign.identity import exact, label
 from greenbench.campaign.launch.local import Workers
-from greenbench.campaign.sweep import PRELOAD, describe_here, terminable
+from greenbench.campaign.sweep import PRELOAD, describe_here, refused_here, terminable
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.files import require_cache
 from greenbench.machine.device_lock import device_lock
@@ -40,6 +40,8 @@ def _made(job: Job, output: Path) -> Made:
     """In a process of its own, as a run is, with the device to itself: its joules may be a budget."""
     with terminable(), Workers(PRELOAD) as workers, Console(1) as console:
         machine = describe_here(workers, job.spec.device).machine
+        for error in filter(None, refused_here(workers, [(job.spec, machine)])):
+            raise error
         spec = exact(job.spec)
         console.begin(1, f"{spec.model.name}, {label(spec)}")
         with device_lock(machine.device, console.note):

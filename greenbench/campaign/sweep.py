@@ -24,11 +24,12 @@ from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.run import story
+from greenbench.run.preflight import refusals
 from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import Failure, Findings, Record, Status
+from greenbench.schema.record import Failure, Findings, Reason, Record, Status
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import BenchSpec
+from greenbench.schema.spec import BenchSpec, RunSpec
 from greenbench.scrub import scrub
 
 PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run.story")
@@ -68,12 +69,16 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
             device: describe_here(workers, device) for device in {job.spec.device for job in jobs}
         }
         runs = [run for job in jobs for run in _settled(job, surroundings[job.spec.device])]
+        refused = refused_here(workers, [(run.spec, run.around.machine) for run in runs])
+        if len(jobs) == 1:
+            for error in filter(None, refused):
+                raise error
         console.expect(len(runs))
         done: dict[tuple[Path, str], Record] = {}
         records = []
-        for number, run in enumerate(runs, 1):
+        for number, (run, against) in enumerate(zip(runs, refused, strict=True), 1):
             console.begin(number, f"{run.spec.model.name}, {run.label}")
-            record = _once(run, workers, console, done)
+            record = _once(run, against, workers, console, done)
             done[_folder(run.spec), record.key] = record
             records.append(record)
         for results in dict.fromkeys(_folder(job.spec) for job in jobs):
@@ -123,6 +128,20 @@ def describe_here(workers: Workers, device: Device) -> Surroundings:
     return Surroundings(*outcome.value)
 
 
+def refused_here(
+    workers: Workers, runs: Sequence[tuple[RunSpec, Machine]]
+) -> Sequence[UserError | None]:
+    """What is said against each, before it waits for the device; what cannot be asked tells it as it runs."""
+    outcome = workers.call(
+        refusals,
+        runs,
+        time_limit_s=DESCRIBE_LIMIT_S,
+        log_path=None,
+        on_progress=lambda progress: None,
+    )
+    return outcome.value or [None] * len(runs)
+
+
 def _settled(job: Job, around: Surroundings) -> list[Run]:
     """One run, or one against each reference. Raises UserError for what cannot be had."""
     specs = settled(exact(job.spec), around.machine)
@@ -130,9 +149,13 @@ def _settled(job: Job, around: Surroundings) -> list[Run]:
 
 
 def _once(
-    run: Run, workers: Workers, console: Console, done: dict[tuple[Path, str], Record]
+    run: Run,
+    refused: UserError | None,
+    workers: Workers,
+    console: Console,
+    done: dict[tuple[Path, str], Record],
 ) -> Record:
-    """The run's record: read where it is already there, else made."""
+    """The run's record: read where it is already there, else made; at once where it is `refused`."""
     store, known = Store(_folder(run.spec)), run.identity()
     key = run_key(known)
     store.require_space()
@@ -142,8 +165,11 @@ def _once(
         if done_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
             return done_now or old  # type: ignore[return-value]
-        with device_lock(run.around.machine.device, console.note):
-            record = _measure(run, known, workers, store, console)
+        if refused:
+            record = _recorded(run, known, _now(), Findings(failure=_failure(refused)))
+        else:
+            with device_lock(run.around.machine.device, console.note):
+                record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
             store.write(record)
         else:
@@ -155,8 +181,7 @@ def _once(
 def _measure(
     run: Run, known: ResolvedSpec, workers: Workers, store: Store, console: Console
 ) -> Record:
-    key = run_key(known)
-    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    key, started_at = run_key(known), _now()
     try:
         outcome = workers.call(
             story.run,
@@ -169,18 +194,26 @@ def _measure(
     finally:
         _restore_settings(console)  # of a worker that was killed
     findings = _findings(outcome)
-    if (meter := findings["meter"]) is not None:
+    if (meter := findings.meter) is not None:
         console.once(in_words(meter.used, meter.refused))
-    failure = outcome.failure or findings["failure"] or _changed(run, known)
+    failure = outcome.failure or findings.failure or _changed(run, known)
+    return _recorded(run, known, started_at, findings.model_copy(update={"failure": failure}))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _recorded(run: Run, known: ResolvedSpec, started_at: str, findings: Findings) -> Record:
     return Record(
-        key=key,
+        key=run_key(known),
         name=run.label,
-        status=_status(failure),
+        status=_status(findings.failure),
         spec=known,
         command=run.command,
         started_at=started_at,
         environment=run.around.environment,
-        **(findings | {"failure": failure}),
+        **dict(findings),
     )
 
 
@@ -200,10 +233,15 @@ def _changed(run: Run, before: ResolvedSpec) -> Failure | None:
             f"What the run reads ({', '.join(sorted(parts)) or 'by its technique'}) was changed while it "
             "was measured: leave it alone, and run again."
         )
-    return Failure(reason="user_error", message=scrub(why), phase=None, log_tail=[])
+    return _failure(UserError(why))
 
 
-def _findings(outcome: Outcome) -> dict[str, Any]:
+def _failure(error: UserError) -> Failure:
+    reason: Reason = "unsupported" if isinstance(error, Unsupported) else "user_error"
+    return Failure(reason=reason, message=scrub(str(error)), phase=None, log_tail=[])
+
+
+def _findings(outcome: Outcome) -> Findings:
     """The worker's findings with the time the process itself took added to the stages."""
     findings = outcome.value if isinstance(outcome.value, Findings) else Findings()
     known_s = sum(findings.stages_s.values())
@@ -212,9 +250,8 @@ def _findings(outcome: Outcome) -> dict[str, Any]:
         "start": outcome.duration_s - known_s,
         "total": outcome.duration_s,
     }
-    return dict(findings) | {
-        "stages_s": {name: round(seconds, 3) for name, seconds in stages.items()}
-    }
+    rounded = {name: round(seconds, 3) for name, seconds in stages.items()}
+    return findings.model_copy(update={"stages_s": rounded})
 
 
 def _status(failure: Failure | None) -> Status:

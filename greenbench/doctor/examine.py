@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from greenbench.campaign.catalog import faults, options
-from greenbench.doctor.runnable import OK, engine, model, task, technique, verdict
+from greenbench.doctor.runnable import OK, compressor, engine, model, task, technique, verdict
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
@@ -26,6 +26,7 @@ SUBJECTS = {
     "kernels": "compiled kernels",
     "techniques": "techniques",
     "engines": "engines",
+    "programs": "programs that techniques need",
     "plug-ins": "plug-ins",
     "models": "models",
     "tasks": "task sets",
@@ -59,6 +60,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
         "techniques": {name: verdict(technique, name, machine) for name in options("technique")},
         "engines": {name: verdict(engine, name, machine) for name in options("engine")},
+        "programs": {"llm-compressor": verdict(compressor)},
         "plug-ins": _plug_ins(),
         "models": {name: model(name) for name in options("model")},
         "tasks": {name: verdict(task, name) for name in options("task")},

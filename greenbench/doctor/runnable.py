@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from greenbench import engines
 from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models.files import check
@@ -15,24 +18,50 @@ from greenbench.plugins import answerable
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.preflight import refuse_here
 from greenbench.schema.enums import Source
-from greenbench.schema.spec import ModelSpec
+from greenbench.schema.spec import USUAL_ENGINE, ModelSpec, RunSpec
+from greenbench.techniques.shared.compressor import versions
 from greenbench.techniques.ways import way
 
 OK = "ok"
+OTHER = re.compile(r"use engine=(\w+)")
+"""Which engine a refusal sends to."""
 
 
 def technique(name: str, machine: Machine) -> str | None:
-    """How it reaches an engine."""
+    """How it reaches the engines that run it here."""
     (job,) = plan([f"technique={name}"], multirun=False)
-    refuse_here(job.spec, machine)
+    known = _running(job.spec, machine)
     for each in job.spec.technique.values():
         each.disclosed()  # says what is missing of its own
         for model in each.models():
             if model.source is Source.hub and not (said := _cached(model)).startswith(OK):
                 raise UserError(said)
-    known = {each: engines.load(each) for each, of in engines.named().items() if not of.fault}
     ways = (way(type(each), known) for each in job.spec.technique.values())
     return "; ".join(dict.fromkeys(ways)) or None
+
+
+def _running(spec: RunSpec, machine: Machine) -> dict[str, type[Engine]]:
+    """The engines that can run it here. Where there is none, raises what the one says that it is for."""
+    known = {each: engines.load(each) for each, of in engines.named().items() if not of.fault}
+    refused: dict[str, UserError] = {}
+    for each, kind in known.items():
+        try:
+            refuse_here(replace(spec, engine=kind()), machine)
+        except UserError as error:
+            refused[each] = error
+    if len(refused) == len(known):
+        usual = refused[USUAL_ENGINE]
+        other = OTHER.search(str(usual))
+        raise refused.get(other[1], usual) if other else usual
+    return {each: kind for each, kind in known.items() if each not in refused}
+
+
+def compressor() -> str:
+    """The version of llm-compressor, which some techniques need."""
+    found = versions().get("compressor:llmcompressor")
+    if found is None:
+        raise UserError("its environment is not there: make compressor")
+    return found
 
 
 def engine(name: str, machine: Machine) -> str | None:

@@ -17,6 +17,7 @@ from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 from greenbench.run.checkpoint import Content
 from greenbench.schema.codes import validity
+from greenbench.schema.knobs import changed
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
     ENERGY_PER_TOKEN,
@@ -163,6 +164,7 @@ def _ran(
         return EngineFacts(
             name=engine.name,
             version=engine.version(),
+            changed=changed(engine),
             system=engine.system(),
             probe={who: probed[who] for who in models if who in probed}
             if "probe" in engine.abilities

@@ -58,6 +58,21 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
             technique.check(machine, runs["candidate"])
 
 
+def refusals(
+    runs: Sequence[tuple[RunSpec, Machine]], *, progress: object
+) -> list[UserError | None]:
+    """What `refuse_here` says of each: a worker's call, as techniques may look at the device."""
+    return [_refusal(spec, machine) for spec, machine in runs]
+
+
+def _refusal(spec: RunSpec, machine: Machine) -> UserError | None:
+    try:
+        refuse_here(spec, machine)
+    except UserError as error:
+        return error
+    return None
+
+
 def engines(spec: RunSpec) -> dict[Who, Engine]:
     """What runs the baseline and what the candidate. Raises UserError where both are asked for as one."""
     chosen = candidate_engine(list(spec.technique.values()), spec.engine)

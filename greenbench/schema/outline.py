@@ -7,7 +7,7 @@ from typing import Protocol
 
 from greenbench.schema.codes import Validity
 from greenbench.schema.quantity import Provenance, Quantity
-from greenbench.schema.record import ModelFacts, Status
+from greenbench.schema.record import EngineFacts, ModelFacts, Status
 from greenbench.schema.resolved import ResolvedSpec
 
 
@@ -71,6 +71,8 @@ class Outline(Protocol):
     def validity(self) -> Validity: ...
     @property
     def model(self) -> ModelFacts | None: ...
+    @property
+    def engine(self) -> EngineFacts | None: ...
     @property
     def candidate(self) -> SubjectOutline | None: ...
     @property

@@ -70,6 +70,8 @@ class EngineFacts(Part):
     name: str
     version: str | None
     """Null where it does not say."""
+    changed: dict[str, Any] | None = None
+    """Its knobs that are other than their defaults; null in early records, which do not say."""
     system: str | None = None
     """What it says of the machine as it uses it, such as the instructions it was built for; null: nothing."""
     probe: dict[Who, float | None] = Field(default_factory=dict)

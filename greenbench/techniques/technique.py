@@ -10,13 +10,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import UserError
+from greenbench.schema.knobs import changed
 from greenbench.schema.spec import ModelSpec, WorkloadSpec
 from greenbench.schema.technique import Promise
 
@@ -130,6 +131,8 @@ class Technique:
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that compute it, beside those that compute every run: their versions decide what comes
     out, so that they are in a run's key."""
+    told: ClassVar[frozenset[str]] = frozenset()
+    """Knobs that its label shows at their defaults too."""
     family: ClassVar[str] = "other"
     """The folder that its module lies in; elsewhere than in one of `FAMILIES`, what the class says."""
 
@@ -183,19 +186,15 @@ class Technique:
         return False
 
     def label(self) -> str:
-        """Its name with the knobs that differ from their defaults, as tables show it.
+        """Its name with the knobs that differ from their defaults, or are to be `told`, as tables show it.
 
         The first knob needs no name: ``prune_depth(0.2)``.
         """
-        changed = {
-            knob.name: str(getattr(value, "value", value))
-            for knob in fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, knob.name)) != _default(knob)
-        }
-        if not changed:
+        said = changed(self, self.told)
+        if not said:
             return self.name
         first = fields(self)[0].name  # type: ignore[arg-type]
-        shown = (value if name == first else f"{name}={value}" for name, value in changed.items())
+        shown = (f"{value}" if name == first else f"{name}={value}" for name, value in said.items())
         return f"{self.name}({', '.join(shown)})"
 
 
@@ -278,11 +277,6 @@ def require_answer(technique: Technique, method: str, answer: object, kind: type
             f"{method} of technique={technique.name} gave a {type(answer).__name__} and no "
             f"{kind.__name__}: mend it in {getattr(module, '__file__', 'its module')}."
         )
-
-
-def _default(knob: Field[Any]) -> Any:
-    """The knob's default, or MISSING, which nothing equals."""
-    return knob.default if knob.default_factory is MISSING else knob.default_factory()
 
 
 def knobs(technique: Technique) -> dict[str, Any]:

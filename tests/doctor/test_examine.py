@@ -7,9 +7,10 @@ import sys
 import time
 
 import pytest
+from helpers import techniques
 
 from greenbench.cli.main import main
-from greenbench.doctor import examine
+from greenbench.doctor import examine, runnable
 from greenbench.machine import surroundings
 
 
@@ -53,6 +54,24 @@ def test_every_meter_answers_or_says_why_not(findings):
 def test_a_draft_that_is_not_here_is_said_to_be_fetched(findings):
     assert "not in the local hub cache" in findings["techniques"]["speculative"]
     assert findings["plug-ins"] == {"none": "ok: none is installed"}
+
+
+def test_a_technique_is_judged_for_each_engine_that_is_here(findings):
+    pytest.importorskip("xllamacpp")
+    said = findings["techniques"]
+    assert said["q8_0"] == "ok: a checkpoint (gguf): llama_cpp"
+    assert said["prune_depth"].startswith("ok: a checkpoint (safetensors): llama_cpp")
+    assert "in process: transformers" in said["prune_depth"]
+    assert "option of transformers" in said["static_cache"]
+
+
+def test_what_no_engine_here_runs_says_what_its_own_lacks(monkeypatch, tmp_path):
+    monkeypatch.setenv("GREENBENCH_VLLM", str(tmp_path / "none"))
+    monkeypatch.setenv("GREENBENCH_COMPRESSOR", str(tmp_path / "none"))
+    assert "make engine-vllm VLLM=cpu" in runnable.verdict(
+        runnable.technique, "ngram", techniques.CPU
+    )
+    assert runnable.verdict(runnable.compressor) == "its environment is not there: make compressor"
 
 
 SPIN = "print('on', flush=True)\nwhile True: pass"

@@ -147,6 +147,7 @@ class Simulation:
         for name, stand_in in (("time", self._clock), ("cpu_load", quiet), ("memory", memory)):
             monkeypatch.setattr(recorder, name, stand_in)
         monkeypatch.setattr(conclude, "on_battery", lambda: False)
+        monkeypatch.setattr(Transformers, "version", lambda engine: "5.23.0")
         monkeypatch.setattr(nvml_telemetry, "TRACE_POINTS", 20)
         sensor = NvmlPower([GPU], self._clock)
         self._clock.step_s = sensor.tick_s

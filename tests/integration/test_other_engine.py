@@ -74,7 +74,8 @@ def test_from_llama_cpp_to_transformers(bench):
     assert record["candidate_engine"]["probe"] == {}
     assert near_zero(record)
     assert set(record["waiting"]["cpu"]) == {"baseline"}
-    assert "llama_cpp" in (bench.results / "leaderboard.md").read_text()
+    program = f"llama_cpp {record['engine']['version']} (threads=1), "
+    assert f" with {program}" in (bench.results / "leaderboard.md").read_text()
 
 
 @llama_cpp

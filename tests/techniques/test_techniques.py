@@ -78,6 +78,7 @@ def test_every_option_names_a_discovered_technique():
 def test_labels_show_the_knobs_that_were_turned():
     assert stack("int8_bnb")[0].label() == "int8_bnb"
     assert stack("fp32")[0].label() == "dtype(float32)"
+    assert [stack(each)[0].label() for each in ("q8_0", "q4_0")] == ["gguf(q8_0)", "gguf(q4_0)"]
     assert stack("early_exit")[0].label() == "early_exit"
     assert PruneDepth(fraction=0.3).label() == "prune_depth(0.3)"
     assert stack("gptq_int8")[0].label() == "gptq(8, group_size=0)"

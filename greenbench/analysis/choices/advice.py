@@ -215,6 +215,7 @@ def _place(record: Record) -> tuple[str, ...]:
         here.tasks,
         here.fingerprint,
         here.engine,
+        here.version,
         here.load,
     )
 

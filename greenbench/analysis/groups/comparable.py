@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from greenbench.schema.load_spec import SWEEP
@@ -51,7 +52,12 @@ class Setting(NamedTuple):
     fingerprint: str
     """Of the model's content: two models of one name stay apart."""
     engine: str
+    """With all its knobs."""
     load: str
+    version: str = ""
+    """Of the engine; empty: not recorded."""
+    changed: str = ""
+    """Its knobs that are other than usual."""
 
     @property
     def title(self) -> str:
@@ -65,9 +71,19 @@ class Setting(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Model and device, and the engine where it is not the usual one."""
-        engine = "" if self.engine == USUAL_ENGINE else f" with {self.engine}"
-        return f"{self.model} on {self.device}{engine}"
+        """Model, device and engine."""
+        return f"{self.model} on {self.device} with {self.program}"
+
+    @property
+    def program(self) -> str:
+        """The engine by name, version and what is unusual about it."""
+        parts = (self.engine.partition("(")[0], self.version, self.changed)
+        return " ".join(part for part in parts if part)
+
+    @property
+    def usual(self) -> Setting:
+        """The same with the usual engine's eager reference."""
+        return self._replace(engine=USUAL_ENGINE, changed="")
 
     @property
     def measured(self) -> bool:
@@ -103,6 +119,8 @@ def setting(record: Outline) -> Setting:
         fingerprint=record.model.fingerprint if record.model else "",
         engine=_engine(spec.engine),
         load=_load(spec.load, spec.slo),
+        version=(record.engine.version if record.engine else None) or "",
+        changed=_changed(record),
     )
 
 
@@ -209,7 +227,19 @@ def _tasks(task: ResolvedTask) -> str:
 
 
 def _engine(engine: Chosen) -> str:
-    """Name and knobs; an eager reference is what there was before there was another."""
-    said = {name: value for name, value in engine.knobs.items() if (name, value) != EAGER}
-    knobs = ", ".join(f"{name}={value}" for name, value in sorted(said.items()))
+    """Name and all knobs, as what is left to a default decides a result too."""
+    knobs = ", ".join(f"{name}={value}" for name, value in _said(engine.knobs))
     return f"{engine.name}({knobs})" if knobs else engine.name
+
+
+def _changed(record: Outline) -> str:
+    """The knobs for a reader: a switch by its name; all of them where none says which are unusual."""
+    known = record.engine.changed if record.engine else None
+    said = _said(record.spec.engine.knobs if known is None else known)
+    knobs = ", ".join(name if value is True else f"{name}={value}" for name, value in said)
+    return f"({knobs})" if knobs else ""
+
+
+def _said(knobs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """By name; an eager reference is what there was before there was another."""
+    return sorted(knob for knob in knobs.items() if knob != EAGER)

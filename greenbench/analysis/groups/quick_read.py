@@ -15,7 +15,7 @@ from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.outline import Outline
 from greenbench.schema.quantity import Provenance, Quantity
-from greenbench.schema.record import ModelFacts, Status
+from greenbench.schema.record import EngineFacts, ModelFacts, Status
 from greenbench.schema.resolved import ResolvedSpec
 
 
@@ -77,6 +77,7 @@ class _Light(_Part):
     environment: dict[str, Any]
     validity: Validity = "valid"
     model: ModelFacts | None = None
+    engine: EngineFacts | None = None
     candidate: _Subject | None = None
     windows: list[_Window] = []
     ratios: dict[str, Quantity] = {}

@@ -21,7 +21,6 @@ from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
-from greenbench.schema.spec import USUAL_ENGINE
 from greenbench.schema.verdict import Verdict
 from greenbench.stats.intervals import Interval
 
@@ -187,9 +186,8 @@ def _group(
     twins: Twins,
 ) -> Group:
     rows = _judged(_labelled(records), beside)
-    other = key._replace(engine=USUAL_ENGINE)
     rows = [
-        replace(row, twin=twins.get((other, _stack(row.record)))) if row.why_eager else row
+        replace(row, twin=twins.get((key.usual, _stack(row.record)))) if row.why_eager else row
         for row in rows
     ]
     found = draw({row.label: row.record for row in rows})

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from greenbench.engines.engine import Engine
+from greenbench.engines.llama_cpp.gguf_header import header
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import inputs
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import EngineOption
+
+if TYPE_CHECKING:
+    from greenbench.machine.detect import Machine
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,16 @@ class GgufFile(EngineOption):
 
     path: str | None = None
     """Of the file; null: the one that the model's data wheel holds."""
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """The engine must take such files, and the file be one."""
+        super().check(machine, engine)
+        if self.path is not None:
+            header(Path(self.path).expanduser())
+
+    def label(self) -> str:
+        """With the file's name alone, as the place is private."""
+        return self.name if self.path is None else f"{self.name}({Path(self.path).name})"
 
     def promise(self) -> Promise:
         """What the file holds is read when it is served."""

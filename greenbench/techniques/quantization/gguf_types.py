@@ -49,6 +49,7 @@ class Gguf(ModelEdit):
     summary: ClassVar[str] = "weights in a type of GGUF files, for llama.cpp"
     packages: ClassVar[tuple[str, ...]] = ("gguf",)
     form: ClassVar[Form] = "gguf"
+    told: ClassVar[frozenset[str]] = frozenset({"type"})
 
     type: str = "q8_0"
     """q8_0, q5_1, q5_0, q4_1, q4_0 or mxfp4."""

@@ -7,6 +7,7 @@ from helpers import examples, loads
 
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import groups
+from greenbench.schema.record import EngineFacts
 
 ASKED = "online (64 tokens in, 64 out, chat template)"
 
@@ -20,7 +21,8 @@ def test_a_closed_run_is_named_as_ever():
     here = setting(examples.completed())
     assert here.load == "closed"
     assert here.title == (
-        "smollm2-135m (bfloat16) on Imaginary GPU (cuda), chat (batch 1, 64 tokens in, 32 out)"
+        "smollm2-135m (bfloat16) on Imaginary GPU (cuda) with transformers 5.23.0, "
+        "chat (batch 1, 64 tokens in, 32 out)"
     )
 
 
@@ -84,3 +86,35 @@ def test_runs_of_different_loads_never_share_a_table():
     rates = [group.setting.load.partition(" at ")[2] for group in found[1:]]
     assert rates[0] == "2 requests/s"
     assert rates[2] == "10 requests/s"
+
+
+KNOBS = {"context": 4096, "eager": True, "threads": None}
+
+
+def on(version="0.12", changed=None, **engine):
+    facts = EngineFacts(name="vllm", version=version, changed=changed)
+    return examples.completed(
+        engine=facts, spec=examples.spec("int8", engine={"name": "vllm", **engine})
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (on(changed={"eager": True}, **KNOBS), "vllm 0.12 (eager)"),
+        (on(changed={}, **KNOBS), "vllm 0.12"),
+        (on(changed={"context": 8192}, **KNOBS), "vllm 0.12 (context=8192)"),
+        (on(**KNOBS), "vllm 0.12 (context=4096, eager, threads=None)"),
+        (on(None), "vllm"),
+        (examples.completed(), "transformers 5.23.0"),
+        (examples.completed(engine=None), "transformers"),
+        (examples.against("compiled", "int8", 0.7), "transformers 5.23.0 (reference=compiled)"),
+        (examples.against("eager", "int8", 0.7), "transformers 5.23.0"),
+    ],
+)
+def test_the_heading_says_what_ran_the_models_its_version_and_what_is_unusual(record, said):
+    assert setting(record).place.partition(" with ")[2] == said
+
+
+def test_two_versions_of_an_engine_never_share_a_table():
+    assert len(groups([on("0.12"), on("0.13")])) == 2

@@ -130,7 +130,7 @@ def test_another_process_gives_the_same_bytes_without_the_heavy_packages(tmp_pat
 
 def test_the_answer_comes_first():
     lines = write().splitlines()
-    assert lines[2].startswith("1. **smollm2-135m (bfloat16) on Imaginary GPU (cuda), chat")
+    assert lines[2].startswith("1. **smollm2-135m (bfloat16) on Imaginary GPU (cuda) with ")
     assert "`int8` uses the least energy: **0.63× (0.60–0.66)**" in lines[3]
     assert "`int4` uses the least energy: **0.41× (0.39–0.43)**" in lines[4]
 

@@ -95,3 +95,15 @@ def test_they_are_for_llama_cpp_alone(tmp_path):
     assert shown.startswith("mine.gguf@")
     assert str(tmp_path) not in shown
     assert GgufFile().options("llama_cpp") == {"file": None}
+
+
+def test_a_file_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
+    bad = tmp_path / "x.txt"
+    bad.write_text("no GGUF file at all")
+    with pytest.raises(UserError, match=r"^x\.txt is no GGUF file .* give another\.$"):
+        GgufFile(str(bad)).check(CPU, GGUF)
+
+
+def test_a_row_does_not_say_where_a_file_lies():
+    assert GgufFile("/home/me/models/my.gguf").label() == "gguf_file(my.gguf)"
+    assert GgufFile().label() == "gguf_file"
