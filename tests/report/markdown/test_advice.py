@@ -10,7 +10,7 @@ from helpers.load_windows import at_rates
 from scipy import stats
 
 from greenbench.analysis.choices.advice import advise, with_changes
-from greenbench.analysis.choices.limits import Needs
+from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.per_request import request_ratio
 from greenbench.analysis.energy.savings import payback_days, saved
 from greenbench.analysis.groups.rows import groups
