@@ -123,9 +123,9 @@ def fleet(row: Row, demand: Demand, given: Assumptions) -> Fleet:
 def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
     if most.value is None:
         return _Side(most, (), ())
-    counts = [ceil(rate / most.value - NEARLY)]
+    counts = [_enough(rate, most.value)]
     if most.low is not None and most.high is not None:
-        counts += [floor(rate / most.high + NEARLY) + 1, ceil(rate / most.low - NEARLY)]
+        counts += [floor(rate / most.high + NEARLY) + 1, _enough(rate, most.low)]
     shares = [min(rate / count, most.value) for count in counts]
     if not line.rates or max(shares) > line.rates[-1] or not any(line.paces):
         return _Side(most, tuple(counts), ())
@@ -137,6 +137,11 @@ def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
         drawn = {block: count * pace.power_w for block, pace in paces.items()}
         draws.append(_Draw(drawn, count * weight))
     return _Side(most, tuple(counts), tuple(draws))
+
+
+def _enough(rate: float, each: float) -> int:
+    """The fewest that serve `rate` if each serves so many."""
+    return max(ceil(rate / each - NEARLY), 1)
 
 
 def _devices(row: Row, side: _Side, idle: Quantity) -> Devices:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from greenbench.analysis.choices.service import Limits
 from greenbench.analysis.energy.savings import DAY_S
 from greenbench.errors import UserError
+from greenbench.schema.load_spec import MOST_RATE
+
+LEAST: Final = 1e-9
+"""Of any limit: less is 0 in all but name."""
+MOST: Final = {"rate": MOST_RATE, "requests_per_day": MOST_RATE * DAY_S}
+"""Rates are those that a load may have."""
+MOST_ELSE: Final = 1e12
 
 
 class Needs(NamedTuple):
@@ -66,6 +72,9 @@ def _positive(name: str, text: str) -> float:
         value = float(text)
     except ValueError as error:
         raise UserError(f"The limit {name}={text} is not a number: give one above 0.") from error
-    if not isfinite(value) or value <= 0:
-        raise UserError(f"The limit {name}={text} is out of range: give a number above 0.")
+    most = MOST.get(name, MOST_ELSE)
+    if not LEAST <= value <= most:
+        raise UserError(
+            f"The limit {name}={text} is out of range: give a number from {LEAST:g} to {most:.10g}."
+        )
     return value

@@ -125,6 +125,12 @@ def test_other_limits_are_held_against_the_90th_percentile():
     assert served(40.0, limits=(None, 60.0)).candidate.needed.value == 10
 
 
+def test_the_smallest_rate_takes_one_device():
+    found = served(1e-9)
+    assert (found.baseline.needed.value, found.candidate.needed.value) == (1, 1)
+    assert found.baseline.power.value == pytest.approx(IDLE_W)
+
+
 def test_only_runs_of_techniques_at_rates_are_asked():
     users = at_rates(WATTS, MOST, unit="users")
     assert (
@@ -177,6 +183,10 @@ def test_without_a_run_under_load_it_says_which_command_measures_one(results, ca
         (["--devices"], "--devices needs the rate"),
         (["--rate", "much"], "rate=much is not a number"),
         (["--rate", "0", "--devices"], "rate=0 is out of range"),
+        (["--rate", "1e300", "--devices"], "give a number from 1e-09 to 100000"),
+        (["--rate", "1e-300", "--devices"], "rate=1e-300 is out of range"),
+        (["--requests-per-day", "1e300"], "requests_per_day=1e300 is out of range"),
+        (["--rate", "1", "--ttft-ms", "1e300"], "ttft_ms=1e300 is out of range"),
         (["--rate", "1", "--requests-per-day", "5"], "give one"),
         (["--ttft-ms", "500"], "give rate too"),
         (["--rate", "1", "--tpot-ms", "nan"], "tpot_ms=nan is out of range"),
