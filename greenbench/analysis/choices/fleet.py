@@ -123,9 +123,7 @@ def fleet(row: Row, demand: Demand, given: Assumptions) -> Fleet:
 def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
     if most.value is None:
         return _Side(most, (), ())
-    counts = [_enough(rate, most.value)]
-    if most.low is not None and most.high is not None:
-        counts += [floor(rate / most.high + NEARLY) + 1, _enough(rate, most.low)]
+    counts = [_enough(rate, most.value), *_ends(rate, most)]
     shares = [min(rate / count, most.value) for count in counts]
     if not line.rates or max(shares) > line.rates[-1] or not any(line.paces):
         return _Side(most, tuple(counts), ())
@@ -137,6 +135,15 @@ def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
         drawn = {block: count * pace.power_w for block, pace in paces.items()}
         draws.append(_Draw(drawn, count * weight))
     return _Side(most, tuple(counts), tuple(draws))
+
+
+def _ends(rate: float, most: Quantity) -> tuple[int, ...]:
+    """The fewest and the most that it may take; one is no fewer, whatever else it could serve."""
+    if most.low is not None and _enough(rate, most.low) == 1:
+        return 1, 1
+    if most.low is None or most.high is None:
+        return ()
+    return floor(rate / most.high + NEARLY) + 1, _enough(rate, most.low)
 
 
 def _enough(rate: float, each: float) -> int:
@@ -156,7 +163,7 @@ def _devices(row: Row, side: _Side, idle: Quantity) -> Devices:
         n=side.serves.n,
         low=side.counts[1] if known else None,
         high=side.counts[2] if known else None,
-        reason=side.serves.reason,
+        reason=None if known else side.serves.reason,
     )
     if not all(draw.by_block for draw in side.draws) or not side.draws:
         return Devices(side.serves, needed, missing("W", _no_power(row, idle)))
@@ -200,7 +207,7 @@ def _saved(row: Row, sides: Sequence[_Side], idle: Quantity) -> Quantity:
 
 def _not_shown(row: Row, both: Sequence[Devices], saved: Quantity) -> str | None:
     for who, devices in zip(WHO, both, strict=True):
-        if devices.serves.bounds is None:
+        if devices.needed.bounds is None:
             return f"what one device of the {who} serves: {devices.serves.reason}"
         if devices.power.value is None:
             return f"what the devices of the {who} draw: {devices.power.reason}"

@@ -131,6 +131,18 @@ def test_the_smallest_rate_takes_one_device():
     assert found.baseline.power.value == pytest.approx(IDLE_W)
 
 
+def test_where_one_device_surely_serves_the_rate_the_most_need_not_be_known():
+    """At 1 request/s, half of what both were seen to serve: 90 W against 70 W."""
+    found = served(1.0, most={"baseline": 4.0, "candidate": 4.0}, rates=(2.0,))
+    assert found.baseline.serves.bounds is None
+    assert (found.baseline.needed.bounds, found.candidate.needed.bounds) == ((1, 1), (1, 1))
+    half = _half([20 * n for n in NOISE])
+    assert (found.saved.low, found.saved.high) == pytest.approx((20 - half, 20 + half))
+    assert found.not_shown is None
+    two = served(3.0, most={"baseline": 4.0, "candidate": 4.0}, rates=(2.0,))
+    assert "the most is not shown" in two.not_shown
+
+
 def test_only_runs_of_techniques_at_rates_are_asked():
     users = at_rates(WATTS, MOST, unit="users")
     assert (
