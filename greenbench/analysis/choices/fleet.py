@@ -97,7 +97,8 @@ def first_command(found: Sequence[Group], demand: Demand) -> str:
 def fleet(row: Row, demand: Demand, given: Assumptions) -> Fleet:
     """What serves `demand` by the run of `row`, measured under load.
 
-    Nothing is extrapolated: a device's share lies between measured rates, or between idle and the first.
+    A device's share lies between measured rates, or between idle and the first; where fewer devices than were
+    seen to serve it are not excluded, beyond the last.
     """
     idle = resting_power(row.record.idle)
     sides = [
@@ -124,17 +125,32 @@ def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
     if most.value is None:
         return _Side(most, (), ())
     counts = [_enough(rate, most.value), *_ends(rate, most)]
-    shares = [min(rate / count, most.value) for count in counts]
-    if not line.rates or max(shares) > line.rates[-1] or not any(line.paces):
+    shares = [rate / count for count in counts]
+    if not line.rates or not any(line.paces):
         return _Side(most, tuple(counts), ())
     if idle.value is None and min(shares) < line.rates[0]:
         return _Side(most, tuple(counts), ())
     draws = []
     for count, share in zip(counts, shares, strict=True):
-        paces, weight = line.at(share, idle.value or 0.0)
-        drawn = {block: count * pace.power_w for block, pace in paces.items()}
-        draws.append(_Draw(drawn, count * weight))
+        one = _draw(line, share, idle)
+        drawn = {block: count * power_w for block, power_w in one.by_block.items()}
+        draws.append(_Draw(drawn, count * one.per_watt))
     return _Side(most, tuple(counts), tuple(draws))
+
+
+def _draw(line: Curve, share: float, idle: Quantity) -> _Draw:
+    """What one device draws at `share`.
+
+    Beyond the last rate that it kept up with, each request more takes what one took there above idle power,
+    or, where that is not known, what it took in all.
+    """
+    last, rest_w = line.rates[-1], idle.value or 0.0
+    paces, weight = line.at(min(share, last), rest_w)
+    more = max(share - last, 0.0) / last
+    by_block = {
+        block: pace.power_w + more * (pace.power_w - rest_w) for block, pace in paces.items()
+    }
+    return _Draw(by_block, weight if idle.value is None else weight - more)
 
 
 def _ends(rate: float, most: Quantity) -> tuple[int, ...]:

@@ -68,20 +68,46 @@ def _half(values):
 
 
 def test_the_interval_holds_how_many_devices_it_takes():
-    """One device serves 4 and surely not 8: 10 devices, or as few as 6, which draw that of 4 each or more."""
+    """One device serves 4 and surely not 8: 10 devices, or as few as 6, which serve all 40 all the same."""
     found = served(40.0)
     assert (found.candidate.needed.low, found.candidate.needed.high) == (6, 10)
-    noise = _half([20 * 4 * n for n in NOISE])
-    assert found.candidate.power.low == pytest.approx(6 * (IDLE_W + 80 - noise))
-    assert found.candidate.power.high == pytest.approx(10 * (IDLE_W + 80 + noise))
+    noise = _half([20 * 40 * n for n in NOISE])
+    idle = (
+        6 * 0.5 * (40 / 6 - 4) / 4
+    )  # beyond 4/s idle power's doubt counts: it parts what a request adds
+    assert found.candidate.power.low == pytest.approx(
+        6 * IDLE_W + 800 - np.hypot(noise * 1.0, idle)
+    )
+    assert found.candidate.power.high == pytest.approx(10 * IDLE_W + 800 + noise)
     assert (found.baseline.needed.low, found.baseline.needed.high) == (11, 20)
-    assert found.saved.low == pytest.approx(11 * 130 - 10 * (130 + noise))
-    assert found.saved.high == pytest.approx(20 * 130 - 6 * (130 - noise))
+    assert found.baseline.power.low == pytest.approx(11 * IDLE_W + 1600, rel=0.01)
+    assert found.saved.value == pytest.approx(20 * 130 - 10 * 130)
+    few, many = (11 - 10) * IDLE_W + 800, (20 - 6) * IDLE_W + 800
+    assert found.saved.low == pytest.approx(few - noise, abs=1)
+    assert found.saved.high == pytest.approx(many + noise, abs=1)
+
+
+def test_half_the_dynamic_power_is_shown_where_both_serve_as_much():
+    """6 to 10 devices each, whose 40 requests/s take 1600 W or 800 W above idle."""
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0})
+    assert found.saved.value == pytest.approx(800)
+    assert found.saved.low == pytest.approx(800 - 4 * IDLE_W, rel=0.05)
+    assert found.saved.high == pytest.approx(800 + 4 * IDLE_W, rel=0.05)
+    assert found.not_shown is None
+
+
+def test_without_idle_power_what_lies_beyond_takes_a_requests_whole_joules():
+    unknown = examples.quantity(None, None, "W", "unavailable")
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0}, idle=unknown)
+    assert found.baseline.power.low == pytest.approx(40 * (IDLE_W + 160) / 4)
+    assert found.baseline.power.value == pytest.approx(10 * (IDLE_W + 160))
 
 
 def test_a_difference_whose_interval_holds_0_is_not_shown():
     assert served(40.0).not_shown is None
-    same = served(40.0, most={"baseline": 4.0, "candidate": 4.0})
+    same = served(
+        40.0, most={"baseline": 4.0, "candidate": 4.0}, watts={"baseline": 20.0, "candidate": 20.0}
+    )
     assert same.saved.low < 0 < same.saved.high
     assert same.not_shown == "the interval holds 0"
 
@@ -168,7 +194,7 @@ def test_the_command_says_how_many_devices_in_every_format(results, capsys):
         said[form] = capsys.readouterr().out
     flat = " ".join(said["text"].split())
     assert (
-        "baseline: 20 (11 to 20) devices of 2 (2–4) requests/s each, draw 2.6 (1.4–2.6) kW" in flat
+        "baseline: 20 (11 to 20) devices of 2 (2–4) requests/s each, draw 2.6 (2.1–2.6) kW" in flat
     )
     assert "saver: draws" in flat
     assert "less than the baseline" in flat
