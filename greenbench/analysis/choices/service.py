@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from greenbench.analysis.energy.at_rate import NO_RATE
 from greenbench.analysis.load_curve import State, most_served
@@ -12,11 +13,13 @@ from greenbench.schema.load_spec import SWEEP
 from greenbench.schema.metrics import TPOT_P90, TTFT_P90, Metric
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
-from greenbench.schema.traffic import AtLoad, Side
+from greenbench.schema.traffic import AtLoad, LoadPoint, Side
 from greenbench.wording import percent
 
 UNIT = "request/s"
 NO_LOAD = "it was not measured under load"
+UNTOLD: Final = State(False, "unsure")
+"""Of a load with too few requests to tell: told from others by being this one."""
 
 
 class Limits(NamedTuple):
@@ -41,7 +44,7 @@ def serves(record: Record, side: Side, limits: Limits) -> Quantity:
     if _are_its_own(record, limits):
         known = curve.capacity.get(side)
         return known.load if known else missing(UNIT, "the record does not say what it serves")
-    return most_served(curve.points, side, UNIT, partial(_by_percentiles, limits=limits)).load
+    return _most_told(curve.points, side, partial(_by_percentiles, limits=limits))
 
 
 def is_at_rates(record: Record) -> bool:
@@ -75,12 +78,31 @@ def _are_its_own(record: Record, limits: Limits) -> bool:
     return not any(limits) or limits == Limits(record.spec.slo.ttft_ms, record.spec.slo.tpot_ms)
 
 
+def _most_told(
+    points: Sequence[LoadPoint], side: Side, judge: Callable[[AtLoad], State]
+) -> Quantity:
+    """By the loads with enough requests to tell: what is unknown of one hides no other."""
+    told = [point for point in points if judge(point.side(side)) is not UNTOLD]
+    known = {point.load for point in told}
+    silent = ", ".join(f"{point.load:g}" for point in points if point.load not in known)
+    few = f"too few requests at {silent} {UNIT} to tell"
+    if not told:
+        return missing(UNIT, few)
+    found = most_served(told, side, UNIT, judge, limited=not told[0].side(side).saturated).load
+    if not silent:
+        return found
+    rest = f"; of the others: {found.reason}" if found.reason else ""
+    return found.model_copy(update={"reason": f"{few}{rest}"})
+
+
 def _by_percentiles(at: AtLoad, limits: Limits) -> State:
     if at.saturated:
         return State(False, "broken")
     wanted = ((TTFT_P90, limits.ttft_ms), (TPOT_P90, limits.tpot_ms))
     states = [_within(at, metric, most) for metric, most in wanted if most is not None]
     sure = {state.sure for state in states}
+    if "broken" not in sure and any(state is UNTOLD for state in states):
+        return UNTOLD
     return State(
         all(state.likely for state in states),
         "broken" if "broken" in sure else "unsure" if "unsure" in sure else "kept",
@@ -91,7 +113,7 @@ def _within(at: AtLoad, metric: Metric, most_ms: float) -> State:
     found = metric.level(at.metrics)
     if found.value is None:
         endless = (found.reason or "").startswith(UNBOUNDED)
-        return State(False, "broken" if endless else "unsure")
+        return State(False, "broken") if endless else UNTOLD
     low, high = found.bounds or (0.0, float("inf"))
     most = most_ms / 1000
     return State(
