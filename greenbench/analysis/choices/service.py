@@ -10,7 +10,7 @@ from greenbench.analysis.energy.at_rate import NO_RATE
 from greenbench.analysis.load_curve import State, most_served
 from greenbench.analysis.queueing import UNBOUNDED
 from greenbench.schema.load_spec import SWEEP
-from greenbench.schema.metrics import TPOT_P90, TTFT_P90, Metric
+from greenbench.schema.metrics import TPOT, TPOT_P90, TPOT_P99, TTFT, TTFT_P90, TTFT_P99, Metric
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.traffic import AtLoad, LoadPoint, Side
@@ -18,6 +18,9 @@ from greenbench.wording import percent
 
 UNIT = "request/s"
 NO_LOAD = "it was not measured under load"
+NEARLY: Final = 1e-9  # 1 - (1 - 0.8) / 2 is 0.9, and not a little more
+LEVELS: Final = {0.5: (TTFT, TPOT), 0.9: (TTFT_P90, TPOT_P90), 0.99: (TTFT_P99, TPOT_P99)}
+"""The percentiles that a record has, of both limits, by the share of requests under them."""
 UNTOLD: Final = State(False, "unsure")
 """Of a load with too few requests to tell: told from others by being this one."""
 
@@ -33,6 +36,22 @@ class Limits(NamedTuple):
         return " and ".join(f"{most:g} ms {what}" for what, most in named if most is not None)
 
 
+class _Bar(NamedTuple):
+    """The percentiles by which limits are judged, as keys of `LEVELS`; null: none is known that shows it."""
+
+    likely: float
+    kept: float | None
+    broken: float | None
+
+    def __str__(self) -> str:
+        by = f"judged by the {100 * self.likely:g}th percentile"
+        if self.kept == self.likely:
+            return by
+        if self.kept is None:
+            return f"{by}, and never surely kept"
+        return f"{by}, and surely kept only by the {100 * self.kept:g}th"
+
+
 def serves(record: Record, side: Side, limits: Limits) -> Quantity:
     """Requests per second that one device serves within `limits`, or within the run's own without any.
 
@@ -44,7 +63,11 @@ def serves(record: Record, side: Side, limits: Limits) -> Quantity:
     if _are_its_own(record, limits):
         known = curve.capacity.get(side)
         return known.load if known else missing(UNIT, "the record does not say what it serves")
-    return _most_told(curve.points, side, partial(_by_percentiles, limits=limits))
+    return _most_told(
+        curve.points,
+        side,
+        partial(_by_percentiles, limits=limits, bar=_bar(limits, record.spec.slo.share)),
+    )
 
 
 def is_at_rates(record: Record) -> bool:
@@ -56,9 +79,10 @@ def judged(record: Record, limits: Limits) -> str:
     """By what it is judged that a rate is served, in words."""
     own = Limits(record.spec.slo.ttft_ms, record.spec.slo.tpot_ms)
     if not _are_its_own(record, limits):
+        share = record.spec.slo.share
         return (
-            f"{limits}: other limits than the run's own, so how many requests keep them was not counted, "
-            "and each is held against the 90th percentile"
+            f"{limits}, of {percent(share)} of the requests: other limits than the run's own, so how many "
+            f"keep them was not counted, and they are {_bar(limits, share)}"
         )
     if not any(own):
         return "no limits: a rate is served where the queue does not grow"
@@ -95,18 +119,37 @@ def _most_told(
     return found.model_copy(update={"reason": f"{few}{rest}"})
 
 
-def _by_percentiles(at: AtLoad, limits: Limits) -> State:
-    if at.saturated:
-        return State(False, "broken")
-    wanted = ((TTFT_P90, limits.ttft_ms), (TPOT_P90, limits.tpot_ms))
-    states = [_within(at, metric, most) for metric, most in wanted if most is not None]
-    sure = {state.sure for state in states}
-    if "broken" not in sure and any(state is UNTOLD for state in states):
-        return UNTOLD
-    return State(
-        all(state.likely for state in states),
-        "broken" if "broken" in sure else "unsure" if "unsure" in sure else "kept",
+def _bar(limits: Limits, share: float) -> _Bar:
+    """The percentiles that `limits` are held against, so that `share` of the requests keep all of them.
+
+    Who misses one may keep the other: two are surely kept by as many only where each is missed by no more
+    than half of those that may miss (Bonferroni).
+    """
+    count = sum(most is not None for most in limits)
+    above = [level for level in LEVELS if level >= share - NEARLY]
+    enough = [level for level in LEVELS if level >= 1 - (1 - share) / count - NEARLY]
+    below = [level for level in LEVELS if level <= share + NEARLY]
+    return _Bar(
+        min(above, default=max(LEVELS)), min(enough, default=None), max(below, default=None)
     )
+
+
+def _by_percentiles(at: AtLoad, limits: Limits, bar: _Bar) -> State:
+    if at.saturated or any(state.sure == "broken" for state in _states(at, limits, bar.broken)):
+        return State(False, "broken")
+    guesses = _states(at, limits, bar.likely)
+    if any(state is UNTOLD for state in guesses):
+        return UNTOLD
+    likely = all(state.likely for state in guesses)
+    shown = _states(at, limits, bar.kept)
+    sure = likely and bool(shown) and all(state.sure == "kept" for state in shown)
+    return State(likely, "kept" if sure else "unsure")
+
+
+def _states(at: AtLoad, limits: Limits, level: float | None) -> list[State]:
+    """Of each limit that there is, by its percentile; none without one."""
+    asked = zip(LEVELS[level], limits, strict=True) if level is not None else ()
+    return [_within(at, metric, most) for metric, most in asked if most is not None]
 
 
 def _within(at: AtLoad, metric: Metric, most_ms: float) -> State:
