@@ -75,6 +75,6 @@ def _positive(name: str, text: str) -> float:
     most = MOST.get(name, MOST_ELSE)
     if not LEAST <= value <= most:
         raise UserError(
-            f"The limit {name}={text} is out of range: give a number from {LEAST:g} to {most:.10g}."
+            f"The limit {name}={text} is out of range: give one above 0, from {LEAST:g} to {most:.10g}."
         )
     return value

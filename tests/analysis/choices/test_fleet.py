@@ -221,7 +221,7 @@ def test_without_a_run_under_load_it_says_which_command_measures_one(results, ca
         (["--devices"], "--devices needs the rate"),
         (["--rate", "much"], "rate=much is not a number"),
         (["--rate", "0", "--devices"], "rate=0 is out of range"),
-        (["--rate", "1e300", "--devices"], "give a number from 1e-09 to 100000"),
+        (["--rate", "1e300", "--devices"], "give one above 0, from 1e-09 to 100000"),
         (["--rate", "1e-300", "--devices"], "rate=1e-300 is out of range"),
         (["--requests-per-day", "1e300"], "requests_per_day=1e300 is out of range"),
         (["--rate", "1", "--ttft-ms", "1e300"], "ttft_ms=1e300 is out of range"),
