@@ -10,7 +10,14 @@ import numpy as np
 from scipy.special import ndtri
 
 from greenbench.analysis.choices.needs import Needs
-from greenbench.analysis.choices.service import Limits, is_at_rates, judged, serves, to_measure
+from greenbench.analysis.choices.service import (
+    Limits,
+    is_at_rates,
+    judged,
+    serves,
+    to_measure,
+    too_much,
+)
 from greenbench.analysis.energy.at_rate import beyond
 from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, saving
 from greenbench.analysis.energy.savings import DAY_S, too_many
@@ -25,6 +32,7 @@ from greenbench.wording import ESTIMATE, TIMES, number, plain
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
 METER = "a wall meter, or a machine with an energy counter (then without meter=)"
+NO_LIMITS = Limits()
 Outcome = Literal["kept", "broken", "unsure"]
 
 
@@ -46,7 +54,7 @@ def checks(row: Row, wanted: Needs) -> list[Check]:
     """Every need, of quality, energy, latency and memory, against one run."""
     return [
         quality(row, wanted.quality_loss),
-        energy(row, wanted.daily),
+        energy(row, wanted.daily, wanted.within),
         *limits(row.metrics, wanted, _tier(row)),
         *_at_rate(row, wanted),
     ]
@@ -124,11 +132,11 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     return f"about {each} items of each task", {"task.items": str(each)}
 
 
-def energy(row: Row, requests_per_day: float | None = None) -> Check:
+def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_LIMITS) -> Check:
     """Whether measured joules per token and per request are shown to be saved.
 
     Where requests come at a rate, to a device that stays on, idle power counts too; under load it is that
-    rate's joules that count.
+    rate's joules that count, where one device of each model serves it `within` limits.
     """
     rate = None if requests_per_day is None else requests_per_day / DAY_S
     request = request_ratio(row, rate)
@@ -147,7 +155,7 @@ def energy(row: Row, requests_per_day: float | None = None) -> Check:
         return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
                      longer, "longer windows")  # fmt: skip
     if rate is not None and row.record.load is not None:
-        return _energy_at(row, request, rate)
+        return _energy_at(row, request, rate, within)
     verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
     interval = request.bounds
@@ -159,12 +167,13 @@ def energy(row: Row, requests_per_day: float | None = None) -> Check:
     return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
 
 
-def _energy_at(row: Row, ratio: Quantity, rate: float) -> Check:
+def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
     """Of a run under load, always-on, at a rate between those that were measured."""
-    if ratio.value is None:
-        why = f"{beyond(row.record, rate) or ratio.reason}; --devices takes as many as it needs"
+    crowded = too_much(row.record, within, rate)
+    if crowded or ratio.value is None:
+        why = f"{crowded or beyond(row.record, rate) or ratio.reason}; --devices takes as many as it needs"
         return Check("energy", "unsure", f"energy per request at {rate:.3g} requests/s: {why}", False,
-                     to_measure(row.record.command, Limits()), "that rate")  # fmt: skip
+                     to_measure(row.record.command, within), "that rate")  # fmt: skip
     seen = f"energy per request at {rate:.3g} requests/s: {_shown(ratio, TIMES)} the baseline's"
     low, high = ratio.bounds or (0.0, np.inf)
     if helps(ratio, ENERGY):

@@ -14,7 +14,8 @@ from greenbench.schema.metrics import TPOT, TPOT_P90, TPOT_P99, TTFT, TTFT_P90, 
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.traffic import AtLoad, LoadPoint, Side
-from greenbench.wording import percent
+from greenbench.schema.window import WHO
+from greenbench.wording import number, percent
 
 UNIT = "request/s"
 NO_LOAD = "it was not measured under load"
@@ -68,6 +69,20 @@ def serves(record: Record, side: Side, limits: Limits) -> Quantity:
         side,
         partial(_by_percentiles, limits=limits, bar=_bar(limits, record.spec.slo.share)),
     )
+
+
+def too_much(record: Record, limits: Limits, rate: float) -> str | None:
+    """Why one device of each model was not seen to serve `rate` within `limits`; null: it was."""
+    for who in WHO:
+        most = serves(record, who, limits)
+        if most.value is None:
+            return f"how much the {who} serves is not known: {most.reason}"
+        if rate > most.value:
+            return (
+                f"one device of the {who} was seen to serve {number(most.value)} requests/s, and these are "
+                f"{number(rate)}"
+            )
+    return None
 
 
 def is_at_rates(record: Record) -> bool:
