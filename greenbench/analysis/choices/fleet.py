@@ -142,7 +142,7 @@ def _draw(line: Curve, share: float, idle: Quantity) -> _Draw:
     """What one device draws at `share`.
 
     Beyond the last rate that it kept up with, each request more takes what one took there above idle power,
-    or, where that is not known, what it took in all.
+    or, where that is not known, what it took in all: a guess, and without an interval.
     """
     last, rest_w = line.rates[-1], idle.value or 0.0
     paces, weight = line.at(min(share, last), rest_w)
@@ -150,7 +150,7 @@ def _draw(line: Curve, share: float, idle: Quantity) -> _Draw:
     by_block = {
         block: pace.power_w + more * (pace.power_w - rest_w) for block, pace in paces.items()
     }
-    return _Draw(by_block, weight if idle.value is None else weight - more)
+    return _Draw(by_block, weight - more)
 
 
 def _ends(rate: float, most: Quantity) -> tuple[int, ...]:
@@ -199,11 +199,12 @@ def _mean(row: Row, watts: Sequence[float], per_watt: float, idle: Quantity) -> 
 
 
 def _spanned(found: Sequence[Quantity]) -> Quantity:
-    """The first, with an interval that holds those of all."""
-    bounds = [each.bounds for each in found]
-    if None in bounds:
-        return found[0]
-    known = [each for each in bounds if each]
+    """The first, with an interval that holds those of all, or none where one of them has none."""
+    without = [each for each in found if each.bounds is None]
+    if without:
+        why = {"low": None, "high": None, "reason": without[0].reason}
+        return found[0].model_copy(update=why)
+    known = [each.bounds for each in found if each.bounds]
     low, high = min(low for low, _ in known), max(high for _, high in known)
     return found[0].model_copy(update={"low": low, "high": high})
 

@@ -96,11 +96,23 @@ def test_half_the_dynamic_power_is_shown_where_both_serve_as_much():
     assert found.not_shown is None
 
 
-def test_without_idle_power_what_lies_beyond_takes_a_requests_whole_joules():
+def test_without_idle_power_fewer_devices_have_no_interval():
     unknown = examples.quantity(None, None, "W", "unavailable")
     found = served(40.0, most={"baseline": 4.0, "candidate": 4.0}, idle=unknown)
-    assert found.baseline.power.low == pytest.approx(40 * (IDLE_W + 160) / 4)
     assert found.baseline.power.value == pytest.approx(10 * (IDLE_W + 160))
+    assert (
+        found.baseline.power.bounds is None
+    )  # how much of it is idle power parts few devices from many
+    assert "idle power has no interval" in found.not_shown
+
+
+def test_an_end_without_an_interval_leaves_the_whole_without():
+    """Idle power seen once parts what fewer devices draw, and its doubt is not known."""
+    once = examples.quantity(IDLE_W, None, "W", "measured:counter:nvml")
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0}, idle=once)
+    assert found.saved.value == pytest.approx(800)
+    assert found.saved.bounds is None
+    assert "idle power has no interval" in found.not_shown
 
 
 def test_a_difference_whose_interval_holds_0_is_not_shown():
