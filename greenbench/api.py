@@ -38,7 +38,7 @@ from greenbench.errors import UserError
 if TYPE_CHECKING:
     from greenbench.analysis.choices.advice import Advice
     from greenbench.analysis.choices.comparison import Pairing
-    from greenbench.analysis.choices.limits import Needs
+    from greenbench.analysis.choices.needs import Needs
     from greenbench.analysis.groups.rows import Group
     from greenbench.analysis.impact import Assumptions
     from greenbench.engines.engine import Engine
@@ -211,7 +211,7 @@ def advise(
 
 
 def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
-    from greenbench.analysis.choices.limits import Needs, needs
+    from greenbench.analysis.choices.needs import Needs, needs
     from greenbench.schema.ranges import require_choice
 
     if isinstance(limits, Needs):

@@ -11,7 +11,7 @@ from greenbench.cli.read import Commands, impact_of, loaded
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
-    from greenbench.analysis.choices.limits import Needs
+    from greenbench.analysis.choices.needs import Needs
     from greenbench.analysis.impact import Assumptions
     from greenbench.schema.record import Record
 
@@ -67,7 +67,7 @@ def _advise(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace) -> Needs:
-    from greenbench.analysis.choices.limits import needs
+    from greenbench.analysis.choices.needs import needs
 
     if arguments.devices and arguments.rate is None:
         raise UserError(

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from greenbench.analysis.choices.limits import Check, Needs, checks, limits
+from greenbench.analysis.choices.limits import Check, checks, limits
+from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.per_request import ALWAYS_ON, BASES, Basis, request_ratio
 from greenbench.analysis.energy.savings import DAYS_PER_YEAR, Savings, payback_days, saved
 from greenbench.analysis.groups.comparable import setting

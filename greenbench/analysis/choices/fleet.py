@@ -97,7 +97,8 @@ def first_command(found: Sequence[Group], demand: Demand) -> str:
 def fleet(row: Row, demand: Demand, given: Assumptions) -> Fleet:
     """What serves `demand` by the run of `row`, measured under load.
 
-    Nothing is extrapolated: a device's share lies between measured rates, or between idle and the first.
+    A device's share lies between measured rates, or between idle and the first; where fewer devices than were
+    seen to serve it are not excluded, beyond the last.
     """
     idle = resting_power(row.record.idle)
     sides = [
@@ -123,20 +124,47 @@ def fleet(row: Row, demand: Demand, given: Assumptions) -> Fleet:
 def _side(line: Curve, most: Quantity, rate: float, idle: Quantity) -> _Side:
     if most.value is None:
         return _Side(most, (), ())
-    counts = [ceil(rate / most.value - NEARLY)]
-    if most.low is not None and most.high is not None:
-        counts += [floor(rate / most.high + NEARLY) + 1, ceil(rate / most.low - NEARLY)]
-    shares = [min(rate / count, most.value) for count in counts]
-    if not line.rates or max(shares) > line.rates[-1] or not any(line.paces):
+    counts = [_enough(rate, most.value), *_ends(rate, most)]
+    shares = [rate / count for count in counts]
+    if not line.rates or not any(line.paces):
         return _Side(most, tuple(counts), ())
     if idle.value is None and min(shares) < line.rates[0]:
         return _Side(most, tuple(counts), ())
     draws = []
     for count, share in zip(counts, shares, strict=True):
-        paces, weight = line.at(share, idle.value or 0.0)
-        drawn = {block: count * pace.power_w for block, pace in paces.items()}
-        draws.append(_Draw(drawn, count * weight))
+        one = _draw(line, share, idle)
+        drawn = {block: count * power_w for block, power_w in one.by_block.items()}
+        draws.append(_Draw(drawn, count * one.per_watt))
     return _Side(most, tuple(counts), tuple(draws))
+
+
+def _draw(line: Curve, share: float, idle: Quantity) -> _Draw:
+    """What one device draws at `share`.
+
+    Beyond the last rate that it kept up with, each request more takes what one took there above idle power,
+    or, where that is not known, what it took in all: a guess, and without an interval.
+    """
+    last, rest_w = line.rates[-1], idle.value or 0.0
+    paces, weight = line.at(min(share, last), rest_w)
+    more = max(share - last, 0.0) / last
+    by_block = {
+        block: pace.power_w + more * (pace.power_w - rest_w) for block, pace in paces.items()
+    }
+    return _Draw(by_block, weight - more)
+
+
+def _ends(rate: float, most: Quantity) -> tuple[int, ...]:
+    """The fewest and the most that it may take; one is no fewer, whatever else it could serve."""
+    if most.low is not None and _enough(rate, most.low) == 1:
+        return 1, 1
+    if most.low is None or most.high is None:
+        return ()
+    return floor(rate / most.high + NEARLY) + 1, _enough(rate, most.low)
+
+
+def _enough(rate: float, each: float) -> int:
+    """The fewest that serve `rate` if each serves so many."""
+    return max(ceil(rate / each - NEARLY), 1)
 
 
 def _devices(row: Row, side: _Side, idle: Quantity) -> Devices:
@@ -151,7 +179,7 @@ def _devices(row: Row, side: _Side, idle: Quantity) -> Devices:
         n=side.serves.n,
         low=side.counts[1] if known else None,
         high=side.counts[2] if known else None,
-        reason=side.serves.reason,
+        reason=None if known else side.serves.reason,
     )
     if not all(draw.by_block for draw in side.draws) or not side.draws:
         return Devices(side.serves, needed, missing("W", _no_power(row, idle)))
@@ -171,11 +199,12 @@ def _mean(row: Row, watts: Sequence[float], per_watt: float, idle: Quantity) -> 
 
 
 def _spanned(found: Sequence[Quantity]) -> Quantity:
-    """The first, with an interval that holds those of all."""
-    bounds = [each.bounds for each in found]
-    if None in bounds:
-        return found[0]
-    known = [each for each in bounds if each]
+    """The first, with an interval that holds those of all, or none where one of them has none."""
+    without = [each for each in found if each.bounds is None]
+    if without:
+        why = {"low": None, "high": None, "reason": without[0].reason}
+        return found[0].model_copy(update=why)
+    known = [each.bounds for each in found if each.bounds]
     low, high = min(low for low, _ in known), max(high for _, high in known)
     return found[0].model_copy(update={"low": low, "high": high})
 
@@ -195,7 +224,7 @@ def _saved(row: Row, sides: Sequence[_Side], idle: Quantity) -> Quantity:
 
 def _not_shown(row: Row, both: Sequence[Devices], saved: Quantity) -> str | None:
     for who, devices in zip(WHO, both, strict=True):
-        if devices.serves.bounds is None:
+        if devices.needed.bounds is None:
             return f"what one device of the {who} serves: {devices.serves.reason}"
         if devices.power.value is None:
             return f"what the devices of the {who} draw: {devices.power.reason}"

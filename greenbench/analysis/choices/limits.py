@@ -1,4 +1,4 @@
-"""What the user needs, and whether a run is shown to keep it, to break it, or neither."""
+"""Whether a run is shown to keep what the user needs, to break it, or neither."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from greenbench.analysis.choices.service import Limits, is_at_rates, judged, serves, to_measure
+from greenbench.analysis.choices.needs import Needs
+from greenbench.analysis.choices.service import (
+    Limits,
+    is_at_rates,
+    judged,
+    serves,
+    to_measure,
+    too_much,
+)
 from greenbench.analysis.energy.at_rate import beyond
 from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, saving
 from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import EFFECT, ENERGY, helps
-from greenbench.errors import UserError
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
 from greenbench.schema.quantity import Quantity, missing, said
 from greenbench.stats.items import p_noninferiority
@@ -25,42 +32,8 @@ from greenbench.wording import ESTIMATE, TIMES, number, plain
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
 METER = "a wall meter, or a machine with an energy counter (then without meter=)"
+NO_LIMITS = Limits()
 Outcome = Literal["kept", "broken", "unsure"]
-
-
-class Needs(NamedTuple):
-    """Limits a run must keep; null where there is none."""
-
-    quality_loss: float = 1.0
-    """Points of accuracy that may be lost."""
-    token_ms: float | None = None
-    """Median milliseconds per output token."""
-    first_token_ms: float | None = None
-    """Median milliseconds to the first token."""
-    memory_gb: float | None = None
-    """Peak, in 10^9 bytes."""
-    requests_per_day: float | None = None
-    rate: float | None = None
-    """Requests per second, in its place."""
-    ttft_ms: float | None = None
-    """At that rate, from when a request is due to its first token."""
-    tpot_ms: float | None = None
-    """At that rate, between later tokens."""
-
-    @property
-    def daily(self) -> float | None:
-        """Requests a day."""
-        return self.requests_per_day if self.rate is None else self.rate * DAY_S
-
-    @property
-    def rate_s(self) -> float | None:
-        """Requests per second, in the mean of a day."""
-        return None if self.daily is None else self.daily / DAY_S
-
-    @property
-    def within(self) -> Limits:
-        """Limits at a rate."""
-        return Limits(self.ttft_ms, self.tpot_ms)
 
 
 class Check(NamedTuple):
@@ -77,36 +50,11 @@ class Check(NamedTuple):
     """What those add, in words."""
 
 
-def needs(given: Mapping[str, str | None]) -> Needs:
-    """Needs from the command's words. Raises UserError, one sentence, for what is no limit."""
-    values = {name: _positive(name, text) for name, text in given.items() if text is not None}
-    found = Needs(**values)
-    if found.rate is not None and found.requests_per_day is not None:
-        raise UserError(
-            "Both rate and requests_per_day are given, and one follows from the other: give one."
-        )
-    if any(found.within) and found.rate is None:
-        raise UserError(
-            "The limits ttft_ms and tpot_ms hold at a rate: give rate too, in requests/s."
-        )
-    return found
-
-
-def _positive(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise UserError(f"The limit {name}={text} is not a number: give one above 0.") from error
-    if not isfinite(value) or value <= 0:
-        raise UserError(f"The limit {name}={text} is out of range: give a number above 0.")
-    return value
-
-
 def checks(row: Row, wanted: Needs) -> list[Check]:
     """Every need, of quality, energy, latency and memory, against one run."""
     return [
         quality(row, wanted.quality_loss),
-        energy(row, wanted.daily),
+        energy(row, wanted.daily, wanted.within),
         *limits(row.metrics, wanted, _tier(row)),
         *_at_rate(row, wanted),
     ]
@@ -184,11 +132,11 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
     return f"about {each} items of each task", {"task.items": str(each)}
 
 
-def energy(row: Row, requests_per_day: float | None = None) -> Check:
+def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_LIMITS) -> Check:
     """Whether measured joules per token and per request are shown to be saved.
 
     Where requests come at a rate, to a device that stays on, idle power counts too; under load it is that
-    rate's joules that count.
+    rate's joules that count, where one device of each model serves it `within` limits.
     """
     rate = None if requests_per_day is None else requests_per_day / DAY_S
     request = request_ratio(row, rate)
@@ -207,7 +155,7 @@ def energy(row: Row, requests_per_day: float | None = None) -> Check:
         return Check("energy", "unsure", f"{seen}, but tier {plain(tier)} makes no claims", likely,
                      longer, "longer windows")  # fmt: skip
     if rate is not None and row.record.load is not None:
-        return _energy_at(row, request, rate)
+        return _energy_at(row, request, rate, within)
     verdict = row.verdicts.get(ENERGY.metric.ratio)
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
     interval = request.bounds
@@ -219,12 +167,13 @@ def energy(row: Row, requests_per_day: float | None = None) -> Check:
     return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
 
 
-def _energy_at(row: Row, ratio: Quantity, rate: float) -> Check:
+def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
     """Of a run under load, always-on, at a rate between those that were measured."""
-    if ratio.value is None:
-        why = f"{beyond(row.record, rate) or ratio.reason}; --devices takes as many as it needs"
+    crowded = too_much(row.record, within, rate)
+    if crowded or ratio.value is None:
+        why = f"{crowded or beyond(row.record, rate) or ratio.reason}; --devices takes as many as it needs"
         return Check("energy", "unsure", f"energy per request at {rate:.3g} requests/s: {why}", False,
-                     to_measure(row.record.command, Limits()), "that rate")  # fmt: skip
+                     to_measure(row.record.command, within), "that rate")  # fmt: skip
     seen = f"energy per request at {rate:.3g} requests/s: {_shown(ratio, TIMES)} the baseline's"
     low, high = ratio.bounds or (0.0, np.inf)
     if helps(ratio, ENERGY):

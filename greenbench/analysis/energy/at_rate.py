@@ -10,7 +10,7 @@ from greenbench.analysis.load_curve import by_load
 from greenbench.analysis.load_point import seconds
 from greenbench.analysis.readings import joules
 from greenbench.schema.record import Record
-from greenbench.schema.window import Who, Window
+from greenbench.schema.window import WHO, Who, Window
 from greenbench.wording import number
 
 NO_RATE = (
@@ -82,16 +82,16 @@ def _pace(window: Window) -> Pace | None:
 
 
 def beyond(record: Record, rate: float) -> str | None:
-    """Why nothing is known of one device of either model at `rate`; null: it is."""
+    """Why no joules are known of one device of either model at `rate`, limits or not; null: they are."""
     if record.load is None or record.load.unit != "request/s":
         return NO_RATE
-    for who, capacity in record.load.capacity.items():
-        most = capacity.load.value
-        if most is None:
-            return f"how much the {who} serves is not known: {capacity.load.reason}"
-        if rate > most:
+    for who in WHO:
+        rates = curve(record, who).rates
+        if not rates:
+            return f"the queue of the {who} grows at the smallest measured rate already"
+        if rate > rates[-1]:
             return (
-                f"one device of the {who} was seen to serve {number(most)} requests/s, and these are "
-                f"{number(rate)}"
+                f"one device of the {who} was seen to keep up with {number(rates[-1])} requests/s, and these "
+                f"are {number(rate)}"
             )
     return None

@@ -96,11 +96,11 @@ def _under_load(window: Window) -> Request | None:
 
 
 def _at_rate(record: Record, rate: float) -> list[tuple[Request, Request]]:
-    """Empty where either model was not seen to serve so many."""
+    """Empty where either model was not seen to keep up with so many."""
     idle_w = resting_power(record.idle).value
-    curves = [curve(record, who) for who in WHO]
-    if beyond(record, rate) or not all(each.rates and rate <= each.rates[-1] for each in curves):
+    if beyond(record, rate):
         return []
+    curves = [curve(record, who) for who in WHO]
     if idle_w is None and any(rate < each.rates[0] for each in curves):
         return []
     sides = [

@@ -102,7 +102,7 @@ def _rest_s(request: Request, requests: float, basis: Basis, days: float | None)
 def too_many(row: Row, requests_per_day: float, basis: Basis) -> str | None:
     """Why these runs do not say what so many a day save; null: they do.
 
-    More than fit into one device's day leave it no idle time; under load, more than it was seen to serve.
+    More than fit into one device's day leave it no idle time; under load, more than it kept up with.
     """
     if row.record.load is not None:
         return beyond(row.record, requests_per_day / DAY_S)

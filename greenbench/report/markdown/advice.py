@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from greenbench.analysis.choices.advice import Advice, Option
-from greenbench.analysis.choices.limits import Check, Needs
+from greenbench.analysis.choices.limits import Check
+from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.markdown.lines import Line, markdown_of, text_of

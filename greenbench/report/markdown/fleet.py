@@ -23,9 +23,10 @@ NOTHING = (
 )
 HOW = (
     "Devices share the rate evenly, and are as few as what one was seen to serve allows. What each draws "
-    "lies on the straight line between measured rates, or between idle and the lowest; nothing is "
-    "extrapolated. Intervals hold those of the blocks, of idle power and of how many devices it takes: rates "
-    "measured closer together narrow them."
+    "lies on the straight line between measured rates, or between idle and the lowest; only an interval's "
+    "end with fewer devices than were seen to serve it goes beyond the last, by what a request adds there. "
+    "Intervals hold those of the blocks, of idle power and of how many devices it takes: rates measured "
+    "closer together narrow them."
 )
 
 

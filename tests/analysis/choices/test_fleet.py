@@ -68,20 +68,58 @@ def _half(values):
 
 
 def test_the_interval_holds_how_many_devices_it_takes():
-    """One device serves 4 and surely not 8: 10 devices, or as few as 6, which draw that of 4 each or more."""
+    """One device serves 4 and surely not 8: 10 devices, or as few as 6, which serve all 40 all the same."""
     found = served(40.0)
     assert (found.candidate.needed.low, found.candidate.needed.high) == (6, 10)
-    noise = _half([20 * 4 * n for n in NOISE])
-    assert found.candidate.power.low == pytest.approx(6 * (IDLE_W + 80 - noise))
-    assert found.candidate.power.high == pytest.approx(10 * (IDLE_W + 80 + noise))
+    noise = _half([20 * 40 * n for n in NOISE])
+    idle = (
+        6 * 0.5 * (40 / 6 - 4) / 4
+    )  # beyond 4/s idle power's doubt counts: it parts what a request adds
+    assert found.candidate.power.low == pytest.approx(
+        6 * IDLE_W + 800 - np.hypot(noise * 1.0, idle)
+    )
+    assert found.candidate.power.high == pytest.approx(10 * IDLE_W + 800 + noise)
     assert (found.baseline.needed.low, found.baseline.needed.high) == (11, 20)
-    assert found.saved.low == pytest.approx(11 * 130 - 10 * (130 + noise))
-    assert found.saved.high == pytest.approx(20 * 130 - 6 * (130 - noise))
+    assert found.baseline.power.low == pytest.approx(11 * IDLE_W + 1600, rel=0.01)
+    assert found.saved.value == pytest.approx(20 * 130 - 10 * 130)
+    few, many = (11 - 10) * IDLE_W + 800, (20 - 6) * IDLE_W + 800
+    assert found.saved.low == pytest.approx(few - noise, abs=1)
+    assert found.saved.high == pytest.approx(many + noise, abs=1)
+
+
+def test_half_the_dynamic_power_is_shown_where_both_serve_as_much():
+    """6 to 10 devices each, whose 40 requests/s take 1600 W or 800 W above idle."""
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0})
+    assert found.saved.value == pytest.approx(800)
+    assert found.saved.low == pytest.approx(800 - 4 * IDLE_W, rel=0.05)
+    assert found.saved.high == pytest.approx(800 + 4 * IDLE_W, rel=0.05)
+    assert found.not_shown is None
+
+
+def test_without_idle_power_fewer_devices_have_no_interval():
+    unknown = examples.quantity(None, None, "W", "unavailable")
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0}, idle=unknown)
+    assert found.baseline.power.value == pytest.approx(10 * (IDLE_W + 160))
+    assert (
+        found.baseline.power.bounds is None
+    )  # how much of it is idle power parts few devices from many
+    assert "idle power has no interval" in found.not_shown
+
+
+def test_an_end_without_an_interval_leaves_the_whole_without():
+    """Idle power seen once parts what fewer devices draw, and its doubt is not known."""
+    once = examples.quantity(IDLE_W, None, "W", "measured:counter:nvml")
+    found = served(40.0, most={"baseline": 4.0, "candidate": 4.0}, idle=once)
+    assert found.saved.value == pytest.approx(800)
+    assert found.saved.bounds is None
+    assert "idle power has no interval" in found.not_shown
 
 
 def test_a_difference_whose_interval_holds_0_is_not_shown():
     assert served(40.0).not_shown is None
-    same = served(40.0, most={"baseline": 4.0, "candidate": 4.0})
+    same = served(
+        40.0, most={"baseline": 4.0, "candidate": 4.0}, watts={"baseline": 20.0, "candidate": 20.0}
+    )
     assert same.saved.low < 0 < same.saved.high
     assert same.not_shown == "the interval holds 0"
 
@@ -125,6 +163,24 @@ def test_other_limits_are_held_against_the_90th_percentile():
     assert served(40.0, limits=(None, 60.0)).candidate.needed.value == 10
 
 
+def test_the_smallest_rate_takes_one_device():
+    found = served(1e-9)
+    assert (found.baseline.needed.value, found.candidate.needed.value) == (1, 1)
+    assert found.baseline.power.value == pytest.approx(IDLE_W)
+
+
+def test_where_one_device_surely_serves_the_rate_the_most_need_not_be_known():
+    """At 1 request/s, half of what both were seen to serve: 90 W against 70 W."""
+    found = served(1.0, most={"baseline": 4.0, "candidate": 4.0}, rates=(2.0,))
+    assert found.baseline.serves.bounds is None
+    assert (found.baseline.needed.bounds, found.candidate.needed.bounds) == ((1, 1), (1, 1))
+    half = _half([20 * n for n in NOISE])
+    assert (found.saved.low, found.saved.high) == pytest.approx((20 - half, 20 + half))
+    assert found.not_shown is None
+    two = served(3.0, most={"baseline": 4.0, "candidate": 4.0}, rates=(2.0,))
+    assert "the most is not shown" in two.not_shown
+
+
 def test_only_runs_of_techniques_at_rates_are_asked():
     users = at_rates(WATTS, MOST, unit="users")
     assert (
@@ -150,7 +206,7 @@ def test_the_command_says_how_many_devices_in_every_format(results, capsys):
         said[form] = capsys.readouterr().out
     flat = " ".join(said["text"].split())
     assert (
-        "baseline: 20 (11 to 20) devices of 2 (2–4) requests/s each, draw 2.6 (1.4–2.6) kW" in flat
+        "baseline: 20 (11 to 20) devices of 2 (2–4) requests/s each, draw 2.6 (2.1–2.6) kW" in flat
     )
     assert "saver: draws" in flat
     assert "less than the baseline" in flat
@@ -177,6 +233,10 @@ def test_without_a_run_under_load_it_says_which_command_measures_one(results, ca
         (["--devices"], "--devices needs the rate"),
         (["--rate", "much"], "rate=much is not a number"),
         (["--rate", "0", "--devices"], "rate=0 is out of range"),
+        (["--rate", "1e300", "--devices"], "give one above 0, from 1e-09 to 100000"),
+        (["--rate", "1e-300", "--devices"], "rate=1e-300 is out of range"),
+        (["--requests-per-day", "1e300"], "requests_per_day=1e300 is out of range"),
+        (["--rate", "1", "--ttft-ms", "1e300"], "ttft_ms=1e300 is out of range"),
         (["--rate", "1", "--requests-per-day", "5"], "give one"),
         (["--ttft-ms", "500"], "give rate too"),
         (["--rate", "1", "--tpot-ms", "nan"], "tpot_ms=nan is out of range"),

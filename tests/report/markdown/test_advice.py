@@ -10,7 +10,7 @@ from helpers.load_windows import at_rates
 from scipy import stats
 
 from greenbench.analysis.choices.advice import advise, with_changes
-from greenbench.analysis.choices.limits import Needs
+from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.per_request import request_ratio
 from greenbench.analysis.energy.savings import payback_days, saved
 from greenbench.analysis.groups.rows import groups
@@ -320,3 +320,28 @@ def test_the_rate_must_be_served_by_one_device_within_the_limits():
         "greenbench bench technique=x workload=online load.rate=sweep slo.ttft_ms=60"
     )
     assert only(run("x", 0.7), rate=0.5).answer == "recommended"
+
+
+NONE_GOOD = dict.fromkeys((1.0, 2.0, 4.0, 8.0), 0)
+STRICT = {"slo": {"ttft_ms": 40.0}, "good": {"baseline": NONE_GOOD, "candidate": NONE_GOOD}}
+
+
+def test_looser_limits_than_the_runs_own_say_what_is_saved():
+    """50 ms to the first token: none of the run's own 40 ms, all of the 60 ms asked for."""
+    found = only(loaded(**STRICT), rate=1.5, ttft_ms=60)
+    assert found.answer == "recommended"
+    assert found.best.saved.energy_kwh.value == pytest.approx(30 * 1.56 * 8766 / 1000)
+    assert only(loaded(**STRICT), rate=1.5).answer == "not enough evidence"
+
+
+def test_one_device_of_each_must_serve_the_rate_within_the_limits():
+    """A baseline that breaks them at the rate would take more devices, which two alone do not compare."""
+    slow = {"slo": {"ttft_ms": 40.0}, "good": {"baseline": NONE_GOOD}}
+    for wanted in ({"rate": 1.5}, {"requests_per_day": 1.5 * 86400}):
+        energy = only(loaded(**slow), **wanted).undecided[0].unsure[0]
+        assert "how much the baseline serves is not known: the limits are not kept" in energy.why
+    two = only(loaded(most={"baseline": 4.0, "candidate": 8.0}), rate=5.0).undecided[0]
+    assert (
+        "one device of the baseline was seen to serve 4.00 requests/s, and these are 5.00"
+        in two.unsure[0].why
+    )
