@@ -102,7 +102,9 @@ def capacity(points: Sequence[LoadPoint], side: Side, share: float, unit: str) -
     Without limits a load is kept where the queue does not grow.
     """
     limited = any(GOOD.level(point.side(side).metrics).value is not None for point in points)
-    return most_served(points, side, unit, partial(_good_enough, share=share), limited=limited)
+    full = points[0].side(side).saturated
+    judge = partial(_good_enough, share=share)
+    return most_served(points, side, unit, judge, limited=limited and not full)
 
 
 def most_served(

@@ -189,7 +189,7 @@ def by_users(loaded):
     """The model in process: one request after another."""
     return loaded(
         "engine.reference=eager", "technique=none", "load.arrivals=concurrent",
-        "load.concurrency=[1,2]",
+        "load.concurrency=[1,2]", "protocol.window_s=1.5",
     )  # fmt: skip
 
 
