@@ -24,8 +24,8 @@ from greenbench.schema.window import Who
 
 RATES = 6
 LOWEST, HIGHEST = 1 / 8, 1.25
-"""Of a sweep, in parts of what both models answer at most: from a box that mostly idles to one that is asked
-for more than it can do."""
+"""Of a sweep, in parts of what the slower model answers at most and the faster one: from boxes that both
+mostly idle to two that are asked for more than they can do."""
 
 
 class Due(NamedTuple):
@@ -150,14 +150,15 @@ def steps(capacities: Mapping[Who, float]) -> tuple[float, ...]:
 
     `capacities` are the requests per second that each answers at most. Raises EngineFault of none.
     """
-    most = max(capacities.values())
-    if not (isfinite(most) and most > 0):
+    able = [most for most in capacities.values() if isfinite(most) and most > 0]
+    if not able:
         raise EngineFault(
             "Neither model answered in the search for the largest rate, so load.rate=sweep has no rates: "
             "give load.rate numbers of your own."
         )
-    ratio = (HIGHEST / LOWEST) ** (1 / (RATES - 1))
-    return tuple(_two_digits(most * LOWEST * ratio**step) for step in range(RATES))
+    first, last = LOWEST * min(able), HIGHEST * max(able)
+    ratio = (last / first) ** (1 / (RATES - 1))
+    return tuple(_two_digits(first * ratio**step) for step in range(RATES))
 
 
 def _two_digits(value: float) -> float:

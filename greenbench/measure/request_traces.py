@@ -21,8 +21,11 @@ from statistics import median_low
 from typing import Any, NamedTuple
 
 from greenbench.errors import UserError
+from greenbench.schema.load_spec import MOST_RATE
 
 BURSTS = Path(__file__).with_name("bursts.csv")
+LONGEST_S = 1e9
+"""A trace is of days, not of decades; and far from this, times keep their digits."""
 REMEDY = "give a CSV with the header time_s,prompt_tokens,output_tokens, an Azure CSV or a Mooncake JSONL"
 
 
@@ -98,7 +101,23 @@ def load(path: Path | None = None) -> RequestTrace:
             f"The trace {path.name} needs two requests or more at different times, or it has no rate: "
             f"{REMEDY}."
         )
-    return RequestTrace(tuple(row._replace(at_s=row.at_s - rows[0].at_s) for row in rows))
+    return _bounded(path.name, [row._replace(at_s=row.at_s - rows[0].at_s) for row in rows])
+
+
+def _bounded(name: str, rows: Sequence[Row]) -> RequestTrace:
+    """The trace of `rows`, if its times are of a load that could be. Raises UserError."""
+    if rows[-1].at_s > LONGEST_S:
+        raise UserError(
+            f"The trace {name} lasts {rows[-1].at_s:.3g} s, and {LONGEST_S:g} s is the most: see that its "
+            "times are in the unit of its form, or cut it."
+        )
+    # So few seconds would have no rate that a float holds.
+    if (len(rows) - 1) / MOST_RATE > rows[-1].at_s:
+        raise UserError(
+            f"The trace {name} has over {MOST_RATE:g} requests per second: see that its times are in the "
+            "unit of its form, or stretch them."
+        )
+    return RequestTrace(tuple(rows))
 
 
 class _Line(NamedTuple):
@@ -163,7 +182,7 @@ def _objects(name: str, lines: Iterator[_Line]) -> Iterator[tuple[int, dict[str,
     for number, text in lines:
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets within brackets
             found = None
         if not isinstance(found, dict):
             raise UserError(

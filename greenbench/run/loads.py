@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,23 @@ def trace(load: LoadSpec) -> RequestTrace | None:
     return request_traces.load(Path(load.trace).expanduser() if load.trace else None)
 
 
-def at_most(spec: RunSpec) -> tuple[int, int]:
+def at_most(spec: RunSpec, engines: Mapping[Who, Engine]) -> tuple[int, int]:
     """Requests that a server answers at once, and tokens of the longest, its prompt and answer."""
     work, load = spec.workload, spec.load
+    usual = work.prompt_tokens + work.output_tokens  # these warm it up
     if load.is_closed:
-        return work.batch_size, work.prompt_tokens + work.output_tokens
-    return load.at_once, sum(lengths.longest(work, load, trace(load)))
+        return work.batch_size, usual
+    limits = _contexts(load, engines)
+    longest = min(sum(lengths.longest(work, load, trace(load))), *limits, inf)
+    return load.at_once, max(usual, int(longest))
+
+
+def _contexts(load: LoadSpec, engines: Mapping[Who, Engine]) -> list[int]:
+    """What each engine is set to take at most, where it is; for fixed lengths engines make room."""
+    if load.lengths is Lengths.fixed:
+        return []
+    found = (getattr(engine, "context", None) for engine in engines.values())
+    return [tokens for tokens in found if tokens is not None]
 
 
 def warming(spec: RunSpec, engines: Mapping[Who, Engine]) -> WorkloadSpec:
@@ -63,7 +75,9 @@ def loads(spec: RunSpec, engines: Mapping[Who, Engine], pair: Pair) -> Loads:
     with pair.use("baseline") as served:
         text = texts.passages("prompt")
         prompts = Prompts(served.tokenizer, text, spec.workload, spec.seed)
-        demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, served.max_tokens)
+        limits = [*_contexts(spec.load, engines), served.max_tokens]
+        most = min((tokens for tokens in limits if tokens is not None), default=None)
+        demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, most)
     strangers = frozenset(who for who in WHO[1:] if engines[who].keeps_prompts)
     points = spec.load.points
     if spec.load.rate == SWEEP:

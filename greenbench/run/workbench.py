@@ -121,7 +121,7 @@ class Bench:
         self._starts += 1
         log, name = self._log, self.engines[who].name
         beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
-        at_once, tokens = at_most(self.spec)
+        at_once, tokens = at_most(self.spec, self.engines)
         return Start(at_once, tokens, beside, stages.progress, who in self.sleepers)
 
     def apart(self, bases: Mapping[Who, Build]) -> str | None:

@@ -85,6 +85,11 @@ HEADER = "time_s,prompt_tokens,output_tokens\n"
             MOONCAKE.replace('"timestamp": 27500', '"timestamp": [1]'),
             r"Line 2 .* has the timestamp \[1\]",
         ),
+        (MOONCAKE + '{"timestamp": ' + 100_000 * "[" + "\n", "Line 4 .* is no JSON object"),
+        (HEADER + "0,5,5\n1e-6,5,5\n", "has over 100000 requests per second"),
+        (HEADER + "0,5,5\n1e-320,5,5\n", "has over 100000 requests per second"),
+        (HEADER + "0,5,5\n1e308,5,5\n", r"lasts 1e\+308 s, and 1e\+09 s is the most"),
+        (HEADER + "-1e308,5,5\n1e308,5,5\n", "lasts inf s, and"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence_with_its_line(tmp_path, text, said):
@@ -92,6 +97,11 @@ def test_what_is_wrong_is_said_in_one_sentence_with_its_line(tmp_path, text, sai
         load(trace(tmp_path, text))
     assert str(error.value).endswith(".")
     assert str(tmp_path) not in str(error.value)
+
+
+def test_a_trace_may_be_as_dense_as_the_densest_load(tmp_path):
+    text = HEADER + "".join(f"{n / 100_000},5,5\n" for n in range(9))
+    assert load(trace(tmp_path, text)).rate == pytest.approx(100_000)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -114,9 +114,10 @@ class LlamaCpp(Engine):
 
         file = self.files(build)
         known = header(file)
-        tokens = min(self.context, known.context)
+        tokens = min(max(self.context, build.start.tokens or 0), known.context)
         slots = build.start.seats(LANES)
-        context = max(tokens, build.start.at_once * (build.start.tokens or tokens))
+        each = min(build.start.tokens or tokens, tokens)
+        context = max(tokens, build.start.at_once * each)
         with ExitStack() as stack:
             folder = stack.enter_context(TemporaryDirectory(prefix="greenbench-"))
             asked = {

@@ -225,7 +225,7 @@ class Vllm(Engine):
         if self.kv_cache_gib is not None:
             return int(self.kv_cache_gib * GIB)
         length = self._length(build)
-        tokens = max(length, build.start.at_once * (build.start.tokens or length))
+        tokens = max(length, build.start.at_once * min(build.start.tokens or length, length))
         numbers = sum(_shape(place) or 0 for place in _places(build))
         need = (
             1.25 * tokens * numbers * BYTES[build.model.dtype]

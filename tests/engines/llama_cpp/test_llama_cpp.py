@@ -160,6 +160,26 @@ def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
         assert len(served.pids()) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "context", "longest", "room"),
+    [
+        ({"at_once": 3}, 64, 64, 3 * 64),
+        ({"at_once": 3, "tokens": 40}, 64, 64, 3 * 40),
+        ({"at_once": 3, "tokens": 100}, 64, 100, 3 * 100),
+        ({"at_once": 3, "tokens": 10**9}, 64, 256, 3 * 256),  # a trace's: no request has so many
+    ],
+)
+def test_there_is_room_for_the_longest_requests_that_the_model_takes(
+    llama, asked, context, longest, room
+):
+    with LlamaCpp(threads=1, context=context).serve(build(llama, **asked), CPU) as served:
+        assert served.max_tokens == longest
+        assert sum(slot["n_ctx"] for slot in slots(served)) >= room
+        (pid,) = served.pids()
+        command = psutil.Process(pid).cmdline()
+    assert json.loads(command[-1])["context"] == room
+
+
 def test_more_requests_than_slots_wait_in_the_servers_queue(llama):
     requests = [Request(tuple(range(5 + i, 21 + i)), 40 + i) for i in range(20)]
     with LlamaCpp(threads=1).serve(build(llama, at_once=4, tokens=80, queues=True), CPU) as served:

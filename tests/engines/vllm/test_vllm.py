@@ -229,6 +229,11 @@ def test_keys_and_values_have_room_for_all_that_is_in_flight(llama, tmp_path):
     assert room > 64 * 1024 * token
     few = Vllm().room_bytes(build(wide, Dtype.bfloat16, at_once=1, tokens=64)) - BESIDE_BYTES
     assert GIB <= few < room
+    longest = build(wide, Dtype.bfloat16, at_once=2, tokens=8192)
+    longer = build(
+        wide, Dtype.bfloat16, at_once=2, tokens=10**6
+    )  # a trace's: no request has so many
+    assert Vllm().room_bytes(longer) == Vllm().room_bytes(longest)
     (wide / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(
         Unsupported, match=r"^Model wide does not say .* say engine\.kv_cache_gib\.$"
