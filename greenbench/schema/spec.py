@@ -238,6 +238,18 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
+        arrivals = f"load.arrivals={self.load.arrivals.value}"
+        if self.load.is_closed and self.slo != SloSpec():
+            raise UserError(
+                f"The limits of slo say nothing of {arrivals}, where each batch waits for the one before: "
+                "leave them out, or say load.arrivals=poisson with a load.rate."
+            )
+        if not self.load.is_closed and self.workload.batch_size != 1:
+            raise UserError(
+                f"workload.batch_size={self.workload.batch_size} says nothing of {arrivals}, where requests "
+                "come one by one: say workload.batch_size=1, and load.at_once=... for how many are answered "
+                "beside each other."
+            )
 
 
 def labels() -> dict[str, set[str]]:

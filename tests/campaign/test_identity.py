@@ -112,7 +112,8 @@ def imaginary(monkeypatch):
 @pytest.mark.parametrize("place", [pair for pair in FIELDS if pair not in ONLY], ids=".".join)
 def test_labels_change_no_key_and_all_else_does(place):
     name, field = place
-    base = replace(SPEC, load=LOADS[field]) if name == "load" and field in LOADS else SPEC
+    load = {"slo": LOADS["rate"], "load": LOADS.get(field)}.get(name)
+    base = replace(SPEC, load=load) if load else SPEC
     part = getattr(base, name)
     value = OTHER[place] if place in OTHER else changed(getattr(part, field))
     after = replace(base, **{name: replace(part, **{field: value})})

@@ -273,6 +273,7 @@ WRONG = {
     "load.at_once=0": r"load\.at_once=0 is out of range: allowed is 1 to 4096",
     "slo.ttft_ms=0": r"slo\.ttft_ms=0.0 is out of range: allowed is above 0, or null",
     "slo.share=1": r"slo\.share=1.0 is out of range",
+    "workload.batch_size=4": r"workload\.batch_size=4 says nothing of load\.arrivals=poisson, .*=1, and",
 }
 
 
@@ -285,6 +286,14 @@ def test_a_wrong_load_is_one_sentence_before_anything_starts(override, said, tmp
     assert text.endswith(".")
     assert "\n" not in text
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("limit", ["slo.ttft_ms=100", "slo.tpot_ms=100", "slo.share=0.5"])
+def test_limits_of_requests_that_come_in_batches_are_refused(limit):
+    with pytest.raises(
+        UserError, match=r"slo say nothing of load\.arrivals=closed, .*: leave them"
+    ):
+        plan(["workload=chat", "technique=none", limit], multirun=False)
 
 
 TRACES = {
