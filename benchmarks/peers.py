@@ -12,6 +12,9 @@ load generator, and through GuideLLM. The goal: 5 %. What the figures mean:
   GreenBench's time per output token; GuideLLM's figure of that name holds the first token, so it is compared
   with ours over all tokens from the sending.
 - tokens per second: of all answers, from the first sending to the last end. Both take the server's `usage`.
+
+Why GuideLLM and not AIPerf: AIPerf counts tokens by tokenizing the answers again, its inter-token latency
+leaves the first token out, and with a local directory as tokenizer it fails under HF_HUB_OFFLINE=1.
 """
 
 from __future__ import annotations
