@@ -189,7 +189,7 @@ def by_users(loaded):
     """The model in process: one request after another."""
     return loaded(
         "engine.reference=eager", "technique=none", "load.arrivals=concurrent",
-        "load.concurrency=[1,2]", "protocol.window_s=1.5",
+        "load.concurrency=[1,2]",
     )  # fmt: skip
 
 
@@ -290,7 +290,9 @@ def test_a_wrong_load_is_one_sentence_before_anything_starts(override, said, tmp
 
 @pytest.mark.parametrize("limit", ["slo.ttft_ms=100", "slo.tpot_ms=100", "slo.share=0.5"])
 def test_limits_of_requests_that_come_in_batches_are_refused(limit):
-    with pytest.raises(UserError, match=r"slo say nothing of load\.arrivals=closed, .*: leave them"):
+    with pytest.raises(
+        UserError, match=r"slo say nothing of load\.arrivals=closed, .*: leave them"
+    ):
         plan(["workload=chat", "technique=none", limit], multirun=False)
 
 
