@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, count, repeat
 from math import isfinite
-from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.engines.engine import Request, Tokenizer
+from greenbench.engines.engine import Request
 from greenbench.errors import EngineFault
-from greenbench.measure import lengths, request_traces
+from greenbench.measure import lengths
 from greenbench.measure.lengths import Length
 from greenbench.measure.request_traces import RequestTrace
 from greenbench.measure.requests import Prompts
@@ -73,11 +72,6 @@ class Demand:
             text = next(texts)[:room] if whole else running.take(room)
             yield Request(frame.around(text), length.answer, self.workload.stop)
 
-    @property
-    def longest(self) -> Length:
-        """The longest request that it can ask for."""
-        return self._clipped(self._most)
-
     def _lengths(self, cell: int) -> Iterator[Length]:
         """Of each request in turn, as the models take it."""
         middle = lengths.middle(self.workload, self.load, self.trace)
@@ -103,26 +97,6 @@ class Demand:
 
     def _dice(self, what: str, cell: int) -> random.Random:
         return random.Random(f"{self.seed} {what} {cell}")
-
-
-def demand(
-    load: LoadSpec,
-    workload: WorkloadSpec,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    seed: int,
-    max_tokens: int | None = None,
-) -> Demand:
-    """What a run under `load` asks. Raises UserError for a trace or a workload that cannot be."""
-    prompts = Prompts(tokenizer, texts, workload, seed)
-    return Demand(load, workload, prompts, seed, trace_of(load), max_tokens)
-
-
-def trace_of(load: LoadSpec) -> RequestTrace | None:
-    """The trace that `load` names, if any. Raises UserError where it cannot be read."""
-    if load.arrivals is not Arrivals.trace:
-        return None
-    return request_traces.load(Path(load.trace) if load.trace else None)
 
 
 def times(
