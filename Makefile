@@ -75,7 +75,7 @@ $(VENV)/.docs: $(VENV)/.ready
 	touch $@
 
 test: setup ## Run the tests (no GPU, no network)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not matrix and not vllm and not compressor" $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not matrix and not vllm and not compressor" $(ARGS)
 
 matrix: setup ## Try every technique on every architecture and write docs/architectures.md
 	$(BIN)/python tools/matrix.py
