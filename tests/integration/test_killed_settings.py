@@ -11,20 +11,16 @@ import psutil
 import pytest
 
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
-PLUGIN = f'''
-"""A technique that dies while the candidate runs; and a CPU that passes for a GPU."""
+PLUGIN = '''
+"""A technique that dies while the candidate runs."""
 
-import os, signal, sys, time
+import os, signal, time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from greenbench.schema.technique import Promise
-from greenbench.machine.detect import Machine
 from greenbench.techniques import MachineSetting
-
-if story := sys.modules.get("greenbench.run.story"):
-    story.detect = lambda device: Machine("cpu", "fake GPU", 1 << 34, uuids=({UUID!r},))
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,10 @@ class Dies(MachineSetting):
         os.kill(os.getpid(), getattr(signal, self.how))
         yield
 '''
+AS_GPU = f"""
+from greenbench.machine import detect
+detect.detect = lambda device: detect.Machine("cpu", "fake GPU", 1 << 34, uuids=({UUID!r},))
+"""
 YAML = "defaults: [schema/dies, _self_]\ndies:\n  how: SIGKILL\n"
 
 
@@ -57,6 +57,7 @@ def sweep(tiny_directory, gpu_environment, tmp_path):
     (package / "conf" / "technique").mkdir(parents=True)
     info.mkdir()
     (package / "__init__.py").write_text(PLUGIN)
+    (tmp_path / "site" / "sitecustomize.py").write_text(AS_GPU)  # in every process
     (package / "conf" / "technique" / "dies.yaml").write_text(YAML)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dies-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[greenbench.techniques]\ndies = dies_plugin\n")

@@ -1,7 +1,6 @@
 """Whole runs under load: real servers and the model in process, at rates, by users, in a sweep."""
 
 from collections import Counter, defaultdict
-from statistics import geometric_mean
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
@@ -121,15 +120,12 @@ def test_joules_per_request_of_a_box_that_always_draws_the_same(at_rates):
     for load, point in at_points(at_rates).items():
         for who in WHO:
             mine = [pair[who] for (_, at), pair in cells(at_rates).items() if at == load]
-            each_j = [POWER_W * seconds(w) / w["traffic"]["requests"] for w in mine]
+            all_j = POWER_W * sum(map(seconds, mine))
+            each_j = all_j / sum(window["traffic"]["requests"] for window in mine)
             metrics = point[who]["metrics"]
-            assert metrics["energy_per_request_j"]["value"] == pytest.approx(
-                geometric_mean(each_j), rel=1e-3
-            )
+            assert metrics["energy_per_request_j"]["value"] == pytest.approx(each_j, rel=1e-3)
             assert metrics["energy_per_request_j"]["provenance"] == "measured:wall"
-            assert abs(metrics["marginal_energy_per_request_j"]["value"]) < 0.01 * geometric_mean(
-                each_j
-            )
+            assert abs(metrics["marginal_energy_per_request_j"]["value"]) < 0.01 * each_j
     assert at_rates["idle"]["both"]["value"] == pytest.approx(POWER_W, rel=1e-3)
 
 
@@ -139,15 +135,16 @@ def test_latencies_are_told_or_why_not(at_rates):
         for who in WHO:
             metrics, due, ended = point[who]["metrics"], *asked(at_rates, load, who)
             assert due < 100
+            if point[who]["saturated"]:  # or seems so: of two blocks a burst can be more in both
+                assert metrics["e2e_p50_s"]["reason"].startswith("unbounded")
+                continue
             if ended < due:
-                assert metrics["e2e_p99_s"]["reason"].startswith("unbounded")
                 assert metrics["good"]["value"] < 1
                 continue
             assert metrics["e2e_p50_s"]["value"] >= metrics["ttft_p50_s"]["value"] > 0
             assert metrics["e2e_p99_s"]["reason"] == (
                 f"{due} requests are too few: the 99th percentile needs 100"
             )
-            assert not point[who]["saturated"]
 
 
 def asked(record, load, who):
@@ -160,13 +157,13 @@ def test_the_most_that_a_model_serves_is_a_load_that_was_measured(at_rates):
     points = at_points(at_rates)
     for who in WHO:
         most = at_rates["load"]["capacity"][who]
-        kept = [load for load in points if points[load][who]["metrics"]["good"]["value"] >= 0.9]
-        if kept != list(points):
-            continue  # on a busy machine
-        assert most["load"]["value"] == 20
-        assert "the most is not shown" in most["load"]["reason"]
-        energy = points[20][who]["metrics"]["energy_per_request_j"]
-        assert most["energy_per_request"] == energy
+        if most["load"]["value"] is None:  # on a busy machine
+            assert points[8][who]["saturated"] or points[8][who]["metrics"]["good"]["value"] < 0.9
+            continue
+        at = points[most["load"]["value"]][who]
+        assert not at["saturated"]
+        assert at["metrics"]["good"]["value"] >= 0.9
+        assert most["energy_per_request"] == at["metrics"]["energy_per_request_j"]
     assert at_rates["load"]["crossing"]["load"]["value"] is None
     assert at_rates["load"]["crossing"]["load"]["reason"]
 
@@ -202,9 +199,8 @@ def test_users_in_process_queue_for_a_batch_of_one(by_users):
         assert not alone["saturated"]
         assert not two["saturated"]
         # Each of two waits for the other.
-        for waiting, level in enumerate((alone, two)):
-            assert level["metrics"]["queue"]["value"] == pytest.approx(waiting, abs=0.4)
-            assert level["metrics"]["batch"]["value"] == pytest.approx(1, abs=0.4)
+        assert alone["metrics"]["queue"]["value"] == 0 < two["metrics"]["queue"]["value"] <= 1
+        assert 0 < two["metrics"]["batch"]["value"] <= 1
         for users, level in ((1, alone), (2, two)):
             assert level["metrics"]["in_flight"]["value"] == pytest.approx(users, abs=0.5)
             assert level["metrics"]["good"]["reason"].startswith("no limits were given")

@@ -155,7 +155,9 @@ def test_an_engine_is_one_file_and_what_its_processes_do_is_the_runs_own(beside)
     assert records["echo"]["spec"]["engine"] == {"name": "echo", "token_s": 0.002}
     for name, record in records.items():
         assert record["status"] == "completed"
-        said = {"name": name, "version": None, "system": None, "probe": {}, "eager": {}}
+        said = {
+            "name": name, "version": None, "changed": {}, "system": None, "probe": {}, "eager": {},
+        }  # fmt: skip
         assert record["engine"] == said
         assert record["ratios"]["tokens_per_s"]["value"] == pytest.approx(1, abs=0.3)
         assert record["candidate"]["metrics"]["model_bytes"]["value"] is None

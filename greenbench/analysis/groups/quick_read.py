@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.records.store import Rejected, identity, parse
-from greenbench.records.upgrades import lift_spec
 from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.outline import Outline
@@ -67,12 +66,12 @@ class _Verdict(_Part):
 class _Light(_Part):
     """The `Outline` of a record; all else that a record must have is looked for, but not kept."""
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[2]
     key: str
     name: str
     status: Status
     started_at: str
-    spec: Annotated[ResolvedSpec, BeforeValidator(lift_spec)]
+    spec: ResolvedSpec
     command: str
     environment: dict[str, Any]
     validity: Validity = "valid"
