@@ -88,7 +88,8 @@ def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
     assert status == 0, output
     (record,) = bench.records()
     assert record["status"] == "completed"
-    assert record["engine"]["probe"]["candidate"] < 0.1, "the same codes as in process"
+    # Where they are furthest apart: other kernels round 4-bit weights otherwise; wrong codes make nats.
+    assert record["engine"]["probe"]["candidate"] < 0.5, "the same codes as in process"
     candidate = record["candidate"]
     assert set(candidate["dtypes"]) == {"bfloat16", "i32", "i64"}
     assert (
