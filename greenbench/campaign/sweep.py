@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,13 +115,7 @@ def write_report(results: Path) -> list[Path]:
 
 def describe_here(workers: Workers, device: Device) -> Surroundings:
     """The device, as a worker sees it. Raises UserError where it is not there."""
-    outcome = workers.call(
-        describe,
-        device,
-        time_limit_s=DESCRIBE_LIMIT_S,
-        log_path=None,
-        on_progress=lambda progress: None,
-    )
+    outcome = _asked(workers, describe, device)
     if outcome.failure is not None:
         kind = Unsupported if outcome.failure.reason == "unsupported" else UserError
         raise kind(outcome.failure.message)
@@ -132,14 +126,18 @@ def refused_here(
     workers: Workers, runs: Sequence[tuple[RunSpec, Machine]]
 ) -> Sequence[UserError | None]:
     """What is said against each, before it waits for the device; what cannot be asked tells it as it runs."""
-    outcome = workers.call(
-        refusals,
-        runs,
+    return _asked(workers, refusals, runs).value or [None] * len(runs)
+
+
+def _asked(workers: Workers, question: Callable[..., Any], about: Any) -> Outcome:
+    """A worker's answer to what takes a moment and needs no log."""
+    return workers.call(
+        question,
+        about,
         time_limit_s=DESCRIBE_LIMIT_S,
         log_path=None,
         on_progress=lambda progress: None,
     )
-    return outcome.value or [None] * len(runs)
 
 
 def _settled(job: Job, around: Surroundings) -> list[Run]:
