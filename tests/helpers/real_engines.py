@@ -1,14 +1,12 @@
 """What the real engines are served with, and asked."""
 
 import asyncio
-from itertools import accumulate
 from types import SimpleNamespace
 
 from greenbench.engines.engine import Build
 from greenbench.engines.start import Start
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
-from helpers.in_flight import answers
 
 PAIRS = [
     ("The president of the country", " said that the law was passed in 1995."),
@@ -28,21 +26,19 @@ def build(path, dtype=Dtype.float32, **start):
     return Build(spec, "safetensors", path, path, start=Start(**start))
 
 
-def crowd(requests, step_s=0.005):
-    """A talk that asks for all at once: their answers, and what the server said of its queue meanwhile."""
+def queued(requests, queue, step_s=0.002):
+    """A talk that asks for all at once and waits until the server says `queue` of itself: the answers.
+
+    The first must be long enough to be still on its way then.
+    """
 
     async def talk(line):
-        asked = answers(line, requests)
-        queues = []
-        while not asked.done():
-            queues.append(await line.queue())
+        answered = [asyncio.create_task(line.ask(each, [])) for each in requests]
+        while (said := await line.queue()) != queue:
+            assert not any(each.done() for each in answered), (
+                f"one is answered already, and it says {said}"
+            )
             await asyncio.sleep(step_s)
-        return await asked, queues
+        return await asyncio.gather(*answered)
 
     return talk
-
-
-def most_beside_each_other(done):
-    """Of the answers, those that were being made at the same moment."""
-    ends = [(each.stamps_s[0], 1) for each in done] + [(each.stamps_s[-1], -1) for each in done]
-    return max(accumulate(step for _, step in sorted(ends)))

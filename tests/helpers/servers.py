@@ -52,3 +52,11 @@ def marked(mark):
         except psutil.Error:
             pass
     return found
+
+
+def none_marked(mark, within_s=10.0):
+    """Whether none is left in time; looked at twice, as one may be born of another while it is looked for."""
+    end_s = time.monotonic() + within_s
+    while (left := marked(mark) or marked(mark)) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return not left

@@ -8,16 +8,15 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
-from helpers.real_engines import PAIRS, TEXTS, asked, build, crowd, most_beside_each_other
-from helpers.servers import gone, marked
+from helpers.real_engines import PAIRS, TEXTS, asked, build, queued
+from helpers.servers import gone, none_marked
 from safetensors.torch import load_file, save_file
 
-from greenbench.engines.engine import Request
+from greenbench.engines.engine import Queue, Request
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.llama_cpp.gguf_header import header
 from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
@@ -180,19 +179,16 @@ def test_there_is_room_for_the_longest_requests_that_the_model_takes(
     assert json.loads(command[-1])["context"] == room
 
 
-def test_more_requests_than_slots_wait_in_the_servers_queue(llama):
-    requests = [Request(tuple(range(5 + i, 21 + i)), 40 + i) for i in range(20)]
-    with LlamaCpp(threads=1).serve(build(llama, at_once=4, tokens=80, queues=True), CPU) as served:
+def test_more_requests_than_slots_wait_in_the_servers_queue(make):
+    plain = build(make("llama", max_position_embeddings=1024), at_once=4, tokens=LONG, queues=True)
+    requests = [Request(tuple(range(5 + i, 21 + i)), LONG - i) for i in range(8)]
+    with LlamaCpp(threads=1).serve(plain, CPU) as served:
         assert len(slots(served)) == 4
         for _ in range(2):
-            done, queues = served.converse(crowd(requests))
-            assert [(each.tokens, each.prompt_tokens) for each in done] == [
-                (40 + i, 16) for i in range(20)
-            ]
-            assert max(queue.running for queue in queues) == 4
-            assert max(queue.waiting for queue in queues) >= 8
-            assert most_beside_each_other(done) <= 4
-        assert served.complete(requests[:1])[0].tokens == 40
+            done = served.converse(queued(requests, Queue(4, 4)))
+            assert [each.tokens for each in done] == [LONG - i for i in range(8)]
+            assert {each.prompt_tokens for each in done} == {16}
+        assert served.complete(requests[:1])[0].tokens == LONG
 
 
 def test_a_request_that_is_given_up_frees_its_slot(make):
@@ -355,7 +351,7 @@ with LlamaCpp(threads=1).serve(build, Machine("cpu", "some CPU", 1 << 34)) as se
 """
 
 
-def test_sigkill_of_the_run_while_it_measures_leaves_no_server(llama, tmp_path):
+def test_sigkill_of_the_run_while_it_measures_leaves_no_server(llama):
     with subprocess.Popen(
         [sys.executable, "-c", RUN, str(llama)], stdout=subprocess.PIPE, text=True
     ) as run:
@@ -363,6 +359,5 @@ def test_sigkill_of_the_run_while_it_measures_leaves_no_server(llama, tmp_path):
         assert word == "ready"
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-    assert gone(map(int, pids))
-    assert gone(marked(str(tmp_path)))
-    assert not Path(f"/proc/{pids[0]}").exists() or os.name != "posix"
+    assert gone({int(pid) for pid in pids})
+    assert none_marked(str(llama))

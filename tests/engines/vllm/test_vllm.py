@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes import openai_server
-from helpers.real_engines import PAIRS, TEXTS, asked, build, crowd, most_beside_each_other
-from helpers.servers import gone, marked
+from helpers.real_engines import PAIRS, TEXTS, asked, build, queued
+from helpers.servers import gone, none_marked
 
-from greenbench.engines.engine import Request
+from greenbench.engines.engine import Queue, Request
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.engines.vllm import environment
 from greenbench.engines.vllm.engine import BESIDE_BYTES, GIB, Vllm
@@ -384,21 +384,15 @@ class TestReal:
         assert served.language_model(lambda: None, None).loglikelihood_rolling(asked((whole,)))
 
     def test_more_requests_than_seats_wait_in_its_queue(self, llama, own_cache):
-        requests = [Request(tuple(range(5 + i, 21 + i)), 40 + i) for i in range(20)]
-        plain = build(llama, at_once=4, tokens=80, queues=True)
+        requests = [Request(tuple(range(5 + i, 21 + i)), 220 - i) for i in range(20)]
+        plain = build(llama, at_once=4, tokens=240, queues=True)
         with Vllm(eager=True, threads=1).serve(plain, CPU) as served:
-            done, queues = served.converse(crowd(requests))
-            assert [(each.tokens, each.prompt_tokens) for each in done] == [
-                (40 + i, 16) for i in range(20)
-            ]
-            assert max(queue.running for queue in queues) == 4
-            assert max(queue.waiting for queue in queues) >= 8
-            assert (
-                most_beside_each_other(done) <= 5
-            )  # the last token of one comes with the first of another
+            done = served.converse(queued(requests, Queue(4, 16)))
+            assert [each.tokens for each in done] == [220 - i for i in range(20)]
+            assert {each.prompt_tokens for each in done} == {16}
             assert served.converse(self.given_up)
             log_likelihoods(served)  # in more lanes than seats
-            assert served.complete(requests[:1])[0].tokens == 40
+            assert served.complete(requests[:1])[0].tokens == 220
 
     async def given_up(self, line):
         """Whether a request that is given up is so in the server too, long before it would have ended."""
@@ -434,15 +428,15 @@ class TestReal:
             assert len(pids) > 1
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
-        assert gone(map(int, pids))
-        assert gone(marked(str(llama)))
+        assert gone({int(pid) for pid in pids})
+        assert none_marked(str(llama))
         assert not Path(f"/proc/{pids[0]}").exists() or os.name != "posix"
 
 
 RUN = """
 import sys
 from pathlib import Path
-from greenbench.engines.engine import Build, Request
+from greenbench.engines.engine import Build, Queue, Request
 from greenbench.engines.vllm.engine import Vllm
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source
