@@ -436,7 +436,7 @@ class TestReal:
 RUN = """
 import sys
 from pathlib import Path
-from greenbench.engines.engine import Build, Queue, Request
+from greenbench.engines.engine import Build, Request
 from greenbench.engines.vllm.engine import Vllm
 from greenbench.machine.detect import Machine
 from greenbench.schema.enums import Source
