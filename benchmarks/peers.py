@@ -120,14 +120,13 @@ def _guidellm(program: Path, subject: Subject, rate: float, requests: int, seed:
             "constraint": f"kind=max_requests,count={requests}",
             "tokenizer": f"kind=hf_auto,model={subject.directory}",
             "data": f"kind=synthetic_text,prompt_tokens={PROMPT},output_tokens={ANSWER}",
-            "seed": f"kind=static,seed={random.randrange(1 << 30)}",
+            "seed": f"kind=static,value={seed}",
             "output": f"kind=json,path={told}",
         }
         command = [str(program), "run", "--disable-console"]
         command += [word for name, value in options.items() for word in (f"--{name}", value)]
-        subprocess.run(
-            command, check=True, capture_output=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-        )
+        offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=offline)
         (benchmark,) = json.loads(told.read_text())["benchmarks"]
     metrics = benchmark["metrics"]
     names = ("time_to_first_token_ms", "inter_token_latency_ms", "time_per_output_token_ms")
