@@ -86,8 +86,10 @@ def main() -> int:
 
 
 @contextmanager
-def serving(engine: str, at_once: int) -> Iterator[Subject]:
-    (job,) = plan([f"engine={engine}", "technique=none"], multirun=False)
+def serving(engine: str, at_once: int, threads: int | None = None) -> Iterator[Subject]:
+    settings = [f"engine={engine}", "technique=none"]
+    settings += [] if threads is None else [f"engine.threads={threads}"]
+    (job,) = plan(settings, multirun=False)
     model, program = job.spec.model, job.spec.engine
     machine = detect(Device.auto)
     program.check(machine)

@@ -1,7 +1,7 @@
 """Our latencies beside GuideLLM's, of one server under one load, taken in turns.
 
     python benchmarks/peers.py --guidellm ENVIRONMENT/bin/guidellm [--engine vllm|llama_cpp] [--rate 1]
-        [--requests 24] [--rounds 5]
+        [--requests 24] [--rounds 5] [--threads N]
 
 Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no
 part of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's
@@ -38,6 +38,7 @@ from greenbench.measure.outcomes import Outcome
 from greenbench.stats.intervals import paired_ratio
 
 GOAL = 0.05
+QUIET = {"GUIDELLM__LOGGING__CONSOLE_LOG_LEVEL": "ERROR"}
 PATIENCE_S = 120.0
 
 
@@ -58,10 +59,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1.0)
     parser.add_argument("--requests", type=int, default=24, help="of each turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--threads", type=int, help="of the server; fewer leave cores to the two clients"
+    )
     asked = parser.parse_args()
     ours: list[Figures] = []
     theirs: list[Figures] = []
-    with serving(asked.engine, 8) as subject:
+    with serving(asked.engine, 8, asked.threads) as subject:
         for number in range(asked.rounds + 1):  # the first warms up
             turns = [("ours", ours), ("theirs", theirs)]
             random.Random(number).shuffle(turns)
@@ -125,7 +129,7 @@ def _guidellm(program: Path, subject: Subject, rate: float, requests: int, seed:
         }
         command = [str(program), "run", "--disable-console"]
         command += [word for name, value in options.items() for word in (f"--{name}", value)]
-        offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+        offline = os.environ | {"HF_HUB_OFFLINE": "1", **QUIET}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=offline)
         (benchmark,) = json.loads(told.read_text())["benchmarks"]
     metrics = benchmark["metrics"]
