@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from greenbench.api import (
+        AnswerSetting,
         Engine,
         EngineOption,
         MachineSetting,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnswerSetting",
     "Engine",
     "EngineOption",
     "MachineSetting",

@@ -20,8 +20,8 @@ missing.
     '0.70 (0.70 to 0.70), measured:counter:nvml, n=8'
 
 A mistake is a `greenbench.errors.UserError`, one sentence that says what, why and what to do.
-`ModelEdit`, `EngineOption`, `MachineSetting` (the three kinds of technique), `Engine` and `Meter` are what
-to build on.
+`ModelEdit`, `EngineOption`, `MachineSetting`, `AnswerSetting` (kinds of technique), `Engine` and `Meter` are
+what to build on.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from greenbench.records.store import Rejected
     from greenbench.run.make import Made
     from greenbench.schema.record import Record
-    from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit
+    from greenbench.techniques import AnswerSetting, EngineOption, MachineSetting, ModelEdit
 
 __all__ = [
+    "AnswerSetting",
     "Engine",
     "EngineOption",
     "MachineSetting",
@@ -66,13 +67,11 @@ __all__ = [
     "report",
 ]
 
+_KINDS = ("AnswerSetting", "EngineOption", "MachineSetting", "ModelEdit")
 _BUILD_ON = {
     "Engine": "greenbench.engines.engine",
-    "EngineOption": "greenbench.techniques.technique",
-    "MachineSetting": "greenbench.techniques.technique",
     "Meter": "greenbench.meters.meter",
-    "ModelEdit": "greenbench.techniques.technique",
-}
+} | dict.fromkeys(_KINDS, "greenbench.techniques.technique")
 
 
 def __getattr__(name: str) -> Any:
@@ -101,7 +100,7 @@ def bench(
         >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
         Traceback (most recent call last):
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
-fewshot, include_path, items, names, seed.
+allow_code_execution, chat_template, fewshot, filter, include_path, items, names, sampling, seed.
 
     In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """

@@ -36,7 +36,20 @@ FROM = {"s": CLOCKED, "B": HELD} | dict.fromkeys(
 COUNT, FRACTION, LESS_1 = "count", "fraction of the value", "ratio less 1"
 OF_NAMES = {
     **dict.fromkeys(
-        ("n", "rounds", "of_rounds", "blocks", "max_blocks", "limit", "items", "asked"), COUNT
+        (
+            "n",
+            "rounds",
+            "of_rounds",
+            "blocks",
+            "max_blocks",
+            "limit",
+            "items",
+            "asked",
+            "shots",
+            "cut",
+            "group",
+        ),
+        COUNT,
     ),
     **dict.fromkeys(("fewshot", "batch_size", "family"), COUNT),
     **dict.fromkeys(("value", "low", "high"), "its `unit`"),
@@ -45,6 +58,7 @@ OF_NAMES = {
     **dict.fromkeys(("baseline", "candidate", "weight"), "of the task's metric"),
     **dict.fromkeys(("index", "position"), "place, from 0"),
     "unit": "number, from 0",
+    "grades": "of the task's metric",
     "drafts": "tokens",
     "seconds": "s",
     "dtypes": "B",
@@ -76,6 +90,11 @@ OF_PARTS = {
 }
 """Likewise, of one part alone."""
 SOURCES = {
+    "SolvedItem.index": "the task's data",
+    "SolvedItem.group": "`measured:count`",
+    "SolvedTask.shots": "set",
+    "Reply.energy_j": "as its window's joules",
+    "Reply.grades": "`measured:score`",
     "EngineFacts.probe": "`measured:score`",
     "Window.residual": "computed from the joules of both meters",
     "Promise": "the technique's claim",

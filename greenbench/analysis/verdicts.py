@@ -13,6 +13,7 @@ from greenbench.schema.verdict import Comparison, Verdict, Word
 from greenbench.stats.intervals import (
     CONFIDENCE,
     MARGIN,
+    Interval,
     holm,
     p_difference,
     p_equivalence,
@@ -61,6 +62,39 @@ def judge(
             p_adjusted=p_value,
             p_equivalence=p_equivalence(baseline, candidate),
             barred=barred or (why if p_value is None else None),
+        )
+    )
+
+
+def judge_found(
+    metric: str,
+    found: Interval,
+    p_difference: float | None,
+    p_equivalence: float | None,
+    *,
+    provenance: Provenance,
+    tier: str,
+    validity: Validity,
+    lacking: str | None,
+) -> Verdict:
+    """As `judge`, of a ratio whose interval and tests are known; `lacking`: why nothing is claimed."""
+    barred = _barred(provenance, tier, validity) or lacking
+    if lacking or p_difference is None:
+        why = barred or found.reason or "there is no test of it"
+        return _decided(Comparison(metric=metric, provenance=provenance, n=found.n, barred=why))
+    return _decided(
+        Comparison(
+            metric=metric,
+            provenance=provenance,
+            ratio=found.value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            method="draws",
+            p_difference=p_difference,
+            p_adjusted=p_difference,
+            p_equivalence=p_equivalence,
+            barred=barred,
         )
     )
 

@@ -1,10 +1,13 @@
-"""By which ratio a group's runs are judged: energy, or speed where that is estimated."""
+"""By which ratio a group's runs are judged: energy, per solved problem where answers were graded, or speed
+where joules are estimated."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
 from greenbench.schema.quantity import Quantity
 
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
@@ -34,6 +37,15 @@ ENERGY = Yardstick(
 )
 
 
+SOLVED = Yardstick(
+    ENERGY_PER_SOLVED,
+    "solves a problem with the least energy",
+    "drew the fewest joules per solved problem",
+    "the baseline's J per solved problem",
+    "energy per solved problem",
+)
+
+
 SPEED = Yardstick(
     TOKENS_PER_S,
     "is the fastest",
@@ -41,6 +53,22 @@ SPEED = Yardstick(
     "the baseline's tokens per second",
     "time per token",
 )
+
+
+def is_graded(row: Row) -> bool:
+    """Whether answers were graded while their joules were measured, on items enough to claim something."""
+    whole = row.record.solved[-1] if row.record.solved else None
+    return bool(whole and whole.claims is None and whole.ratio.energy_per_solved.is_measured)
+
+
+def in_energy(rows: Sequence[Row]) -> Yardstick:
+    """Of runs whose joules are measured: per solved problem where all of them had answers graded."""
+    return SOLVED if rows and all(map(is_graded, rows)) else ENERGY
+
+
+def yardstick_of(group: Group) -> Yardstick:
+    """What a group's answer ranks by."""
+    return in_energy(group.rows) if group.setting.measured else SPEED
 
 
 def helps(ratio: Quantity, yardstick: Yardstick) -> bool:

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
-from greenbench.engines.query import Nearness, Seen
+from greenbench.engines.query import Nearness, Said, Seen
 from greenbench.engines.start import Start
+from greenbench.engines.tokenizer import Manner, Tokenizer
 from greenbench.schema.enums import Dtype, Stop
 from greenbench.schema.spec import ModelSpec
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
+    from greenbench.engines.writing import Ask, Written
     from greenbench.machine.detect import Machine
     from greenbench.models.packing import Packing
 
@@ -105,30 +107,6 @@ class Footprint(NamedTuple):
         return None if self.bytes_by_dtype is None else sum(self.bytes_by_dtype.values())
 
 
-class Tokenizer(Protocol):
-    """The tokens of the model that is served."""
-
-    @property
-    def prefix_id(self) -> int:
-        """What begins a text that nothing precedes."""
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, without special tokens."""
-
-    def frame(self, *, chat: bool) -> tuple[list[int], list[int]]:
-        """Tokens before and after the text of a prompt: the chat template's where `chat` asks for it
-        and there is one, else what the tokenizer puts before any text."""
-
-
-class Said(NamedTuple):
-    """What a model says of a few known texts."""
-
-    nats: tuple[float, ...]
-    """Log-likelihood of each by token; empty where it tells none."""
-    texts: tuple[str, ...]
-    """How it goes on after some, greedily; empty where that was not asked."""
-
-
 @dataclass(frozen=True)
 class Build:
     """What techniques leave and engines take; nothing runs yet."""
@@ -149,6 +127,8 @@ class Build:
     """The forward pass depends on the cache: no beginning may be shared when scoring; "module" only."""
     hold: Callable[[], AbstractContextManager[object]] = nullcontext
     """What must hold while it runs, and not while the baseline does."""
+    manner: Manner = field(default_factory=Manner)
+    """How it is asked to answer in words."""
     start: Start = field(default_factory=Start)
     """For engines that start a program."""
     expected: Said | None = None
@@ -190,6 +170,9 @@ class Served(Observed, Protocol):
 
         What answers one at a time answers them in the order in which they came.
         """
+
+    def write(self, asks: Sequence[Ask]) -> list[Written]:
+        """Answer all of `asks` at once, in words; one answer for each, in order."""
 
     def language_model(self, done: Callable[[], None], reference: Seen | None) -> LM:
         """It, as lm-eval asks it; `done` is called after each request.

@@ -157,7 +157,7 @@ class OpenAI(Engine):
             config = json.loads((build.directory / "config.json").read_text())
             tokens = min(self.context, int(config.get("max_position_embeddings") or self.context))
             body = Body(
-                HubTokenizer(plain),
+                HubTokenizer(plain, build.manner),
                 plain,
                 tokens,
                 Footprint(None, None, None, NOT_TOLD),

@@ -40,3 +40,12 @@ class Nearness(NamedTuple):
     """Sum of KL(baseline || candidate) over the positions, in nats."""
     agreements: float
     """Positions at which both hold the same token for the likeliest."""
+
+
+class Said(NamedTuple):
+    """What a model says of a few known texts."""
+
+    nats: tuple[float, ...]
+    """Log-likelihood of each by token; empty where it tells none."""
+    texts: tuple[str, ...]
+    """How it goes on after some, greedily; empty where that was not asked."""

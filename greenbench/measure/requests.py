@@ -8,7 +8,8 @@ from functools import cached_property
 from math import sqrt
 from typing import NamedTuple
 
-from greenbench.engines.engine import Completion, Request, Tokenizer
+from greenbench.engines.engine import Completion, Request
+from greenbench.engines.tokenizer import Tokenizer
 from greenbench.errors import UserError
 from greenbench.schema.spec import WorkloadSpec
 

@@ -44,6 +44,8 @@ class TaskAnswers:
     """What each item is about, hashed: items may share a passage."""
     choices: tuple[tuple[Choice, ...], ...]
     """Of each item, in the task's order; empty where there are none."""
+    filter: str | None = None
+    """Which took the answer out of a text; null: there was no text."""
 
 
 class Answers(NamedTuple):

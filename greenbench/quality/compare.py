@@ -45,6 +45,7 @@ def _compare(
         task=before.task,
         metric=before.metric,
         higher_is_better=before.higher_is_better,
+        filter=before.filter,
         split=before.split,
         baseline=_quantity(items.level(before.values, before.weights, before.documents), unit),
         candidate=_quantity(items.level(after.values, after.weights, after.documents), unit),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import isnan
 from typing import Any, NamedTuple
 
-from greenbench.engines.engine import Said, Served
+from greenbench.engines.engine import Served
+from greenbench.engines.query import Said
+from greenbench.engines.writing import Ask
 from greenbench.quality.lm_eval_quiet import quiet
 
 TEXTS = (
@@ -17,8 +19,8 @@ TEXTS = (
     ("One, two, three, four, five,", " six, seven, eight, nine, ten."),
 )
 """A context, which may be none, and what follows."""
-HOW = {"until": ["\n"], "max_gen_toks": 4}
-"""How a context is gone on with."""
+GOES_ON = 4
+"""Tokens by which a context is gone on with, on its line."""
 
 
 class _Asked(NamedTuple):
@@ -34,9 +36,13 @@ def said(served: Served, *, greedily: bool) -> Said:
     with quiet():
         model = served.language_model(lambda: None, None)
         nats = () if getattr(model, "cannot", {}) else _nats(served, model)
-        contexts = [_Asked((context, HOW)) for context, _ in TEXTS if context]
-        texts = tuple(model.generate_until(contexts)) if greedily else ()
-    return Said(nats, texts)
+    return Said(nats, _texts(served) if greedily else ())
+
+
+def _texts(served: Served) -> tuple[str, ...]:
+    prompts = (tuple(served.tokenizer.prompt(context)) for context, _ in TEXTS if context)
+    asks = (Ask(prompt, GOES_ON, until=("\n",)) for prompt in prompts)
+    return tuple(served.write([each])[0].text for each in asks)
 
 
 def _nats(served: Served, model: Any) -> tuple[float, ...]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from greenbench.engines.engine import Tokenizer
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from greenbench.engines.tokenizer import Tokenizer
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.lm_eval_seeds import seeded
+from greenbench.quality.score import applies_chat
 from greenbench.quality.tasks import chosen, load_tasks
 from greenbench.schema.spec import TaskSpec
 
@@ -19,9 +23,17 @@ def prompts(tokenizer: Tokenizer, spec: TaskSpec) -> dict[tuple[str, int], list[
     with quiet(), seeded():
         tasks = load_tasks(spec)
         for name, items in chosen(tasks, spec).items():
-            tasks[name].build_all_requests(samples=items, rank=0, world_size=1)
             if tasks[name].OUTPUT_TYPE != "multiple_choice":
                 continue
+            chat = applies_chat(spec, tokenizer, words=False)
+            tasks[name].build_all_requests(
+                samples=items,
+                rank=0,
+                world_size=1,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+                chat_template=partial(_rendered, tokenizer) if chat else None,
+            )
             for request in tasks[name].instances:
                 if request.idx == 0:
                     key = name, items[request.doc_id]
@@ -29,7 +41,12 @@ def prompts(tokenizer: Tokenizer, spec: TaskSpec) -> dict[tuple[str, int], list[
     return found
 
 
+def _rendered(
+    tokenizer: Tokenizer, turns: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+) -> str:
+    return tokenizer.chat(turns, opened=add_generation_prompt)
+
+
 def _tokens(tokenizer: Tokenizer, context: str) -> list[int]:
     """As lm-eval's TemplateLM splits them: spaces at the end belong to the answer."""
-    before, _ = tokenizer.frame(chat=False)
-    return [*before, *tokenizer.encode(context.rstrip())] or [tokenizer.prefix_id]
+    return tokenizer.prompt(context.rstrip()) or [tokenizer.prefix_id]

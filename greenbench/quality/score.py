@@ -12,10 +12,12 @@ from lm_eval.utils import apply_template
 
 from greenbench.engines.engine import Served
 from greenbench.engines.query import Seen
+from greenbench.engines.tokenizer import Tokenizer
+from greenbench.errors import UserError
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.lm_eval_seeds import seeded
-from greenbench.quality.tasks import chosen, load_tasks, main_metric
+from greenbench.quality.tasks import by_likelihood, chosen, load_tasks, main_metric
 from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def answers(
         progress(done, sum(instance.repeats for instance in asked))
 
     with quiet(), seeded():
-        tasks = load_tasks(spec)
+        tasks = by_likelihood(load_tasks(spec))
         metrics = {name: main_metric(task) for name, task in tasks.items()}
         samples = chosen(tasks, spec) if spec.items else None  # a list of all is slow to look into
         lm = served.language_model(one_done, reference)
@@ -57,7 +59,15 @@ def answers(
         tasks = {name: task for name, task in tasks.items() if name not in unscored}
         found: Any = {}
         if tasks:
-            found = evaluate(lm, {"tasks": tasks}, samples=samples, bootstrap_iters=0)["samples"]
+            chat = applies_chat(spec, served.tokenizer, words=False)
+            found = evaluate(
+                lm,
+                {"tasks": tasks},
+                samples=samples,
+                bootstrap_iters=0,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,  # as lm-eval's own command does
+            )["samples"]
     given = [_task_answers(task, metrics[name], found[name]) for name, task in tasks.items()]
     return Answers(given, *served.nearness(), unscored)
 
@@ -70,11 +80,24 @@ def _unscored(lm: Any, tasks: Mapping[str, Task]) -> dict[str, str]:
     return {name: cannot[kind] for name, kind in kinds.items() if kind in cannot}
 
 
+def applies_chat(spec: TaskSpec, tokenizer: Tokenizer, *, words: bool) -> bool:
+    """Whether questions are put into the chat template; `words`: they are answered in words.
+
+    Raises UserError where there is none to put them into.
+    """
+    if spec.chat_template is True and tokenizer.template is None:
+        raise UserError(
+            "task.chat_template=true asks for a chat template, and the model has none: say auto or false."
+        )
+    wanted = words if spec.chat_template == "auto" else bool(spec.chat_template)
+    return wanted and tokenizer.template is not None
+
+
 def content(spec: TaskSpec) -> str:
     """SHA-256 over every request that `answers` would make, which few-shot examples are part of."""
     digest = hashlib.sha256()
     with quiet(), seeded():
-        tasks = load_tasks(spec)
+        tasks = by_likelihood(load_tasks(spec))
         for name, items in chosen(tasks, spec).items():
             task = tasks[name]
             task.build_all_requests(samples=items)
@@ -92,24 +115,24 @@ def _task_answers(task: Task, metric: str, samples: list[dict[str, Any]]) -> Tas
         task=config.task,
         metric=metric,
         higher_is_better=task.higher_is_better()[metric],
-        split=_split(task),
+        split=split_of(task),
         indices=tuple(sample["doc_id"] for sample in first),
         values=tuple(value for value, _ in pairs),
         weights=tuple(weight for _, weight in pairs),
-        documents=tuple(_document(task, sample) for sample in first),
+        documents=tuple(document(task, sample) for sample in first),
         choices=tuple(_choices(task, metric, sample) for sample in first),
     )
 
 
-def _split(task: Task) -> str:
-    """A task that is a class of its own may not say what its splits are called."""
+def split_of(task: Task) -> str:
+    """The split that is asked; a task that is a class of its own may not say what its splits are called."""
     if task.has_test_docs():
         return task.config.test_split or "test"
     return task.config.validation_split or "validation"
 
 
-def _document(task: Task, sample: dict[str, Any]) -> str:
-    """What the task's metadata says that items may share, or else the item itself."""
+def document(task: Task, sample: Mapping[str, Any]) -> str:
+    """What an item is about, hashed: what the task's metadata says that items may share, or else itself."""
     template = (task.config.metadata or {}).get("document")
     shared = apply_template(template, sample["doc"]) if template else ""
     return hashlib.sha256(shared.encode()).hexdigest()[:12] if shared else str(sample["doc_id"])

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.difficulty import Asked, summarise
 from greenbench.analysis.load_curve import load_codes, load_curve
+from greenbench.analysis.solved import Graded, solved
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.engines.engine import Engine, Footprint
@@ -20,12 +21,16 @@ from greenbench.schema.codes import validity
 from greenbench.schema.knobs import changed
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
+    ENERGY_PER_SOLVED,
     ENERGY_PER_TOKEN,
     HOST_PEAK_BYTES,
     MODEL_BYTES,
+    SHARE_SOLVED,
+    TOKENS_PER_ANSWER,
 )
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import EngineFacts, Findings, MeterChoice, Settling, Subject
+from greenbench.schema.solved import Solving
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.traffic import LoadCurve
 from greenbench.schema.verdict import Verdict
@@ -90,6 +95,7 @@ def conclude(
     bodies: Bodies,
     warmth: dict[Who, Settling],
     asked: Asked | None,
+    graded: Sequence[Graded] = (),
     *,
     engines: Mapping[Who, Engine],
     probed: Mapping[Who, float | None] = NOTHING,
@@ -118,18 +124,18 @@ def conclude(
         who: bodies.subject(who, blocks.metrics(windows, who, reason), windows) for who in WHO
     }
     energy = subjects["candidate"].metrics[ENERGY_PER_TOKEN.name]
+    right = solved(graded, recorder.windows, tier, sound, reason)
+    subjects = {who: _with_solved(subjects[who], right.of(who)) for who in WHO}
+    ratios |= _by_name(right.of("ratio"), ratio=True)
     return Findings(
         **_ran(engines, probed, eager),
-        meter=MeterChoice(
-            used=recorder.used,
-            refused=meters.refused,
-            notes=meters.notes,
-        ),
+        meter=MeterChoice(used=recorder.used, refused=meters.refused, notes=meters.notes),
         windows=recorder.windows,
         baseline=subjects["baseline"],
         candidate=subjects["candidate"],
         ratios=ratios,
-        verdicts=blocks.verdicts(windows, tier, sound) | bodies.verdict(),
+        verdicts=blocks.verdicts(windows, tier, sound) | bodies.verdict() | right.verdicts,
+        solved=right.tasks,
         uncertainty=blocks.budgets(windows, energy, ratios[ENERGY_PER_TOKEN.ratio]),
         validity=sound,
         codes=codes,
@@ -139,6 +145,23 @@ def conclude(
         waiting=beside,
         difficulty=asked and summarise(asked, recorder.windows, tier, sound, reason),
     )
+
+
+def _with_solved(subject: Subject, found: Solving | None) -> Subject:
+    metrics = subject.metrics | _by_name(found, ratio=False)
+    return subject.model_copy(update={"metrics": metrics})
+
+
+def _by_name(found: Solving | None, *, ratio: bool) -> dict[str, Quantity]:
+    """What a right answer takes, beside the run's other numbers; nothing where no answers were graded."""
+    if found is None:
+        return {}
+    each = {
+        ENERGY_PER_SOLVED: found.energy_per_solved,
+        TOKENS_PER_ANSWER: found.tokens_per_answer,
+        SHARE_SOLVED: found.share_solved,
+    }
+    return {metric.ratio if ratio else metric.name: value for metric, value in each.items()}
 
 
 def _curve(

@@ -14,6 +14,7 @@ from greenbench.measure.arrivals import Demand, steps
 from greenbench.measure.load_blocks import Loads, capacities
 from greenbench.measure.requests import Prompts
 from greenbench.models import texts
+from greenbench.quality.tasks import IN_WORDS, kinds
 from greenbench.schema.enums import Arrivals, Lengths
 from greenbench.schema.load_spec import SWEEP, LoadSpec
 from greenbench.schema.spec import RunSpec, WorkloadSpec
@@ -46,17 +47,17 @@ def at_most(spec: RunSpec, engines: Mapping[Who, Engine]) -> tuple[int, int]:
     """Requests that a server answers at once, and tokens of the longest, its prompt and answer."""
     work, load = spec.workload, spec.load
     usual = work.prompt_tokens + work.output_tokens  # these warm it up
+    if load.is_closed and work.batch_size > 1 and IN_WORDS in kinds(spec.task):
+        return work.batch_size, max(usual, *_contexts(engines))
     if load.is_closed:
         return work.batch_size, usual
-    limits = _contexts(load, engines)
+    limits = [] if load.lengths is Lengths.fixed else _contexts(engines)
     longest = min(sum(lengths.longest(work, load, trace(load))), *limits, inf)
     return load.at_once, max(usual, int(longest))
 
 
-def _contexts(load: LoadSpec, engines: Mapping[Who, Engine]) -> list[int]:
+def _contexts(engines: Mapping[Who, Engine]) -> list[int]:
     """What each engine is set to take at most, where it is; for fixed lengths engines make room."""
-    if load.lengths is Lengths.fixed:
-        return []
     found = (getattr(engine, "context", None) for engine in engines.values())
     return [tokens for tokens in found if tokens is not None]
 
@@ -75,7 +76,8 @@ def loads(spec: RunSpec, engines: Mapping[Who, Engine], pair: Pair) -> Loads:
     with pair.use("baseline") as served:
         text = texts.passages("prompt")
         prompts = Prompts(served.tokenizer, text, spec.workload, spec.seed)
-        limits = [*_contexts(spec.load, engines), served.max_tokens]
+        set_to = [] if spec.load.lengths is Lengths.fixed else _contexts(engines)
+        limits = [*set_to, served.max_tokens]
         most = min((tokens for tokens in limits if tokens is not None), default=None)
         demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, most)
     strangers = frozenset(who for who in WHO[1:] if engines[who].keeps_prompts)

@@ -21,7 +21,7 @@ from greenbench.techniques.stack import (
     spoken,
     spoken_of,
 )
-from greenbench.techniques.technique import ModelEdit, Technique
+from greenbench.techniques.technique import AnswerSetting, ModelEdit, Technique
 
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
@@ -103,7 +103,7 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     `files_asked`: whether an engine that takes live modules is to get files. Raises UserError or
     Unsupported, in one sentence.
     """
-    from greenbench.engines.transformers.load import config  # needs torch, as above
+    from greenbench.engines.transformers.load import config, template  # need torch, as above
 
     path, stack, runs = files.directory(spec.model), list(spec.technique.values()), engines(spec)
     runs["baseline"].check_model(spec.model, path, machine)
@@ -112,6 +112,9 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
             runs["candidate"].check_model(spec.model, path, machine)
     known = config(spec.model, path)
     refuse_model(stack, known, spec.workload, allow_partial=spec.allow_partial)
+    for technique in stack:
+        if isinstance(technique, AnswerSetting):
+            technique.manner(template(spec.model, path))
     for who, engine in runs.items():
         if "module" not in engine.forms or files_asked:
             applied = stack if who == "candidate" else []

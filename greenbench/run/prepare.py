@@ -16,7 +16,7 @@ from greenbench.analysis import blocks
 from greenbench.engines.engine import Build
 from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
 from greenbench.engines.transformers.options import apply_options
-from greenbench.engines.transformers.served import OnDevice
+from greenbench.engines.transformers.served import HubTokenizer, OnDevice
 from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
@@ -28,6 +28,7 @@ from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.techniques import (
+    AnswerSetting,
     Edited,
     EngineOption,
     MachineSetting,
@@ -137,6 +138,10 @@ class Candidate:
                         # what is prepared next meets it as it will run
                         work.details["before"] = apply_options(self._shown(build), added)
                     build = replace(build, options={**build.options, **added})
+            case AnswerSetting():
+                with metered(technique.promise()):
+                    template = HubTokenizer(work.tokenizer).template
+                    build = replace(build, manner=technique.manner(template))
             case MachineSetting():
                 with metered(technique.promise()):
                     work.details.update(technique.tried(self._place.machine))

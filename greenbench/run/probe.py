@@ -10,14 +10,15 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 
-from greenbench.engines.engine import Build, Engine, Said, Served
+from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.query import Said
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import EngineFault, UserError
 from greenbench.files import write_atomically
 from greenbench.machine.detect import Machine
 from greenbench.models import inputs
 from greenbench.paths import cache_dir
-from greenbench.quality.known_texts import HOW, TEXTS, alike, apart, said
+from greenbench.quality.known_texts import GOES_ON, TEXTS, alike, apart, said
 
 MOST_NATS = 0.1
 """Per token; plain weights that are further apart are not the same weights."""
@@ -43,7 +44,7 @@ def kept_expectation(
     """That of the plain model, kept from an earlier run where there was one: it need not be loaded."""
     if "probe" not in engine.abilities:
         return None
-    how = [TEXTS, HOW, build.form == "url", machine.device, inputs.packages()]
+    how = [TEXTS, GOES_ON, build.form == "url", machine.device, inputs.packages()]
     made_of = [fingerprint, build.model.dtype.value, *how]
     file = cache_dir() / "probes" / f"{inputs.key(made_of)[:16]}.json"
     with suppress(OSError, ValueError, TypeError):

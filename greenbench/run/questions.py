@@ -19,6 +19,7 @@ from greenbench.quality.compare import NEITHER, compare
 from greenbench.quality.prompts import prompts
 from greenbench.quality.score import answers as answers_of
 from greenbench.quality.score import content
+from greenbench.quality.tasks import IN_WORDS, kinds
 from greenbench.run.prepare import Candidate
 from greenbench.run.workbench import Place, Progress
 from greenbench.schema.quality import TaskScore
@@ -45,6 +46,9 @@ def score(
     progress: Progress,
 ) -> Scored:
     """Score both models on the same items, each through its engine; the baseline where no earlier run did."""
+
+    if kinds(spec.task) <= {IN_WORDS}:
+        return Scored([], None, {})
 
     def answers(who: Who, reference: Seen | None = None) -> Answers:
         def half(done: int, total: int) -> None:
@@ -93,6 +97,7 @@ def _identity(spec: RunSpec, place: Place, engine: Engine) -> dict[str, Any]:
         "device": [place.machine.device, place.machine.device_name],
         "engine": [engine.name, engine.version(), repr(engine), inputs.plugins(engine)],
         "requests": content(spec.task),
+        "chat_template": spec.task.chat_template,
     }
 
 

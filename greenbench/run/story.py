@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from greenbench.analysis.difficulty import Asked
+from greenbench.analysis.solved import Graded
 from greenbench.engines.engine import Build, Served
 from greenbench.errors import Lost
 from greenbench.machine.detect import detect
@@ -25,6 +26,7 @@ from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, warming
+from greenbench.run.marking import mark
 from greenbench.run.preflight import (
     refuse_here,
     require_ticks,
@@ -101,6 +103,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             stopping = schedule.measure(recorder, pair, take, spec.protocol, order, progress)
         # As the blocks show it: answers have another mix of texts.
         applied, idle = candidate.applied(), candidate.idle()
+        with stages("solve"):
+            marked = mark(pair, spec, bases["baseline"].directory, recorder, apart, progress)
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
         with stages("idle"):
@@ -110,12 +114,13 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
         _join_wall_log(spec, recorder)
-        findings = _concluded(bench, pair, warmth, asked, apart, idle)
+        findings = _concluded(bench, pair, warmth, asked, marked.graded, apart, idle)
     return findings.model_copy(
         update={
             "model": files.facts(spec.model, bases["baseline"].directory),
             "techniques": applied,
             **scored._asdict(),
+            "quality": scored.quality + marked.quality,
             "warmup": warmth,
             "design": "sequential" if apart else "interleaved",
             "design_reason": apart,
@@ -130,6 +135,7 @@ def _concluded(
     pair: Pair,
     warmth: dict[Who, Settling],
     asked: Asked | None,
+    graded: Sequence[Graded],
     apart: str | None,
     idle: bool,
 ) -> Findings:
@@ -147,6 +153,7 @@ def _concluded(
         ),
         warmth,
         asked,
+        graded,
         engines=bench.engines,
         probed=bench.probed,
         eager=bench.eager,

@@ -91,3 +91,10 @@ class Lengths(Enum):
     lognormal = "lognormal"
     texts = "texts"
     trace = "trace"
+
+
+class Sampling(Enum):
+    """How an answer in words is made: of the likeliest tokens, or as the model's own files draw them."""
+
+    greedy = "greedy"
+    model = "model"

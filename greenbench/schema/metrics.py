@@ -74,11 +74,16 @@ QUEUE: Final = Metric("queue", "requests")
 """Waiting in the server, as it tells."""
 BACKLOG: Final = Metric("backlog", "fraction")
 """Of the requests due in a window, those that its end found more of than its start."""
+ENERGY_PER_SOLVED: Final = Metric("energy_per_solved_j", "J/item", "energy_per_solved")
+"""Of questions answered in words, those that were solved; all joules count, of wrong answers too."""
+TOKENS_PER_ANSWER: Final = Metric("tokens_per_answer", "token/answer", "tokens_per_answer")
+SHARE_SOLVED: Final = Metric("share_solved", "fraction", "share_solved", "higher")
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
 METRICS: Final = (
     ENERGY_PER_TOKEN, ENERGY_PER_TOKEN_LOW, ENERGY_PER_TOKEN_HIGH, DECODE_ENERGY_PER_TOKEN,
     PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
     HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
-    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, ACCURACY,
+    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, ENERGY_PER_SOLVED, TOKENS_PER_ANSWER, SHARE_SOLVED,
+    ACCURACY,
 )  # fmt: skip

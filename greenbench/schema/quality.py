@@ -43,6 +43,8 @@ class TaskScore(Part):
     """Its main metric, as lm-eval names it."""
     higher_is_better: bool
     """Of that metric."""
+    filter: str | None = None
+    """Which takes the answer out of a text; null: no text was written."""
     split: str
     """Of the task's data, from which the items are."""
     baseline: Quantity

@@ -15,6 +15,7 @@ from greenbench.schema.difficulty import Difficulty
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Part, Quantity
 from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.solved import SolvedTask
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.traffic import LoadCurve
 from greenbench.schema.uncertainty import Uncertainty
@@ -211,6 +212,8 @@ class Findings(Part):
     """When an earlier run scored the baseline on the same items, UTC; null: this one did."""
     difficulty: Difficulty | None = None
     """Null where no technique's work depends on the input."""
+    solved: list[SolvedTask] = Field(default_factory=list)
+    """Tasks whose questions are answered in words, and after several tasks all together."""
     load: LoadCurve | None = None
     """Null where requests were sent one batch after another."""
     stages_s: dict[str, float] = Field(default_factory=dict)

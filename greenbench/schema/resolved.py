@@ -52,6 +52,12 @@ class ResolvedTask(Part):
     seed: int
     fewshot: int | None
     """Null: as many examples as each task's file says."""
+    chat_template: bool | Literal["auto"] = "auto"
+    """``auto``: for questions that are answered in words, where the model has one."""
+    filter: str | None = None
+    """Null: the flexible one where a task has one, else its first."""
+    sampling: Literal["greedy", "model"] = "greedy"
+    allow_code_execution: bool = False
 
 
 class ResolvedWorkload(Part):

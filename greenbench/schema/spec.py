@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from greenbench.errors import UserError
 from greenbench.plugins import named
-from greenbench.schema.enums import Design, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.enums import Design, Device, Dtype, Sampling, Source, Stop, Tier
 from greenbench.schema.load_spec import LoadSpec, SloSpec
 from greenbench.schema.ranges import MOST_BLOCKS, require, require_choice, require_seed
 
@@ -71,6 +71,16 @@ class TaskSpec:
     """Chooses the items."""
     fewshot: int | None = None
     """Examples before each question; null: as many as the task's file says, or else none."""
+    chat_template: Any = "auto"
+    """Whether questions are put into the model's chat template: true, false, or ``auto``, for those that are
+    answered in words, where the model has one."""
+    filter: str | None = None
+    """Which of the filters that a task takes the answer out of a text by is compared; null: the flexible
+    one where there is one, else the first. All are kept."""
+    sampling: Sampling = Sampling.greedy
+    """How answers in words are made."""
+    allow_code_execution: bool = False
+    """Run the code that a model writes, shut off from the network, where a task is to grade it."""
     include_path: str | None = None
     """Directory of further tasks' YAML files, as lm-eval's ``--include_path``. Never recorded."""
 
@@ -80,6 +90,10 @@ class TaskSpec:
         if self.fewshot is not None:
             require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more, or null")
         require(len(self.names) > 0, "task.names", self.names, "a list of one task or more")
+        if self.chat_template not in (True, False, "auto"):
+            raise UserError(
+                f"task.chat_template={self.chat_template} is none of auto, true and false: choose one."
+            )
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ class Comparison(Part):
     high: float | None = None
     """Upper end."""
     n: int = 0
-    """Blocks; 1 for an exact count."""
-    method: Literal["t", "bca", "exact"] | None = None
-    """How the 95 % interval was found."""
+    """Blocks, or items; 1 for an exact count."""
+    method: Literal["t", "bca", "draws", "exact"] | None = None
+    """How the 95 % interval was found; ``draws``: items and windows were drawn anew together."""
     p_difference: float | None = None
-    """Two-sided paired t-test of the ratio against 1."""
+    """Two-sided test of the ratio against 1: a paired t-test, or as many draws as lie beyond it."""
     p_adjusted: float | None = None
     """The same after Holm over the family."""
     family: int = 1

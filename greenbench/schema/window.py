@@ -14,7 +14,7 @@ from greenbench.schema.traffic import Traffic
 Who = Literal["baseline", "candidate"]
 
 
-Phase = Literal["prepare", "prefill", "generate", "score", "answer", "serve", "idle"]
+Phase = Literal["prepare", "prefill", "generate", "score", "answer", "solve", "serve", "idle"]
 """What is done in a window."""
 
 
@@ -71,17 +71,19 @@ class Trace(Part):
 class Place(Part):
     """Where a window stands among those that are paired with it."""
 
-    series: Literal["block", "round", "load"]
-    """Blocks pair the windows of the workload, rounds those of answers by difficulty; load: windows of a
-    block at another load than the run's own."""
+    series: Literal["block", "round", "load", "group"]
+    """Blocks pair the windows of the workload, rounds those of answers by difficulty, groups those of items
+    that are answered in words; load: windows of a block at another load than the run's own."""
     unit: int
-    """Number of the block or round."""
+    """Number of the block, round or group."""
     position: int
     """Place in its random order."""
     bin: Bin | None = None
     """In a round, how sure the baseline is of the questions that are asked."""
     load: float | None = None
     """Requests per second, or users; null where requests are sent one batch after another."""
+    task: str | None = None
+    """Of a group, the task that its items are of."""
 
 
 class Window(Part):

@@ -15,6 +15,7 @@ from greenbench.techniques.stack import (
     spoken_of,
 )
 from greenbench.techniques.technique import (
+    AnswerSetting,
     Edited,
     EngineOption,
     MachineSetting,
@@ -26,6 +27,7 @@ from greenbench.techniques.technique import (
 )
 
 __all__ = [
+    "AnswerSetting",
     "Edited",
     "EngineOption",
     "MachineSetting",

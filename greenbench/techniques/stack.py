@@ -14,6 +14,7 @@ from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import (
+    AnswerSetting,
     EngineOption,
     MachineSetting,
     ModelEdit,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from greenbench.schema.spec import WorkloadSpec
 
 Test = Callable[[Traits], bool]
-KINDS = (ModelEdit, EngineOption, MachineSetting)
+KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting)
 
 
 class Order(NamedTuple):
@@ -87,8 +88,8 @@ def check_order(stack: Sequence[Technique]) -> None:
     for technique in stack:
         if not isinstance(technique, KINDS):
             raise UserError(
-                f"technique={technique.name} is of none of the three kinds: let its class be a "
-                "ModelEdit, an EngineOption or a MachineSetting."
+                f"technique={technique.name} is of none of the four kinds: let its class be a "
+                "ModelEdit, an EngineOption, a MachineSetting or an AnswerSetting."
             )
         require_answer(technique, "traits", technique.traits(), Traits)
         if not isinstance(technique, ModelEdit):  # whose promise needs the model

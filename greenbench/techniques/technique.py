@@ -1,7 +1,7 @@
-"""What a technique is: one file with one class in it. There are three kinds.
+"""What a technique is: one file with one class in it. There are four kinds.
 
 A `ModelEdit` changes the model, an `EngineOption` says how an engine is to run it, a `MachineSetting`
-holds something of the machine while it runs. A stack may mix them.
+holds something of the machine while it runs, an `AnswerSetting` says how it is asked. A stack may mix them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from greenbench.engines.engine import Engine, Form
+from greenbench.engines.tokenizer import Manner
 from greenbench.errors import UserError
 from greenbench.schema.knobs import changed
 from greenbench.schema.spec import ModelSpec, WorkloadSpec
@@ -122,7 +123,7 @@ class Edited(NamedTuple):
 
 
 class Technique:
-    """Base of the three kinds; a subclass is a frozen dataclass whose fields are its knobs."""
+    """Base of the four kinds; a subclass is a frozen dataclass whose fields are its knobs."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -152,8 +153,8 @@ class Technique:
         loaded yet."""
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
-        """Raise UserError or Unsupported where the model (its transformers config) or workload does
-        not suit the knobs. No weights are loaded yet."""
+        """Raise UserError or Unsupported where the model (its transformers config) or workload does not
+        suit the knobs. No weights are loaded yet."""
 
     def after(self, config: Any) -> Any:
         """The configuration of the model that it leaves, for what comes after it to check."""
@@ -164,17 +165,12 @@ class Technique:
         return ()
 
     def exact(self) -> Self:
-        """Itself, with what a name may come to mean later, as a hub's branch, said exactly.
-
-        Raises UserError where that cannot be had. No process has started yet.
-        """
+        """Itself, with what a name may come to mean later, as a hub's branch, said exactly; UserError where
+        that cannot be had. No process has started yet."""
         return self
 
     def disclosed(self) -> dict[str, Any]:
-        """Knobs that records show otherwise than they are given: a local path by name and hash.
-
-        Raises UserError where such a path leads nowhere. No process has started yet.
-        """
+        """Knobs that records show otherwise than given: a path by name and hash, UserError if it is none."""
         return {}
 
     def versions(self) -> Mapping[str, str]:
@@ -267,6 +263,18 @@ class MachineSetting(Technique, ABC):
     @abstractmethod
     def hold(self, machine: Machine, observed: dict[str, Any]) -> AbstractContextManager[object]:
         """What must hold while the candidate runs; what shows on the way is added to `observed`."""
+
+
+class AnswerSetting(Technique, ABC):
+    """Says how the candidate is asked to answer in words: it shows where answers are graded."""
+
+    @abstractmethod
+    def promise(self) -> Promise:
+        """What it will save."""
+
+    @abstractmethod
+    def manner(self, template: str | None) -> Manner:
+        """Given the model's chat template; UserError, in one sentence, where that knows nothing of it."""
 
 
 def require_answer(technique: Technique, method: str, answer: object, kind: type) -> None:

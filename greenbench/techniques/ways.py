@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
-from greenbench.techniques.technique import EngineOption, MachineSetting, ModelEdit, Technique
+from greenbench.techniques.technique import (
+    AnswerSetting,
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Technique,
+)
 
 
 def way(kind: type[Technique], engines: Mapping[str, type[Engine]]) -> str:
@@ -14,6 +20,8 @@ def way(kind: type[Technique], engines: Mapping[str, type[Engine]]) -> str:
     live = {name for name, engine in engines.items() if "module" in engine.forms}
     if issubclass(kind, MachineSetting):
         return "sets the machine, whatever the engine"
+    if issubclass(kind, AnswerSetting):
+        return "asks the model otherwise, whatever the engine"
     if issubclass(kind, EngineOption):
         return f"an option of {_listed({name for name in engines if _has(kind, name)})}"
     if not issubclass(kind, ModelEdit) or kind.form == "module":

@@ -20,7 +20,7 @@ from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
 from greenbench.quality import tasks
 from greenbench.records.store import parse
-from greenbench.schema.enums import Arrivals, Device, Dtype, Source, Stop, Tier
+from greenbench.schema.enums import Arrivals, Device, Dtype, Sampling, Source, Stop, Tier
 from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.resolved import Inputs
 from greenbench.schema.spec import ModelSpec, RunSpec, labels
@@ -37,6 +37,9 @@ PARTS = {name: part for name, part in get_type_hints(RunSpec).items() if is_data
 FIELDS = [(name, field.name) for name, part in PARTS.items() for field in fields(part)]
 OTHER = {
     ("task", "fewshot"): 3,
+    ("task", "chat_template"): True,
+    ("task", "filter"): "strict-match",
+    ("task", "sampling"): Sampling.model,
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,
     ("task", "names"): ["boolq"],

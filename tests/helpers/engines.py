@@ -12,7 +12,8 @@ from typing import ClassVar
 from lm_eval.api.model import LM
 
 from greenbench.engines import in_turn
-from greenbench.engines.engine import Completion, Engine, Footprint
+from greenbench.engines.engine import Completion, Engine, Footprint, Request
+from greenbench.engines.writing import Written
 
 CHILD = """
 import json, sys, time
@@ -37,6 +38,14 @@ class Words:
     def frame(self, *, chat):
         return [self.prefix_id], []
 
+    template = ending = most_thoughts = None
+
+    def chat(self, turns, *, opened=True):
+        raise NotImplementedError("there is no template")
+
+    def prompt(self, text):
+        return [self.prefix_id, *self.encode(text)]
+
 
 class Guess(LM):
     """Log-likelihoods by hash."""
@@ -57,7 +66,7 @@ class Guess(LM):
         return list(self._each(requests))
 
     def generate_until(self, requests):
-        return ["" for _ in self._each(requests)]
+        raise NotImplementedError("what it writes, it writes itself")
 
 
 class Echoing:
@@ -79,6 +88,10 @@ class Echoing:
 
     def converse(self, talk):
         return in_turn.converse(self.complete, talk)
+
+    def write(self, asks):
+        done = self.complete([Request(ask.tokens, ask.most_tokens) for ask in asks])
+        return [Written("word " * each.tokens, each, cut=True) for each in done]
 
     def language_model(self, done, reference):
         return Guess(done)

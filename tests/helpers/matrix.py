@@ -24,7 +24,7 @@ from greenbench.run.prepare import Candidate
 from greenbench.run.workbench import Place
 from greenbench.schema.enums import Stop
 from greenbench.schema.technique import AppliedTechnique
-from greenbench.techniques import EngineOption
+from greenbench.techniques import AnswerSetting, EngineOption
 from helpers.techniques import CPU, OPTIONS, SMALLER, stack
 
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
@@ -58,11 +58,12 @@ class Cell(NamedTuple):
 
 
 def techniques():
-    """Every technique that runs on a CPU, by name."""
+    """Every technique that changes a model or how it runs, and runs on a CPU, by name."""
     found = []
     for option in OPTIONS:
         (technique,) = stack(option)
-        elsewhere = isinstance(technique, EngineOption) and technique.other()
+        asks = isinstance(technique, AnswerSetting)  # by a template, which these models have not
+        elsewhere = asks or (isinstance(technique, EngineOption) and technique.other())
         if technique.name == option and not elsewhere:
             with suppress(Unsupported):
                 technique.check(CPU, Transformers())
@@ -92,10 +93,10 @@ def _knobs(technique, directory):
     return brief | SMALLER.get(technique.name, {}) | draft
 
 
-def _greedy(scorer, served):
+def _greedy(served):
     """The tokens that it generates."""
     prompt = torch.tensor([served.tokenizer.encode(TEXT)])
-    generate = scorer._loop or scorer.model.generate
+    generate = served._loop or served._model.generate
     config = GenerationConfig(do_sample=False, min_new_tokens=NEW_TOKENS, max_new_tokens=NEW_TOKENS,
                               pad_token_id=0)  # fmt: skip
     with torch.inference_mode():
@@ -135,7 +136,7 @@ def _cell(spec, directory):
             served.complete([Request(tuple(served.tokenizer.encode(TEXT)), NEW_TOKENS, Stop.fixed)])
             scorer = served.language_model(lambda: None, None)
             ((nats, _),) = scorer.loglikelihood([ASKED])
-            said = _greedy(scorer, served)
+            said = _greedy(served)
         candidate.close()
     except (Unsupported, UserError) as error:
         return Cell(str(error))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from greenbench.engines.engine import Build
 from greenbench.engines.start import Start
+from greenbench.engines.writing import Ask
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
 
@@ -19,6 +20,29 @@ TEXTS = ["It was the first time that the team had won the cup.", "x"]
 
 def asked(*each):
     return [SimpleNamespace(args=args, task_name="t", doc_id=i) for i, args in enumerate(each)]
+
+
+def went_on(served):
+    """What is written after two beginnings, with the tokens that it took; one of them ends at a string."""
+    asks = [
+        Ask(tuple(served.tokenizer.prompt("The president of the")), 6, ("\n\n\n",)),
+        Ask(tuple(served.tokenizer.prompt("In the year")), 6, ("\n\n\n",)),
+    ]
+    found = [served.write([ask])[0] for ask in asks]
+    assert all(each.text for each in found)
+    assert all(each.cut and each.completion.tokens == 6 for each in found)
+    place, stop = next(
+        (place, sign)
+        for place, each in enumerate(found)
+        for sign in each.text[1:-1]
+        if sign.isprintable() and sign not in f"{each.text[:1]}\ufffd"
+    )
+    (stopped,) = served.write([asks[place]._replace(until=(stop,))])
+    assert stopped.text == found[place].text.partition(stop)[0]
+    assert not stopped.cut
+    assert stopped.completion.tokens < 6
+    halves = "\ufffd"  # of letters, by a model of random weights: vLLM waits for the rest
+    return [(each.text.rstrip(halves), each.completion.tokens) for each in (*found, stopped)]
 
 
 def build(path, dtype=Dtype.float32, **start):

@@ -85,8 +85,8 @@ class Letters:
     def encode(self, text):
         return list(map(ord, text))
 
-    def frame(self, *, chat):
-        return [], []
+    def prompt(self, text):
+        return self.encode(text)
 
 
 def value(metric, sample):

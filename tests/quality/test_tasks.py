@@ -27,11 +27,13 @@ THEIRS = {
     "sciq": "sciq/sciq.yaml",
     "social_iqa": "siqa/siqa.yaml",
     "sst2": "glue/sst2/default.yaml",
+    "triviaqa": "triviaqa/default.yaml",
     "winogrande": "winogrande/default.yaml",
 }
 BITS = ["gsm8k_bpb", "lambada_bpb", "wikipedia_bpb"]
-OURS = sorted([*THEIRS, *BITS])
-EXAMPLES = [*sorted({*THEIRS} - {"copa", "lambada_openai", "mmlu", "sciq", "sst2"})]
+IN_WORDS = ["gsm8k_words", "humaneval_words", "lambada_words", "squad", "triviaqa"]
+OURS = sorted({*THEIRS, *BITS, *IN_WORDS})
+EXAMPLES = [*sorted({*THEIRS} - {"copa", "lambada_openai", "mmlu", "sciq", "sst2", "triviaqa"})]
 
 
 def spec(*names, **options):
@@ -74,7 +76,7 @@ def test_a_task_states_what_it_is(name):
     document = task.eval_docs[0]
     if name in BITS:
         assert about["chance"] == 8  # a byte's worth
-    elif name == "lambada_openai":
+    elif name == "lambada_openai" or name in IN_WORDS:
         assert about["chance"] == 0
     else:
         assert about["chance"] == pytest.approx(1 / len(task.doc_to_choice(document)), abs=1e-4)
@@ -361,7 +363,7 @@ def test_a_metric_that_has_no_value_for_an_item_is_refused():
         tasks.main_metric(task)
 
 
-@pytest.mark.parametrize("option", ["core", "smoke"])
+@pytest.mark.parametrize("option", ["answers", "core", "smoke"])
 def test_task_options_ask_for_tasks_that_exist(option):
     from greenbench.campaign.compose import plan
 

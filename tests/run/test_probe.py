@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 from helpers.tiny import tiny_llama
 
-from greenbench.engines.engine import Build, Footprint, Said
+from greenbench.engines.engine import Build, Footprint
 from greenbench.engines.llama_cpp.engine import LlamaCpp
+from greenbench.engines.query import Said
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import EngineFault, UserError
 from greenbench.machine.detect import Machine

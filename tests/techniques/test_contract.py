@@ -18,6 +18,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.technique import Promise
 from greenbench.techniques import (
+    AnswerSetting,
     Edited,
     EngineOption,
     MachineSetting,
@@ -80,7 +81,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 44
+    assert len(ours()) == 45
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -115,7 +116,7 @@ def test_a_technique_made_of_another_stays_in_its_family():
 
 
 def test_every_technique_is_of_one_kind():
-    kinds = (ModelEdit, EngineOption, MachineSetting)
+    kinds = (ModelEdit, EngineOption, MachineSetting, AnswerSetting)
     assert all(sum(issubclass(cls, kind) for kind in kinds) == 1 for cls in ours())
     names = [{cls.name for cls in ours() if issubclass(cls, kind)} for kind in kinds[1:]]
     assert names == [
@@ -124,6 +125,7 @@ def test_every_technique_is_of_one_kind():
             "draft_model", "eagle", "fp8_at_load", "engine",
         },
         {"threads", "power_limit", "clock_lock"},
+        {"thinking"},
     ]  # fmt: skip
 
 

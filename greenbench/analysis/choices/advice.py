@@ -13,6 +13,7 @@ from greenbench.analysis.energy.savings import DAYS_PER_YEAR, Savings, payback_d
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, technique
 from greenbench.analysis.impact import Assumptions
+from greenbench.analysis.yardstick import SOLVED, in_energy
 from greenbench.errors import UserError
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import TOKENS_PER_S
@@ -30,7 +31,7 @@ class Option(NamedTuple):
     row: Row
     checks: list[Check]
     ratio: Quantity
-    """Joules per request over the baseline's."""
+    """Joules per request, or per solved problem, over the baseline's."""
     cases: Mapping[Basis, Savings] = {}
     """Where a saving is shown."""
     payback: Mapping[Basis, Quantity] = {}
@@ -119,9 +120,17 @@ def chosen(records: Sequence[Record], *, model: str = "", device: str = "") -> l
     return kept
 
 
+def _ratio(row: Row, rate: float | None) -> Quantity:
+    """Per solved problem where answers were graded and no rate is asked for."""
+    yardstick = in_energy([row])
+    if rate is None and yardstick is SOLVED:
+        return row.ratio(yardstick.metric)
+    return request_ratio(row, rate)
+
+
 def _advice(group: Group, wanted: Needs, given: Assumptions, spoiled: Sequence[Record]) -> Advice:
     options = [
-        Option(row, checks(row, wanted), request_ratio(row, wanted.rate_s))
+        Option(row, checks(row, wanted), _ratio(row, wanted.rate_s))
         for row in group.rows
         if not row.is_baseline
     ]

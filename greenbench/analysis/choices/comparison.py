@@ -16,10 +16,10 @@ from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Word
 from greenbench.stats import items
-from greenbench.stats.intervals import MARGIN, Interval, unpaired_ratio
+from greenbench.stats.intervals import MARGIN, Interval, quotient, unpaired_ratio
 from greenbench.wording import TIMES, fixed, signed
 
-LIMIT = re.compile(r"(energy|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
+LIMIT = re.compile(r"(energy|solved|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
 POINT = 0.01
 NOTHING = "not in both"
 
@@ -75,8 +75,8 @@ def parse_limit(text: str) -> Limit:
     match = LIMIT.fullmatch(text.replace(" ", ""))
     if match is None or (match[1] == "quality") == bool(match[4]):
         raise UserError(
-            f"--fail-on {text} is no limit: write energy>+3%, time>+5%, bytes>+1% or, in points, "
-            "quality<-1."
+            f"--fail-on {text} is no limit: write energy>+3%, solved>+3%, time>+5%, bytes>+1% or, in "
+            "points, quality<-1."
         )
     size = float(match[3])
     if match[1] != "quality":
@@ -136,6 +136,8 @@ def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
         found = unpaired_ratio(*sides) if all(sides) else None
         unmeasured = name == "energy" and not _measured(a, b)
         yield _judged(name, found, bar or (UNMEASURED if unmeasured else None))
+    if a.solved and b.solved:
+        yield _judged("solved", _solved(a, b), bar or (None if _measured(a, b) else UNMEASURED))
     sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
@@ -143,6 +145,17 @@ def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
         yield _judged("bytes", counted, None if bar is SMOKE else bar)
     quality = _quality(a, b)
     yield quality._replace(verdict="inconclusive", why=bar.why, bar=bar) if bar else quality
+
+
+def _solved(a: Record, b: Record) -> Interval | None:
+    """B's ratio of joules per solved problem over A's, each to its own baseline."""
+    before, after = (record.solved[-1].ratio.energy_per_solved for record in (a, b))
+    if not before.value or not after.value or not before.bounds or not after.bounds:
+        return None
+    return quotient(
+        Interval(before.value, *before.bounds, before.n),
+        Interval(after.value, *after.bounds, after.n),
+    )
 
 
 def _measured(*records: Record) -> bool:

@@ -23,7 +23,7 @@ from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, sav
 from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
-from greenbench.analysis.yardstick import EFFECT, ENERGY, helps
+from greenbench.analysis.yardstick import EFFECT, ENERGY, SOLVED, helps, in_energy
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
 from greenbench.schema.quantity import Quantity, missing, said
 from greenbench.stats.items import p_noninferiority
@@ -133,14 +133,17 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
 
 
 def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_LIMITS) -> Check:
-    """Whether measured joules per token and per request are shown to be saved.
+    """Whether measured joules per token and per request, or per solved problem, are shown to be saved.
 
     Where requests come at a rate, to a device that stays on, idle power counts too; under load it is that
     rate's joules that count, where one device of each model serves it `within` limits.
     """
     rate = None if requests_per_day is None else requests_per_day / DAY_S
-    request = request_ratio(row, rate)
-    seen = f"energy per request: {_shown(request, TIMES)} the baseline's"
+    yardstick = in_energy([row]) if rate is None else ENERGY
+    graded = yardstick is SOLVED
+    request = row.ratio(SOLVED.metric) if graded else request_ratio(row, rate)
+    per = "solved problem" if graded else "request"
+    seen = f"energy per {per}: {_shown(request, TIMES)} the baseline's"
     tier = _tier(row)
     longer = {} if tier in {"dev", "publish"} else {"protocol": "dev"}
     likely = request.value is not None and request.value < 1
@@ -156,8 +159,8 @@ def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_
                      longer, "longer windows")  # fmt: skip
     if rate is not None and row.record.load is not None:
         return _energy_at(row, request, rate, within)
-    verdict = row.verdicts.get(ENERGY.metric.ratio)
-    saves = verdict.verdict == "saves" if verdict else helps(row.ratio(ENERGY.metric), ENERGY)
+    verdict = row.verdicts.get(yardstick.metric.ratio)
+    saves = verdict.verdict == "saves" if verdict else helps(row.ratio(yardstick.metric), yardstick)
     interval = request.bounds
     if saves and interval and interval[1] < 1:
         found = Check("energy", "kept", seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.analysis.yardstick import SOLVED, in_energy
 from greenbench.wording import plain
 
 VERSION = 1
@@ -27,12 +27,14 @@ def band(ratio: float) -> str:
 
 
 def label(row: Row) -> Label:
-    """The run's label, within its model, task, workload and device class.
+    """The run's label, within its model, task, workload and device class; by joules per solved problem where
+    answers were graded, else by joules per token.
 
     Withheld where joules are estimated, the tier claims nothing, the run is invalid, the interval
     spans two bands, or a loss of quality beyond the margin is not excluded.
     """
-    ratio = row.ratio(ENERGY_PER_TOKEN)
+    yardstick = in_energy([row])
+    ratio = row.ratio(yardstick.metric)
     interval, change = ratio.bounds, row.change.bounds
     letters = sorted({band(end) for end in interval or ()})
     tier = row.record.spec.protocol.tier
@@ -48,4 +50,5 @@ def label(row: Row) -> Label:
     found = next((reason for reason, present in obstacles.items() if present), None)
     if found or ratio.value is None:
         return Label("", found or "no energy ratio")
-    return Label(letters[0], f"energy ratio {ratio.value:.2f}, scale version {VERSION}")
+    per = " per solved problem" if yardstick is SOLVED else ""
+    return Label(letters[0], f"energy ratio{per} {ratio.value:.2f}, scale version {VERSION}")

@@ -139,7 +139,7 @@ class LlamaCpp(Engine):
                 client,
                 lambda client: InOnePass(ByForce(client, slots, context), reading),
                 Body(
-                    HubTokenizer(plain),
+                    HubTokenizer(plain, build.manner),
                     plain,
                     tokens,
                     known.footprint(),

@@ -19,6 +19,8 @@ class Chunk(NamedTuple):
     at_s: float
     tokens: int | None
     """Of the answer so far; null where the server has not said."""
+    characters: int = 0
+    """Of its text so far."""
 
 
 class Answer:
@@ -37,6 +39,9 @@ class Answer:
         self.ended = False
         """Whether the server has said that it is whole."""
         self.prompt_tokens: int | None = None
+        self.text = ""
+        self.finish: str | None = None
+        """Why it ended, as the server says: ``stop`` or ``length``."""
 
     def feed(self, raw: bytes, now_s: float) -> None:
         """Take what has just arrived: any part of lines, and any number of them. Raises EngineFault."""
@@ -51,7 +56,7 @@ class Answer:
         if len(arrived) > 1:  # together: they have waited equally long
             tokens = [chunk.tokens for chunk in arrived if chunk.tokens is not None]
             if tokens:
-                self._chunks[before:] = [Chunk(now_s, tokens[-1])]
+                self._chunks[before:] = [Chunk(now_s, tokens[-1], len(self.text))]
 
     def stamps_s(self) -> tuple[float, ...]:
         """When each token came. Those that came together share their wait, but for the first ones."""
@@ -61,6 +66,13 @@ class Answer:
             count, before_s = until - len(stamps), stamps[-1] if stamps else at_s
             stamps += [before_s + (at_s - before_s) * (i + 1) / count for i in range(count)]
         return tuple(stamps)
+
+    def beginning(self, tokens: int) -> str:
+        """The text of at least its first `tokens`: as far as the chunk that the last of them came in."""
+        counts = self._counts(self.tokens())
+        places = zip(counts, self._chunks, strict=True)
+        known = [chunk.characters for count, chunk in places if count >= tokens]
+        return self.text[: known[0]] if known else self.text
 
     def so_far_s(self) -> tuple[float, ...]:
         """The same of an answer that broke off: where the server has not said how many tokens there were,
@@ -99,7 +111,9 @@ class Answer:
             wrong = told(error, self._endpoint.hidden)
             raise self._endpoint.fault(f"answers with an error ({wrong})")
         choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
-        self.ended = self.ended or choice.get("finish_reason") is not None
+        self.text += choice.get("text") or ""
+        self.finish = choice.get("finish_reason") or self.finish
+        self.ended = self.ended or self.finish is not None
         usage = event.get("usage") or {}
         self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
         self._total = usage.get("completion_tokens", self._total)
@@ -113,7 +127,7 @@ class Answer:
             said = int(usage["completion_tokens"])
         known = next((c.tokens for c in reversed(self._chunks) if c.tokens is not None), 0)
         if choice and (choice.get("text") if said is None else said > known):
-            self._chunks.append(Chunk(now_s, said))
+            self._chunks.append(Chunk(now_s, said, len(self.text)))
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from greenbench.engines.engine import Completion, Line, Queue, Request, T
 from greenbench.engines.serving.answer import Answer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 COMPLETIONS = "/v1/completions"
+STREAMED: Body = {"stream": True, "stream_options": {"include_usage": True}}
 Post = Callable[[str, Body], Any]
 """Sends one request, awaited."""
 
@@ -109,9 +110,29 @@ class Client:
                 came += answer.so_far_s()
             raise
 
+    def write(self, bodies: Sequence[Body]) -> list[tuple[Completion, Answer]]:
+        """The answers to all of `bodies`, in flight at once, with their texts."""
+
+        async def one(place: int, body: Body) -> tuple[Completion, Answer]:
+            answer = Answer(self._endpoint)
+            return await self._asked(self._named({**STREAMED, **body}), place, answer), answer
+
+        return self._all([one(*each) for each in enumerate(bodies)])
+
     async def _answered(self, place: int | None, request: Request, answer: Answer) -> Completion:
+        done = await self._asked(self._body(request), place, answer)
+        if request.stop is Stop.fixed and done.tokens != request.new_tokens:
+            raise self._endpoint.fault(
+                f"made {done.tokens} tokens where {request.new_tokens} were asked for, as it does not know "
+                "ignore_eos",
+                "say workload.stop=natural",
+            )
+        return done
+
+    async def _asked(self, body: Body, place: int | None, answer: Answer) -> Completion:
+        """Send `body`, whose prompt is of tokens, and take what streams in into `answer`."""
         at = self._opened()
-        body = self._body(request) | dict(self._endpoint.extra(place))
+        body = {**body, **self._endpoint.extra(place)}
         sent_s = time.perf_counter()
         async with reply(self._endpoint, at, COMPLETIONS, body) as found:
             async for raw in found.content.iter_any():
@@ -120,13 +141,7 @@ class Client:
         if not answer.ended:
             raise self._endpoint.fault("ended its answer in the middle")
         stamps_s = answer.stamps_s()
-        if request.stop is Stop.fixed and len(stamps_s) != request.new_tokens:
-            raise self._endpoint.fault(
-                f"made {len(stamps_s)} tokens where {request.new_tokens} were asked for, as it does not know "
-                "ignore_eos",
-                "say workload.stop=natural",
-            )
-        read = len(request.tokens)
+        read = len(cast("list[int]", body["prompt"]))
         return Completion(len(stamps_s), read, sent_s, stamps_s, done_s)
 
     def _body(self, request: Request) -> dict[str, object]:
@@ -134,8 +149,7 @@ class Client:
             "prompt": list(request.tokens),
             "max_tokens": request.new_tokens,
             "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
+            **STREAMED,
         }
         if request.stop is Stop.fixed:
             body |= {"ignore_eos": True}

@@ -8,15 +8,12 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from lm_eval.api.model import TemplateLM
-from lm_eval.models.utils import handle_stop_sequences, has_bos_prefix, normalize_gen_kwargs
+from lm_eval.models.utils import has_bos_prefix
 
 from greenbench.engines.query import Answer, Query
 from greenbench.engines.scoring import AfterEach, InQueries
 from greenbench.engines.serving.client import COMPLETIONS, Client, Post
 from greenbench.errors import EngineFault
-
-MOST_TOKENS = 256
-"""Of an answer, where a task does not say: lm-eval's default."""
 
 
 class Scorer(Protocol):
@@ -104,14 +101,14 @@ class ServedModel(InQueries, TemplateLM):  # type: ignore[misc]  # lm-eval is un
         tokenizer: Any,
         max_length: int,
         scorer: Scorer,
-        client: Client,
-        at_once: int,
+        render: Callable[..., str],
         done: Callable[[], None],
     ) -> None:
-        """`done` is called after each request; `at_once` answers are made beside each other."""
+        """`done` is called after each request; `render` puts turns into the chat template."""
         super().__init__()
+        self._render = render
         self.tokenizer, self.max_length = tokenizer, max_length
-        self._scorer, self._client, self._at_once = scorer, client, at_once
+        self._scorer = scorer
         self._encoded = lru_cache(maxsize=64)(self._encode)  # endings share their context
         self.set_cache_hook(AfterEach(done))
         kinds = ("loglikelihood", "loglikelihood_rolling") if scorer.cannot else ()
@@ -127,6 +124,11 @@ class ServedModel(InQueries, TemplateLM):  # type: ignore[misc]  # lm-eval is un
         """What begins a text that nothing precedes, as in lm-eval's class of transformers."""
         begin = self.tokenizer.bos_token_id
         return self.eot_token_id if begin is None else int(begin)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Would name prompts that lm-eval keeps, and none are kept."""
+        return ""
 
     def _encode(self, string: str, add_special_tokens: bool | None) -> list[int]:
         """As lm-eval's class of transformers."""
@@ -155,29 +157,14 @@ class ServedModel(InQueries, TemplateLM):  # type: ignore[misc]  # lm-eval is un
         found = self._answers("loglikelihood_rolling", requests, lambda text: self.windows(*text))
         return [nats for nats, _ in found]
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
-        """Text after each context, up to a stop string."""
-        bodies = [self._generation(*request.args) for request in requests]
-        found = self._client.ask([(COMPLETIONS, body) for body in bodies], self._at_once)
-        texts = []
-        for request, body, reply in zip(requests, bodies, found, strict=True):
-            text = str(reply["choices"][0]["text"])
-            for stop in body["stop"]:  # a server may stop a token later
-                text = text.split(stop, maxsplit=1)[0] if stop else text
-            texts.append(text)
-            self.cache_hook.add_partial("generate_until", request.args, text)
-        return texts
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The turns as one text."""
+        return self._render(chat_history, opened=add_generation_prompt)
 
-    def _generation(self, context: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-        asked = normalize_gen_kwargs(kwargs, MOST_TOKENS)
-        room = self.max_length - asked["max_gen_toks"]
-        end = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
-        return {
-            "prompt": self.tok_encode(context)[-room:],
-            "max_tokens": asked["max_gen_toks"],
-            "temperature": 0,
-            "stop": handle_stop_sequences(asked.get("until"), eos=end),
-        }
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+        raise NotImplementedError("`Served.write` does its work")
 
     def _answers(
         self, kind: str, requests: list[Any], encode: Callable[[Any], list[Query]]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenbench.engines.engine import Completion, Footprint, Line, Request, T, Tokenizer
+from greenbench.engines.engine import Completion, Footprint, Line, Request, T
 from greenbench.engines.query import Nearness, Seen
+from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.client import Client
+from greenbench.engines.tokenizer import Tokenizer
+from greenbench.engines.writing import Ask, Written, bounded, ended_at, markers, thoughts
 
 if TYPE_CHECKING:
     from greenbench.engines.serving.scoring import Scorer
@@ -30,6 +33,19 @@ class Body(NamedTuple):
     """The server's processes; null where they cannot be seen."""
 
 
+def _body(ask: Ask) -> dict[str, object]:
+    """What a server is asked; of an answer that is drawn, how."""
+    drawn: dict[str, object] = {"temperature": 0}
+    if ask.draw:
+        drawn = ask.draw._asdict() | {"top_k": ask.draw.top_k or -1}
+    return {
+        "prompt": list(ask.tokens),
+        "max_tokens": ask.most_tokens,
+        "stop": [each for each in ask.until if each],
+        **drawn,
+    }
+
+
 class FromServer:
     """Answers by requests; a server has done all its work when its last answer is there."""
 
@@ -42,6 +58,26 @@ class FromServer:
         """As many requests in flight at once."""
         return self._client.complete(batch)
 
+    def write(self, asks: Sequence[Ask]) -> list[Written]:
+        """As many requests in flight at once."""
+        tokenizer = self.tokenizer
+        return bounded(self._write, asks, tokenizer.encode, markers(tokenizer.template))
+
+    def _write(self, asks: Sequence[Ask]) -> list[Written]:
+        found = self._client.write([_body(ask) for ask in asks])
+        return [self._written(ask, *each) for ask, each in zip(asks, found, strict=True)]
+
+    def _written(self, ask: Ask, done: Completion, answer: Answer) -> Written:
+        marker = markers(self.tokenizer.template)
+        prompt = self._body.plain.decode(ask.tokens)
+        thought = thoughts(prompt, answer.beginning, done.tokens, marker)
+        begun = len(answer.beginning(thought)) if thought else 0
+        rest = ended_at(answer.text[begun:], ask.until)  # a server may stop a token later
+        whole = answer.text[:begun] + rest
+        stopped = len(rest) < len(answer.text) - begun
+        cut = answer.finish == "length" and not stopped
+        return Written(whole, done, cut, thought)
+
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
         """Each request is the server's as soon as it is asked, and waits there."""
         return self._client.converse(talk)
@@ -52,7 +88,7 @@ class FromServer:
 
         body = self._body
         scorer = self._scorer(self._client)
-        return ServedModel(body.plain, body.max_tokens, scorer, self._client, body.at_once, done)
+        return ServedModel(body.plain, body.max_tokens, scorer, body.tokenizer.chat, done)
 
     def nearness(self) -> tuple[Seen | None, list[Nearness]]:
         """Not shown."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,6 +24,9 @@ STEPS = 8
 """Tokens of the request that is served to compile: CUDA graphs run twice before they are kept."""
 GRAPHS = 64
 """Shapes that one step may be compiled for: two models meet those of requests and of every task."""
+LONGEST = "_longest_written"
+"""Attribute of a model while it answers in words: places of the cache that all its answers share the length
+of, as each length is compiled anew."""
 GRAPHS_OF_THREAD = ("tree_manager_containers", "tree_manager_locks")
 """Where torch's CUDA graph trees keep them, in ``torch._inductor.cudagraph_trees.local``."""
 
@@ -118,7 +122,7 @@ def keep_cache(model: Any, start: Start) -> None:
     kept: dict[bool, Any] = {}
 
     def prepare(**asked: Any) -> Any:
-        model._previous_max_cache_length = least
+        model._previous_max_cache_length = max(least, vars(model).get(LONGEST, 0))
         usual = asked["batch_size"] == start.at_once and asked["max_cache_len"] <= least
         inference = torch.is_inference_mode_enabled()  # whose tensors nothing else may write
         if usual and inference in kept:
@@ -130,6 +134,16 @@ def keep_cache(model: Any, start: Start) -> None:
         return cache
 
     model._prepare_static_cache = prepare
+
+
+@contextmanager
+def cache_of(model: Any, places: int) -> Iterator[None]:
+    """Within this context a static cache of `model` has so many places at least."""
+    setattr(model, LONGEST, places)
+    try:
+        yield
+    finally:
+        delattr(model, LONGEST)
 
 
 def obstacle(spec: ModelSpec, machine: Machine) -> str | None:

@@ -14,7 +14,7 @@ from greenbench.engines.engine import Completion, Request
 from greenbench.schema.enums import Stop
 
 
-class _Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
+class Clock(BaseStreamer):  # type: ignore[misc]  # transformers is untyped
     """Stamps each token as ``generate`` hands it out; reading it synchronizes the device."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def complete(
         max_new_tokens=new_tokens,
         pad_token_id=model.generation_config.pad_token_id or 0,
     )
-    clock = _Clock()
+    clock = Clock()
     start_s = time.perf_counter()
     prompt = torch.tensor([request.tokens for request in batch]).to(model.device)
     output = (loop or model.generate)(

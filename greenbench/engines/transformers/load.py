@@ -40,6 +40,12 @@ def shell(spec: ModelSpec, path: Path) -> Any:
     return blueprint(config(spec, path)).to(getattr(torch, spec.dtype.value))
 
 
+def template(spec: ModelSpec, directory: Path) -> str | None:
+    """The chat template of the model whose files lie in `directory`; null: it has none."""
+    plain = load_tokenizer(spec, directory)
+    return str(plain.get_chat_template()) if plain.chat_template else None
+
+
 def load_tokenizer(spec: ModelSpec, path: Path) -> Any:
     """The tokenizer in `path`, which pads with its end of text where it has nothing else."""
     from transformers import AutoTokenizer

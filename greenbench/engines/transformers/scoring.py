@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import normalize_gen_kwargs
 
 from greenbench.engines.query import Answer, Query
 from greenbench.engines.scoring import AfterEach, InQueries
 from greenbench.engines.transformers.fidelity import Watch
-from greenbench.engines.transformers.prefix_forward import Forward, texts_that_fit
+from greenbench.engines.transformers.prefix_forward import Forward
 from greenbench.engines.transformers.prefix_tree import Batch, plan
 
 AHEAD = 1024
@@ -42,7 +41,6 @@ class LoadedModel(InQueries, HFLM):  # type: ignore[misc]  # lm-eval is untyped
         softmax_dtype: str | None = None,
         *,
         scored_whole: bool = False,
-        loop: Callable[..., Any] | None = None,
     ) -> None:
         """`done` is called after each request; `watch` sees what is predicted on whole texts.
 
@@ -63,7 +61,6 @@ class LoadedModel(InQueries, HFLM):  # type: ignore[misc]  # lm-eval is untyped
             model, self.softmax_dtype, whole=scored_whole, longest=self.max_length
         )
         self._watch = watch
-        self._loop = loop
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Answer]:
         """Of each continuation after its context."""
@@ -73,15 +70,6 @@ class LoadedModel(InQueries, HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """Log-likelihood of each whole text, in nats."""
         found = self._answers("loglikelihood_rolling", requests, lambda text: self.windows(*text))
         return [nats for nats, _ in found]
-
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
-        """Text after each context, up to a stop string; stock's but for the number side by side."""
-        budgets = [normalize_gen_kwargs(r.args[1], self.max_gen_toks) for r in requests]
-        longest = max((len(self.tok_encode(r.args[0])) for r in requests), default=0)
-        length = longest + max((budget["max_gen_toks"] for budget in budgets), default=0)
-        self.batch_size_per_gpu = texts_that_fit(self.model, length)
-        with _generating(self.model, self._loop):
-            return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
 
     def _answers(
         self, kind: str, requests: list[Any], encode: Callable[[Any], list[Query]]
@@ -144,22 +132,6 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
-
-
-@contextmanager
-def _generating(model: Any, loop: Callable[..., Any] | None) -> Iterator[None]:
-    """HFLM calls the model's own ``generate``: here that is `loop`."""
-    if loop is None:
-        yield
-        return
-    before = vars(model).get("generate")
-    model.generate = loop
-    try:
-        yield
-    finally:
-        del model.generate
-        if before is not None:
-            model.generate = before
 
 
 @contextmanager

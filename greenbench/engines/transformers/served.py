@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +10,13 @@ import torch
 from greenbench.engines import in_turn
 from greenbench.engines.engine import Build, Completion, Footprint, Line, Request, T
 from greenbench.engines.query import Nearness, Seen
-from greenbench.engines.transformers.compiled import for_another_thread
+from greenbench.engines.tokenizer import Manner
+from greenbench.engines.transformers.compiled import cache_of, for_another_thread
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.engines.transformers.write import write
+from greenbench.engines.writing import Ask, Written, bounded, markers
 from greenbench.models.parts import positions
 from greenbench.models.weights import storage_bytes
 
@@ -23,11 +26,20 @@ SOFTMAX_DTYPE = "float32"
 MARK = "\u241e"  # a symbol that no text or template contains
 
 
+PLAIN = Manner()
+
+
 class HubTokenizer:
     """A tokenizer of transformers."""
 
-    def __init__(self, plain: Any) -> None:
-        self.plain = plain
+    def __init__(self, plain: Any, manner: Manner = PLAIN) -> None:
+        """`manner` says what its chat template is told, and how long the model may think."""
+        self.plain, self._manner = plain, manner
+
+    @property
+    def most_thoughts(self) -> int | None:
+        """As it was made."""
+        return self._manner.most_thoughts
 
     @property
     def prefix_id(self) -> int:
@@ -47,6 +59,42 @@ class HubTokenizer:
         )
         before, _, after = whole.partition(MARK)
         return self.encode(before), self.encode(after)
+
+    @property
+    def ending(self) -> str | None:
+        """As it stands in the vocabulary."""
+        ends = self.plain.eos_token_id
+        return None if ends is None else str(self.plain.decode(ends, skip_special_tokens=False))
+
+    @property
+    def template(self) -> str | None:
+        """The one that is used where none is named."""
+        if not getattr(self.plain, "chat_template", None):
+            return None
+        return str(self.plain.get_chat_template())
+
+    def chat(self, turns: Sequence[Mapping[str, str]], *, opened: bool = True) -> str:
+        """As lm-eval renders them: a template that knows no system's turn is given the others."""
+        from jinja2 import TemplateError
+
+        how = {
+            "tokenize": False,
+            "add_generation_prompt": opened,
+            "continue_final_message": not opened,
+            **dict(self._manner.template),
+        }
+        try:
+            return str(self.plain.apply_chat_template(list(turns), **how))
+        except TemplateError:
+            others = [turn for turn in turns if turn["role"] != "system"]
+            return str(self.plain.apply_chat_template(others, **how))
+
+    def prompt(self, text: str) -> list[int]:
+        """As lm-eval's class of transformers: a text with a begin-of-text token gets no other."""
+        begins = self.plain.bos_token is not None and text.startswith(self.plain.bos_token)
+        return list(
+            self.plain(text, **({"add_special_tokens": False} if begins else {}))["input_ids"]
+        )
 
 
 class OnDevice:
@@ -87,13 +135,27 @@ class InProcess(OnDevice):
         self._loop: Callable[..., Any] | None = build.loop
         self._whole = build.scored_whole
         self._watch: Watch | None = None
+        self._longest = 0  # prompt and answer in words
         self._in_thread = for_another_thread()
-        self.tokenizer = HubTokenizer(tokenizer)
+        self.tokenizer = HubTokenizer(tokenizer, build.manner)
         self.max_tokens = positions(model.config)
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """One call of ``generate`` for all, whose prompts are of one length."""
         return complete(self._model, batch, self._loop)
+
+    def write(self, asks: Sequence[Ask]) -> list[Written]:
+        """One call of ``generate`` for all, the shorter prompts padded in front."""
+        needs = max(len(ask.tokens) for ask in asks) + max(ask.most_tokens for ask in asks)
+        self._longest = max(self._longest, needs)
+        plain = self.tokenizer.plain
+        with cache_of(self._model, self._longest):
+            return bounded(
+                lambda some: write(self._model, plain, some, self._loop),
+                asks,
+                self.tokenizer.encode,
+                markers(self.tokenizer.template),
+            )
 
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
         """One request after another, each a batch of its own, in a thread beside those of the run."""
@@ -109,7 +171,6 @@ class InProcess(OnDevice):
             self._watch,
             SOFTMAX_DTYPE,
             scored_whole=self._whole,
-            loop=self._loop,
         )
 
     def nearness(self) -> tuple[Seen | None, list[Nearness]]:

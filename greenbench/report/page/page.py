@@ -29,6 +29,7 @@ OURS: Final = (
     "base.js",
     "numbers.js",
     "tables.js",
+    "solved.js",
     "figure.js",
     "run.js",
     "load.js",

@@ -15,6 +15,7 @@ from greenbench.analysis.groups.rows import Row
 from greenbench.records.upgrades import FAMILIES
 from greenbench.report.page.load_curve import under_load
 from greenbench.report.page.numbers import Json, Pool, cleaned, quantity, rounded, shown
+from greenbench.report.page.solved import graded
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
     ENERGY_PER_TOKEN,
@@ -177,6 +178,7 @@ def details(pool: Pool, row: Row) -> Json:
         "waiting": _waiting(pool, record.waiting) if record.waiting else None,
         "idle": _numbers(pool, record.idle),
         "load": under_load(pool, row),
+        "solved": graded(row),
         "stages": cleaned(record.stages_s),
     }
     return {name: part for name, part in found.items() if part}

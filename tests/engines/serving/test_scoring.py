@@ -9,6 +9,7 @@ from greenbench.engines.query import Query
 from greenbench.engines.serving.client import Client, Endpoint
 from greenbench.engines.serving.scoring import ByPrompt, ServedModel
 from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.errors import EngineFault
 
 PAIRS = [
@@ -44,9 +45,8 @@ def served(client, tokenizer):
 
     def make(longest=64):
         done = []
-        model = ServedModel(
-            tokenizer, longest, ByPrompt(client, 3), client, 3, lambda: done.append(1)
-        )
+        chat = HubTokenizer(tokenizer).chat
+        model = ServedModel(tokenizer, longest, ByPrompt(client, 3), chat, lambda: done.append(1))
         return model, done
 
     return make
@@ -93,16 +93,6 @@ def test_requests_are_in_flight_beside_each_other_but_not_too_many(served, serve
     model.loglikelihood(asked(*PAIRS * 5))
     assert 1 < server.most <= 6  # the server takes a moment to see that an answer has gone
     assert len(server.bodies) == 5 * len(PAIRS)
-
-
-def test_a_text_is_generated_up_to_a_stop(served, server):
-    model, done = served(64)
-    how = {"until": ["\n\n"], "max_gen_toks": 8}
-    assert model.generate_until(asked(("long " * 100, how))) == ["answer"]
-    (body,) = server.bodies
-    assert len(body["prompt"]) == 64 - 8
-    assert (body["max_tokens"], body["stop"][0], body["temperature"]) == (8, "\n\n", 0)
-    assert len(done) == 1
 
 
 def test_a_server_that_tells_no_log_probabilities_is_one_sentence(served, server):

@@ -6,7 +6,7 @@ from transformers import GenerationConfig
 
 from greenbench.engines.engine import Request
 from greenbench.engines.transformers import generate
-from greenbench.engines.transformers.generate import _Clock, complete
+from greenbench.engines.transformers.generate import Clock, complete
 from greenbench.schema.enums import Stop
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def test_tokens_that_arrive_together_share_their_time(monkeypatch):
     """Drafts that are accepted at once: three tokens 0.3 s after the last one waited 0.1 s each."""
     times = iter([0.0, 1.0, 1.3])
     monkeypatch.setattr(generate.time, "perf_counter", lambda: next(times))
-    clock = _Clock()
+    clock = Clock()
     for value in (torch.ones(1, 5), torch.ones(1), torch.ones(1, 3)):
         clock.put(value)
     assert clock.times == pytest.approx([0.0, 1.0, 1.1, 1.2, 1.3])

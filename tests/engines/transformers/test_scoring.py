@@ -176,32 +176,6 @@ def test_a_continuation_longer_than_the_model_is_refused(short):
         short[1].loglikelihood([asked("a", "")])
 
 
-def test_generation_is_that_of_stock_stop_strings_and_all(smollm2):
-    spec, path = smollm2
-    model, tokenizer = load(spec, path, torch.device("cpu"))
-    stock, ours = both(model.float(), tokenizer)
-    prompts = ["The capital of France is", "One, two, three,", "Question: What is 2 + 2?\nAnswer:"]
-    until = {"until": [".", "\n"], "max_gen_toks": 8}
-    requests = [asked(prompt, until) for prompt in prompts]
-    requests.append(asked(prompts[1], {"until": [" seven"], "max_gen_toks": 6}))
-    with quiet():
-        theirs = stock.generate_until(requests, disable_tqdm=True)
-        assert ours.generate_until(requests) == theirs
-    assert all(theirs)
-    assert not any("." in text for text in theirs[:3])
-    drafting = []
-
-    def loop(*args, **kwargs):
-        drafting.append(1)
-        return plain(*args, **kwargs)
-
-    plain = model.generate
-    with quiet():
-        assert LoadedModel(model, tokenizer, loop=loop).generate_until(requests) == theirs
-    assert drafting, "what generates otherwise also answers tasks"
-    assert model.generate == plain
-
-
 def test_the_next_item_is_made_in_a_thread_while_one_is_used():
     started = [threading.Event() for _ in range(3)]
 

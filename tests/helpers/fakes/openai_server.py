@@ -18,6 +18,7 @@ SCRIPT = {
     "token_s": 0.0,
     "per_chunk": 1,
     "tokens": None,  # made, whatever was asked for
+    "finish": "length",  # why an answer ends
     "counts": "usage",  # or ids, timings, continuous, none
     "keep_alives": False,
     "halves": False,
@@ -31,7 +32,7 @@ SCRIPT = {
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "echoes": None,  # each fault tells the key that was sent, after so many dots
-    "text": None,  # of whole answers, whatever is asked
+    "text": None,  # of answers that may stop, a token each character; null: as many x as were asked for
     "sleeps": False,  # has vLLM's endpoints for it
     "sleepless": False,  # ... and does nothing when it is told to
     # of the program
@@ -166,6 +167,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         total = body["max_tokens"] if script["tokens"] is None else script["tokens"]
+        written = script["text"] if "stop" in body else None
+        if written is not None:
+            total = len(written)
         time.sleep(script["first_s"])
         made = 0
         while made < total:
@@ -175,16 +179,17 @@ class Handler(BaseHTTPRequestHandler):
             made += count
             if made > total // 2 and self._meant(body) and self._fault():
                 return
-            self._event(self._chunk(count, made, len(body["prompt"])))
-        self._event({"choices": [{"text": "", "finish_reason": "length"}]})
+            self._event(self._chunk(count, made, len(body["prompt"]), written))
+        self._event({"choices": [{"text": "", "finish_reason": script["finish"]}]})
         if script["counts"] in ("usage", "continuous"):
             usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": total}
             self._event({"choices": [], "usage": usage})
         self._write(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
 
-    def _chunk(self, count, made, read):
-        choice = {"text": "x" * count, "finish_reason": None}
+    def _chunk(self, count, made, read, written):
+        text = written or "x" * made
+        choice = {"text": text[made - count : made], "finish_reason": None}
         event = {"choices": [choice]}
         match self.script["counts"]:
             case "ids":

@@ -27,6 +27,7 @@ STAGES = (
     "idle",
     "warmup",
     "measure",
+    "solve",
     "difficulty",
     "finish",
 )
@@ -125,7 +126,8 @@ def _wall_time(records: Sequence[Record]) -> list[str]:
         Column(f"seconds in {len(timed)} runs", lambda stage, _: f"{seconds[stage]:.1f}"),
         Column("share", lambda stage, _: f"{100 * seconds[stage] / total_s:.1f} %"),
     ]
-    return titled("Where the wall time went", [said, "", *table(STAGES, columns)])
+    taken = [stage for stage in STAGES if any(stage in stages for stages in timed)]
+    return titled("Where the wall time went", [said, "", *table(taken, columns)])
 
 
 def _environment(records: Sequence[Record]) -> list[str]:

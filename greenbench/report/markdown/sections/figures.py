@@ -11,7 +11,7 @@ from greenbench.report.markdown.sections.crossover import crossover
 from greenbench.report.markdown.sections.energy_by_phase import phase_table
 from greenbench.report.markdown.sections.model_frontier import side_by_side
 
-FIRST = ("frontier.svg", "figures/forest.svg")
+FIRST = ("frontier.svg", "figures/forest.svg", "figures/solved.svg")
 SECTIONS = (
     ("Where techniques stop paying", "figures/crossover.svg", crossover),
     ("Where the joules go", "figures/phases.svg", phase_table),

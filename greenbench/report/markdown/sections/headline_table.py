@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.rows import Group, Row
-from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.figures.energy_label import file_name
 from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
 from greenbench.report.markdown.sections import verdicts
@@ -69,11 +69,20 @@ def headline(group: Group) -> list[Column[Row]]:
         Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
         *_own_kind(group.rows),
         *_verdicts(group.rows, ENERGY),
+        *_solved(group),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
         Column("energy label", _energy_label),
         Column("frontier", _frontier),
     ]
+
+
+def _solved(group: Group) -> list[Column[Row]]:
+    """Joules per solved problem, where answers were graded."""
+    if not any(row.record.solved for row in group.rows):
+        return []
+    ratio = Column[Row]("J/solved ratio", lambda row, notes: _ratio(row, SOLVED, notes))
+    return [ratio, *(_verdicts(group.rows, SOLVED) if group.setting.measured else [])]
 
 
 def _own_kind(rows: Sequence[Row]) -> list[Column[Row]]:

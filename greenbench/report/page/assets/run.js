@@ -93,7 +93,7 @@ function runView(run) {
     parts.push(make("p", { class: "notice" }, said));
   }
   if (run.outcome !== "failed" && run.outcome !== "unsupported") {
-    parts.push(...loadView(run), ratiosTable(run), levelsTable(run), derivedTable(run));
+    parts.push(...loadView(run), ...solvedView(run), ratiosTable(run), levelsTable(run), derivedTable(run));
     if (more) parts.push(...tasksView(run));
   }
   if (more) parts.push(...partsView(run), ...courseView(run));

@@ -1,0 +1,117 @@
+"""Answers in words, each token timed, as a task asks for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteriaList, StopStringCriteria
+
+from greenbench.engines.engine import Completion
+from greenbench.engines.transformers.generate import Clock
+from greenbench.engines.writing import Ask, Written, ended_at, markers, shortest, thoughts
+
+
+@torch.inference_mode()
+def write(
+    model: Any, tokenizer: Any, asks: Sequence[Ask], loop: Callable[..., Any] | None = None
+) -> list[Written]:
+    """Answer all of `asks` at once, which end at the same strings and are drawn in the same way.
+
+    `loop` stands for ``model.generate``.
+    """
+    first = asks[0]
+    most = max(each.most_tokens for each in asks)
+    prompts, mask = _padded(asks, model, tokenizer)
+    if first.draw:
+        torch.manual_seed(first.draw.seed)
+    clock = Clock()
+    start_s = time.perf_counter()
+    output = (loop or model.generate)(
+        prompts.to(model.device),
+        attention_mask=mask.to(model.device),
+        generation_config=_config(model, first, most),
+        stopping_criteria=_criteria(tokenizer, first.until),
+        streamer=clock,
+    )
+    done_s = time.perf_counter()
+    stamps = tuple(clock.times[1:])  # the first hand-out is the prompt itself
+    ends = _ends(model)
+    marker = markers(getattr(tokenizer, "chat_template", None) and tokenizer.get_chat_template())
+    return [
+        _written(row, ask, tokenizer, marker, ends, start_s, stamps, done_s)
+        for row, ask in zip(output[:, prompts.shape[1] :].tolist(), asks, strict=True)
+    ]
+
+
+def _padded(asks: Sequence[Ask], model: Any, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts of one length, and where they are no padding."""
+    longest = max(len(each.tokens) for each in asks)
+    pad = _pad(model, tokenizer)
+    rows = [[pad] * (longest - len(each.tokens)) + list(each.tokens) for each in asks]
+    mask = [[0] * (longest - len(each.tokens)) + [1] * len(each.tokens) for each in asks]
+    return torch.tensor(rows), torch.tensor(mask)
+
+
+def _pad(model: Any, tokenizer: Any) -> int:
+    found = (model.generation_config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return int(next((each for each in found if each is not None), 0))
+
+
+def _config(model: Any, ask: Ask, most: int) -> GenerationConfig:
+    drawn: dict[str, Any] = {"do_sample": False}
+    if ask.draw:
+        drawn = {
+            "do_sample": True,
+            "temperature": ask.draw.temperature,
+            "top_p": ask.draw.top_p,
+            "top_k": ask.draw.top_k,
+        }
+    pad = model.generation_config.pad_token_id or 0
+    return GenerationConfig(num_beams=1, max_new_tokens=most, pad_token_id=pad, **drawn)
+
+
+def _criteria(tokenizer: Any, until: Sequence[str]) -> StoppingCriteriaList:
+    strings = [each for each in until if each]
+    return StoppingCriteriaList([StopStringCriteria(tokenizer, strings)] if strings else [])
+
+
+def _ends(model: Any) -> set[int]:
+    """Tokens that end a text."""
+    found = model.generation_config.eos_token_id
+    return set() if found is None else set(found if isinstance(found, list) else [found])
+
+
+def _written(
+    row: list[int],
+    ask: Ask,
+    tokenizer: Any,
+    marker: tuple[str, str] | None,
+    ends: set[int],
+    start_s: float,
+    stamps: tuple[float, ...],
+    done_s: float,
+) -> Written:
+    """One row: what follows its end is padding."""
+
+    def text(tokens: int, *, special: bool = False) -> str:
+        return str(tokenizer.decode(row[:tokens], skip_special_tokens=not special))
+
+    until = [each for each in ask.until if each]
+    ended = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
+    stopped = any(stop in text(ended) for stop in until)
+    if stopped:
+        ended = shortest(ended, lambda tokens: any(stop in text(tokens) for stop in until))
+    tokens = min(ended, ask.most_tokens)
+    finished = stopped or (tokens > 0 and row[tokens - 1] in ends)
+    thought = thoughts(tokenizer.decode(ask.tokens), partial(text, special=True), tokens, marker)
+    rest = str(tokenizer.decode(row[thought:tokens], skip_special_tokens=True))
+    return Written(
+        text(thought, special=True) + ended_at(rest, until),
+        Completion(tokens, len(ask.tokens), start_s, stamps[:tokens], done_s),
+        cut=not finished,
+        thought_tokens=thought,
+    )

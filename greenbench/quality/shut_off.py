@@ -1,0 +1,123 @@
+"""Grading that runs code a model has written: in a process without network, with limits of time and memory.
+
+It shuts itself off before it reads anything of the model's (Linux namespaces, user_namespaces(7)). That keeps
+mistakes in; whoever expects malice runs the whole benchmark in a virtual machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from greenbench.errors import UserError
+from greenbench.schema.spec import TaskSpec
+
+MEMORY_BYTES: Final = 16 << 30
+"""Of addresses, which torch alone reserves several GiB of without using them."""
+FILE_BYTES: Final = 64 << 20
+"""Of any file that the code writes."""
+START_S, ITEM_S = 120.0, 20.0
+"""Time to load the tasks, and for each item."""
+NEW_USER, NEW_NET = 0x10000000, 0x40000000  # linux/sched.h
+OFFLINE: Final = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "HF_ALLOW_CODE_EVAL": "1",
+    "OMP_NUM_THREADS": "1",
+}
+CANNOT: Final = 41
+"""Exit code of a process that could not shut itself off."""
+
+
+def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    """What `generated.graded_here` returns, found in a process of its own.
+
+    Raises UserError where this machine lets no process shut itself off, or where the time is over.
+    """
+    items = sum(map(len, texts.values()))
+    with tempfile.TemporaryDirectory(prefix="greenbench-") as folder:
+        place = Path(folder)
+        (place / "asked").write_bytes(pickle.dumps((spec, {k: list(v) for k, v in texts.items()})))
+        command = [sys.executable, "-m", __name__, folder]
+        environment = os.environ | OFFLINE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        said = place / "said"
+        most_s = START_S + ITEM_S * items
+        with said.open("wb") as log:
+            code = in_time(command, most_s, env=environment, cwd=folder, stdout=log, stderr=log)
+        if code is None:
+            raise UserError(
+                f"The code of {items} answers was not through after {most_s:.0f} s: ask fewer items."
+            )
+        if code == CANNOT:
+            raise UserError(
+                "task.allow_code_execution=true needs a process that is shut off from the network, and this "
+                "machine lets none be (unshare is refused): allow user namespaces, or choose other tasks."
+            )
+        if code:
+            last = (said.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[
+                -1
+            ]
+            raise UserError(f"Grading the code of answers failed (exit code {code}: {last[:200]}).")
+        found: dict[str, list[Any]] = json.loads((place / "graded").read_text())
+    return found
+
+
+def in_time(command: Sequence[str], seconds: float, **how: Any) -> int | None:
+    """Exit code of a program; null where it takes longer: then it is ended with all that it has started."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, start_new_session=True, **how
+    ) as started:
+        try:
+            return started.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+def shut_off() -> bool:
+    """Leave the network, for good; whether that was possible. Must be called before there are threads."""
+    library = ctypes.CDLL(None, use_errno=True)
+    return any(library.unshare(flags) == 0 for flags in (NEW_NET, NEW_USER | NEW_NET))
+
+
+def limit() -> None:
+    """Of memory, files and processes, for this process and all that it starts."""
+    for what, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
+
+
+def main(folder: str) -> int:
+    """The process itself."""
+    if not shut_off():
+        return CANNOT
+    from greenbench.quality.generated import graded_here
+
+    place = Path(folder)
+    spec, texts = pickle.loads((place / "asked").read_bytes())  # which the run has written
+    limit()
+    (place / "graded").write_text(json.dumps(graded_here(spec, texts)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
