@@ -1,6 +1,7 @@
 """Answers are lm-eval's, item by item, whatever is done to the model; comparisons are paired."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +69,26 @@ def test_answers_are_those_of_stock_lm_eval(small_model, tokenizer, names, fewsh
             assert list(mine.values) == expected
         total = stock["results"][mine.task][f"{mine.metric},none"]
         assert sum(mine.values) / sum(mine.weights) == pytest.approx(total, rel=1e-5)
+
+
+def test_in_the_chat_template_answers_are_those_of_stock_too(small_model, tokenizer):
+    spec = TaskSpec(names=["arc_easy", "sst2"], items=5, chat_template=True, fewshot=1)
+    loaded = TaskManager(include_path=str(FOLDER), include_defaults=False).load(spec.names)
+    for task in loaded["tasks"].values():
+        task.set_config("num_fewshot", 1 if task.config.task == "arc_easy" else 0)
+        task.set_fewshot_seed(1234)
+    items = {
+        name: pick_items(name, len(task.eval_docs), spec) for name, task in loaded["tasks"].items()
+    }
+    lm = HFLM(pretrained=small_model, tokenizer=tokenizer, batch_size=1)
+    how = {"samples": items, "bootstrap_iters": 0, "fewshot_as_multiturn": True}
+    stock = evaluate(lm, loaded, apply_chat_template=True, **how)
+    spec = replace(spec, names=["arc_easy"])
+    (mine,) = score(small_model, tokenizer, spec)
+    expected = [sample["acc_norm"] for sample in stock["samples"]["arc_easy"]]
+    assert list(mine.values) == expected
+    asked = stock["samples"]["arc_easy"][0]["arguments"][0][0]
+    assert asked.count("<|im_start|>user") == 2
 
 
 def test_the_answers_say_what_they_are(answers):

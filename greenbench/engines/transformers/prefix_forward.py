@@ -21,8 +21,6 @@ from greenbench.machine import allowance
 PAYS = {"cpu": 1024, "cuda": 16384}
 """Tokens beyond which a larger batch is no faster; on a CPU those of each thread, which leave its
 caches then."""
-TEXTS = 32
-"""Texts generated side by side beyond which all wait for the one that stops last."""
 ENDING = 8
 """Tokens after the beginning that the longest text of a trial has."""
 SLICES = {"cpu": 32, "cuda": 1024}
@@ -243,17 +241,6 @@ def _scores(
         rows, wanted, asked = rows[likeliest], wanted[likeliest], asked[likeliest]
         greedy[asked] = logs[rows].float().argmax(-1) == wanted  # in 16 bits it is slow on a CPU
     return Scores(chosen.cpu(), greedy.cpu())
-
-
-def texts_that_fit(model: Any, length: int) -> int:
-    """How many texts of `length` tokens to generate side by side: half of the free memory.
-
-    They hold keys and values (as if without grouped heads, which errs to the safe side).
-    """
-    config = model.config.get_text_config()
-    held = 2 * model.dtype.itemsize * config.num_hidden_layers * config.hidden_size * length
-    fit: int = _free_bytes(model.device) // 2 // (held + 8 * config.vocab_size)
-    return max(1, min(TEXTS, fit))
 
 
 def _tokens_that_fit(model: Any) -> int:

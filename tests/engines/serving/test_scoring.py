@@ -52,6 +52,12 @@ def served(client, tokenizer):
     return make
 
 
+def test_turns_are_rendered_as_in_process(served, small_model, tokenizer):
+    theirs, (ours, _) = LoadedModel(small_model, tokenizer), served()
+    turns = [{"role": "user", "content": "Hello?"}]
+    assert ours.apply_chat_template(turns) == theirs.apply_chat_template(turns)
+
+
 def test_queries_are_those_of_the_engine_in_process(served, small_model, tokenizer):
     theirs = LoadedModel(small_model, tokenizer)
     theirs._max_length = 32
