@@ -84,7 +84,7 @@ def solved_figure(groups: Sequence[Group]) -> Figure:
     found = [(group, lines) for group in groups if (lines := _lines(group))]
     panels = found[:PANELS]
     heights = [LINE_IN * (min(len(lines), RUNS) + 0.4) for _, lines in panels]
-    grid = Grid(heights, left_in=LEFT_IN, right_in=RIGHT_IN, foot_in=0.95)
+    grid = Grid(heights, left_in=LEFT_IN, right_in=RIGHT_IN, foot_in=1.15)
     for index, (group, lines) in enumerate(panels):
         _draw(grid.panel(index), group, lines[:RUNS])
     grid.leave_out(len(found) - PANELS)
@@ -144,14 +144,24 @@ def _draw(axes: Axes, group: Group, lines: Sequence[Line]) -> None:
     low, high = min(0.5, *positive, 1.0) / 1.1, max(1.5, *positive, 1.0) * 1.1
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if high < 8 * low else COARSE)
+    span = high / low
+    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if span < 8 else COARSE if span < 80 else (1,))
+    axes.tick_params(axis="x", labelsize="small")
     axes.axvline(1, color=BLACK, linewidth=1)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.38 / _height_in(axes)), ncols=4,
-                fontsize="small", frameon=False)  # fmt: skip
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.62 / _height_in(axes)),
+        ncols=len(PARTS),
+        fontsize="small",
+        frameon=False,
+    )
     axes.set_title(heading(group, 96), loc="left", x=(0.1 - LEFT_IN) / _width_in(axes), y=1,
                    fontsize="medium", parse_math=False)  # fmt: skip
-    axes.set_xlabel(f"over the baseline's, less is better ({source(group.setting)})", parse_math=False,
-                    fontsize="small", labelpad=22)  # fmt: skip
+    axes.set_xlabel(
+        f"over the baseline's, less is better ({source(group.setting)})",
+        parse_math=False,
+        fontsize="small",
+    )
 
 
 def _shown(line: Line) -> str:
