@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from greenbench.stats.intervals import (
+    Interval,
     geometric_mean,
     holm,
     mean_interval,
     p_difference,
     p_equivalence,
     paired_ratio,
+    quotient,
     ratio_and_method,
     ratio_of_sums,
     widened_tail,
@@ -210,3 +212,18 @@ def test_nearly_equal_blocks_never_lose_their_interval(values):
     found = paired_ratio([1.0] * len(values), values)
     assert found.low <= found.value * (1 + 1e-12)
     assert found.value <= found.high * (1 + 1e-12)
+
+
+def test_a_quotient_of_two_ratios_has_the_spread_of_both():
+    """Where both are symmetric in logarithms the half-widths add in squares; skew is kept."""
+    first = Interval(2.0, 2.0 / 1.2, 2.0 * 1.2, 50)
+    second = Interval(3.0, 3.0 / 1.5, 3.0 * 1.5, 40)
+    found = quotient(first, second)
+    half = math.hypot(math.log(1.2), math.log(1.5))
+    assert found.value == pytest.approx(1.5)
+    assert (found.low, found.high) == pytest.approx((1.5 * math.exp(-half), 1.5 * math.exp(half)))
+    assert found.n == 40
+    skewed = quotient(first, Interval(3.0, 2.9, 9.0, 40))
+    assert skewed.high / skewed.value > skewed.value / skewed.low
+    with pytest.raises(ValueError, match="both intervals"):
+        quotient(first, Interval(3.0, None, None, 1, "one"))
