@@ -198,6 +198,8 @@ def test_the_flexible_filter_is_compared_unless_another_is_named():
         UserError, match=r"task.filter=strict is a filter of none .*flexible-extract"
     ):
         check_tasks(replace(SPEC, filter="strict"))
+    with pytest.raises(UserError, match="of none of the tasks: they have none; choose"):
+        check_tasks(replace(SPEC, names=["squad"], filter="strict-match"))
     with pytest.raises(UserError, match="none is answered in words"):
         check_tasks(TaskSpec(names=["sst2"], filter="strict-match"))
 

@@ -53,6 +53,8 @@ METRICS = ("acc_norm", "acc", "exact_match", "acc_bytes", "acc_mutual_info", "bi
 answered in words and has none of them it is the first whose mean over items is the score."""
 IN_WORDS = "generate_until"
 """What lm-eval calls tasks whose questions are answered in words."""
+PLAIN: Sequence[Mapping[str, str]] = ({"name": "none"},)
+"""lm-eval's filter of a task whose file names none: the text as it is."""
 TRIED = 20
 """Items whose prompts are made to see whether a file of the user's can make them."""
 
@@ -66,7 +68,8 @@ def check_tasks(spec: TaskSpec) -> None:
     filters: set[str] = set()
     for name in ours:
         content = read(FOLDER / f"{name}.yaml")
-        filters |= {each["name"] for each in content.get("filter_list", ())}
+        if content["output_type"] == IN_WORDS:
+            filters |= {each["name"] for each in content.get("filter_list", PLAIN)}
         if content.get("unsafe_code"):
             _require_consent(name, spec)
         about = content["metadata"]
