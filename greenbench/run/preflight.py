@@ -10,9 +10,16 @@ from greenbench.engines.engine import Build, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.models.packing import Packing, grids, packing
-from greenbench.quality.tasks import check_tasks
+from greenbench.quality.tasks import IN_WORDS, check_tasks, kinds
 from greenbench.run.loads import refuse_lengths, trace
-from greenbench.schema.spec import MeterSpec, ModelSpec, ProtocolSpec, RunSpec, WorkloadSpec
+from greenbench.schema.spec import (
+    MeterSpec,
+    ModelSpec,
+    ProtocolSpec,
+    RunSpec,
+    TaskSpec,
+    WorkloadSpec,
+)
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -115,6 +122,7 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     for technique in stack:
         if isinstance(technique, AnswerSetting):
             technique.manner(template(spec.model, path))
+            _refuse_silence(technique, spec.task)
     for who, engine in runs.items():
         if "module" not in engine.forms or files_asked:
             applied = stack if who == "candidate" else []
@@ -124,6 +132,15 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
         who: "url" if each.forms == {"url"} else "safetensors" for who, each in runs.items()
     }
     return {who: Build(spec.model, form, path, path) for who, form in forms.items()}
+
+
+def _refuse_silence(technique: Technique, task: TaskSpec) -> None:
+    """What is asked otherwise shows in answers alone."""
+    if IN_WORDS not in kinds(task):
+        raise UserError(
+            f"technique={technique.name} shows where questions are answered in words, and none of the tasks "
+            "has such: say task=answers, or task.names=[...] with a task that has."
+        )
 
 
 def refuse_model(

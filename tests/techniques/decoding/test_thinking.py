@@ -1,12 +1,16 @@
 """Thoughts switched off by the template, or ended at their budget; both count what they cost."""
 
 import pytest
+from helpers.techniques import CPU
 
+from greenbench.campaign.compose import plan
 from greenbench.engines.engine import Completion
 from greenbench.engines.tokenizer import Manner
+from greenbench.engines.transformers import load
 from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.engines.writing import Ask, Written, bounded
 from greenbench.errors import Unsupported, UserError
+from greenbench.run.preflight import suited
 from greenbench.techniques.decoding.thinking import Thinking
 
 TEMPLATE = (
@@ -99,3 +103,13 @@ def test_without_a_budget_nothing_is_changed():
     asks = [Ask((1, 2), 50)]
     bounded(model.write, asks, encode, MARKS)
     assert model.asked == [asks]
+
+
+def test_where_no_question_is_answered_in_words_it_would_show_nothing(monkeypatch):
+    words = ["technique=thinking", "model=smollm2-135m"]
+    monkeypatch.setattr(load, "template", lambda spec, directory: TEMPLATE)
+    silent = plan([*words, "task=smoke"], multirun=False)[0].spec
+    with pytest.raises(UserError, match="none of the tasks has such: say task=answers"):
+        suited(silent, CPU)
+    asked = plan([*words, "task=answers"], multirun=False)[0].spec
+    assert set(suited(asked, CPU)) == {"baseline", "candidate"}
