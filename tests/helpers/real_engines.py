@@ -31,17 +31,18 @@ def went_on(served):
     found = [served.write([ask])[0] for ask in asks]
     assert all(each.text for each in found)
     assert all(each.cut and each.completion.tokens == 6 for each in found)
+    halves = "\ufffd"  # of letters, by a model of random weights: vLLM waits for the rest
+    texts = [each.text.rstrip(halves) for each in found]
     place, stop = next(
         (place, sign)
-        for place, each in enumerate(found)
-        for sign in each.text[1:-1]
-        if sign.isprintable() and sign not in f"{each.text[:1]}\ufffd"
+        for place, text in enumerate(texts)
+        for sign in text[1:]
+        if sign.isprintable() and sign not in f"{text[:1]}{halves}"
     )
     (stopped,) = served.write([asks[place]._replace(until=(stop,))])
-    assert stopped.text == found[place].text.partition(stop)[0]
+    assert stopped.text == texts[place].partition(stop)[0]
     assert not stopped.cut
     assert stopped.completion.tokens < 6
-    halves = "\ufffd"  # of letters, by a model of random weights: vLLM waits for the rest
     return [(each.text.rstrip(halves), each.completion.tokens) for each in (*found, stopped)]
 
 

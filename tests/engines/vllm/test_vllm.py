@@ -38,6 +38,10 @@ NATS = 5e-4
 """Per token, in float32."""
 
 
+LONG = 5000
+"""Tokens of an answer that is still on its way when others have been seen to come and to go."""
+
+
 @pytest.fixture(scope="module")
 def words():
     return small_tokenizer()
@@ -375,9 +379,13 @@ class TestReal:
         whole = "word " * 400  # cut to the longest that it takes, and no longer
         assert served.language_model(lambda: None, None).loglikelihood_rolling(asked((whole,)))
 
-    def test_more_requests_than_seats_wait_in_its_queue(self, llama, own_cache):
+    def test_more_requests_than_seats_wait_in_its_queue(self, words, tmp_path, own_cache):
+        room = LONG + 100
+        llama = checkpoint(
+            "llama", words, tmp_path / "llama", hidden_size=128, max_position_embeddings=room
+        )
         requests = [Request(tuple(range(5 + i, 21 + i)), 220 - i) for i in range(20)]
-        plain = build(llama, at_once=4, tokens=240, queues=True)
+        plain = build(llama, at_once=4, tokens=room, queues=True)
         with Vllm(eager=True, threads=1).serve(plain, CPU) as served:
             done = served.converse(queued(requests, Queue(4, 16)))
             assert [each.tokens for each in done] == [220 - i for i in range(20)]
@@ -388,13 +396,15 @@ class TestReal:
 
     async def given_up(self, line):
         """Whether a request that is given up is so in the server too, long before it would have ended."""
-        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), 240), [])) for n in (7, 8))
-        while (await line.queue()).running < 2:
+        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), LONG), [])) for n in (7, 8))
+        while (await line.queue()) != Queue(2, 0):
+            assert not long.done(), "it was answered before both were seen to be there"
             await asyncio.sleep(0.005)
         other.cancel()
-        while (await line.queue()).running > 1:
+        while (await line.queue()) != Queue(1, 0):
+            assert not long.done(), "it was answered before the other was seen to be gone"
             await asyncio.sleep(0.005)
-        return not long.done() and (await long).tokens == 240
+        return (await long).tokens == LONG
 
     def test_a_draft_model_changes_no_token(self, llama, words, own_cache, tmp_path):
         small = checkpoint("llama", words, tmp_path / "small", hidden_size=128, num_hidden_layers=1)
