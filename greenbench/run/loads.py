@@ -48,7 +48,7 @@ def at_most(spec: RunSpec, engines: Mapping[Who, Engine]) -> tuple[int, int]:
     work, load = spec.workload, spec.load
     usual = work.prompt_tokens + work.output_tokens  # these warm it up
     if load.is_closed and work.batch_size > 1 and IN_WORDS in kinds(spec.task):
-        return work.batch_size, max(usual, *_contexts(engines))
+        return work.batch_size, max([usual, *_contexts(engines)])
     if load.is_closed:
         return work.batch_size, usual
     limits = [] if load.lengths is Lengths.fixed else _contexts(engines)

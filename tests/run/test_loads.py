@@ -38,3 +38,11 @@ def test_those_of_the_workload_have_room_in_any_case(followed):
     assert asked(followed, baseline=tiny, candidate=tiny) == (16, 96)
     assert asked(["load.rate=1"], baseline=tiny, candidate=tiny) == (16, 96)
     assert asked(["load.arrivals=closed"], baseline=tiny, candidate=tiny) == (1, 96)
+
+
+def test_an_engine_in_process_has_no_context_to_make_room_in_for_answers_in_words():
+    words = ["workload.batch_size=4", "task.names=[lambada_words]", "workload=short"]
+    (job,) = plan(words, multirun=False)
+    engines = dict.fromkeys(("baseline", "candidate"), job.spec.engine)
+    work = job.spec.workload
+    assert at_most(job.spec, engines) == (4, work.prompt_tokens + work.output_tokens)
