@@ -1,6 +1,8 @@
 """What the real engines are served with, and asked."""
 
 import asyncio
+import re
+import urllib.request
 from types import SimpleNamespace
 
 from greenbench.engines.engine import Build
@@ -51,19 +53,60 @@ def build(path, dtype=Dtype.float32, **start):
     return Build(spec, "safetensors", path, path, start=Start(**start))
 
 
-def queued(requests, queue, step_s=0.002):
-    """A talk that asks for all at once and waits until the server says `queue` of itself: the answers.
+def queued(requests, queue):
+    """A talk that keeps asking for all until the server says `queue` of itself.
 
-    The first must be long enough to be still on its way then.
+    Gives the answers, one of each at least. A busy server says it late: it is still so then.
     """
 
     async def talk(line):
-        answered = [asyncio.create_task(line.ask(each, [])) for each in requests]
-        while (said := await line.queue()) != queue:
-            assert not any(each.done() for each in answered), (
-                f"one is answered already, and it says {said}"
-            )
-            await asyncio.sleep(step_s)
-        return await asyncio.gather(*answered)
+        answers, seen = [], asyncio.Event()
+        async with asyncio.TaskGroup() as lanes:
+            for each in requests:
+                lanes.create_task(again_and_again(line, each, answers, seen))
+            await until_it_says(line, queue)
+            seen.set()
+        return answers
 
     return talk
+
+
+def given_up(requests, full, alone):
+    """A talk that keeps asking for all until the server says `full`, then for one until it says `alone`.
+
+    Gives the first one's answers and those of the others, which are given up on their way.
+    """
+
+    async def talk(line):
+        first, rest, seen = [], [], asyncio.Event()
+        kept, *others = (
+            asyncio.create_task(again_and_again(line, each, rest if place else first, seen))
+            for place, each in enumerate(requests)
+        )
+        await until_it_says(line, full)
+        for each in others:
+            each.cancel()
+        await asyncio.wait(others)
+        await until_it_says(line, alone)
+        seen.set()
+        await kept
+        return first, rest
+
+    return talk
+
+
+async def again_and_again(line, request, answers, enough):
+    while not enough.is_set():
+        answers.append(await line.ask(request, []))
+
+
+async def until_it_says(line, queue):
+    while await line.queue() != queue:
+        await asyncio.sleep(0.002)
+
+
+def counted(served, name):
+    """What the server's page for Prometheus counts under a name."""
+    with urllib.request.urlopen(f"{served._client._endpoint.url}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}\b", line))

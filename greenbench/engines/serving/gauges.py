@@ -25,16 +25,17 @@ GAUGES = (
 
 
 class Gauges:
-    """The page of one server; where there is none, it is asked for once."""
+    """The page of one server; where there never was one, it is asked for once."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint, self._tells = endpoint, True
+        self._endpoint = endpoint
+        self._tells: bool | None = None
 
     async def read(self, at: aiohttp.ClientSession) -> Queue | None:
         """As they stand; null where it does not tell, or not in time. Never raises."""
         import aiohttp
 
-        if not self._tells:
+        if self._tells is False:
             return None
         limit = aiohttp.ClientTimeout(total=PATIENCE_S)
         try:
@@ -45,7 +46,7 @@ class Gauges:
         except (aiohttp.ClientError, OSError):  # its answers will say what is wrong with it
             return None
         found = busy(text)
-        self._tells = found is not None
+        self._tells = self._tells or found is not None
         return found
 
 

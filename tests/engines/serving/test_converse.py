@@ -298,6 +298,10 @@ def test_a_server_tells_how_busy_it_is(opened):
     assert client.converse(looks(2)) == [Queue(4, 16)] * 2
     server.script["metrics"] = VLLM
     assert client.converse(looks(1)) == [Queue(5, 7)]
+    del server.script["metrics"]
+    assert client.converse(looks(1)) == [None]
+    server.script["metrics"] = VLLM  # it told once, so it is asked on
+    assert client.converse(looks(1)) == [Queue(5, 7)]
 
 
 @pytest.mark.parametrize("script", [{}, {"metrics": "up 1\n"}])

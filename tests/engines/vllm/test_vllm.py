@@ -1,6 +1,5 @@
 """vLLM: what is asked of its environment and server, with a fake one; what it computes, with the real one."""
 
-import asyncio
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes import openai_server
-from helpers.real_engines import PAIRS, TEXTS, asked, build, queued, went_on
+from helpers.real_engines import PAIRS, TEXTS, asked, build, counted, given_up, queued, went_on
 from helpers.servers import gone, none_marked
 
 from greenbench.engines.engine import Queue, Request
@@ -38,8 +37,8 @@ NATS = 5e-4
 """Per token, in float32."""
 
 
-LONG = 5000
-"""Tokens of an answer that is still on its way when others have been seen to come and to go."""
+LONG = 20_000
+"""Tokens of an answer that is given up long before its end."""
 
 
 @pytest.fixture(scope="module")
@@ -385,26 +384,19 @@ class TestReal:
             "llama", words, tmp_path / "llama", hidden_size=128, max_position_embeddings=room
         )
         requests = [Request(tuple(range(5 + i, 21 + i)), 220 - i) for i in range(20)]
+        long = [Request((5, 6, 7), 200), Request((5, 6, 8), LONG)]
         plain = build(llama, at_once=4, tokens=room, queues=True)
         with Vllm(eager=True, threads=1).serve(plain, CPU) as served:
             done = served.converse(queued(requests, Queue(4, 16)))
-            assert [each.tokens for each in done] == [220 - i for i in range(20)]
+            assert {each.tokens for each in done} == {220 - i for i in range(20)}
             assert {each.prompt_tokens for each in done} == {16}
-            assert served.converse(self.given_up)
+            before = counted(served, "vllm:generation_tokens_total")
+            first, rest = served.converse(given_up(long, Queue(2, 0), Queue(1, 0)))
+            made = counted(served, "vllm:generation_tokens_total") - before
+            assert {each.tokens for each in first} == {200}
+            assert made < 200 * len(first) + LONG * (len(rest) + 1)  # not to its end
             log_likelihoods(served)  # in more lanes than seats
             assert served.complete(requests[:1])[0].tokens == 220
-
-    async def given_up(self, line):
-        """Whether a request that is given up is so in the server too, long before it would have ended."""
-        long, other = (asyncio.create_task(line.ask(Request((5, 6, n), LONG), [])) for n in (7, 8))
-        while (await line.queue()) != Queue(2, 0):
-            assert not long.done(), "it was answered before both were seen to be there"
-            await asyncio.sleep(0.005)
-        other.cancel()
-        while (await line.queue()) != Queue(1, 0):
-            assert not long.done(), "it was answered before the other was seen to be gone"
-            await asyncio.sleep(0.005)
-        return (await long).tokens == LONG
 
     def test_a_draft_model_changes_no_token(self, llama, words, own_cache, tmp_path):
         small = checkpoint("llama", words, tmp_path / "small", hidden_size=128, num_hidden_layers=1)
