@@ -197,7 +197,8 @@ def test_a_request_that_is_given_up_frees_its_slot(make):
         first, rest = served.converse(given_up(requests, Queue(1, 4), Queue(1, 0)))
         said = counted(served, "llamacpp:tokens_predicted_total")
     assert {each.tokens for each in (*first, *rest)} == {LONG}
-    assert said < LONG * (len(first + rest) + 1)  # not one that was given up went on to its end
+    most = len(first + rest) + 1  # one may end as it is given up, the others never begin
+    assert said <= LONG * most
 
 
 def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
