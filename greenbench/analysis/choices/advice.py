@@ -49,8 +49,9 @@ class Option(NamedTuple):
 
     @property
     def remains(self) -> float:
-        """Of the baseline's joules: always-on where requests per day are given, else of a request."""
-        if self.payback and self.saved and self.saved.baseline_kwh.value:
+        """Of the baseline's joules: always-on, or of a solved problem where answers were graded."""
+        graded = not self.payback and in_energy([self.row]) is SOLVED
+        if not graded and self.saved and self.saved.baseline_kwh.value:
             saved = self.saved.energy_kwh.value
             return 1 - saved / self.saved.baseline_kwh.value if saved is not None else 1.0
         return self.ratio.value or 0.0

@@ -135,8 +135,9 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
 def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_LIMITS) -> Check:
     """Whether measured joules per token and per request, or per solved problem, are shown to be saved.
 
-    Where requests come at a rate, to a device that stays on, idle power counts too; under load it is that
-    rate's joules that count, where one device of each model serves it `within` limits.
+    A device is taken to stay on, so that the idle power of the time that a request frees counts too; under
+    load at a rate it is that rate's joules that count, where one device of each model serves it `within`
+    limits.
     """
     rate = None if requests_per_day is None else requests_per_day / DAY_S
     yardstick = in_energy([row]) if rate is None else ENERGY
@@ -164,7 +165,7 @@ def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_
     interval = request.bounds
     if saves and interval and interval[1] < 1:
         found = Check("energy", "kept", seen)
-        return found if requests_per_day is None else _always_on(row, found, requests_per_day)
+        return found if graded else _always_on(row, found, requests_per_day)
     if verdict and verdict.verdict in {"costs", "equivalent"}:
         return Check("energy", "broken", f"{seen}: no saving", False)
     return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
@@ -187,9 +188,9 @@ def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
     return Check("energy", "unsure", f"{seen}: a saving is not shown", ratio.value < 1, *longer)
 
 
-def _always_on(row: Row, gross: Check, requests_per_day: float) -> Check:
-    """`gross` where so many a day are shown to save joules with idle power counted, or do not fit."""
-    if too_many(row, requests_per_day, ALWAYS_ON):
+def _always_on(row: Row, gross: Check, requests_per_day: float | None) -> Check:
+    """`gross` where requests are shown to save joules with idle power counted, or do not fit into a day."""
+    if requests_per_day is not None and too_many(row, requests_per_day, ALWAYS_ON):
         return gross
     found = saving(row, ALWAYS_ON)
     said = f"{gross.why}; on a device that stays on a request saves {_shown(found, ' J')}"

@@ -257,12 +257,15 @@ def fast(watts):
     return record.model_copy(update={"windows": windows})
 
 
-def test_what_costs_a_box_that_stays_on_is_not_recommended_at_a_rate():
+@pytest.mark.parametrize("needs", [{}, {"requests_per_day": 1000}])
+def test_what_costs_a_box_that_stays_on_is_not_recommended(needs):
     """285 J in half a second instead of 300 J in one: idle for half a second more, it takes 15 J more."""
-    assert only(fast(1.9)).answer == "recommended"
-    found = only(fast(1.9), requests_per_day=1000)
+    found = only(fast(1.9), **needs)
     assert found.answer == "keep the baseline"
     assert "on a device that stays on a request saves −15.0 J" in found.left_out[0].broken[0].why
+
+
+def test_without_idle_power_it_is_asked_for():
     unknown = only(fast(1.0).model_copy(update={"idle": {}}), requests_per_day=1000)
     assert unknown.steps[0].command.endswith("protocol.idle_s=30")
 

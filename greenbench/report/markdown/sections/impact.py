@@ -56,7 +56,9 @@ def assumed(given: Assumptions) -> str:
         f"{given.water_l_per_kwh:g} l of water per kWh on site; {given.embodied_kg:g} kg CO₂e to "
         f"make the device, spread over {given.lifetime_years:g} years of use; "
         f"{given.tokens_per_query} generated tokens a query. Carbon is (E × I) + M per unit "
-        "(ISO/IEC 21031). Intervals are the joules' alone."
+        "(ISO/IEC 21031). Intervals are the joules' alone. Joules are those of a busy device: what it draws "
+        "while it waits is left out, so the difference of two rows is saved only where the time that it "
+        "frees is used (`greenbench advise` counts it)."
     )
 
 
