@@ -134,6 +134,7 @@ def _bench_serve(subject: Subject, at_once: int, requests: int) -> float:
             "random-output-len": ANSWER,
             "num-prompts": requests,
             "max-concurrency": at_once,
+            "temperature": 0,  # as ours; else it draws, which costs the server time
             "seed": random.randrange(1 << 30),
             "result-dir": folder,
             "result-filename": "told.json",
