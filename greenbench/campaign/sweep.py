@@ -16,6 +16,7 @@ from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.identity import exact, identity, label, run_key, settled
 from greenbench.campaign.launch.local import Outcome, Workers
+from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.detect import Machine, describe
@@ -95,11 +96,13 @@ def _folder(spec: BenchSpec) -> Path:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends the block as an exception would, so that what must be undone is."""
+    """SIGTERM ends the block as an exception would, so that what must be undone is: at the end, servers
+    whose worker was killed."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
     finally:
+        journal.end_leftovers()
         signal.signal(signal.SIGTERM, before)
 
 

@@ -1,4 +1,6 @@
-"""SIGKILL of a run, whenever it comes, leaves nothing of the real llama.cpp that it had started."""
+"""A run that is killed, whenever that comes, leaves nothing of the real llama.cpp that it had started."""
+
+import signal
 
 import psutil
 import pytest
@@ -35,3 +37,21 @@ def test_at_ten_moments(bench):
     assert len(stages) > MOMENTS // 2, stages
     (record,) = bench.records()
     assert record["status"] == "completed"  # what was measured is not lost
+
+
+def test_a_run_that_is_terminated_leaves_no_note_of_a_server(bench):
+    """It would name a server that is gone, until the next one starts."""
+
+    def notes():
+        return list((bench.directory / "cache" / "servers").glob("*.json"))
+
+    with bench.start(*RUN, "force=true") as run:
+        served = any(line.startswith(STAGE) and notes() for line in run.stdout)
+        processes = psutil.Process(run.pid).children(recursive=True)
+        run.terminate()
+        rest = run.stdout.read()
+    assert served, rest
+    assert run.returncode == 128 + signal.SIGTERM, rest
+    assert "Traceback" not in rest
+    assert gone({process.pid for process in processes})
+    assert notes() == []
