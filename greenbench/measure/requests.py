@@ -76,7 +76,7 @@ class Prompts:
     ) -> None:
         """Of all `texts`, in an order of the seed. Raises UserError as `Requests` does."""
         self.frame = frame_of(tokenizer, spec)
-        self._tokenizer = tokenizer
+        self._tokenizer, self._spec = tokenizer, spec
         self._texts = random.Random(seed).sample(texts, len(texts))
         self._step = spec.prompt_tokens - self.frame.tokens
         joined = _joined(tokenizer, self._texts)
@@ -90,6 +90,14 @@ class Prompts:
         # Those of `Requests`, which warm up, begin in the first column.
         row, column = int(count * (place * GOLDEN % 1)), 1 + place % max(self._step - 1, 1)
         return Running(self._ring, row * self._step + column)
+
+    def batches(self, place: int, new_tokens: int | None = None) -> Iterator[list[Request]]:
+        """Batches of the workload's from `place` on, without end; `new_tokens` is as in `Requests.batch`."""
+        spec, running = self._spec, self.running(place)
+        most = spec.output_tokens if new_tokens is None else new_tokens
+        while True:
+            texts = [running.take(self._step) for _ in range(spec.batch_size)]
+            yield [Request(self.frame.around(text), most, spec.stop) for text in texts]
 
     def whole(self, place: int) -> Iterator[list[int]]:
         """The texts one by one, each from its beginning to its end, from `place` on; over and over."""

@@ -10,7 +10,7 @@ from greenbench.analysis import blocks as summary
 from greenbench.engines.engine import Completion, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
-from greenbench.measure.requests import Requests
+from greenbench.measure.requests import Prompts, Requests
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.record import Stopping
 from greenbench.schema.spec import ProtocolSpec
@@ -132,17 +132,25 @@ def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:
     )
 
 
-def one_after_another(recorder: Recorder, requests: Requests, protocol: ProtocolSpec) -> Take:
+def one_after_another(
+    recorder: Recorder,
+    requests: Requests,
+    protocol: ProtocolSpec,
+    fresh: Prompts | None = None,
+) -> Take:
     """Windows in which each batch is sent when the one before is answered.
 
-    Both models meet the same prompts in the same block.
+    Both models meet the same prompts in the same block, or, of `fresh` ones, every window has its own: for
+    engines that may know a prompt again.
     """
 
     def take(cell: Cell, served: Served) -> None:
         first, new_tokens = cell.block * STRIDE, 1 if cell.phase == "prefill" else None
+        place = 4 * cell.block + 2 * WHO.index(cell.who) + (cell.phase == "prefill")
+        own = fresh.batches(place, new_tokens) if fresh else None
 
         def answered(index: int) -> list[Completion]:
-            return served.complete(requests.batch(first + index, new_tokens))
+            return served.complete(next(own) if own else requests.batch(first + index, new_tokens))
 
         recorder.repeat(
             cell.phase,

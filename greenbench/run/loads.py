@@ -70,16 +70,20 @@ def warming(spec: RunSpec, engines: Mapping[Who, Engine]) -> WorkloadSpec:
     return replace(spec.workload, batch_size=spec.load.at_once)
 
 
+def prompts(spec: RunSpec, pair: Pair) -> Prompts:
+    """All text of the run, of which no prompt comes twice before all of it is read."""
+    with pair.use("baseline") as served:
+        return Prompts(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+
+
 def loads(spec: RunSpec, engines: Mapping[Who, Engine], pair: Pair) -> Loads:
     """All loads of the run, found by a try where the spec asks for a sweep."""
-    read = trace(spec.load)
+    read, text = trace(spec.load), prompts(spec, pair)
     with pair.use("baseline") as served:
-        text = texts.passages("prompt")
-        prompts = Prompts(served.tokenizer, text, spec.workload, spec.seed)
         set_to = [] if spec.load.lengths is Lengths.fixed else _contexts(engines)
         limits = [*set_to, served.max_tokens]
         most = min((tokens for tokens in limits if tokens is not None), default=None)
-        demand = Demand(spec.load, spec.workload, prompts, spec.seed, read, most)
+        demand = Demand(spec.load, spec.workload, text, spec.seed, read, most)
     strangers = frozenset(who for who in WHO[1:] if engines[who].keeps_prompts)
     points = spec.load.points
     if spec.load.rate == SWEEP:

@@ -25,7 +25,7 @@ from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
-from greenbench.run.loads import loads, warming
+from greenbench.run.loads import loads, prompts, warming
 from greenbench.run.marking import mark
 from greenbench.run.preflight import (
     refuse_here,
@@ -210,7 +210,11 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
     """How a window is taken, and which there are in a block."""
     spec, recorder = bench.spec, bench.recorder
     if spec.load.is_closed:
-        return schedule.one_after_another(recorder, requests, spec.protocol), schedule.CLOSED
+        fresh = (
+            prompts(spec, pair) if any(e.keeps_prompts for e in bench.engines.values()) else None
+        )
+        take = schedule.one_after_another(recorder, requests, spec.protocol, fresh)
+        return take, schedule.CLOSED
     found = loads(spec, bench.engines, pair)
     return under_load(recorder, found, spec.protocol), found.kinds
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from contextlib import nullcontext
-from itertools import count, groupby
+from itertools import count, groupby, repeat
 
 import pytest
 from helpers.engines import Echoing, Words
@@ -11,9 +11,10 @@ from helpers.windows import iteration, protocol, window
 from greenbench.engines.engine import Build
 from greenbench.measure import pair, schedule
 from greenbench.measure.recorder import Recorder
-from greenbench.measure.requests import Requests
+from greenbench.measure.requests import Prompts, Requests
 from greenbench.meters import OpenMeters
 from greenbench.schema.spec import WorkloadSpec
+from greenbench.schema.window import WHO
 from greenbench.stats.intervals import paired_ratio
 
 
@@ -83,6 +84,45 @@ def test_measuring_stops_at_the_target_and_at_the_limit(in_turn):
     )
     wild = measured(lambda call: 0.01 * (1 + call % 7))
     assert (wild.blocks, wild.reached, wild.limit) == (8 if in_turn else 9, False, 9)
+
+
+class Numbers(Words):
+    """A token for each number of a text."""
+
+    def encode(self, text):
+        return [10 + int(number) for number in text.split()]
+
+
+class Asked(Timed):
+    """Keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__(repeat(0.01))
+        self.prompts = []
+
+    def complete(self, batch):
+        self.prompts += [request.tokens for request in batch]
+        return super().complete(batch)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_an_engine_that_may_know_prompts_again_meets_none_twice(keeps):
+    texts = [" ".join(map(str, range(100 * n, 100 * n + 100))) for n in range(40)]
+    spec = WorkloadSpec("w", prompt_tokens=5)
+    fresh = Prompts(Numbers(), texts, spec, 0) if keeps else None
+    served = {who: Asked() for who in WHO}
+    take = schedule.one_after_another(
+        Recorder(OpenMeters()), Requests(Numbers(), texts, spec, 0), protocol(), fresh
+    )
+    for block in schedule.rounds(protocol(), 0, in_turn=False):
+        for cell in block:
+            take(cell, served[cell.who])
+    before, after = (each.prompts for each in served.values())
+    assert {len(prompt) for prompt in before + after} == {5}
+    if keeps:
+        assert len({*before, *after}) == len(before) + len(after)
+    else:
+        assert set(before) == set(after)
 
 
 def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole():
