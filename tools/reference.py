@@ -72,7 +72,9 @@ OF_NAMES = {
     "margin": "nats",
     "probe": "nats a token",
     **dict.fromkeys(("load", "headline"), "requests/s or users"),
-    **dict.fromkeys(("due", "ended", "failed", "unfinished", "requests", "good"), "requests"),
+    **dict.fromkeys(
+        ("due", "ended", "failed", "unfinished", "cut", "requests", "good"), "requests"
+    ),
     **dict.fromkeys(("in_flight", "running", "waiting", "at_once"), "requests"),
     "busy": "fraction of the time",
     "rate": "requests/s",

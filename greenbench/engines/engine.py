@@ -40,6 +40,9 @@ class Request(NamedTuple):
     new_tokens: int
     """Exactly so many, or at most where the model itself may stop."""
     stop: Stop = Stop.fixed
+    cut: bool = False
+    """Whether it or its answer is not as long as its user would have had it: it was longer, or shorter, than
+    any that is asked."""
 
 
 class Completion(NamedTuple):

@@ -67,33 +67,30 @@ class Demand:
         whole = self.load.lengths is Lengths.texts and not other
         texts = self.prompts.whole(2 * cell)
         running = self.prompts.running(2 * cell + other)
-        for length in self._lengths(cell):
+        for wanted in self._lengths(cell):
+            length = lengths.clipped(wanted, self._most, frame.tokens, self.max_tokens)
             room = length.prompt - frame.tokens
             text = next(texts)[:room] if whole else running.take(room)
-            yield Request(frame.around(text), length.answer, self.workload.stop)
+            yield Request(
+                frame.around(text), length.answer, self.workload.stop, cut=length != wanted
+            )
 
     def _lengths(self, cell: int) -> Iterator[Length]:
-        """Of each request in turn, as the models take it."""
+        """Of each request in turn, as its user would have it."""
         middle = lengths.middle(self.workload, self.load, self.trace)
-        wanted: Iterator[Length]
         if self.load.lengths is Lengths.lognormal:
-            wanted = lengths.lognormal(middle, self.load.spread, self._dice("lengths", cell))
-        elif self.load.lengths is Lengths.texts:
+            return lengths.lognormal(middle, self.load.spread, self._dice("lengths", cell))
+        if self.load.lengths is Lengths.texts:
             texts = self.prompts.whole(2 * cell)
-            wanted = lengths.of_texts(texts, self.prompts.frame.tokens, middle.answer)
-        elif self.load.lengths is Lengths.trace and self.trace is not None:
+            return lengths.of_texts(texts, self.prompts.frame.tokens, middle.answer)
+        if self.load.lengths is Lengths.trace and self.trace is not None:
             rows = self.trace.endless(self._dice("times", cell))  # as `arrivals` does
-            wanted = (Length(row.prompt_tokens, row.output_tokens) for row in rows)
-        else:
-            wanted = repeat(middle)
-        return map(self._clipped, wanted)
+            return (Length(row.prompt_tokens, row.output_tokens) for row in rows)
+        return repeat(middle)
 
     @cached_property
     def _most(self) -> Length:
         return lengths.longest(self.workload, self.load, self.trace)
-
-    def _clipped(self, wanted: Length) -> Length:
-        return lengths.clipped(wanted, self._most, self.prompts.frame.tokens, self.max_tokens)
 
     def _dice(self, what: str, cell: int) -> random.Random:
         return random.Random(f"{self.seed} {what} {cell}")

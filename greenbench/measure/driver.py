@@ -234,12 +234,14 @@ class _Sender:
             self.outcomes.append(_broken(due_s, sent_s, request, came))
             raise
         else:
-            self._keep(due_s, sent_s, done)
+            self._keep(due_s, sent_s, done, request)
 
-    def _keep(self, due_s: float, sent_s: float, done: Completion) -> None:
+    def _keep(self, due_s: float, sent_s: float, done: Completion, request: Request) -> None:
         """Sent is when it was asked for: what the engine does before it begins is its own queue."""
         self._failures = 0
-        self.outcomes.append(Outcome(due_s, sent_s, done.done_s, done.stamps_s, done.prompt_tokens))
+        self.outcomes.append(
+            Outcome(due_s, sent_s, done.done_s, done.stamps_s, done.prompt_tokens, cut=request.cut)
+        )
 
     async def _drained(self, feed: asyncio.Task[None]) -> None:
         await asyncio.wait([feed])
@@ -261,7 +263,7 @@ class _Sender:
 def _broken(due_s: float, sent_s: float, request: Request, came: Sequence[float]) -> Outcome:
     """Of what was given up; its tokens until then are the window's as all others."""
     asked, wanted = len(request.tokens), request.new_tokens
-    return Outcome(due_s, sent_s, None, tuple(came), asked, wanted_tokens=wanted)
+    return Outcome(due_s, sent_s, None, tuple(came), asked, wanted_tokens=wanted, cut=request.cut)
 
 
 def _first(error: BaseException) -> BaseException:

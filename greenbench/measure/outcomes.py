@@ -22,6 +22,8 @@ class Outcome(NamedTuple):
     """Why there is no whole answer, in one sentence."""
     wanted_tokens: int | None = None
     """Of one that was given up on: how many its answer would have had at most."""
+    cut: bool = False
+    """Whether it was not asked at the lengths that were drawn for it."""
 
     @property
     def answered(self) -> bool:

@@ -59,6 +59,9 @@ class Traffic(Part):
     """Seconds that requests were in flight within it, summed."""
     busy: float
     """Share of the window with any in flight."""
+    cut: int | None = None
+    """Of those due, not asked at the lengths that were drawn for them: longer, or shorter, than any that is
+    asked. Null where it was not counted."""
     gauges: Gauges | None = None
     """Null where the engine tells none."""
 

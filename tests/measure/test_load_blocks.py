@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import count, islice, product
+from pathlib import Path
 
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
@@ -64,7 +65,8 @@ def served(tokenizer):
 
 
 def loads(prompts, load=CONSTANT, work=WORK, kind=Demand, strangers=frozenset(), slo=None):
-    read = request_traces.load() if load.arrivals is Arrivals.trace else None
+    path = Path(load.trace) if load.trace else None
+    read = request_traces.load(path) if load.arrivals is Arrivals.trace else None
     demand = kind(load, work, prompts, 3, read, max_tokens=2048)
     return Loads(demand, slo or SloSpec(), load.points, strangers)
 
@@ -119,6 +121,21 @@ def test_an_answer_of_no_token_counts_as_one_where_it_ends(served, prompts):
     assert (traffic.ttft.n, traffic.tpot.n, window.ttft, window.tpot) == (0, 0, None, None)
     assert traffic.e2e.n == traffic.due
     assert traffic.good == 0  # none has a first token that came in time
+
+
+def test_requests_that_are_not_as_long_as_their_trace_has_them_are_counted(
+    served, prompts, tmp_path
+):
+    """Every other one is longer than four times the middle one."""
+    rows = [f"{number},{5000 if number % 2 else 60},{TOKENS}" for number in range(20)]
+    path = tmp_path / "trace.csv"
+    path.write_text("\n".join(["time_s,prompt_tokens,output_tokens", *rows]))
+    lengths = LoadSpec(Arrivals.trace, rate=RATE, trace=str(path), lengths=Lengths.trace)
+    _, model = served()
+    traffic = taken(model, loads(prompts, lengths)).traffic
+    assert traffic.failed == 0
+    assert traffic.cut == pytest.approx(traffic.due / 2, abs=0.5)
+    assert taken(model, loads(prompts)).traffic.cut == 0
 
 
 @pytest.mark.parametrize("counts", ["usage", "ids", "timings"])

@@ -49,7 +49,7 @@ def test_the_table_is_the_leaderboards():
     load = run["more"]["load"]
     assert load["titles"][:2] == ["requests/s", "J/request, always-on"]
     assert load["cells"][2][:3] == ["2", "40.8 → 33.0", "0.810× (0.791–0.830)"]
-    assert load["cells"][-1][4] == "1210 → unbounded"
+    assert load["cells"][-1][5] == "1210 → unbounded"
     assert load["notes"] == []
     said = [told(line) for line in load["said"]]
     assert said[1].startswith("The winner changes at 2.9 (2.6–3.2) requests/s: below it int4")

@@ -81,8 +81,9 @@ def columns(row: Row, curve: LoadCurve) -> list[Column[LoadPoint]]:
     limits = row.record.spec.slo
     return [
         Column(UNITS[curve.unit], lambda point, _: _load(point, curve)),
-        Column("J/request, always-on", _energy),
+        Column("J/request, always-on", lambda p, n: _energy(p, ENERGY_PER_REQUEST, n)),
         Column("ratio", lambda point, notes: _ratio(point, ENERGY_PER_REQUEST, notes)),
+        Column("marginal", lambda p, n: _energy(p, MARGINAL_ENERGY_PER_REQUEST, n)),
         Column(
             "marginal ratio",
             lambda point, notes: _ratio(point, MARGINAL_ENERGY_PER_REQUEST, notes),
@@ -100,6 +101,7 @@ def sentences(row: Row, curve: LoadCurve) -> list[str]:
         winner(curve, name, show),
         *_saturated(curve, name),
         *_own(curve),
+        *_cut(row),
         *_no_p99(curve, row.record.spec.slo),
         *(f"⚑ {code(found)}{codes[found]}: {meaning(found)}." for found in CODES if found in codes),
     ]
@@ -110,8 +112,8 @@ def _load(point: LoadPoint, curve: LoadCurve) -> str:
     return f"**{text}**" if point.load == curve.headline else text
 
 
-def _energy(point: LoadPoint, notes: Notes) -> str:
-    return _both(only(found, notes) for found in pair(point, ENERGY_PER_REQUEST))
+def _energy(point: LoadPoint, metric: Metric, notes: Notes) -> str:
+    return _both(only(found, notes) for found in pair(point, metric))
 
 
 def _ratio(point: LoadPoint, metric: Metric, notes: Notes) -> str:
@@ -206,6 +208,19 @@ def _own(curve: LoadCurve) -> list[str]:
         return []
     at = f"{curve.headline:.4g} {UNITS[curve.unit]}"
     return [f"The run's other numbers are those at {at}, chosen before anything was measured."]
+
+
+def _cut(row: Row) -> list[str]:
+    """How many requests were not as long as the trace or the draw has them."""
+    found = [window.traffic for window in row.record.windows if window.traffic]
+    due = sum(each.due for each in found if each.cut is not None)
+    cut = sum(each.cut or 0 for each in found)
+    if not cut:
+        return []
+    return [
+        f"{cut:,} of {due:,} requests were longer or shorter than any that is asked, and so were cut or "
+        "filled up."
+    ]
 
 
 def _no_p99(curve: LoadCurve, limits: ResolvedSlo) -> list[str]:

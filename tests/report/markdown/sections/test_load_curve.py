@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers import examples, loads
+from helpers.load_windows import serve
 from markdown_it import MarkdownIt
 
 from greenbench.analysis.groups.rows import groups
@@ -52,21 +53,22 @@ def test_a_row_holds_both_sides_and_their_paired_ratios():
     """At 2/s: 40 J x 1/1.3 and 20 W over 2/s; 18 J x 1.28 and the same idle power."""
     titles, *rows = cells(said(loads.completed()))
     assert titles == [
-        "requests/s", "J/request, always-on", "ratio", "marginal ratio", "end to end p50, s",
+        "requests/s", "J/request, always-on", "ratio", "marginal", "marginal ratio", "end to end p50, s",
         "p99, s",
     ]  # fmt: skip
     assert [row[0] for row in rows] == ["0.5", "1", "**2**", "4", "8"]
     assert rows[2][1] == f"{40 / 1.3 + 10:.1f} → {18 * 1.28 + 10:.1f}"
     assert rows[2][2].startswith(f"{(18 * 1.28 + 10) / (40 / 1.3 + 10):.3f}×")
-    assert rows[2][3].startswith(f"{18 * 1.28 / (40 / 1.3):.3f}×")
-    assert max(map(len, said(loads.completed())[8:14])) < 125
+    assert rows[2][3] == f"{40 / 1.3:.1f} → {18 * 1.28:.1f}"
+    assert rows[2][4].startswith(f"{18 * 1.28 / (40 / 1.3):.3f}×")
+    assert max(map(len, said(loads.completed())[8:14])) < 140
 
 
 def test_a_saturated_side_is_unbounded_where_it_is_and_named():
     lines = said(loads.completed())
     last = cells(lines)[-1]
-    assert last[4].endswith("→ unbounded")
     assert last[5].endswith("→ unbounded")
+    assert last[6].endswith("→ unbounded")
     assert not any("unbounded" in cell for row in cells(lines)[1:-1] for cell in row)
     assert "- Saturated: `int4` at 8 requests/s. " in "\n".join(lines)
 
@@ -121,15 +123,15 @@ def test_of_several_crossings_it_says_that_there_are_more():
 def test_estimates_are_marked_wherever_joules_are():
     lines = said(loads.completed(winner="candidate", source=examples.ESTIMATE))
     for row in cells(lines)[1:]:
-        before, after = row[1].split(" → ")
-        assert all(cell.startswith("≈") for cell in (before, after, row[2], row[3]))
-        assert "≈" not in row[4] + row[5]
+        joules = [*row[1].split(" → "), *row[3].split(" → ")]
+        assert all(cell.startswith("≈") for cell in (*joules, row[2], row[4]))
+        assert "≈" not in row[5] + row[6]
     assert "- No crossing is shown (≈): the candidate takes less at every measured load." in lines
 
 
 def test_no_joules_have_their_reason_once():
     lines = said(loads.completed(winner="unknown", source="unavailable"))
-    assert cells(lines)[1][1:4] == ["n/a (a)"] * 3
+    assert cells(lines)[1][1:5] == ["n/a (a)"] * 4
     assert "- (a) no counter moved" in lines
 
 
@@ -156,6 +158,16 @@ def test_what_only_a_load_is_flagged_for_is_explained():
     assert "⚑ `late_sends`: requests were sent late" in text
     assert "⚑ `short_against_queue`: the windows are shorter" in text
     assert "`other_load`" not in text
+
+
+def test_requests_that_were_cut_are_told():
+    """Of the windows in which it was counted."""
+    served = {"due": 40, "cut": 3}, {"due": 1000, "cut": 0}, {"due": 7, "cut": None}
+    windows = [serve("baseline", block, 2.0, **each) for block, each in enumerate(served)]
+    record = loads.completed().model_copy(update={"windows": windows})
+    (line,) = [line for line in said(record) if "were cut" in line]
+    assert line.startswith("- 3 of 1,040 requests were longer or shorter")
+    assert not any("were cut" in line for line in said(loads.completed()))
 
 
 def test_users_are_called_so():
