@@ -51,7 +51,7 @@ ONE = {
     "task=[core,smoke]": r"task=\[core,smoke\] is a list, and a run has one task",
     "engine=": "engine= is unknown: allowed are .*transformers",
     "protocol=fast": "protocol=fast is unknown: allowed are dev",
-    "experiments=": "experiments= is unknown: allowed are answers-cpu",
+    "experiments=": "experiments= is unknown: allowed are aa-cpu, answers-cpu",
     "task.names=arc_easy": r"task\.names=arc_easy .* takes a list",
     "task.names=null": r"task\.names takes a list",
     "task.names=[]": "a list of one task or more",
