@@ -118,8 +118,15 @@ def _guidellm(program: Path, subject: Subject, rate: float, requests: int, seed:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
         options = {
-            "backend": f"kind=openai_http,target={subject.url},model={subject.directory},"
-            "request_format=/v1/completions",
+            "backend": json.dumps(
+                {
+                    "kind": "openai_http",
+                    "target": subject.url,
+                    "model": str(subject.directory),
+                    "request_format": "/v1/completions",
+                    "extras": {"body": {"temperature": 0}},  # as ours
+                }
+            ),
             "profile": f"kind=constant,rate={rate}",
             "constraint": f"kind=max_requests,count={requests}",
             "tokenizer": f"kind=hf_auto,model={subject.directory}",
