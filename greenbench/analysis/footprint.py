@@ -49,7 +49,7 @@ def _peak(
     marks = [getattr(w, field) for w in windows if w.who == who]
     known = [mark for mark in marks if mark is not None]
     if not known:
-        return missing("B", "this device or kernel has no such high-water mark")
+        return missing("B", "this device, kernel or engine tells no such high-water mark")
     if beside is None:
         return missing("B", f"what lies beside it is not known: {unknown}")
     return Quantity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -52,6 +52,26 @@ def gpus() -> list[Gpu]:
             continue  # lost, or outside this container: absent is what it is for a run
         found.append(Gpu(uuid, name, handle))
     return found
+
+
+def memory_of(pids: Container[int]) -> int | None:
+    """Bytes that these processes hold on all GPUs by now; null where NVML does not tell."""
+    try:
+        start()
+    except Unavailable:
+        return None
+    try:
+        running = [
+            process
+            for gpu in gpus()
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
+        ]
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+    held = [process.usedGpuMemory for process in running if process.pid in pids]
+    return sum(held) if held and None not in held else None
 
 
 def open_gpus(uuids: Sequence[str]) -> list[Gpu]:

@@ -11,6 +11,7 @@ from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.client import Client
 from greenbench.engines.tokenizer import Tokenizer
 from greenbench.engines.writing import Ask, Written, bounded, ended_at, markers, thoughts
+from greenbench.machine.gpus import memory_of
 
 if TYPE_CHECKING:
     from greenbench.engines.serving.scoring import Scorer
@@ -105,8 +106,9 @@ class FromServer:
         """No marks are kept of a device."""
 
     def device_peak_bytes(self) -> int | None:
-        """Unknown from outside."""
-        return None
+        """What its processes hold on the GPUs by now: a server keeps what it once took."""
+        pids = self.pids()
+        return memory_of(pids) if pids else None
 
     def pids(self) -> frozenset[int] | None:
         """As they are by now: a server may start workers."""
