@@ -49,6 +49,7 @@ def variables(device: str, threads: int) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_CACHE_ROOT": str(cache_dir() / "engines" / "vllm-compiled"),
     }
     if device == "cpu":
