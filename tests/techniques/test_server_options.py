@@ -115,6 +115,19 @@ def test_a_draft_of_another_vocabulary_is_refused(tmp_path):
         DraftModel(str(tmp_path)).check_model(other, WorkloadSpec("w"))
 
 
+def test_a_head_of_eagle_3_is_named_so(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    methods = {
+        version: Eagle(str(tmp_path), version=version).options("vllm")["speculative_config"][
+            "method"
+        ]
+        for version in (1, 3)
+    }
+    assert methods == {1: "eagle", 3: "eagle3"}
+    with pytest.raises(UserError, match=r"^technique\.eagle\.version=2"):
+        Eagle(version=2)
+
+
 @pytest.mark.parametrize("cls", [DraftModel, Eagle])
 def test_drafts_out_of_range_are_one_sentence(cls):
     with pytest.raises(UserError, match=rf"^technique\.{cls.name}\.drafts=0"):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from greenbench.errors import UserError
 from greenbench.models import files
@@ -118,3 +118,16 @@ class Eagle(_ServedDrafts):
     paper: ClassVar[str | None] = "arXiv:2401.15077"
     method: ClassVar[str] = "eagle"
     what: ClassVar[str] = "an EAGLE head that was trained for this model"
+
+    version: int = 1
+    """Of the head: 1 (those of EAGLE-2 are such), or 3, EAGLE-3's (arXiv 2503.01840)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.version in (1, 3), "technique.eagle.version", self.version, "1 or 3")
+
+    def options(self, engine: str) -> Mapping[str, object]:
+        """vLLM has a name for each version."""
+        (drafting,) = super().options(engine).values()
+        method = {1: "eagle", 3: "eagle3"}[self.version]
+        return {"speculative_config": {**cast("dict[str, object]", drafting), "method": method}}
