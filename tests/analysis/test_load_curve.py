@@ -284,6 +284,23 @@ def test_intervals_of_runs_against_itself_hold_one_as_often_as_they_say(cv):
         assert 0.93 <= np.mean(outcomes) <= 0.97
 
 
+@pytest.mark.parametrize(("load", "few", "most"), [(0.7, 0.0, 0.05), (1.2, 0.95, 1.0)])
+def test_a_queue_that_is_asked_for_more_than_it_can_do_is_found_saturated(load, few, most):
+    """60 runs of 5 blocks: 4 servers whose work takes a second each, at 0.7 and 1.2 of what they can do.
+
+    In windows of 30 s such an overload leaves over no more than chance may: it is found in 58 % of runs.
+    """
+    found = []
+    for seed in range(60):
+        queue = Queue(seed, rate=4 * load, cv=1.0, window_s=90.0)
+        windows = [window for block in range(5) for window in queue.pair(block)]
+        (point,) = load_curve(windows, {}, SloSpec(), "request/s", 4 * load, "none").points
+        found.append(point.baseline.saturated)
+        unbounded = metrics.E2E.level(point.baseline.metrics).reason or ""
+        assert unbounded.startswith("unbounded") == point.baseline.saturated
+    assert few <= np.mean(found) <= most
+
+
 def backlogs(*shares, due=100):
     """Loads 1, 2, 4...: of each, what two windows left over of a hundred requests each."""
     return [

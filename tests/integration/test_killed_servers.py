@@ -55,3 +55,29 @@ def test_a_run_that_is_terminated_leaves_no_note_of_a_server(bench):
     assert "Traceback" not in rest
     assert gone({process.pid for process in processes})
     assert notes() == []
+
+
+def test_a_server_that_dies_while_it_is_measured_is_one_sentence_and_a_record(bench):
+    measuring = ("protocol.window_s=30", "protocol.min_iterations=1")
+    with bench.start(*RUN, *measuring, "force=true") as run:
+        begun = any(line.startswith(f"{STAGE}measure") for line in run.stdout)
+        family = psutil.Process(run.pid).children(recursive=True)
+        named = {each: " ".join(each.cmdline()) for each in family}
+        servers = [
+            each
+            for each, words in named.items()
+            if "serve_gguf" in words and "keeper.py" not in words
+        ]
+        for each in servers[:1]:
+            each.send_signal(signal.SIGABRT)
+        rest = run.stdout.read()
+    assert begun
+    assert servers, rest
+    assert run.returncode == 1, rest
+    assert "Traceback" not in rest
+    (record,) = bench.records()
+    assert record["failure"]["reason"] == "engine"
+    assert "The server of engine=llama_cpp" in record["failure"]["message"]
+    assert "signal 6" in record["failure"]["message"]
+    assert record["failure"]["phase"] == "measure"
+    assert gone(marked(str(bench.directory)))

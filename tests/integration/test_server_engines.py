@@ -105,6 +105,10 @@ def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(benc
         "another model": {},
         "cannot score": mute,
         "cut the connection": mute | {"fault": "cut"},
+        "streams what is no JSON": mute | {"fault": "garbage"},
+        "answers with an error (the engine is lost)": mute | {"fault": "error"},
+        "answered 500 (told to fail)": {"status": 500},
+        "refuses the key (401)": {"key": "another"},
     }
     with ExitStack() as stack:
         urls = {
@@ -127,6 +131,8 @@ def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(benc
     assert all("tells no log-probabilities" in why for why in unscored["unscored"].values())
     assert unscored["ratios"]["tokens_per_s"]["value"] > 0
     for said, record in found.items():
-        assert record["failure"]["reason"] == "engine"
+        wanted = "user_error" if "key" in said else "engine"
+        assert record["failure"]["reason"] == wanted
+        assert record["failure"]["message"].count(". ") == 0
         assert said in record["failure"]["message"]
         assert said in output

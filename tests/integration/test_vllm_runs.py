@@ -49,6 +49,27 @@ def test_both_models_of_a_run_are_served_by_vllm(bench):
     assert not marked(str(bench.directory))  # nothing is left of it
 
 
+def test_requests_that_arrive_are_answered_beside_each_other_by_vllm(bench):
+    status, output = bench.run(
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=none", "workload=online",
+        "workload.prompt_tokens=40", "workload.output_tokens=6", "load.rate=[4,8]",
+        "load.at_once=4", "protocol.window_s=1.5",
+    )  # fmt: skip
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    assert [point["load"] for point in record["load"]["points"]] == [4, 8]
+    windows = [w for w in record["windows"] if w["phase"] == "serve"]
+    assert {w["who"] for w in windows} == {"baseline", "candidate"}
+    for window in windows:
+        traffic = window["traffic"]
+        assert traffic["due"] > 0
+        assert (traffic["failed"], traffic["cut"]) == (0, 0)
+        assert window["tokens"] == pytest.approx(6 * traffic["requests"], abs=1e-3)
+        assert traffic["gauges"]["running"]  # it tells its queue
+    assert not marked(str(bench.directory))
+
+
 @pytest.mark.skipif(
     compressor.OWN.version("llmcompressor") is None,
     reason="the real llm-compressor is not installed: make compressor",
