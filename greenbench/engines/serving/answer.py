@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from greenbench.engines.serving.endpoint import Endpoint, told
@@ -34,6 +35,7 @@ class Answer:
         """`endpoint` is who gives it."""
         self._endpoint, self._rest = endpoint, b""
         self._chunks: list[Chunk] = []
+        self._events: list[Chunk] = []  # the same, those that came together apart
         self._ids = 0
         self._total: int | None = None
         self.ended = False
@@ -62,15 +64,15 @@ class Answer:
         """When each token came. Those that came together share their wait, but for the first ones."""
         total = self.tokens()
         stamps: list[float] = []
-        for at_s, until in zip((c.at_s for c in self._chunks), self._counts(total), strict=True):
+        for chunk, until in zip(self._chunks, _counts(self._chunks, total), strict=True):
+            at_s = chunk.at_s
             count, before_s = until - len(stamps), stamps[-1] if stamps else at_s
             stamps += [before_s + (at_s - before_s) * (i + 1) / count for i in range(count)]
         return tuple(stamps)
 
     def beginning(self, tokens: int) -> str:
         """The text of at least its first `tokens`: as far as the chunk that the last of them came in."""
-        counts = self._counts(self.tokens())
-        places = zip(counts, self._chunks, strict=True)
+        places = zip(_counts(self._events, self.tokens()), self._events, strict=True)
         known = [chunk.characters for count, chunk in places if count >= tokens]
         return self.text[: known[0]] if known else self.text
 
@@ -91,16 +93,6 @@ class Answer:
             "does not say how many tokens it has made, and chunks are not tokens",
             "choose one that answers stream_options.include_usage",
         )
-
-    def _counts(self, total: int) -> list[int]:
-        """Tokens by each chunk, never fewer than before; where not said, spread evenly."""
-        whole = len(self._chunks)
-        counts, least = [], 0
-        for place, chunk in enumerate(self._chunks, 1):
-            said = -(-total * place // whole) if chunk.tokens is None else chunk.tokens
-            least = max(least, min(said, total))
-            counts.append(least)
-        return [*counts[:-1], total] if counts else []
 
     def _event(self, data: bytes, now_s: float) -> None:
         if data == END.encode():
@@ -127,7 +119,8 @@ class Answer:
             said = int(usage["completion_tokens"])
         known = next((c.tokens for c in reversed(self._chunks) if c.tokens is not None), 0)
         if choice and (choice.get("text") if said is None else said > known):
-            self._chunks.append(Chunk(now_s, said, len(self.text)))
+            for kept in (self._chunks, self._events):
+                kept.append(Chunk(now_s, said, len(self.text)))
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:
@@ -137,3 +130,13 @@ class Answer:
         except ValueError:
             pass
         raise self._endpoint.no_json("streams", data)
+
+
+def _counts(chunks: Sequence[Chunk], total: int) -> list[int]:
+    """Tokens by each chunk, never fewer than before; where not said, spread evenly."""
+    counts, least = [], 0
+    for place, chunk in enumerate(chunks, 1):
+        said = -(-total * place // len(chunks)) if chunk.tokens is None else chunk.tokens
+        least = max(least, min(said, total))
+        counts.append(least)
+    return [*counts[:-1], total] if counts else []
