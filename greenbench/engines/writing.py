@@ -16,6 +16,8 @@ MARKERS = (
     ("<reasoning>", "</reasoning>"),
 )
 """What models that think first put around their thoughts, as their chat templates say."""
+Markers = tuple[str, str]
+"""What begins a thought and what ends it."""
 
 
 class Draw(NamedTuple):
@@ -35,7 +37,7 @@ class Ask(NamedTuple):
     most_tokens: int
     """Of the answer, which the model may end before."""
     until: tuple[str, ...] = ()
-    """It ends where one of these comes."""
+    """It ends where one of these comes, thoughts aside."""
     draw: Draw | None = None
     """Null: greedily."""
     most_thoughts: int | None = None
@@ -59,44 +61,60 @@ Write = Callable[[Sequence[Ask]], list[Written]]
 
 
 def bounded(
-    write: Write,
-    asks: Sequence[Ask],
-    encode: Callable[[str], list[int]],
-    marker: tuple[str, str] | None,
+    write: Write, asks: Sequence[Ask], encode: Callable[[str], list[int]], marker: Markers | None
 ) -> list[Written]:
-    """What `write` says, which knows no `most_thoughts`, in two steps where these are bounded.
-
-    The first ends with the thoughts, or at their bound; the second is asked with them, and the marker that
-    ends them, as if the model had come so far. Both count, and so does reading the prompt a second time.
-    """
+    """What `write` says, which knows no `most_thoughts`, in two steps where these are bounded."""
     if marker is None or asks[0].most_thoughts is None:
         return write(asks)
+    return in_two_steps(write, asks, encode, marker)
+
+
+def in_two_steps(
+    write: Write, asks: Sequence[Ask], encode: Callable[[str], list[int]], marker: Markers
+) -> list[Written]:
+    """What `write` says: first its thoughts, then with them what follows.
+
+    The first step ends with the thoughts, or at their bound; the second is asked with them, and the marker
+    that ends them, as if the model had come so far. Both count, and so does reading the prompt a second time.
+    What does not think has said all in the first, and is cut where it should have ended.
+    """
     opening, closing = marker
     first = write([_thinking(ask, closing) for ask in asks])
     going = [
         place
-        for place, each in enumerate(first)
-        if each.cut or each.thought_tokens or opening in each.text
+        for place, (ask, each) in enumerate(zip(asks, first, strict=True))
+        if each.completion.tokens < ask.most_tokens
+        and (each.thought_tokens or opening in each.text or (each.cut and ask.most_thoughts))
     ]
     goes_on = [
         asks[place]._replace(
             tokens=(*asks[place].tokens, *encode(f"{first[place].text}{closing}\n\n")),
-            most_tokens=max(asks[place].most_tokens - first[place].completion.tokens, 1),
+            most_tokens=asks[place].most_tokens - first[place].completion.tokens,
             most_thoughts=None,
         )
         for place in going
     ]
     rest = dict(zip(going, write(goes_on) if goes_on else [], strict=True))
     return [
-        _joined(each, rest[place], f"{closing}\n\n") if place in rest else each
+        _joined(each, rest[place], f"{closing}\n\n")
+        if place in rest
+        else _ended(each, asks[place].until, opening)
         for place, each in enumerate(first)
     ]
 
 
 def _thinking(ask: Ask, closing: str) -> Ask:
     """Only its thoughts."""
-    most = min(ask.most_thoughts or 0, ask.most_tokens)
+    most = min(ask.most_thoughts or ask.most_tokens, ask.most_tokens)
     return ask._replace(most_tokens=most, until=(closing,), most_thoughts=None)
+
+
+def _ended(whole: Written, until: Sequence[str], opening: str) -> Written:
+    """It, where it has not thought, up to what ends it."""
+    if whole.thought_tokens or opening in whole.text:
+        return whole
+    text = ended_at(whole.text, until)
+    return whole._replace(text=text, cut=whole.cut and text == whole.text)
 
 
 def _joined(first: Written, rest: Written, between: str) -> Written:
@@ -115,7 +133,7 @@ def _joined(first: Written, rest: Written, between: str) -> Written:
     )
 
 
-def markers(template: str | None) -> tuple[str, str] | None:
+def markers(template: str | None) -> Markers | None:
     """What begins and ends a thought of a model with this chat template; null: it does not think first."""
     return next((pair for pair in MARKERS if template and pair[1] in template), None)
 
@@ -132,9 +150,7 @@ def shortest(whole: int, has: Callable[[int], bool]) -> int:
     return low
 
 
-def thoughts(
-    prompt: str, text: Callable[[int], str], tokens: int, marker: tuple[str, str] | None
-) -> int:
+def thoughts(prompt: str, text: Callable[[int], str], tokens: int, marker: Markers | None) -> int:
     """How many of an answer's `tokens` are its thoughts, markers included; ``text(n)``: of the first n."""
     if marker is None:
         return 0
@@ -142,13 +158,25 @@ def thoughts(
     whole = text(tokens)
     if closing in whole:
         return shortest(tokens, lambda few: closing in text(few))
-    _, begun, since = prompt.rpartition(opening)
-    thinks = opening in whole or (bool(begun) and closing not in since)
-    return tokens if thinks else 0
+    return tokens if opening in whole or opened(prompt, marker) else 0
 
 
-def ended_at(text: str, until: Sequence[str]) -> str:
-    """`text` up to the first of `until`."""
+def opened(prompt: str, marker: Markers) -> bool:
+    """Whether a prompt ends amid a thought."""
+    _, begun, since = prompt.rpartition(marker[0])
+    return bool(begun) and marker[1] not in since
+
+
+def may_think(prompt: str, marker: Markers) -> bool:
+    """Whether an answer to a prompt may begin with a thought: not where the prompt has ended it."""
+    return not prompt.rstrip().endswith(marker[1])
+
+
+def ended_at(text: str, until: Sequence[str], *, after_thoughts: bool = False) -> str:
+    """`text` up to the first of `until`; the blanks that follow thoughts end nothing."""
+    if after_thoughts:
+        rest = text.lstrip()
+        return text[: len(text) - len(rest)] + ended_at(rest, until)
     places = [place for stop in until if stop and (place := text.find(stop)) >= 0]
     return text[: min(places, default=len(text))]
 

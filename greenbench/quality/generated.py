@@ -15,7 +15,7 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 
 from greenbench.engines.tokenizer import Tokenizer
-from greenbench.engines.writing import Ask, Draw, markers
+from greenbench.engines.writing import Ask, Draw
 from greenbench.errors import UserError
 from greenbench.quality import shut_off
 from greenbench.quality.lm_eval_quiet import quiet
@@ -129,8 +129,6 @@ def _ask(
             "another task, or a model that takes more."
         )
     until = handle_stop_sequences(list(known.get("until") or ()), eos=tokenizer.ending)
-    if markers(tokenizer.template):  # a blank line would end it amid its thoughts
-        until = []
     tokens = tokenizer.prompt(context)
     room = len(tokens) if max_tokens is None else max_tokens - most
     return Ask(

@@ -212,9 +212,11 @@ def test_prompts_are_cut_from_the_left_to_leave_room_for_the_answer():
         exams(replace(SPEC, names=["squad"]), most=40)
 
 
-def test_a_model_that_thinks_is_not_stopped_amid_its_thoughts():
-    (exam,) = exams(replace(SPEC, names=["squad"]), Plain("<think></think>"))
-    assert exam.asks[0].until == ()
+def test_a_model_that_thinks_is_ended_by_the_same_strings_once_it_has():
+    both = [
+        exams(replace(SPEC, names=["squad"]), Plain(kind))[0] for kind in (None, "<think></think>")
+    ]
+    assert both[0].asks[0].until == both[1].asks[0].until != ()
 
 
 def test_how_an_answer_is_drawn_is_by_item():

@@ -10,7 +10,16 @@ from greenbench.engines.query import Nearness, Seen
 from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.client import Client
 from greenbench.engines.tokenizer import Tokenizer
-from greenbench.engines.writing import Ask, Written, bounded, ended_at, markers, thoughts
+from greenbench.engines.writing import (
+    Ask,
+    Written,
+    bounded,
+    ended_at,
+    in_two_steps,
+    markers,
+    may_think,
+    thoughts,
+)
 from greenbench.machine.gpus import memory_of
 
 if TYPE_CHECKING:
@@ -60,9 +69,16 @@ class FromServer:
         return self._client.complete(batch)
 
     def write(self, asks: Sequence[Ask]) -> list[Written]:
-        """As many requests in flight at once."""
-        tokenizer = self.tokenizer
-        return bounded(self._write, asks, tokenizer.encode, markers(tokenizer.template))
+        """As many requests in flight at once.
+
+        A server ends an answer at its strings amid its thoughts too: so these are asked for apart.
+        """
+        tokenizer, first = self.tokenizer, asks[0]
+        marker = markers(tokenizer.template)
+        prompt = self._body.plain.decode(first.tokens)
+        if marker and any(first.until) and may_think(prompt, marker):
+            return in_two_steps(self._write, asks, tokenizer.encode, marker)
+        return bounded(self._write, asks, tokenizer.encode, marker)
 
     def _write(self, asks: Sequence[Ask]) -> list[Written]:
         found = self._client.write([_body(ask) for ask in asks])
@@ -73,7 +89,7 @@ class FromServer:
         prompt = self._body.plain.decode(ask.tokens)
         thought = thoughts(prompt, answer.beginning, done.tokens, marker)
         begun = len(answer.beginning(thought)) if thought else 0
-        rest = ended_at(answer.text[begun:], ask.until)  # a server may stop a token later
+        rest = ended_at(answer.text[begun:], ask.until)  # it may have stopped a token later
         whole = answer.text[:begun] + rest
         stopped = len(rest) < len(answer.text) - begun
         cut = answer.finish == "length" and not stopped

@@ -8,42 +8,43 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteriaList, StopStringCriteria
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from greenbench.engines.engine import Completion
+from greenbench.engines.transformers.drawing import drawn
+from greenbench.engines.transformers.endings import Endings
 from greenbench.engines.transformers.generate import Clock
-from greenbench.engines.writing import Ask, Written, ended_at, markers, shortest, thoughts
+from greenbench.engines.writing import Ask, Markers, Written, ended_at, markers, shortest, thoughts
 
 
 @torch.inference_mode()
 def write(
     model: Any, tokenizer: Any, asks: Sequence[Ask], loop: Callable[..., Any] | None = None
 ) -> list[Written]:
-    """Answer all of `asks` at once, which end at the same strings and are drawn in the same way.
+    """Answer all of `asks` at once, which are drawn in the same way, each by its own seed.
 
     `loop` stands for ``model.generate``.
     """
-    first = asks[0]
-    most = max(each.most_tokens for each in asks)
     prompts, mask = _padded(asks, model, tokenizer)
-    if first.draw:
-        torch.manual_seed(first.draw.seed)
+    length = prompts.shape[1]
+    marker = markers(getattr(tokenizer, "chat_template", None) and tokenizer.get_chat_template())
+    draws = [ask.draw for ask in asks if ask.draw]
     clock = Clock()
     start_s = time.perf_counter()
     output = (loop or model.generate)(
         prompts.to(model.device),
         attention_mask=mask.to(model.device),
-        generation_config=_config(model, first, most),
-        stopping_criteria=_criteria(tokenizer, first.until),
+        generation_config=_config(model, max(ask.most_tokens for ask in asks)),
+        logits_processor=drawn(draws, length) if draws else LogitsProcessorList(),
+        stopping_criteria=StoppingCriteriaList([Endings(tokenizer, asks, length, marker)]),
         streamer=clock,
     )
     done_s = time.perf_counter()
     stamps = tuple(clock.times[1:])  # the first hand-out is the prompt itself
     ends = _ends(model)
-    marker = markers(getattr(tokenizer, "chat_template", None) and tokenizer.get_chat_template())
     return [
         _written(row, ask, tokenizer, marker, ends, start_s, stamps, done_s)
-        for row, ask in zip(output[:, prompts.shape[1] :].tolist(), asks, strict=True)
+        for row, ask in zip(output[:, length:].tolist(), asks, strict=True)
     ]
 
 
@@ -61,22 +62,9 @@ def _pad(model: Any, tokenizer: Any) -> int:
     return int(next((each for each in found if each is not None), 0))
 
 
-def _config(model: Any, ask: Ask, most: int) -> GenerationConfig:
-    drawn: dict[str, Any] = {"do_sample": False}
-    if ask.draw:
-        drawn = {
-            "do_sample": True,
-            "temperature": ask.draw.temperature,
-            "top_p": ask.draw.top_p,
-            "top_k": ask.draw.top_k,
-        }
+def _config(model: Any, most: int) -> GenerationConfig:
     pad = model.generation_config.pad_token_id or 0
-    return GenerationConfig(num_beams=1, max_new_tokens=most, pad_token_id=pad, **drawn)
-
-
-def _criteria(tokenizer: Any, until: Sequence[str]) -> StoppingCriteriaList:
-    strings = [each for each in until if each]
-    return StoppingCriteriaList([StopStringCriteria(tokenizer, strings)] if strings else [])
+    return GenerationConfig(do_sample=False, num_beams=1, max_new_tokens=most, pad_token_id=pad)
 
 
 def _ends(model: Any) -> set[int]:
@@ -89,7 +77,7 @@ def _written(
     row: list[int],
     ask: Ask,
     tokenizer: Any,
-    marker: tuple[str, str] | None,
+    marker: Markers | None,
     ends: set[int],
     start_s: float,
     stamps: tuple[float, ...],
@@ -102,16 +90,22 @@ def _written(
 
     until = [each for each in ask.until if each]
     ended = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
-    stopped = any(stop in text(ended) for stop in until)
+    thought = thoughts(tokenizer.decode(ask.tokens), partial(text, special=True), ended, marker)
+
+    def answer(tokens: int) -> str:
+        rest = str(tokenizer.decode(row[thought:tokens]))
+        return rest.lstrip() if thought else rest
+
+    stopped = any(stop in answer(ended) for stop in until)
     if stopped:
-        ended = shortest(ended, lambda tokens: any(stop in text(tokens) for stop in until))
+        ended = shortest(ended, lambda tokens: any(stop in answer(tokens) for stop in until))
     tokens = min(ended, ask.most_tokens)
     finished = stopped or (tokens > 0 and row[tokens - 1] in ends)
-    thought = thoughts(tokenizer.decode(ask.tokens), partial(text, special=True), tokens, marker)
     rest = str(tokenizer.decode(row[thought:tokens], skip_special_tokens=True))
     return Written(
-        text(thought, special=True) + ended_at(rest, until),
+        text(min(thought, tokens), special=True)
+        + ended_at(rest, until, after_thoughts=thought > 0),
         Completion(tokens, len(ask.tokens), start_s, stamps[:tokens], done_s),
         cut=not finished,
-        thought_tokens=thought,
+        thought_tokens=min(thought, tokens),
     )

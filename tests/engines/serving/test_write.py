@@ -67,3 +67,34 @@ def test_thoughts_are_counted_by_the_chunks_that_they_came_in(
     assert written.thought_tokens == len("<think>well</think>")  # one token a character
     assert written.text == "<think>well</think>\n4"
     assert written.completion.tokens == len(written.text)
+
+
+def test_the_strings_that_end_an_answer_are_asked_for_once_it_has_thought(
+    served, server, tokenizer, monkeypatch
+):
+    monkeypatch.setattr(tokenizer, "chat_template", "<think></think>", raising=False)
+    server.script |= {"text": "<think>well\n\nyes", "finish": "stop", "counts": "ids"}
+    (written,) = served.write([Ask((1,), 60, ("\n\n",))])
+    first, second = server.bodies
+    assert (first["stop"], second["stop"]) == (["</think>"], ["\n\n"])
+    assert first["max_tokens"] == 60
+    assert second["max_tokens"] == 60 - len("<think>well\n\nyes")
+    assert written.text.startswith("<think>well\n\nyes</think>\n\n")
+
+
+def test_a_thought_that_the_prompt_has_ended_is_not_asked_for(
+    served, server, tokenizer, monkeypatch
+):
+    monkeypatch.setattr(tokenizer, "chat_template", "<think></think>", raising=False)
+    closed = tuple(tokenizer("2 + 2?<think>\n\n</think>\n\n")["input_ids"])
+    served.write([Ask(closed, 8, ("\n\n",))])
+    (body,) = server.bodies
+    assert body["stop"] == ["\n\n"]
+
+
+def test_what_does_not_think_ends_at_its_strings(served, server, tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", "<think></think>", raising=False)
+    server.script |= {"text": "four\n\nand more", "finish": "stop"}
+    (written,) = served.write([Ask((1,), 40, ("\n\n",))])
+    assert (written.text, written.cut) == ("four", False)
+    assert len(server.bodies) == 1

@@ -103,6 +103,60 @@ def test_what_is_drawn_is_drawn_by_its_seed(real):
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_what_is_drawn_does_not_hang_on_what_else_is_in_its_batch(real):
+    model, tokenizer = real
+    asks = [
+        ask(tokenizer, text, 8, (), Draw(1.2, 0.9, 50, seed)) for seed, text in enumerate(PROMPTS)
+    ]
+    together = write(model, tokenizer, asks)
+    alone = [write(model, tokenizer, [each])[0] for each in asks]
+    assert [each.text for each in together] == [each.text for each in alone]
+
+
+def test_drafts_do_not_change_what_is_drawn(real):
+    model, tokenizer = real
+    drawn = ask(tokenizer, "One, two, three, one, two,", 12, (), Draw(0.3, 1.0, 0, 3))
+    plain = write(model, tokenizer, [drawn])[0]
+
+    def drafting(*args, **kwargs):
+        kwargs["generation_config"].prompt_lookup_num_tokens = 4
+        return model.generate(*args, **kwargs)
+
+    assert write(model, tokenizer, [drawn], drafting)[0].text == plain.text
+
+
+def test_thoughts_are_ended_by_nothing_and_what_follows_them_is(real):
+    model, tokenizer = real
+    before, tokenizer.chat_template = tokenizer.chat_template, "<think></think>"
+    said = "<think>2.\n\nSo 4.</think>\n\nFour.\n\nAnd more"
+    try:
+        (written,) = write(
+            model, tokenizer, [ask(tokenizer, "2 + 2?", 40, ("\n\n",))], says(tokenizer, said)
+        )
+    finally:
+        tokenizer.chat_template = before
+    assert written.text == "<think>2.\n\nSo 4.</think>\n\nFour."
+    assert not written.cut
+    thought = tokenizer("<think>2.\n\nSo 4.</think>", add_special_tokens=False)["input_ids"]
+    assert written.thought_tokens == len(thought)
+    assert written.completion.tokens < len(tokenizer(said)["input_ids"])
+
+
+def says(tokenizer, text):
+    """A loop that says `text` whatever is asked, up to where it is ended."""
+
+    def loop(prompt, *, stopping_criteria, streamer, **_):
+        streamer.put(prompt)
+        for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
+            prompt = torch.cat([prompt, torch.tensor([[token]])], dim=1)
+            streamer.put(prompt[:, -1])
+            if stopping_criteria(prompt, None).all():
+                break
+        return prompt
+
+    return loop
+
+
 def test_what_generates_otherwise_answers_too(real):
     model, tokenizer = real
     calls = []
