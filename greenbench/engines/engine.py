@@ -5,6 +5,7 @@ Imports no framework. An engine is one file with one class in it, found as techn
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +22,7 @@ from greenbench.schema.spec import ModelSpec
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
+    from greenbench.engines.cascade import Behind
     from greenbench.engines.writing import Ask, Written
     from greenbench.machine.detect import Machine
     from greenbench.models.packing import Packing
@@ -43,6 +45,8 @@ class Request(NamedTuple):
     cut: bool = False
     """Whether it or its answer is not as long as its user would have had it: it was longer, or shorter, than
     any that is asked."""
+    sure: bool = False
+    """Whether the answer is to tell how sure the model is of it."""
 
 
 class Completion(NamedTuple):
@@ -55,6 +59,8 @@ class Completion(NamedTuple):
     stamps_s: tuple[float, ...]
     """When each token came."""
     done_s: float
+    confidence: float | None = None
+    """How sure the model is of it, where that was asked for: see `confidence`."""
 
     @property
     def seconds(self) -> float:
@@ -71,6 +77,14 @@ class Completion(NamedTuple):
         """Seconds between successive tokens."""
         pairs = zip(self.stamps_s, self.stamps_s[1:], strict=False)
         return [later - earlier for earlier, later in pairs]
+
+
+def confidence(nats: Sequence[float]) -> float | None:
+    """Geometric mean of the probabilities, given their logarithms, that a model gave its own tokens.
+
+    Null where there is none. Longer answers are not less sure for it (Gupta et al., 2024, arXiv 2404.10136).
+    """
+    return math.exp(sum(nats) / len(nats)) if nats else None
 
 
 class Queue(NamedTuple):
@@ -132,6 +146,8 @@ class Build:
     """What must hold while it runs, and not while the baseline does."""
     manner: Manner = field(default_factory=Manner)
     """How it is asked to answer in words."""
+    behind: Behind | None = None
+    """What is asked where this one is not sure; null: it answers alone."""
     start: Start = field(default_factory=Start)
     """For engines that start a program."""
     expected: Said | None = None

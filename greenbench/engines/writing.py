@@ -42,6 +42,8 @@ class Ask(NamedTuple):
     """Null: greedily."""
     most_thoughts: int | None = None
     """As in `Manner`."""
+    sure: bool = False
+    """Whether the answer is to tell how sure the model is of it, its thoughts aside."""
 
 
 class Written(NamedTuple):
@@ -55,6 +57,8 @@ class Written(NamedTuple):
     """Whether it was as long as it might be, and so had not come to its end."""
     thought_tokens: int = 0
     """Of those, the ones up to the end of its thoughts, markers included."""
+    handed_over: bool = False
+    """Whether a small model was not sure of its own, and this is the large one's."""
 
 
 Write = Callable[[Sequence[Ask]], list[Written]]
@@ -127,6 +131,7 @@ def _joined(first: Written, rest: Written, between: str) -> Written:
             one.sent_s,
             (*one.stamps_s, *other.stamps_s),
             other.done_s,
+            other.confidence,
         ),
         rest.cut,
         one.tokens + rest.thought_tokens,

@@ -28,6 +28,10 @@ class Content(NamedTuple):
 
 def content(build: Build, engine: Engine, stack: Sequence[Technique]) -> Content:
     """That of `build`, as `engine` reads it; `stack` has made it."""
+    if build.behind is not None:
+        return Content(
+            None, "two models answer: greenbench make leaves the small one of its stack alone"
+        )
     if build.form == "url":
         return Content(None, "the server at the URL does not show its files")
     if build.form != "module":

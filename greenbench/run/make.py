@@ -19,7 +19,7 @@ from greenbench.run.preflight import engines, refuse_here, suited
 from greenbench.run.prepare import Candidate
 from greenbench.run.workbench import Bench, Place, Progress, Stages, opened
 from greenbench.schema.spec import RunSpec
-from greenbench.techniques import EngineOption, ModelEdit
+from greenbench.techniques import EngineOption, Handover, ModelEdit
 
 
 class Made(NamedTuple):
@@ -40,6 +40,11 @@ def refuse(spec: RunSpec, target: Path) -> None:
         raise Unsupported(
             f"engine={engine.name} is a server that is running already, which is handed no files: "
             "say engine=vllm, llama_cpp or transformers."
+        )
+    if pair := [each.name for each in stack if isinstance(each, Handover)]:
+        raise Unsupported(
+            f"technique={pair[0]} is two models, and files are of one: leave it out, for what its stack "
+            "makes of the small one."
         )
     if alone := in_process(stack):
         raise Unsupported(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.analysis.solved import Graded
-from greenbench.engines.writing import Draw, Written, after_thoughts, markers
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.solve import Answered, solve
@@ -18,8 +15,8 @@ from greenbench.quality.answers import Answers, TaskAnswers
 from greenbench.quality.compare import compare
 from greenbench.quality.generated import Exam, Grades, exams, grades
 from greenbench.quality.tasks import IN_WORDS, kinds
+from greenbench.run.posing import drawing, drawn, spoken
 from greenbench.run.workbench import Progress
-from greenbench.schema.enums import Sampling
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.solved import Reply
 from greenbench.schema.spec import RunSpec
@@ -47,16 +44,14 @@ def mark(
 
     `directory` holds the plain model's files. `apart` is why the models are measured in turn, if they are.
     """
-    drawn = _drawing(directory) if spec.task.sampling is Sampling.model else None
     if IN_WORDS not in kinds(spec.task):
         return Marked([], [])
+    how, draw = drawn(spec, directory), drawing(spec, directory)
     posed: dict[Who, list[Exam]] = {}
     for who in WHO:  # a technique may have one of them asked otherwise
         with pair.use(who) as served:
-            marker = markers(served.tokenizer.template)
-            posed[who] = exams(
-                spec.task, served.tokenizer, served.max_tokens, partial(_draw, drawn, spec)
-            )
+            template = served.tokenizer.template
+            posed[who] = exams(spec.task, served.tokenizer, served.max_tokens, draw)
     asked = posed["baseline"]
     answered = solve(
         recorder,
@@ -67,45 +62,20 @@ def mark(
         partial(progress, "solve"),
         apart=apart is not None,
     )
-    spoken = {
+    texts = {
         who: {
-            exam.task: [_spoken(each, marker) for each in answered[exam.task].written[who]]
+            exam.task: [spoken(each, template) for each in answered[exam.task].written[who]]
             for exam in asked
         }
         for who in WHO
     }
-    found = {who: grades(spec.task, spoken[who]) for who in WHO}
-    how = "greedy" if drawn is None else ", ".join(f"{k} {v:g}" for k, v in drawn.items())
+    found = {who: grades(spec.task, texts[who]) for who in WHO}
+    sampling = "greedy" if how is None else ", ".join(f"{k} {v:g}" for k, v in how.items())
     graded = [
-        _graded(exam, answered[exam.task], {who: found[who][exam.task] for who in WHO}, how)
+        _graded(exam, answered[exam.task], {who: found[who][exam.task] for who in WHO}, sampling)
         for exam in asked
     ]
     return Marked(graded, _quality(asked, graded))
-
-
-def _spoken(written: Written, marker: tuple[str, str] | None) -> str:
-    """What is graded: what comes after the thoughts."""
-    if marker is None or not written.thought_tokens:
-        return written.text
-    return after_thoughts(written.text, marker[1])
-
-
-def _drawing(directory: Path) -> dict[str, float] | None:
-    """How the model's own configuration draws tokens; null where it takes the likeliest."""
-    known: dict[str, object] = {}
-    with suppress(OSError, ValueError):
-        known = dict(json.loads((directory / "generation_config.json").read_text()))
-    if not known.get("do_sample"):
-        return None
-    usual = {"temperature": 1.0, "top_p": 1.0, "top_k": 50}  # transformers' own
-    return {name: float(str(known.get(name) or value)) for name, value in usual.items()}
-
-
-def _draw(drawn: dict[str, float] | None, spec: RunSpec, item: int) -> Draw | None:
-    if drawn is None:
-        return None
-    seed = (spec.seed * 1_000_003 + item) % 2**31
-    return Draw(drawn["temperature"], drawn["top_p"], int(drawn["top_k"]), seed)
 
 
 def _graded(exam: Exam, answered: Answered, found: dict[Who, Sequence[Grades]], how: str) -> Graded:
@@ -128,6 +98,7 @@ def _graded(exam: Exam, answered: Answered, found: dict[Who, Sequence[Grades]], 
                     seconds=round(each.completion.seconds, 6),
                     energy_j=None,
                     cut=each.cut,
+                    handed_over=each.handed_over,
                     grades=grade,
                 )
                 for each, grade in zip(answered.written[who], found[who], strict=True)

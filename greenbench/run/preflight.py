@@ -20,6 +20,7 @@ from greenbench.schema.spec import (
     TaskSpec,
     WorkloadSpec,
 )
+from greenbench.techniques.handover import Handover
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -57,12 +58,38 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     runs = engines(spec)
     _refuse_engine(runs["baseline"], machine)
     refuse_lengths(spec, runs)
+    _refuse_handover(stack, spec, runs["candidate"])
     with spoken_of(stack):
         _refuse_engine(runs["candidate"], machine)
         require_forms(stack, runs["candidate"])
         require_compilable(stack, machine, spec.workload, runs["candidate"])
         for technique in stack:
             technique.check(machine, runs["candidate"])
+
+
+def _refuse_handover(stack: Sequence[Technique], spec: RunSpec, engine: Engine) -> None:
+    """Two models answer in words, one request after another, and show no likelihood of a text."""
+    for technique in stack:
+        if not isinstance(technique, Handover):
+            continue
+        who = f"technique={technique.name}"
+        if kinds(spec.task) != {IN_WORDS}:
+            raise UserError(
+                f"{who} is of models that answer in words, and a task here asks how likely texts are: "
+                "say task=answers, or task.names=[...] with tasks alone that are answered so."
+            )
+        if not spec.load.is_closed:
+            raise UserError(f"{who} is measured one request after another: leave load out.")
+        if "url" in engine.forms:
+            raise Unsupported(
+                f"{who} needs two servers, and engine={engine.name} is one that is running already: say "
+                "engine=vllm, llama_cpp or transformers."
+            )
+        if technique.trust().threshold is None and not spec.task.items:
+            raise UserError(
+                f"{who} finds its threshold on items that the run does not ask, and task.items=0 asks all: "
+                f"say fewer, or technique.{technique.name}.threshold."
+            )
 
 
 def refusals(

@@ -22,6 +22,7 @@ from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
 from greenbench.run import reach
 from greenbench.run.checkpoint import keep
+from greenbench.run.handover import handed_over
 from greenbench.run.probe import expectation
 from greenbench.run.workbench import Place, Progress
 from greenbench.schema.enums import Dtype
@@ -31,6 +32,7 @@ from greenbench.techniques import (
     AnswerSetting,
     Edited,
     EngineOption,
+    Handover,
     MachineSetting,
     ModelEdit,
     Preparation,
@@ -65,6 +67,7 @@ class Candidate:
         edits = [index for index, each in enumerate(stack) if isinstance(each, ModelEdit)]
         self._last = edits[-1] if edits else None
         self._files: Build | None = None
+        self._threshold: float | None = None
 
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
@@ -142,6 +145,11 @@ class Candidate:
                 with metered(technique.promise()):
                     template = HubTokenizer(work.tokenizer).template
                     build = replace(build, manner=technique.manner(template))
+            case Handover():
+                with metered(technique.promise()):
+                    known = self._threshold
+                    build = handed_over(technique, build, self._place, self._spec, work, known)
+                    self._threshold = build.behind and build.behind.rule.threshold
             case MachineSetting():
                 with metered(technique.promise()):
                     work.details.update(technique.tried(self._place.machine))

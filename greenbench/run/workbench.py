@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from greenbench.engines import cascade
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.start import Start
 from greenbench.machine.detect import Machine
@@ -22,6 +23,7 @@ from greenbench.run.preflight import elsewhere, engines
 from greenbench.run.probe import probe
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who
+from greenbench.techniques.handover import Handover
 from greenbench.techniques.stack import spoken
 
 Progress = Callable[[str, int, int], None]
@@ -104,18 +106,27 @@ class Bench:
     def serve(self, stages: Stages, who: Who, build: Build) -> Iterator[Served]:
         """The `serve` of its engine, its start told as a stage, its processes as the run's own."""
         with ExitStack() as running:
-            build, engine = replace(build, start=self._start(stages, who)), self.engines[who]
+            build, engine = self._started(stages, who, build), self.engines[who]
             with stages("load"):
-                served = running.enter_context(engine.serve(build, self.machine))
+                served = running.enter_context(cascade.serve(engine, build, self.machine))
             self.own.add(served.pids() or ())
+            first = served.small if isinstance(served, cascade.Cascade) else served
             with stages("probe"):
-                self.probed.setdefault(who, probe(served, build, engine))
+                self.probed.setdefault(who, probe(first, build, engine))
             self.eager[who] = engine.why_eager(build, self.machine)
             if who not in self.contents:
                 stack = list(self.spec.technique.values()) if who == "candidate" else []
                 self.contents[who] = content(build, engine, stack)
             del build  # whoever holds it holds the model
             yield served
+
+    def _started(self, stages: Stages, who: Who, build: Build) -> Build:
+        """It, and what stands behind it, with what their programs may know of the run."""
+        behind = build.behind
+        if behind is not None:
+            large = replace(behind.build, start=self._start(stages, who))
+            behind = behind._replace(build=large)
+        return replace(build, behind=behind, start=self._start(stages, who))
 
     def _start(self, stages: Stages, who: Who) -> Start:
         self._starts += 1
@@ -127,6 +138,8 @@ class Bench:
     def apart(self, bases: Mapping[Who, Build]) -> str | None:
         """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""
         rooms = [self.engines[who].room_bytes(bases[who]) for who in WHO]
+        if any(isinstance(each, Handover) for each in self.spec.technique.values()):
+            rooms[1] *= 2  # two models, of which neither is larger than the plain one
         reason = apart_reason(self.spec.protocol.design, self.machine.free_bytes(), *rooms)
         if reason is None:
             return None

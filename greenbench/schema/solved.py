@@ -23,6 +23,8 @@ class Reply(Part):
     """Its part, by tokens, of its window's joules; null where the window has none."""
     cut: bool
     """Whether it was as long as it might be, and so had not come to its end."""
+    handed_over: bool = False
+    """Whether a small model was asked first and was not sure, so that this is the large one's."""
     grades: dict[str, dict[str, float]]
     """By filter, each of the task's metrics that is a number."""
 

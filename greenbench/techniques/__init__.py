@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from greenbench import plugins
+from greenbench.techniques.handover import Handover
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -30,6 +31,7 @@ __all__ = [
     "AnswerSetting",
     "Edited",
     "EngineOption",
+    "Handover",
     "MachineSetting",
     "ModelEdit",
     "Preparation",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
+from greenbench.techniques.handover import Handover
 from greenbench.techniques.technique import (
     AnswerSetting,
     EngineOption,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from greenbench.schema.spec import WorkloadSpec
 
 Test = Callable[[Traits], bool]
-KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting)
+KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover)
 
 
 class Order(NamedTuple):
@@ -88,8 +89,8 @@ def check_order(stack: Sequence[Technique]) -> None:
     for technique in stack:
         if not isinstance(technique, KINDS):
             raise UserError(
-                f"technique={technique.name} is of none of the four kinds: let its class be a "
-                "ModelEdit, an EngineOption, a MachineSetting or an AnswerSetting."
+                f"technique={technique.name} is of none of the five kinds: let its class be a "
+                "ModelEdit, an EngineOption, a MachineSetting, an AnswerSetting or a Handover."
             )
         require_answer(technique, "traits", technique.traits(), Traits)
         if not isinstance(technique, ModelEdit):  # whose promise needs the model
@@ -106,6 +107,30 @@ def check_order(stack: Sequence[Technique]) -> None:
             )
     for rule in APART:
         _refuse(rule, stack, stack)
+    _check_handover(stack)
+
+
+def _check_handover(stack: Sequence[Technique]) -> None:
+    """One at most, at the end, behind a small model that is the stack's or its own."""
+    for position, technique in enumerate(stack):
+        if not isinstance(technique, Handover):
+            continue
+        if position < len(stack) - 1:
+            raise UserError(
+                f"technique={stack[position + 1].name} cannot come after {technique.name}, which hands over "
+                f"to the plain model: put {technique.name} last."
+            )
+        edited = [each.name for each in stack[:position] if isinstance(each, ModelEdit)]
+        if technique.small() is None and not edited:
+            raise UserError(
+                f"technique={technique.name} has no small model: say technique.{technique.name}.path=FOLDER, "
+                f"or put before it what makes one, as technique=[prune_depth_heal,{technique.name}]."
+            )
+        if technique.small() is not None and edited:
+            raise UserError(
+                f"technique.{technique.name}.path names the small model, so that {edited[0]} would change "
+                "none: leave one of them out."
+            )
 
 
 def _refuse(rule: Order, earlier: Sequence[Technique], later: Sequence[Technique]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
+from greenbench.techniques.handover import Handover
 from greenbench.techniques.technique import (
     AnswerSetting,
     EngineOption,
@@ -22,6 +23,8 @@ def way(kind: type[Technique], engines: Mapping[str, type[Engine]]) -> str:
         return "sets the machine, whatever the engine"
     if issubclass(kind, AnswerSetting):
         return "asks the model otherwise, whatever the engine"
+    if issubclass(kind, Handover):
+        return "two models behind each other, whatever the engine that runs here"
     if issubclass(kind, EngineOption):
         return f"an option of {_listed({name for name in engines if _has(kind, name)})}"
     if not issubclass(kind, ModelEdit) or kind.form == "module":

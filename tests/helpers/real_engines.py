@@ -5,7 +5,7 @@ import re
 import urllib.request
 from types import SimpleNamespace
 
-from greenbench.engines.engine import Build
+from greenbench.engines.engine import Build, Request
 from greenbench.engines.start import Start
 from greenbench.engines.writing import Ask
 from greenbench.schema.enums import Dtype, Source
@@ -46,6 +46,17 @@ def went_on(served):
     assert not stopped.cut
     assert stopped.completion.tokens < 6
     return [(each.text.rstrip(halves), each.completion.tokens) for each in (*found, stopped)]
+
+
+def sureness(served):
+    """How sure it is of what it writes after two beginnings, asked in words and as requests."""
+    prompts = [
+        tuple(served.tokenizer.prompt(text)) for text in ("The president of the", "In the year")
+    ]
+    written = [served.write([Ask(each, 6, sure=True)])[0].completion for each in prompts]
+    fixed = [served.complete([Request(each, 6, sure=True)])[0] for each in prompts]
+    assert served.write([Ask(prompts[0], 6)])[0].completion.confidence is None
+    return [each.confidence for each in (*written, *fixed)]
 
 
 def build(path, dtype=Dtype.float32, **start):

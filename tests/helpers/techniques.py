@@ -14,7 +14,8 @@ from greenbench.techniques import EngineOption, MachineSetting, ModelEdit, Prepa
 from greenbench.techniques.distillation.budget import Training
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
-OPTIONS = [option for option in options("technique") if option != "none"]
+OPTIONS = [option for option in options("technique") if option not in {"none", "cascade"}]
+"""A cascade is of two models, and is tried where those are."""
 HERE = SimpleNamespace(name="transformers", forms=frozenset({"module"}))
 """The engine in this process, as far as techniques ask it."""
 FILES = SimpleNamespace(name="vllm", forms=frozenset({"safetensors", "packed"}))

@@ -42,6 +42,8 @@ class Answer:
         """Whether the server has said that it is whole."""
         self.prompt_tokens: int | None = None
         self.text = ""
+        self.nats: list[float] = []
+        """Log-probabilities of its tokens, where they were asked for."""
         self.finish: str | None = None
         """Why it ended, as the server says: ``stop`` or ``length``."""
 
@@ -104,6 +106,7 @@ class Answer:
             raise self._endpoint.fault(f"answers with an error ({wrong})")
         choice: dict[str, Any] = next(iter(event.get("choices") or ()), {})
         self.text += choice.get("text") or ""
+        self.nats += _nats(choice.get("logprobs"))
         self.finish = choice.get("finish_reason") or self.finish
         self.ended = self.ended or self.finish is not None
         usage = event.get("usage") or {}
@@ -130,6 +133,14 @@ class Answer:
         except ValueError:
             pass
         raise self._endpoint.no_json("streams", data)
+
+
+def _nats(told: Any) -> list[float]:
+    """As OpenAI's completions tell them, or as its chat does, which llama.cpp follows."""
+    if not isinstance(told, dict):
+        return []
+    found = told.get("token_logprobs") or [each["logprob"] for each in told.get("content") or ()]
+    return [float(each) for each in found if each is not None]
 
 
 def _counts(chunks: Sequence[Chunk], total: int) -> list[int]:

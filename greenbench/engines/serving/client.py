@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from greenbench.engines.engine import Completion, Line, Queue, Request, T
+from greenbench.engines.engine import Completion, Line, Queue, Request, T, confidence
 from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.endpoint import Endpoint
 from greenbench.engines.serving.gauges import Gauges
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMPLETIONS = "/v1/completions"
 STREAMED: Body = {"stream": True, "stream_options": {"include_usage": True}}
+SURE: Body = {"logprobs": 1}
+"""Of each token, how likely it was."""
 Post = Callable[[str, Body], Any]
 """Sends one request, awaited."""
 
@@ -142,7 +144,7 @@ class Client:
             raise self._endpoint.fault("ended its answer in the middle")
         stamps_s = answer.stamps_s()
         read = len(cast("list[int]", body["prompt"]))
-        return Completion(len(stamps_s), read, sent_s, stamps_s, done_s)
+        return Completion(len(stamps_s), read, sent_s, stamps_s, done_s, confidence(answer.nats))
 
     def _body(self, request: Request) -> dict[str, object]:
         body: dict[str, object] = {
@@ -153,6 +155,8 @@ class Client:
         }
         if request.stop is Stop.fixed:
             body |= {"ignore_eos": True}
+        if request.sure:
+            body |= SURE
         return self._named(body)
 
     def _named(self, body: Body) -> dict[str, object]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenbench.engines.engine import Completion, Footprint, Line, Request, T
+from greenbench.engines.engine import Completion, Footprint, Line, Request, T, confidence
 from greenbench.engines.query import Nearness, Seen
 from greenbench.engines.serving.answer import Answer
-from greenbench.engines.serving.client import Client
+from greenbench.engines.serving.client import SURE, Client
 from greenbench.engines.tokenizer import Tokenizer
 from greenbench.engines.writing import (
     Ask,
@@ -53,6 +53,7 @@ def _body(ask: Ask) -> dict[str, object]:
         "max_tokens": ask.most_tokens,
         "stop": [each for each in ask.until if each],
         **drawn,
+        **(SURE if ask.sure else {}),
     }
 
 
@@ -93,6 +94,8 @@ class FromServer:
         whole = answer.text[:begun] + rest
         stopped = len(rest) < len(answer.text) - begun
         cut = answer.finish == "length" and not stopped
+        if ask.sure:
+            done = done._replace(confidence=confidence(answer.nats[thought:] or answer.nats))
         return Written(whole, done, cut, thought)
 
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from greenbench.engines.engine import Completion, Request
+from greenbench.engines.transformers.sureness import Sureness
 from greenbench.schema.enums import Stop
 
 
@@ -53,14 +54,26 @@ def complete(
     clock = Clock()
     start_s = time.perf_counter()
     prompt = torch.tensor([request.tokens for request in batch]).to(model.device)
+    sureness = Sureness(prompt.shape[1], LogitsProcessorList())
     output = (loop or model.generate)(
-        prompt, attention_mask=torch.ones_like(prompt), generation_config=config, streamer=clock
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        generation_config=config,
+        logits_processor=LogitsProcessorList([sureness] if batch[0].sure else []),
+        streamer=clock,
     )
     done_s = time.perf_counter()
     stamps = clock.times[1:]  # the first hand-out is the prompt itself
     return [
-        Completion(count, prompt.shape[1], start_s, tuple(stamps[:count]), done_s)
-        for count in _counts(output[:, prompt.shape[1] :], model, stop)
+        Completion(
+            count,
+            prompt.shape[1],
+            start_s,
+            tuple(stamps[:count]),
+            done_s,
+            sureness.of(row, range(count)) if batch[0].sure else None,
+        )
+        for row, count in enumerate(_counts(output[:, prompt.shape[1] :], model, stop))
     ]
 
 

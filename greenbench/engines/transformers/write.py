@@ -14,6 +14,7 @@ from greenbench.engines.engine import Completion
 from greenbench.engines.transformers.drawing import drawn
 from greenbench.engines.transformers.endings import Endings
 from greenbench.engines.transformers.generate import Clock
+from greenbench.engines.transformers.sureness import Sureness
 from greenbench.engines.writing import Ask, Markers, Written, ended_at, markers, shortest, thoughts
 
 
@@ -29,23 +30,33 @@ def write(
     length = prompts.shape[1]
     marker = markers(getattr(tokenizer, "chat_template", None) and tokenizer.get_chat_template())
     draws = [ask.draw for ask in asks if ask.draw]
+    process = drawn(draws, length) if draws else LogitsProcessorList()
+    sureness = Sureness(length, process)
     clock = Clock()
     start_s = time.perf_counter()
     output = (loop or model.generate)(
         prompts.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=_config(model, max(ask.most_tokens for ask in asks)),
-        logits_processor=drawn(draws, length) if draws else LogitsProcessorList(),
+        logits_processor=LogitsProcessorList([sureness]) if asks[0].sure else process,
         stopping_criteria=StoppingCriteriaList([Endings(tokenizer, asks, length, marker)]),
         streamer=clock,
     )
     done_s = time.perf_counter()
     stamps = tuple(clock.times[1:])  # the first hand-out is the prompt itself
     ends = _ends(model)
-    return [
+    found = [
         _written(row, ask, tokenizer, marker, ends, start_s, stamps, done_s)
         for row, ask in zip(output[:, length:].tolist(), asks, strict=True)
     ]
+    return [_sure(each, row, sureness) for row, each in enumerate(found)] if asks[0].sure else found
+
+
+def _sure(written: Written, row: int, sureness: Sureness) -> Written:
+    """With how sure the model is of what follows its thoughts."""
+    answer = range(written.thought_tokens, written.completion.tokens)
+    sure = sureness.of(row, answer or range(written.completion.tokens))
+    return written._replace(completion=written.completion._replace(confidence=sure))
 
 
 def _padded(asks: Sequence[Ask], model: Any, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:

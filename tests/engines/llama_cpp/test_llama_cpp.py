@@ -11,7 +11,17 @@ from dataclasses import replace
 import psutil
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
-from helpers.real_engines import PAIRS, TEXTS, asked, build, counted, given_up, queued, went_on
+from helpers.real_engines import (
+    PAIRS,
+    TEXTS,
+    asked,
+    build,
+    counted,
+    given_up,
+    queued,
+    sureness,
+    went_on,
+)
 from helpers.servers import gone, none_marked
 from safetensors.torch import load_file, save_file
 
@@ -205,6 +215,7 @@ def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
     plain = build(llama)
     with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
         assert went_on(ours) == went_on(theirs)
+        assert sureness(ours) == pytest.approx(sureness(theirs), rel=0.02)
 
 
 def test_what_its_process_computes_is_the_runs_own(llama):

@@ -3,7 +3,7 @@
 import pytest
 from helpers.fakes.openai_server import FakeOpenAI
 
-from greenbench.engines.engine import Footprint
+from greenbench.engines.engine import Footprint, Request
 from greenbench.engines.serving.client import Client, Endpoint
 from greenbench.engines.serving.scoring import NoScorer
 from greenbench.engines.serving.served import Body, FromServer
@@ -98,3 +98,19 @@ def test_what_does_not_think_ends_at_its_strings(served, server, tokenizer, monk
     (written,) = served.write([Ask((1,), 40, ("\n\n",))])
     assert (written.text, written.cut) == ("four", False)
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("dialect", ["completions", "chat"])
+def test_how_sure_it_is_is_told_where_that_is_asked_for(served, server, dialect):
+    server.script["logprobs"] = dialect
+    (written,) = served.write([Ask((1, 2), 4, sure=True)])
+    (request,) = served.complete([Request((1, 2), 4, sure=True)])
+    assert [body["logprobs"] for body in server.bodies] == [1, 1]
+    assert written.completion.confidence == pytest.approx(0.5)
+    assert request.confidence == pytest.approx(0.5)
+
+
+def test_else_it_is_not(served, server):
+    (written,) = served.write([Ask((1, 2), 4)])
+    assert "logprobs" not in server.bodies[0]
+    assert written.completion.confidence is None

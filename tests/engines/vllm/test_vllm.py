@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.fakes import openai_server
-from helpers.real_engines import PAIRS, TEXTS, asked, build, counted, given_up, queued, went_on
+from helpers.real_engines import (
+    PAIRS,
+    TEXTS,
+    asked,
+    build,
+    counted,
+    given_up,
+    queued,
+    sureness,
+    went_on,
+)
 from helpers.servers import gone, none_marked
 
 from greenbench.engines.engine import Queue, Request
@@ -351,10 +361,12 @@ class TestReal:
         with engine.serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
             (pairs, rolling), (pairs_there, rolling_there) = map(log_likelihoods, (ours, theirs))
             answers = [went_on(ours), went_on(theirs)]
+            sure = [sureness(ours), sureness(theirs)]
             self.answers_are_timed_and_counted(ours)
             pids = ours.pids()
         assert gone(pids, 0)
         assert len(pids) > 1  # it works in processes of its server's own
+        assert sure[0] == pytest.approx(sure[1], rel=0.02)
         for (nats, greedy), (there, greedy_there), (_, after) in zip(
             pairs, pairs_there, PAIRS, strict=True
         ):

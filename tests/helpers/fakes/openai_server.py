@@ -4,6 +4,7 @@ Also a program: ``openai_server.py PORT SCRIPT`` with the script as JSON.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ SCRIPT = {
     "per_chunk": 1,
     "tokens": None,  # made, whatever was asked for
     "finish": "length",  # why an answer ends
+    "logprobs": "completions",  # or chat: how they are told
     "counts": "usage",  # or ids, timings, continuous, none
     "keep_alives": False,
     "halves": False,
@@ -179,7 +181,10 @@ class Handler(BaseHTTPRequestHandler):
             made += count
             if made > total // 2 and self._meant(body) and self._fault():
                 return
-            self._event(self._chunk(count, made, len(body["prompt"]), written))
+            chunk = self._chunk(count, made, len(body["prompt"]), written)
+            if body.get("logprobs"):
+                chunk["choices"][0]["logprobs"] = self._likely(count)
+            self._event(chunk)
         self._event({"choices": [{"text": "", "finish_reason": script["finish"]}]})
         if script["counts"] in ("usage", "continuous"):
             usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": total}
@@ -199,6 +204,13 @@ class Handler(BaseHTTPRequestHandler):
             case "continuous":
                 event["usage"] = {"prompt_tokens": read, "completion_tokens": made}
         return event
+
+    def _likely(self, count):
+        """Of each token: as likely as not."""
+        nats = [math.log(0.5)] * count
+        if self.script["logprobs"] == "chat":
+            return {"content": [{"logprob": each} for each in nats]}
+        return {"token_logprobs": nats}
 
     def _fault(self):
         match self.script["fault"]:

@@ -46,7 +46,7 @@ def per_solved(rows: Sequence[Row]) -> list[str]:
         "",
         HOW,
         "",
-        *table(lines, FACTORS),
+        *table(lines, [*FACTORS, *_handing(lines)]),
         "",
         *folded("How long answers were", [*table(lines, LENGTHS)]),
         "",
@@ -96,6 +96,24 @@ FACTORS: Final[list[Column[Line]]] = [
     ),
     Column("J/solved", _level),
 ]
+
+
+def _handing(lines: Sequence[Line]) -> list[Column[Line]]:
+    """How many answers are the large model's, where a small one was asked first."""
+    if not any(item.candidate.handed_over for line in lines for item in line.task.items):
+        return []
+    return [Column("handed over", _handed_over)]
+
+
+def _handed_over(line: Line, _: Notes) -> str:
+    items = [
+        item
+        for task in line.row.record.solved
+        if task.task == line.task.task or not line.task.task
+        for item in task.items
+    ]
+    many = sum(item.candidate.handed_over for item in items)
+    return f"{many} ({percent(many / max(len(items), 1))})"
 
 
 def _both(line: Line, notes: Notes, name: str, factor: float = 1.0) -> str:
