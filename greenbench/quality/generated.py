@@ -101,8 +101,8 @@ def _exam(
     places = sorted(asks)
     return Exam(
         task=name,
-        metric=main_metric(task),
-        higher_is_better=bool(task.higher_is_better()[main_metric(task)]),
+        metric=main_metric(task, spec.metric),
+        higher_is_better=bool(task.higher_is_better()[main_metric(task, spec.metric)]),
         filter=main_filter(task, spec.filter),
         split=split_of(task),
         indices=tuple(items[place] for place in places),

@@ -56,6 +56,8 @@ class ResolvedTask(Part):
     """``auto``: for questions that are answered in words, where the model has one."""
     filter: str | None = None
     """Null: the flexible one where a task has one, else its first."""
+    metric: str | None = None
+    """Compared of the tasks that have it; null: each task's main one."""
     sampling: Literal["greedy", "model"] = "greedy"
     allow_code_execution: bool = False
 

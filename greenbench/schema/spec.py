@@ -77,6 +77,9 @@ class TaskSpec:
     filter: str | None = None
     """Which of the filters that a task takes the answer out of a text by is compared; null: the flexible
     one where there is one, else the first. All are kept."""
+    metric: str | None = None
+    """Which of the metrics that have a value for each item is compared, of the tasks that have it; null, and
+    of all others: each task's main one."""
     sampling: Sampling = Sampling.greedy
     """How answers in words are made."""
     allow_code_execution: bool = False

@@ -191,6 +191,20 @@ def test_the_flexible_filter_is_compared_unless_another_is_named():
         check_tasks(TaskSpec(names=["sst2"], filter="strict-match"))
 
 
+def test_a_metric_that_is_named_is_compared_where_a_task_has_it():
+    spec = replace(SPEC, names=["squad", "triviaqa"], metric="f1")
+    check_tasks(spec)
+    assert [(exam.task, exam.metric, exam.higher_is_better) for exam in exams(spec)] == [
+        ("squad", "f1", True),
+        ("triviaqa", "exact_match", True),
+    ]
+    none = (
+        r"^task\.metric=f2 has a value for each item in none .*: they have exact_match, f1; choose"
+    )
+    with pytest.raises(UserError, match=none):
+        check_tasks(replace(spec, metric="f2"))
+
+
 def test_strict_and_flexible_differ_where_the_sentence_is_not_the_examples():
     found = generated.grades(replace(SPEC, names=["gsm8k_words"]), {"gsm8k_words": right_numbers()})
     assert [grade["flexible-extract"]["exact_match"] for grade in found["gsm8k_words"]] == [1.0] * 6

@@ -72,6 +72,13 @@ def test_a_task_states_what_it_is(name):
     assert task.config.task == name
     assert len(task.eval_docs) == about["items"]
     assert about["main_metric"] == tasks.main_metric(task)
+    for metric in task.higher_is_better():  # read off the file, and off what lm-eval made of it
+        asked = spec(name, metric=metric, allow_code_execution=True)
+        if tasks.main_metric(task, metric) == metric:
+            tasks.check_tasks(asked)
+        else:
+            with pytest.raises(UserError, match="in none of the tasks: they have acc;"):
+                tasks.check_tasks(asked)
     assert about["license"]
     document = task.eval_docs[0]
     if name in BITS:

@@ -223,7 +223,8 @@ def _limits(limits: ResolvedSlo) -> str:
 def _tasks(task: ResolvedTask) -> str:
     count = "all items" if task.items == 0 else f"{task.items} items each"
     shots = "shots as each says" if task.fewshot is None else f"{task.fewshot}-shot"
-    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {shots})"
+    metric = f", metric {task.metric}" if task.metric else ""
+    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {shots}{metric})"
 
 
 def _engine(engine: Chosen) -> str:

@@ -8,6 +8,7 @@ from helpers import examples, loads
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import groups
 from greenbench.schema.record import EngineFacts
+from greenbench.schema.resolved import ResolvedSpec
 
 ASKED = "online (64 tokens in, 64 out, chat template)"
 
@@ -114,6 +115,16 @@ def on(version="0.12", changed=None, **engine):
 )
 def test_the_heading_says_what_ran_the_models_its_version_and_what_is_unusual(record, said):
     assert setting(record).place.partition(" with ")[2] == said
+
+
+def test_runs_that_compare_different_metrics_never_share_a_table():
+    def of(**task):
+        plain = examples.spec("int8").model_dump()
+        return examples.completed(spec=ResolvedSpec(**plain | {"task": plain["task"] | task}))
+
+    assert len(groups([of(), of(metric="f1")])) == 2
+    assert setting(of()).tasks.endswith("-shot)")
+    assert setting(of(metric="f1")).tasks.endswith("-shot, metric f1)")
 
 
 def test_two_versions_of_an_engine_never_share_a_table():
