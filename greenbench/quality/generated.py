@@ -96,6 +96,8 @@ def _exam(
             )
         item = items[request.doc_id]
         context, how = request.args
+        if spec.answer_tokens is not None:
+            how = {**how, "max_gen_toks": spec.answer_tokens}
         asks[request.doc_id] = _ask(context, how, tokenizer, max_tokens, draw(item))
         documents[request.doc_id] = document(task, {"doc": request.doc, "doc_id": item})
     places = sorted(asks)
@@ -125,8 +127,8 @@ def _ask(
     most = int(known["max_gen_toks"])
     if max_tokens is not None and most >= max_tokens:
         raise UserError(
-            f"The task's answers may have {most} tokens, and the model takes {max_tokens} in all: choose "
-            "another task, or a model that takes more."
+            f"The task's answers may have {most} tokens, and the model takes {max_tokens} in all: allow "
+            "fewer by task.answer_tokens, or choose another task, or a model that takes more."
         )
     until = handle_stop_sequences(list(known.get("until") or ()), eos=tokenizer.ending)
     if markers(tokenizer.template):  # a blank line would end it amid its thoughts

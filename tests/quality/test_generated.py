@@ -226,6 +226,31 @@ def test_prompts_are_cut_from_the_left_to_leave_room_for_the_answer():
         exams(replace(SPEC, names=["squad"]), most=40)
 
 
+def test_how_long_an_answer_may_be_is_the_tasks_own_unless_another_length_is_asked_for():
+    spec = replace(SPEC, names=["squad", "gsm8k_words"], answer_tokens=64)
+    check_tasks(spec)
+    assert {ask.most_tokens for exam in exams(spec) for ask in exam.asks} == {64}
+    own = {exam.task: exam.asks[0].most_tokens for exam in exams(replace(spec, answer_tokens=None))}
+    assert own == {"squad": 50, "gsm8k_words": 256}
+    squad = replace(spec, names=["squad"])
+    (few, many) = (exams(replace(squad, answer_tokens=most), most=300)[0] for most in (1, 299))
+    assert (len(few.asks[0].tokens), len(many.asks[0].tokens)) == (299, 1)
+    for most in (300, 301):
+        too_long = rf"may have {most} tokens, and the model takes 300 in all: .*task\.answer_tokens"
+        with pytest.raises(UserError, match=too_long):
+            exams(replace(squad, answer_tokens=most), most=300)
+
+
+def test_a_length_of_answers_is_refused_where_none_is_in_words_or_none_is_left():
+    with pytest.raises(
+        UserError, match=r"^task\.answer_tokens=64 .* none of the tasks is answered"
+    ):
+        check_tasks(TaskSpec(names=["sst2"], answer_tokens=64))
+    check_tasks(TaskSpec(names=["sst2", "squad"], answer_tokens=64))
+    with pytest.raises(UserError, match=r"task\.answer_tokens=0 is out of range: allowed is 1 or"):
+        TaskSpec(names=["squad"], answer_tokens=0)
+
+
 def test_a_model_that_thinks_is_not_stopped_amid_its_thoughts():
     (exam,) = exams(replace(SPEC, names=["squad"]), Plain("<think></think>"))
     assert exam.asks[0].until == ()

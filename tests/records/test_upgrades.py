@@ -86,6 +86,7 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
         "chat_template": "auto",
         "filter": None,
         "metric": None,
+        "answer_tokens": None,
         "sampling": "greedy",
         "allow_code_execution": False,
     }

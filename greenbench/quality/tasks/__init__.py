@@ -63,7 +63,7 @@ class Offer(NamedTuple):
     """What tasks can be compared by."""
 
     filters: set[str]
-    """Of those that are answered in words."""
+    """Of those that are answered in words, each of which has one."""
     metrics: set[str]
     """That have a value for each item."""
 
@@ -88,6 +88,7 @@ def check_tasks(spec: TaskSpec) -> None:
         offers.append(_check_others(replace(spec, names=others), ours))
     offered = Offer(*(set().union(*each) for each in zip(*offers, strict=True)))
     _require_filter(offered.filters, spec.filter)
+    _require_words(offered.filters, spec.answer_tokens)
     _require_metric(offered.metrics, spec.metric)
 
 
@@ -193,6 +194,14 @@ def _require_filter(names: set[str], wanted: str | None) -> None:
         there = f"they have {', '.join(sorted(names))}" if names else "none is answered in words"
         raise UserError(
             f"task.filter={wanted} is a filter of none of the tasks: {there}; choose one, or leave it out."
+        )
+
+
+def _require_words(filters: set[str], most: int | None) -> None:
+    if most is not None and not filters:
+        raise UserError(
+            f"task.answer_tokens={most} bounds answers in words, and none of the tasks is answered in words: "
+            f"leave it out, or choose a task that is."
         )
 
 

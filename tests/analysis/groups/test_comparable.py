@@ -117,14 +117,19 @@ def test_the_heading_says_what_ran_the_models_its_version_and_what_is_unusual(re
     assert setting(record).place.partition(" with ")[2] == said
 
 
-def test_runs_that_compare_different_metrics_never_share_a_table():
-    def of(**task):
-        plain = examples.spec("int8").model_dump()
-        return examples.completed(spec=ResolvedSpec(**plain | {"task": plain["task"] | task}))
+def asked(**task):
+    plain = examples.spec("int8").model_dump()
+    return examples.completed(spec=ResolvedSpec(**plain | {"task": plain["task"] | task}))
 
-    assert len(groups([of(), of(metric="f1")])) == 2
-    assert setting(of()).tasks.endswith("-shot)")
-    assert setting(of(metric="f1")).tasks.endswith("-shot, metric f1)")
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [({"metric": "f1"}, "metric f1"), ({"answer_tokens": 64}, "answers up to 64 tokens")],
+)
+def test_runs_whose_answers_are_asked_or_compared_otherwise_never_share_a_table(task, said):
+    assert len(groups([asked(), asked(**task)])) == 2
+    assert setting(asked()).tasks.endswith("-shot)")
+    assert setting(asked(**task)).tasks.endswith(f"-shot, {said})")
 
 
 def test_two_versions_of_an_engine_never_share_a_table():
