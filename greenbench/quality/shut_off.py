@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,15 +30,33 @@ FILE_BYTES: Final = 64 << 20
 START_S, ITEM_S = 120.0, 20.0
 """Time to load the tasks, and for each item."""
 NEW_USER, NEW_NET = 0x10000000, 0x40000000  # linux/sched.h
+CONSENT: Final = "HF_ALLOW_CODE_EVAL"
+"""Unless it is 1, HF's `evaluate` refuses to grade code, which lm-eval's tasks try when they are loaded."""
 OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_EVALUATE_OFFLINE": "1",
-    "HF_ALLOW_CODE_EVAL": "1",
+    CONSENT: "1",
     "OMP_NUM_THREADS": "1",
 }
 CANNOT: Final = 41
 """Exit code of a process that could not shut itself off."""
+
+
+@contextmanager
+def consenting(consents: bool) -> Iterator[None]:
+    """Within this context what asks for `CONSENT` has it, if the user `consents`; else nothing changes."""
+    if not consents:
+        yield
+        return
+    before = os.environ.get(CONSENT)
+    os.environ[CONSENT] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[CONSENT]
+        if before is not None:
+            os.environ[CONSENT] = before
 
 
 def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:

