@@ -6,8 +6,9 @@ and metrics.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lm_eval.api.model import LM
@@ -146,16 +147,21 @@ def grades(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
     Where that runs code that the model has written, in a process that is shut off.
     """
     with quiet(), seeded():
-        tasks = load_tasks(replace(spec, names=list(texts)))
-    if any(getattr(task, "UNSAFE_CODE", False) for task in tasks.values()):
+        tasks = load_tasks(spec)
+    if any(getattr(tasks[name], "UNSAFE_CODE", False) for name in texts):
         return shut_off.graded(spec, texts)
     return graded_here(spec, texts)
 
 
-def graded_here(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list[Grades]]:
-    """As `grades`, in this process."""
+def graded_here(
+    spec: TaskSpec, texts: Mapping[str, Sequence[str]], folder: Path | None = None
+) -> dict[str, list[Grades]]:
+    """As `grades`, in this process, which works in `folder` once the tasks are loaded."""
     with quiet(), seeded():
-        tasks = in_words(load_tasks(replace(spec, names=list(texts))))
+        loaded = load_tasks(spec)
+        tasks = {name: loaded[name] for name in texts}
+        if folder is not None:
+            os.chdir(folder)
         found: Any = evaluate(
             _Replay(texts),
             {"tasks": tasks},

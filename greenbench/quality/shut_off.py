@@ -68,12 +68,12 @@ def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
     with tempfile.TemporaryDirectory(prefix="greenbench-") as folder:
         place = Path(folder)
         (place / "asked").write_bytes(pickle.dumps((spec, {k: list(v) for k, v in texts.items()})))
-        command = [sys.executable, "-m", __name__, folder]
+        command = [sys.executable, "-P", "-m", __name__, folder]
         environment = os.environ | OFFLINE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         said = place / "said"
         most_s = START_S + ITEM_S * items
         with said.open("wb") as log:
-            code = in_time(command, most_s, env=environment, cwd=folder, stdout=log, stderr=log)
+            code = in_time(command, most_s, env=environment, stdout=log, stderr=log)
         if code is None:
             raise UserError(
                 f"The code of {items} answers was not through after {most_s:.0f} s: ask fewer items."
@@ -133,7 +133,7 @@ def main(folder: str) -> int:
     place = Path(folder)
     spec, texts = pickle.loads((place / "asked").read_bytes())  # which the run has written
     limit()
-    (place / "graded").write_text(json.dumps(graded_here(spec, texts)))
+    (place / "graded").write_text(json.dumps(graded_here(spec, texts, place)))
     return 0
 
 

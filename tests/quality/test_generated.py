@@ -396,6 +396,23 @@ class TestCode:
         found = generated.grades(spec, {"gated": ["2", "5"]})
         assert [grade["none"]["pass_at_1"] for grade in found["gated"]] == [1.0, 0.0]
 
+    @pytest.mark.parametrize("runs_code", [True, False])
+    @pytest.mark.parametrize("name", ["mine/gated.yaml", "mine/group.yaml", "gated"])
+    def test_what_was_asked_by_a_relative_path_is_graded(self, gated, monkeypatch, name, runs_code):
+        """In a process of its own it is found too, though what it runs writes elsewhere."""
+        folder = gated.loaded.parent
+        monkeypatch.chdir(folder.parent)
+        text = (folder / "gated.yaml").read_text().replace(f"{folder}/", "mine/")
+        text = text if runs_code else text.replace("unsafe_code: true", "")
+        (folder / "gated.yaml").write_text(text)
+        writes = "def graded(doc, results):\n    Path('left').touch()"
+        (folder / "gate.py").write_text(GATE.replace("def graded(doc, results):", writes))
+        include_path = "mine" if name == "gated" else None
+        spec = TaskSpec([name], items=0, include_path=include_path, allow_code_execution=True)
+        found = generated.grades(spec, {"gated": ["2", "5"]})
+        assert [grade["none"]["pass_at_1"] for grade in found["gated"]] == [1.0, 0.0]
+        assert (folder.parent / "left").exists() is not runs_code
+
     @pytest.mark.parametrize("name", ["gated", "a_gated_group", "a_gated_tag", "gated.yaml"])
     def test_without_consent_nothing_of_it_is_loaded_and_the_sentence_is_ours(
         self, gated, monkeypatch, name
