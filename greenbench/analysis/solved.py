@@ -46,6 +46,8 @@ class Graded(NamedTuple):
     groups: Sequence[int]
     replies: Mapping[Who, Sequence[Reply]]
     """Without their joules, which their windows have."""
+    higher_is_better: bool = True
+    """Of the metric."""
 
     def value(self, who: Who, place: int) -> float:
         """What the main metric makes of an answer."""
@@ -54,7 +56,8 @@ class Graded(NamedTuple):
     @property
     def is_share(self) -> bool:
         """Whether each answer is right (1), wrong (0) or partly right, so that their mean is a share."""
-        return all(0 <= self.value(who, i) <= 1 for who in WHO for i in range(len(self.indices)))
+        values = (self.value(who, i) for who in WHO for i in range(len(self.indices)))
+        return self.higher_is_better and all(0 <= value <= 1 for value in values)
 
 
 class Solved(NamedTuple):

@@ -6,8 +6,9 @@ and metrics.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lm_eval.api.model import LM
@@ -96,13 +97,15 @@ def _exam(
             )
         item = items[request.doc_id]
         context, how = request.args
+        if spec.answer_tokens is not None:
+            how = {**how, "max_gen_toks": spec.answer_tokens}
         asks[request.doc_id] = _ask(context, how, tokenizer, max_tokens, draw(item))
         documents[request.doc_id] = document(task, {"doc": request.doc, "doc_id": item})
     places = sorted(asks)
     return Exam(
         task=name,
-        metric=main_metric(task),
-        higher_is_better=bool(task.higher_is_better()[main_metric(task)]),
+        metric=main_metric(task, spec.metric),
+        higher_is_better=bool(task.higher_is_better()[main_metric(task, spec.metric)]),
         filter=main_filter(task, spec.filter),
         split=split_of(task),
         indices=tuple(items[place] for place in places),
@@ -125,8 +128,8 @@ def _ask(
     most = int(known["max_gen_toks"])
     if max_tokens is not None and most >= max_tokens:
         raise UserError(
-            f"The task's answers may have {most} tokens, and the model takes {max_tokens} in all: choose "
-            "another task, or a model that takes more."
+            f"The task's answers may have {most} tokens, and the model takes {max_tokens} in all: allow "
+            "fewer by task.answer_tokens, or choose another task, or a model that takes more."
         )
     until = handle_stop_sequences(list(known.get("until") or ()), eos=tokenizer.ending)
     tokens = tokenizer.prompt(context)
@@ -142,16 +145,21 @@ def grades(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
     Where that runs code that the model has written, in a process that is shut off.
     """
     with quiet(), seeded():
-        tasks = load_tasks(replace(spec, names=list(texts)))
-    if any(getattr(task, "UNSAFE_CODE", False) for task in tasks.values()):
+        tasks = load_tasks(spec)
+    if any(getattr(tasks[name], "UNSAFE_CODE", False) for name in texts):
         return shut_off.graded(spec, texts)
     return graded_here(spec, texts)
 
 
-def graded_here(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list[Grades]]:
-    """As `grades`, in this process."""
+def graded_here(
+    spec: TaskSpec, texts: Mapping[str, Sequence[str]], folder: Path | None = None
+) -> dict[str, list[Grades]]:
+    """As `grades`, in this process, which works in `folder` once the tasks are loaded."""
     with quiet(), seeded():
-        tasks = in_words(load_tasks(replace(spec, names=list(texts))))
+        loaded = load_tasks(spec)
+        tasks = {name: loaded[name] for name in texts}
+        if folder is not None:
+            os.chdir(folder)
         found: Any = evaluate(
             _Replay(texts),
             {"tasks": tasks},

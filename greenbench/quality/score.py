@@ -52,7 +52,7 @@ def answers(
 
     with quiet(), seeded():
         tasks = by_likelihood(load_tasks(spec))
-        metrics = {name: main_metric(task) for name, task in tasks.items()}
+        metrics = {name: main_metric(task, spec.metric) for name, task in tasks.items()}
         samples = chosen(tasks, spec) if spec.items else None  # a list of all is slow to look into
         lm = served.language_model(one_done, reference)
         unscored = _unscored(lm, tasks)
@@ -102,7 +102,8 @@ def content(spec: TaskSpec) -> str:
             task = tasks[name]
             task.build_all_requests(samples=items)
             asked = [(instance.request_type, instance.args) for instance in task.instances]
-            digest.update(repr((name, main_metric(task), asked)).encode())
+            metric = main_metric(task, spec.metric)
+            digest.update(repr((name, metric, asked)).encode())
     return digest.hexdigest()
 
 

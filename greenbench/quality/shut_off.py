@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,15 +30,33 @@ FILE_BYTES: Final = 64 << 20
 START_S, ITEM_S = 120.0, 20.0
 """Time to load the tasks, and for each item."""
 NEW_USER, NEW_NET = 0x10000000, 0x40000000  # linux/sched.h
+CONSENT: Final = "HF_ALLOW_CODE_EVAL"
+"""Unless it is 1, HF's `evaluate` refuses to grade code, which lm-eval's tasks try when they are loaded."""
 OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_EVALUATE_OFFLINE": "1",
-    "HF_ALLOW_CODE_EVAL": "1",
+    CONSENT: "1",
     "OMP_NUM_THREADS": "1",
 }
 CANNOT: Final = 41
 """Exit code of a process that could not shut itself off."""
+
+
+@contextmanager
+def consenting(consents: bool) -> Iterator[None]:
+    """Within this context what asks for `CONSENT` has it, if the user `consents`; else nothing changes."""
+    if not consents:
+        yield
+        return
+    before = os.environ.get(CONSENT)
+    os.environ[CONSENT] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[CONSENT]
+        if before is not None:
+            os.environ[CONSENT] = before
 
 
 def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
@@ -50,12 +68,12 @@ def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
     with tempfile.TemporaryDirectory(prefix="greenbench-") as folder:
         place = Path(folder)
         (place / "asked").write_bytes(pickle.dumps((spec, {k: list(v) for k, v in texts.items()})))
-        command = [sys.executable, "-m", __name__, folder]
+        command = [sys.executable, "-P", "-m", __name__, folder]
         environment = os.environ | OFFLINE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         said = place / "said"
         most_s = START_S + ITEM_S * items
         with said.open("wb") as log:
-            code = in_time(command, most_s, env=environment, cwd=folder, stdout=log, stderr=log)
+            code = in_time(command, most_s, env=environment, stdout=log, stderr=log)
         if code is None:
             raise UserError(
                 f"The code of {items} answers was not through after {most_s:.0f} s: ask fewer items."
@@ -115,7 +133,7 @@ def main(folder: str) -> int:
     place = Path(folder)
     spec, texts = pickle.loads((place / "asked").read_bytes())  # which the run has written
     limit()
-    (place / "graded").write_text(json.dumps(graded_here(spec, texts)))
+    (place / "graded").write_text(json.dumps(graded_here(spec, texts, place)))
     return 0
 
 

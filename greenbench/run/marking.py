@@ -105,6 +105,7 @@ def _graded(exam: Exam, answered: Answered, found: dict[Who, Sequence[Grades]], 
             ]
             for who in WHO
         },
+        higher_is_better=exam.higher_is_better,
     )
 
 

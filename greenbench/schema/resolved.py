@@ -56,6 +56,10 @@ class ResolvedTask(Part):
     """``auto``: for questions that are answered in words, where the model has one."""
     filter: str | None = None
     """Null: the flexible one where a task has one, else its first."""
+    metric: str | None = None
+    """Compared of the tasks that have it; null: each task's main one."""
+    answer_tokens: int | None = None
+    """Of each answer in words, at most; null: as many as each task's file says."""
     sampling: Literal["greedy", "model"] = "greedy"
     allow_code_execution: bool = False
 

@@ -77,6 +77,11 @@ class TaskSpec:
     filter: str | None = None
     """Which of the filters that a task takes the answer out of a text by is compared; null: the flexible
     one where there is one, else the first. All are kept."""
+    metric: str | None = None
+    """Which of the metrics that have a value for each item is compared, of the tasks that have it; null, and
+    of all others: each task's main one."""
+    answer_tokens: int | None = None
+    """Of each answer in words, at most; null: as many as the task's file says, or else 256."""
     sampling: Sampling = Sampling.greedy
     """How answers in words are made."""
     allow_code_execution: bool = False
@@ -89,6 +94,9 @@ class TaskSpec:
         require(self.items >= 0, "task.items", self.items, "0 (all) or more")
         if self.fewshot is not None:
             require(self.fewshot >= 0, "task.fewshot", self.fewshot, "0 or more, or null")
+        if self.answer_tokens is not None:
+            most = self.answer_tokens
+            require(most >= 1, "task.answer_tokens", most, "1 or more, or null")
         require(len(self.names) > 0, "task.names", self.names, "a list of one task or more")
         if self.chat_template not in (True, False, "auto"):
             raise UserError(

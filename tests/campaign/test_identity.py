@@ -39,6 +39,7 @@ OTHER = {
     ("task", "fewshot"): 3,
     ("task", "chat_template"): True,
     ("task", "filter"): "strict-match",
+    ("task", "answer_tokens"): 64,
     ("task", "sampling"): Sampling.model,
     ("model", "source"): Source.hub,
     ("model", "dtype"): Dtype.float32,

@@ -185,6 +185,19 @@ def test_models_that_are_measured_apart_change_once(lab):
     assert len(order) == 2 * solve.GROUPS
 
 
+def test_of_what_is_better_low_there_is_no_share_that_is_solved(lab):
+    taker, pair = lab()
+    questions = {"a": asks(40)}
+    found = solve.solve(
+        taker, pair, dict.fromkeys(WHO, questions), 1, 0, lambda *_: None, apart=False
+    )
+    given = graded("a", found["a"])
+    told = solved(
+        [given._replace(higher_is_better=False)], taker.windows, "dev", "valid", "no meter"
+    )
+    assert (told.tasks, told.verdicts) == ([], {})
+
+
 def test_a_batch_shares_its_windows_joules_by_tokens(lab):
     taker, found = run(lab, items=64, at_once=8)
     (task,) = found.tasks

@@ -70,6 +70,12 @@ def test_content_is_every_request():
     assert len({score.content(each) for each in (spec, *others, *shots)}) == 6
 
 
+def test_content_is_what_is_compared_too():
+    spec = TaskSpec(names=["sciq"], items=3)
+    assert score.content(replace(spec, metric="acc_norm")) != score.content(spec)
+    assert score.content(replace(spec, metric="acc")) == score.content(spec)  # its main one
+
+
 @pytest.mark.parametrize("harm", [b"", b"half a zip", None])
 def test_a_damaged_entry_is_made_anew(file, harm):
     with baseline_cache.claimed(file):

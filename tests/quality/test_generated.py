@@ -1,9 +1,11 @@
 """Questions answered in words: asked as lm-eval asks them, graded as lm-eval grades them, item by item."""
 
+import os
 import socketserver
 from dataclasses import replace
 from types import SimpleNamespace
 
+import datasets
 import lm_eval.tasks
 import pytest
 from lm_eval.api.model import LM
@@ -16,7 +18,14 @@ from greenbench.errors import UserError
 from greenbench.quality import generated, shut_off
 from greenbench.quality.lm_eval_quiet import quiet
 from greenbench.quality.lm_eval_seeds import seeded
-from greenbench.quality.tasks import FOLDER, check_tasks, load_tasks, pick_items, words
+from greenbench.quality.tasks import (
+    FOLDER,
+    check_tasks,
+    kinds,
+    load_tasks,
+    pick_items,
+    words,
+)
 from greenbench.schema.spec import TaskSpec
 
 WORDS = ["gsm8k_words", "lambada_words", "squad", "triviaqa"]
@@ -191,6 +200,20 @@ def test_the_flexible_filter_is_compared_unless_another_is_named():
         check_tasks(TaskSpec(names=["sst2"], filter="strict-match"))
 
 
+def test_a_metric_that_is_named_is_compared_where_a_task_has_it():
+    spec = replace(SPEC, names=["squad", "triviaqa"], metric="f1")
+    check_tasks(spec)
+    assert [(exam.task, exam.metric, exam.higher_is_better) for exam in exams(spec)] == [
+        ("squad", "f1", True),
+        ("triviaqa", "exact_match", True),
+    ]
+    none = (
+        r"^task\.metric=f2 has a value for each item in none .*: they have exact_match, f1; choose"
+    )
+    with pytest.raises(UserError, match=none):
+        check_tasks(replace(spec, metric="f2"))
+
+
 def test_strict_and_flexible_differ_where_the_sentence_is_not_the_examples():
     found = generated.grades(replace(SPEC, names=["gsm8k_words"]), {"gsm8k_words": right_numbers()})
     assert [grade["flexible-extract"]["exact_match"] for grade in found["gsm8k_words"]] == [1.0] * 6
@@ -217,6 +240,31 @@ def test_a_model_that_thinks_is_ended_by_the_same_strings_once_it_has():
         exams(replace(SPEC, names=["squad"]), Plain(kind))[0] for kind in (None, "<think></think>")
     ]
     assert both[0].asks[0].until == both[1].asks[0].until != ()
+
+
+def test_how_long_an_answer_may_be_is_the_tasks_own_unless_another_length_is_asked_for():
+    spec = replace(SPEC, names=["squad", "gsm8k_words"], answer_tokens=64)
+    check_tasks(spec)
+    assert {ask.most_tokens for exam in exams(spec) for ask in exam.asks} == {64}
+    own = {exam.task: exam.asks[0].most_tokens for exam in exams(replace(spec, answer_tokens=None))}
+    assert own == {"squad": 50, "gsm8k_words": 256}
+    squad = replace(spec, names=["squad"])
+    (few, many) = (exams(replace(squad, answer_tokens=most), most=300)[0] for most in (1, 299))
+    assert (len(few.asks[0].tokens), len(many.asks[0].tokens)) == (299, 1)
+    for most in (300, 301):
+        too_long = rf"may have {most} tokens, and the model takes 300 in all: .*task\.answer_tokens"
+        with pytest.raises(UserError, match=too_long):
+            exams(replace(squad, answer_tokens=most), most=300)
+
+
+def test_a_length_of_answers_is_refused_where_none_is_in_words_or_none_is_left():
+    with pytest.raises(
+        UserError, match=r"^task\.answer_tokens=64 .* none of the tasks is answered"
+    ):
+        check_tasks(TaskSpec(names=["sst2"], answer_tokens=64))
+    check_tasks(TaskSpec(names=["sst2", "squad"], answer_tokens=64))
+    with pytest.raises(UserError, match=r"task\.answer_tokens=0 is out of range: allowed is 1 or"):
+        TaskSpec(names=["squad"], answer_tokens=0)
 
 
 def test_how_an_answer_is_drawn_is_by_item():
@@ -274,6 +322,54 @@ TRIES_THE_NETWORK = """    import socket
 """
 
 
+GATED = """
+task: gated
+tag: a_gated_tag
+unsafe_code: true
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/data.jsonl}}}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+process_results: !function gate.graded
+metric_list: [{{metric: pass_at_1, aggregation: mean, higher_is_better: true}}]
+"""
+GATE = """
+import os
+from pathlib import Path
+
+Path(__file__).with_name("loaded").touch()
+if os.environ.get("HF_ALLOW_CODE_EVAL") != "1":  # as HF's code_eval
+    raise ValueError("The module executes untrusted code.\\nOnce you have read this, set a variable.")
+
+
+def graded(doc, results):
+    return {"pass_at_1": float(results[0] == doc["a"])}
+"""
+
+
+@pytest.fixture
+def gated(tmp_path, monkeypatch):
+    """Call for the spec of a task whose module refuses without its variable."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_ALLOW_CODE_EVAL", raising=False)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "data.jsonl").write_text('{"q": "1 + 1", "a": "2"}\n{"q": "2 + 2", "a": "4"}\n')
+    (folder / "gated.yaml").write_text(GATED.format(folder=folder))
+    (folder / "group.yaml").write_text("group: a_gated_group\ntask: [gated]\n")
+    (folder / "gate.py").write_text(GATE)
+
+    def spec(name, **options):
+        name = str(folder / name) if name.endswith(".yaml") else name
+        return TaskSpec([name], items=0, include_path=str(folder), **options)
+
+    spec.loaded = folder / "loaded"
+    return spec
+
+
 class TestCode:
     def test_it_is_run_only_where_that_is_allowed(self):
         with pytest.raises(
@@ -281,6 +377,55 @@ class TestCode:
         ):
             check_tasks(replace(CODE, allow_code_execution=False))
         check_tasks(CODE)
+
+    @pytest.mark.parametrize("name", ["gated", "a_gated_group", "a_gated_tag", "gated.yaml"])
+    def test_a_module_that_asks_for_consent_by_its_variable_has_it_while_it_is_loaded(
+        self, gated, name
+    ):
+        spec = gated(name, allow_code_execution=True)
+        check_tasks(spec)
+        assert kinds(spec) == {"generate_until"}
+        assert list(load_tasks(spec)) == ["gated"]
+        assert "HF_ALLOW_CODE_EVAL" not in os.environ
+
+    def test_a_value_of_the_users_own_is_given_back(self, gated, monkeypatch):
+        monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "0")
+        check_tasks(gated("gated", allow_code_execution=True))
+        assert os.environ["HF_ALLOW_CODE_EVAL"] == "0"
+
+    def test_so_it_has_in_the_process_that_grades(self, gated):
+        spec = gated("gated", allow_code_execution=True)
+        found = generated.grades(spec, {"gated": ["2", "5"]})
+        assert [grade["none"]["pass_at_1"] for grade in found["gated"]] == [1.0, 0.0]
+
+    @pytest.mark.parametrize("runs_code", [True, False])
+    @pytest.mark.parametrize("name", ["mine/gated.yaml", "mine/group.yaml", "gated"])
+    def test_what_was_asked_by_a_relative_path_is_graded(self, gated, monkeypatch, name, runs_code):
+        """In a process of its own it is found too, though what it runs writes elsewhere."""
+        folder = gated.loaded.parent
+        monkeypatch.chdir(folder.parent)
+        text = (folder / "gated.yaml").read_text().replace(f"{folder}/", "mine/")
+        text = text if runs_code else text.replace("unsafe_code: true", "")
+        (folder / "gated.yaml").write_text(text)
+        writes = "def graded(doc, results):\n    Path('left').touch()"
+        (folder / "gate.py").write_text(GATE.replace("def graded(doc, results):", writes))
+        include_path = "mine" if name == "gated" else None
+        spec = TaskSpec([name], items=0, include_path=include_path, allow_code_execution=True)
+        found = generated.grades(spec, {"gated": ["2", "5"]})
+        assert [grade["none"]["pass_at_1"] for grade in found["gated"]] == [1.0, 0.0]
+        assert (folder.parent / "left").exists() is not runs_code
+
+    @pytest.mark.parametrize("name", ["gated", "a_gated_group", "a_gated_tag", "gated.yaml"])
+    def test_without_consent_nothing_of_it_is_loaded_and_the_sentence_is_ours(
+        self, gated, monkeypatch, name
+    ):
+        ours = r"^task gated runs code .* allow it by task\.allow_code_execution=true, or choose"
+        for given in (None, "1"):
+            if given:
+                monkeypatch.setenv("HF_ALLOW_CODE_EVAL", given)
+            with pytest.raises(UserError, match=ours):
+                check_tasks(gated(name))
+            assert not gated.loaded.exists()
 
     def test_right_wrong_and_endless_programs(self):
         solutions = right(CODE)["humaneval_words"]

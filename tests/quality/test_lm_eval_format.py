@@ -7,6 +7,7 @@ import json
 import math
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -121,6 +122,30 @@ def test_a_file_asks_and_scores_as_in_stock_by_path_and_by_name(name):
 def test_shots_that_are_asked_for_are_those_of_stock(name, fewshot):
     spec = TaskSpec([f"mine/{name}.yaml"], items=0, fewshot=fewshot)
     assert_same(ours(spec), stock(name, num_fewshot=fewshot))
+
+
+def test_a_metric_that_is_named_is_that_of_stock_where_a_task_has_it():
+    names = ["shots_of_the_file", "per_byte"]
+    mine = ours(TaskSpec(names, items=0, include_path="mine", metric="acc"))
+    assert {name: found.metric for name, found in mine[1].items()} == dict(
+        zip(names, ("acc", "acc_bytes"), strict=True)
+    )
+    lengths = [choice.length for item in mine[1][names[0]].choices for choice in item]
+    assert set(lengths) == {1.0}  # what decides is what is compared
+    assert_same(mine, stock(*names))
+
+
+def test_a_metric_without_a_value_for_each_item_is_refused_by_name(here):
+    last = TaskSpec(["mine/last_word.yaml"], items=3, metric="perplexity")
+    with pytest.raises(UserError, match=r"^task\.metric=perplexity .*: they have acc; choose one"):
+        tasks.check_tasks(last)
+    bare = "include: functions.yaml\ntask: bare\nmetadata: {version: 1}\n"
+    (here / "mine" / "bare.yaml").write_text(bare)
+    spec = TaskSpec(["mine/bare.yaml"], items=3)
+    with pytest.raises(UserError, match=r"reports closeness, none of which .* by task\.metric,"):
+        tasks.check_tasks(spec)
+    mine = ours(replace(spec, metric="closeness"))
+    assert mine[1]["bare"].metric == "closeness"
 
 
 def test_chosen_items_are_asked_as_in_stock():

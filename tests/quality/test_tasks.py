@@ -72,6 +72,13 @@ def test_a_task_states_what_it_is(name):
     assert task.config.task == name
     assert len(task.eval_docs) == about["items"]
     assert about["main_metric"] == tasks.main_metric(task)
+    for metric in task.higher_is_better():  # read off the file, and off what lm-eval made of it
+        asked = spec(name, metric=metric, allow_code_execution=True)
+        if tasks.main_metric(task, metric) == metric:
+            tasks.check_tasks(asked)
+        else:
+            with pytest.raises(UserError, match="in none of the tasks: they have acc;"):
+                tasks.check_tasks(asked)
     assert about["license"]
     document = task.eval_docs[0]
     if name in BITS:
@@ -345,6 +352,12 @@ def test_a_hub_task_without_a_hub_is_one_sentence(monkeypatch):
         UserError, match=r"^task truthfulqa_mc2 needs data from the hub, .*Couldn't"
     ):
         tasks.check_tasks(spec("truthfulqa_mc2"))
+
+
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct", "mbpp"])
+def test_code_of_lm_evals_own_tasks_needs_consent_before_a_hub_is_asked(name):
+    with pytest.raises(UserError, match=rf"^task {name} runs code that models write"):
+        tasks.check_tasks(spec(name))
 
 
 def test_a_missing_wheel_is_found_without_loading(monkeypatch):

@@ -85,6 +85,8 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
     in_words = {
         "chat_template": "auto",
         "filter": None,
+        "metric": None,
+        "answer_tokens": None,
         "sampling": "greedy",
         "allow_code_execution": False,
     }

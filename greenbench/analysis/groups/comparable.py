@@ -223,7 +223,10 @@ def _limits(limits: ResolvedSlo) -> str:
 def _tasks(task: ResolvedTask) -> str:
     count = "all items" if task.items == 0 else f"{task.items} items each"
     shots = "shots as each says" if task.fewshot is None else f"{task.fewshot}-shot"
-    return f"{', '.join(task.names)} ({count}, seed {task.seed}, {shots})"
+    parts = [count, f"seed {task.seed}", shots]
+    parts += [f"metric {task.metric}"] if task.metric else []
+    parts += [f"answers up to {task.answer_tokens} tokens"] if task.answer_tokens else []
+    return f"{', '.join(task.names)} ({', '.join(parts)})"
 
 
 def _engine(engine: Chosen) -> str:

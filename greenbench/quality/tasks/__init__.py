@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.quality.tasks.digests import identities
+from greenbench.quality.tasks.digests import files_of, identities
 from greenbench.quality.tasks.lookup import (
     FOLDER,
     first_line,
@@ -59,17 +60,25 @@ TRIED = 20
 """Items whose prompts are made to see whether a file of the user's can make them."""
 
 
+class Offer(NamedTuple):
+    """What tasks can be compared by."""
+
+    filters: set[str]
+    """Of those that are answered in words, each of which has one."""
+    metrics: set[str]
+    """That have a value for each item."""
+
+
 def check_tasks(spec: TaskSpec) -> None:
     """Raise UserError for a task that cannot be had or asked, so that no model is loaded in vain.
 
     Cheap for our own tasks; the data of others is fetched or read.
     """
     ours = [name for name in dict.fromkeys(spec.names) if is_ours(name, spec.include_path)]
-    filters: set[str] = set()
+    offers = []
     for name in ours:
         content = read(FOLDER / f"{name}.yaml")
-        if content["output_type"] == IN_WORDS:
-            filters |= {each["name"] for each in content.get("filter_list", PLAIN)}
+        offers.append(_offer(content))
         if content.get("unsafe_code"):
             _require_consent(name, spec)
         about = content["metadata"]
@@ -77,22 +86,40 @@ def check_tasks(spec: TaskSpec) -> None:
         require_examples(name, about["examples"], content.get("num_fewshot"), spec.fewshot)
     others = [name for name in spec.names if name not in ours]
     if others:
-        filters |= _check_others(replace(spec, names=others), ours)
-    _require_filter(filters, spec.filter)
+        offers.append(_check_others(replace(spec, names=others), ours))
+    offered = Offer(*(set().union(*each) for each in zip(*offers, strict=True)))
+    _require_filter(offered.filters, spec.filter)
+    _require_words(offered.filters, spec.answer_tokens)
+    _require_metric(offered.metrics, spec.metric)
 
 
-def _check_others(spec: TaskSpec, ours: list[str]) -> set[str]:
-    """The filters of those that are answered in words."""
+def _offer(content: Mapping[str, Any]) -> Offer:
+    """What a file of ours says, which says all."""
+    words = content["output_type"] == IN_WORDS
+    metrics = {each["metric"]: each["aggregation"] for each in content["metric_list"]}
+    return Offer(
+        {each["name"] for each in content.get("filter_list", PLAIN) if words},
+        {metric for metric, way in metrics.items() if way == _mean(metric)},
+    )
+
+
+def _check_others(spec: TaskSpec, ours: list[str]) -> Offer:
+    """What they offer."""
     from greenbench.quality.lm_eval_quiet import quiet
     from greenbench.quality.lm_eval_seeds import seeded
 
+    for name in spec.names:
+        _require_consents(name, spec)
     with quiet(), seeded():
         tasks = load_tasks(spec)
         require_one([*ours, *tasks])
         for name, items in chosen(tasks, spec).items():
-            main_metric(tasks[name])
+            main_metric(tasks[name], spec.metric)
             _try(name, tasks[name], items, spec)
-        return {each.name for task in in_words(tasks).values() for each in _filters(task)}
+        return Offer(
+            {each.name for task in in_words(tasks).values() for each in _filters(task)},
+            {metric for task in tasks.values() for metric in _by_item(task)},
+        )
 
 
 def load_tasks(spec: TaskSpec) -> dict[str, Task]:
@@ -100,7 +127,7 @@ def load_tasks(spec: TaskSpec) -> dict[str, Task]:
 
     Raises UserError for a task that cannot be had, lacks few-shot examples, or is asked for twice.
     """
-    tasks = load(spec.names, spec.include_path)
+    tasks = load(spec.names, spec.include_path, consents=spec.allow_code_execution)
     for name, task in tasks.items():
         set_shots(name, task, spec.fewshot)
     return tasks
@@ -118,23 +145,23 @@ def chosen(tasks: dict[str, Task], spec: TaskSpec) -> dict[str, list[int]]:
     return {name: pick_items(name, len(_items(task)), spec) for name, task in tasks.items()}
 
 
-def main_metric(task: Task) -> str:
-    """The metric that stands for `task`.
+def main_metric(task: Task, wanted: str | None = None) -> str:
+    """The metric that stands for `task`: the one `wanted`, if it has that, or else its own.
 
     Ours say it themselves: acc_norm (log-likelihood divided by the answer's length, lm-eval's
     convention) where answers differ in length, acc where they are one word, bits_per_byte for
     text. Raises UserError for a task that has no metric whose mean over items is the score.
     """
-    offered = [name for name in task.higher_is_better() if _is_by_item(name, task)]
+    offered = _by_item(task)
     declared = (task.config.metadata or {}).get("main_metric")
     others = offered if task.OUTPUT_TYPE == IN_WORDS else ()
-    for metric in (declared, *METRICS, *others):
+    for metric in (wanted, declared, *METRICS, *others):
         if metric in offered:
             return str(metric)
     raise UserError(
         f"task {task.config.task} reports {', '.join(task.higher_is_better())}, none of which compares "
-        f"two models item by item: choose a task with {', '.join(METRICS)}, or say in its file's metadata "
-        f"which other is its main_metric, if it is a mean over items."
+        f"two models item by item: choose a task with {', '.join(METRICS)}, or say by task.metric, or in its "
+        f"file's metadata as its main_metric, which other does, if it is a mean over items."
     )
 
 
@@ -153,7 +180,8 @@ def in_words(tasks: Mapping[str, Task]) -> dict[str, Task]:
 
 def kinds(spec: TaskSpec) -> set[str]:
     """How lm-eval calls what the tasks ask for, `IN_WORDS` or another. Presumes `check_tasks`."""
-    return {task.OUTPUT_TYPE for task in load(spec.names, spec.include_path).values()}
+    loaded = load(spec.names, spec.include_path, consents=spec.allow_code_execution)
+    return {task.OUTPUT_TYPE for task in loaded.values()}
 
 
 def by_likelihood(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -173,17 +201,51 @@ def _require_filter(names: set[str], wanted: str | None) -> None:
         )
 
 
-def _is_by_item(metric: str, task: Task) -> bool:
-    """Whether the items' mean is the score; of bits per byte it is the sum of bits over that of bytes."""
-    from lm_eval.api.metrics import bits_per_byte, mean
+def _require_words(filters: set[str], most: int | None) -> None:
+    if most is not None and not filters:
+        raise UserError(
+            f"task.answer_tokens={most} bounds answers in words, and none of the tasks is answered in words: "
+            f"leave it out, or choose a task that is."
+        )
 
-    aggregation = task.aggregation().get(metric)
-    return aggregation is (bits_per_byte if metric == "bits_per_byte" else mean)
+
+def _require_metric(names: set[str], wanted: str | None) -> None:
+    if wanted is not None and wanted not in names:
+        raise UserError(
+            f"task.metric={wanted} has a value for each item in none of the tasks: they have "
+            f"{', '.join(sorted(names))}; choose one, or leave it out."
+        )
+
+
+def _by_item(task: Task) -> list[str]:
+    """Its metrics whose mean over items is the score."""
+    from lm_eval.api import metrics
+
+    ways = task.aggregation()
+    return [
+        name for name in task.higher_is_better() if ways.get(name) is getattr(metrics, _mean(name))
+    ]
+
+
+def _mean(metric: str) -> str:
+    """lm-eval's name for the mean over items: of bits per byte, the sum of bits over that of bytes."""
+    return metric if metric == "bits_per_byte" else "mean"
 
 
 def _items(task: Task) -> Any:
     """The documents asked about; `eval_docs` processes them anew each time."""
     return getattr(task, "task_docs", None) or task.eval_docs
+
+
+def _require_consents(name: str, spec: TaskSpec) -> None:
+    """Of what the files say, before any module of theirs is loaded: that may refuse in words of its own."""
+    runs: list[str] = []
+    for path in files_of(name, spec.include_path):
+        with suppress(Exception):  # lm-eval will say what is wrong with the file
+            content = read(path)
+            runs += [str(content.get("task", name))] if content.get("unsafe_code") else []
+    if runs:
+        _require_consent(runs[0], spec)
 
 
 def _require_consent(name: str, spec: TaskSpec) -> None:

@@ -42,13 +42,13 @@ def identities(spec: TaskSpec) -> dict[str, str]:
         files = (
             [FOLDER / f"{name}.yaml"]
             if is_ours(name, spec.include_path)
-            else _files(name, spec.include_path)
+            else files_of(name, spec.include_path)
         )
         found[shown].append([_content(read(path)) for path in files])
     return {name: inputs.key(parts) for name, parts in found.items()}
 
 
-def _files(name: str, include_path: str | None) -> list[Path]:
+def files_of(name: str, include_path: str | None) -> list[Path]:
     """YAML files of a task, or of a group or tag and all that belong to it."""
     place = find(name, include_path)
     index: dict[str, Entry] = place.index.task_index

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from greenbench.errors import UserError
+from greenbench.quality.shut_off import consenting
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -99,15 +100,18 @@ def find(name: str, include_path: str | None) -> Place:
     return Place(near, name, theirs=False)
 
 
-def load(names: Iterable[str], include_path: str | None) -> dict[str, Task]:
+def load(
+    names: Iterable[str], include_path: str | None, *, consents: bool = False
+) -> dict[str, Task]:
     """lm-eval's task objects by name; a group's or a tag's name gives its tasks.
 
-    Raises UserError for what cannot be loaded or is asked for twice.
+    `consents`: whether what models write may be run. Raises UserError for what cannot be loaded or is
+    asked for twice.
     """
     from greenbench.quality.lm_eval_quiet import quiet
 
     built: dict[str, list[Task | Group]] = {}
-    with quiet():
+    with quiet(), consenting(consents):
         for name in dict.fromkeys(names):
             place = find(name, include_path)
             built[name] = _build(name, place)

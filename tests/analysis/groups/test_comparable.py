@@ -8,6 +8,7 @@ from helpers import examples, loads
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import groups
 from greenbench.schema.record import EngineFacts
+from greenbench.schema.resolved import ResolvedSpec
 
 ASKED = "online (64 tokens in, 64 out, chat template)"
 
@@ -114,6 +115,21 @@ def on(version="0.12", changed=None, **engine):
 )
 def test_the_heading_says_what_ran_the_models_its_version_and_what_is_unusual(record, said):
     assert setting(record).place.partition(" with ")[2] == said
+
+
+def asked(**task):
+    plain = examples.spec("int8").model_dump()
+    return examples.completed(spec=ResolvedSpec(**plain | {"task": plain["task"] | task}))
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [({"metric": "f1"}, "metric f1"), ({"answer_tokens": 64}, "answers up to 64 tokens")],
+)
+def test_runs_whose_answers_are_asked_or_compared_otherwise_never_share_a_table(task, said):
+    assert len(groups([asked(), asked(**task)])) == 2
+    assert setting(asked()).tasks.endswith("-shot)")
+    assert setting(asked(**task)).tasks.endswith(f"-shot, {said})")
 
 
 def test_two_versions_of_an_engine_never_share_a_table():
