@@ -102,6 +102,8 @@ with Echo(pause_s=0.0).serve(build, None) as served:
         return await line.ask(Request(tokens=(1, 2), new_tokens=3), []), await line.queue()
     done, queue = served.converse(talk)
     assert (done.tokens, queue) == (3, (0, 0))
+    answer, = served.write([Ask((1, 2), 7, ("o",))])
+    assert (answer.text, answer.cut, answer.completion.tokens) == ("hell", False, 7)
 """,
     "add-a-meter": """
 from itertools import count

@@ -138,12 +138,14 @@ class Behind(NamedTuple):
 @contextmanager
 def serve(engine: Engine, build: Build, machine: Machine) -> Iterator[Served]:
     """`build`, and what stands behind it, answering as one."""
-    with engine.serve(build, machine) as small:
-        if build.behind is None:
+    behind, answering = build.behind, engine.serve(build, machine)
+    del build  # whoever holds it holds the model
+    with answering as small:
+        if behind is None:
             yield small
             return
-        with engine.serve(build.behind.build, machine) as large:
-            yield Cascade(small, large, build.behind.rule)
+        with engine.serve(behind.build, machine) as large:
+            yield Cascade(small, large, behind.rule)
 
 
 def _after(first: Completion, second: Completion) -> Completion:

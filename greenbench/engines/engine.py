@@ -5,7 +5,6 @@ Imports no framework. An engine is one file with one class in it, found as techn
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -60,7 +59,7 @@ class Completion(NamedTuple):
     """When each token came."""
     done_s: float
     confidence: float | None = None
-    """How sure the model is of it, where that was asked for: see `confidence`."""
+    """How sure the model is of it, where that was asked for: see `query.confidence`."""
 
     @property
     def seconds(self) -> float:
@@ -77,14 +76,6 @@ class Completion(NamedTuple):
         """Seconds between successive tokens."""
         pairs = zip(self.stamps_s, self.stamps_s[1:], strict=False)
         return [later - earlier for earlier, later in pairs]
-
-
-def confidence(nats: Sequence[float]) -> float | None:
-    """Geometric mean of the probabilities, given their logarithms, that a model gave its own tokens.
-
-    Null where there is none. Longer answers are not less sure for it (Gupta et al., 2024, arXiv 2404.10136).
-    """
-    return math.exp(sum(nats) / len(nats)) if nats else None
 
 
 class Queue(NamedTuple):

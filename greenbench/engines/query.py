@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -49,3 +51,11 @@ class Said(NamedTuple):
     """Log-likelihood of each by token; empty where it tells none."""
     texts: tuple[str, ...]
     """How it goes on after some, greedily; empty where that was not asked."""
+
+
+def confidence(nats: Sequence[float]) -> float | None:
+    """Geometric mean of the probabilities, given their logarithms, that a model gave its own tokens.
+
+    Null where there is none. Longer answers are not less sure for it (Gupta et al., 2024, arXiv 2404.10136).
+    """
+    return math.exp(sum(nats) / len(nats)) if nats else None

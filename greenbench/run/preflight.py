@@ -26,6 +26,7 @@ from greenbench.techniques.stack import (
     check_order,
     require_compilable,
     require_forms,
+    require_small,
     spoken,
     spoken_of,
 )
@@ -69,6 +70,7 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
 
 def _refuse_handover(stack: Sequence[Technique], spec: RunSpec, engine: Engine) -> None:
     """Two models answer in words, one request after another, and show no likelihood of a text."""
+    require_small(stack)
     for technique in stack:
         if not isinstance(technique, Handover):
             continue

@@ -21,8 +21,8 @@ from greenbench.measure.recorder import Recorder
 from greenbench.models import inputs, texts
 from greenbench.paths import cache_dir
 from greenbench.run import reach
+from greenbench.run.cascade import handed_over
 from greenbench.run.checkpoint import keep
-from greenbench.run.handover import handed_over
 from greenbench.run.probe import expectation
 from greenbench.run.workbench import Place, Progress
 from greenbench.schema.enums import Dtype

@@ -111,7 +111,7 @@ def check_order(stack: Sequence[Technique]) -> None:
 
 
 def _check_handover(stack: Sequence[Technique]) -> None:
-    """One at most, at the end, behind a small model that is the stack's or its own."""
+    """One at most, at the end."""
     for position, technique in enumerate(stack):
         if not isinstance(technique, Handover):
             continue
@@ -120,7 +120,14 @@ def _check_handover(stack: Sequence[Technique]) -> None:
                 f"technique={stack[position + 1].name} cannot come after {technique.name}, which hands over "
                 f"to the plain model: put {technique.name} last."
             )
-        edited = [each.name for each in stack[:position] if isinstance(each, ModelEdit)]
+
+
+def require_small(stack: Sequence[Technique]) -> None:
+    """Raise UserError where a handover has no small model, or two."""
+    edited = [each.name for each in stack if isinstance(each, ModelEdit)]
+    for technique in stack:
+        if not isinstance(technique, Handover):
+            continue
         if technique.small() is None and not edited:
             raise UserError(
                 f"technique={technique.name} has no small model: say technique.{technique.name}.path=FOLDER, "

@@ -1,7 +1,8 @@
-"""What a technique is: one file with one class in it. There are four kinds.
+"""What a technique is: one file with one class in it. There are five kinds.
 
 A `ModelEdit` changes the model, an `EngineOption` says how an engine is to run it, a `MachineSetting`
-holds something of the machine while it runs, an `AnswerSetting` says how it is asked. A stack may mix them.
+holds something of the machine while it runs, an `AnswerSetting` says how it is asked, and a `Handover`
+(`handover.py`) lets a small model answer first. A stack may mix them.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Edited(NamedTuple):
 
 
 class Technique:
-    """Base of the four kinds; a subclass is a frozen dataclass whose fields are its knobs."""
+    """Base of the five kinds; a subclass is a frozen dataclass whose fields are its knobs."""
 
     name: ClassVar[str]
     summary: ClassVar[str]

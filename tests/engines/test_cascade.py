@@ -5,7 +5,8 @@ import math
 import pytest
 
 from greenbench.engines.cascade import Cascade, Rule
-from greenbench.engines.engine import Completion, Footprint, Request, confidence
+from greenbench.engines.engine import Completion, Footprint, Request
+from greenbench.engines.query import confidence
 from greenbench.engines.writing import Ask, Written
 from greenbench.errors import EngineFault
 

@@ -70,6 +70,9 @@ def test_every_technique_runs_on_cuda_or_says_why_not(technique, tmp_path, smoll
     knobs = BRIEF.get(technique, [])
     if technique == "speculative":
         knobs = [f"technique.speculative.draft={request.getfixturevalue('shallow_draft')}"]
+    if technique == "cascade":
+        small = f"technique.cascade.path={request.getfixturevalue('shallow_draft')}"
+        knobs = [small, "technique.cascade.threshold=0.5", "task.names=[squad]"]
     status, output, records = bench(tmp_path, f"technique={technique}", EAGER, *knobs)
     if technique in ELSEWHERE:
         assert status == 1

@@ -21,6 +21,7 @@ from greenbench.techniques import (
     AnswerSetting,
     Edited,
     EngineOption,
+    Handover,
     MachineSetting,
     ModelEdit,
     Traits,
@@ -81,7 +82,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 45
+    assert len(ours()) == 46
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -116,7 +117,7 @@ def test_a_technique_made_of_another_stays_in_its_family():
 
 
 def test_every_technique_is_of_one_kind():
-    kinds = (ModelEdit, EngineOption, MachineSetting, AnswerSetting)
+    kinds = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover)
     assert all(sum(issubclass(cls, kind) for kind in kinds) == 1 for cls in ours())
     names = [{cls.name for cls in ours() if issubclass(cls, kind)} for kind in kinds[1:]]
     assert names == [
@@ -126,6 +127,7 @@ def test_every_technique_is_of_one_kind():
         },
         {"threads", "power_limit", "clock_lock"},
         {"thinking"},
+        {"cascade"},
     ]  # fmt: skip
 
 

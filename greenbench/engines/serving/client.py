@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from greenbench.engines.engine import Completion, Line, Queue, Request, T, confidence
+from greenbench.engines.engine import Completion, Line, Queue, Request, T
+from greenbench.engines.query import confidence
 from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.endpoint import Endpoint
 from greenbench.engines.serving.gauges import Gauges

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenbench.engines.engine import Completion, Footprint, Line, Request, T, confidence
-from greenbench.engines.query import Nearness, Seen
+from greenbench.engines.engine import Completion, Footprint, Line, Request, T
+from greenbench.engines.query import Nearness, Seen, confidence
 from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.client import SURE, Client
 from greenbench.engines.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from greenbench.engines.engine import confidence
+from greenbench.engines.query import confidence
 
 
 class Sureness(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped

@@ -11,8 +11,8 @@ from greenbench.campaign.compose import plan
 from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.run import handover
-from greenbench.run.handover import Tried, _held_back, boldest
+from greenbench.run import cascade
+from greenbench.run.cascade import Tried, _held_back, boldest
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
 from greenbench.run.preflight import refuse_here
@@ -107,11 +107,11 @@ def test_another_vocabulary_is_refused(smollm2, monkeypatch):
 
     vocabularies = iter([{"a": 0, "b": 1}, {"a": 0, "c": 1}])
     monkeypatch.setattr(
-        handover,
+        cascade,
         "load_tokenizer",
         lambda spec, path: SimpleNamespace(get_vocab=lambda: next(vocabularies)),
     )
     build = SimpleNamespace(model=None, directory=None)
     known = ModelSpec("tiny", Source.local, path="x")
     with pytest.raises(UserError, match="2 entries of their vocabularies differ"):
-        handover._require_one_vocabulary(known, build, build)
+        cascade._require_one_vocabulary(known, build, build)
