@@ -152,4 +152,5 @@ def test_the_page_has_the_tables():
     html = page(found, records, [], assumptions()).decode()
     assert '"solved"' in html
     assert "Which factor moved" in html
+    assert 'energy_per_solved: "J per solved problem"' in html  # as the figure's axis is called
     assert json.dumps("J/solved ratio")[1:-1] in html
