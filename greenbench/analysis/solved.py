@@ -17,6 +17,7 @@ from greenbench.schema.metrics import (
     TOKENS_PER_ANSWER,
 )
 from greenbench.schema.quantity import Provenance, Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.schema.solved import Lengths, Reply, SolvedItem, SolvedTask, Solving
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
@@ -127,6 +128,31 @@ def solved(
         lacking=tasks[-1].claims or (None if _finite(ratio.value) else ratio.reason or "unbounded"),
     )
     return Solved(tasks, {ENERGY_PER_SOLVED.ratio: verdict})
+
+
+def regrouped(record: Record) -> list[Group]:
+    """Of a record with graded answers: what all its tasks' factors were found from."""
+    taken = _Windows(record.windows, "")
+    return [group for task in record.solved for group in _groups(_graded(task), taken)]
+
+
+def _graded(task: SolvedTask) -> Graded:
+    """As it was when it was analysed; of all tasks together without items."""
+    return Graded(
+        task=task.task,
+        metric=task.metric,
+        filter=task.filter,
+        shots=task.shots,
+        chat=task.chat_template,
+        sampling=task.sampling,
+        indices=[item.index for item in task.items],
+        documents=[item.document or str(item.index) for item in task.items],
+        groups=[item.group for item in task.items],
+        replies={
+            "baseline": [item.baseline for item in task.items],
+            "candidate": [item.candidate for item in task.items],
+        },
+    )
 
 
 def _task(parts: Sequence[Graded], taken: _Windows) -> SolvedTask:

@@ -92,27 +92,28 @@ def add_compare(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="LIMIT",
-        help="exit with 1 where B is shown beyond it, or where no verdict may be made: "
-        "'energy>+3%%', 'time>+5%%', 'quality<-1'",
+        help="exit with 1 where B is shown beyond it, or where no verdict may be made, and with 2 where the "
+        "runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
     )
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     compare.set_defaults(command=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from greenbench.analysis.choices import comparison
+    from greenbench.analysis.choices.comparison import as_json
+    from greenbench.analysis.choices.regression import broken, parse_limit
     from greenbench.report.markdown.comparison import as_markdown, as_text
 
     fail_on, runs = _apart(arguments.fail_on, arguments.runs, "<>")
-    limits = [comparison.parse_limit(text) for text in fail_on]
+    limits = [parse_limit(text) for text in fail_on]
     if len(runs) != 2:
         raise UserError(
             f"compare takes two records or two results directories, and here are {len(runs)}: write "
             "greenbench compare A B."
         )
     pairs = api.compare(loaded(runs[:1]), loaded(runs[1:]))
-    complaints = comparison.broken(pairs, limits)
-    formats = {"text": as_text, "markdown": as_markdown, "json": comparison.as_json}
+    complaints = broken(pairs, limits)
+    formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
     print(formats[arguments.format](pairs, complaints))
     return int(bool(complaints))
 

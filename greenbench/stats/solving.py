@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr
 
-from greenbench.stats.intervals import MARGIN, Interval, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, MARGIN, Interval, t_quantile
 from greenbench.stats.resampling import in_logs
 
 Factor = Literal["energy_per_token", "tokens_per_answer", "share_solved", "energy_per_solved"]
@@ -33,6 +33,7 @@ share near 0 or 1, the interval keeps its width. Between Jeffreys' prior of a sh
 (0.5): of these, in simulation, what holds the truth in 95 % of cases from 20 items on."""
 CELLS = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
 NONE_SOLVED = "unbounded: none was solved"
+Z = float(ndtri((1 + CONFIDENCE) / 2))
 Array = npt.NDArray[np.float64]
 
 
@@ -57,6 +58,24 @@ class Split(NamedTuple):
     """That it is `MARGIN` or more from 1."""
 
 
+class _Counts(NamedTuple):
+    """The groups' numbers as arrays, a row each."""
+
+    items: Array
+    tokens: Array
+    solved: Array
+    energy: Array | None
+
+
+class Redrawn(NamedTuple):
+    """Both in the same draws of groups; (draws,)."""
+
+    change: Array
+    """Of the share solved, candidate less baseline."""
+    ratio: Array
+    """Of joules per solved item, candidate over baseline."""
+
+
 def split(groups: Sequence[Group]) -> Split:
     """The factors with their 95 % intervals.
 
@@ -69,17 +88,11 @@ def split(groups: Sequence[Group]) -> Split:
     """
     if not groups:
         raise ValueError("nothing was asked")
-    items = np.array([group.items for group in groups], dtype=float)
-    tokens, solved = (
-        np.array([getattr(group, name) for group in groups], dtype=float)
-        for name in ("tokens", "solved")
-    )
-    known = [group.energy_j for group in groups if group.energy_j is not None]
-    energy = np.array(known, dtype=float) if len(known) == len(groups) else None
-    whole = _factors(np.ones((1, len(groups))), items, tokens, solved, energy)
-    drawn = _drawn(items, tokens, solved, energy)
-    left_out = _factors(1 - np.eye(len(groups)), items, tokens, solved, energy)
-    n, tail = int(items.sum()), _tail(len(groups))
+    counts = _counts(groups)
+    whole = _factors(np.ones((1, len(groups))), *counts)
+    drawn = _drawn(counts, DRAWS)
+    left_out = _factors(1 - np.eye(len(groups)), *counts)
+    n, tail = int(counts.items.sum()), _tail(len(groups))
 
     def found(name: Factor, of: Callable[[Array], Array]) -> Interval:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,6 +107,34 @@ def split(groups: Sequence[Group]) -> Split:
     ratio = {name: found(name, _ratio) for name in whole}
     p_values = _p_values(drawn, len(groups))
     return Split(baseline, candidate, ratio, *p_values)
+
+
+def redrawn(groups: Sequence[Group], draws: int) -> Redrawn:
+    """Of groups with joules: draws that spread as widely as the intervals of `split`.
+
+    Runs with as many groups have the same draws of them.
+    """
+    drawn = _drawn(_counts(groups), draws)
+    share, cost = drawn["share_solved"], drawn[WHOLE]
+    width = _stretch(len(groups)) * t_quantile(len(groups)) / Z if len(groups) > 1 else 1.0
+
+    def widened(values: Array) -> Array:
+        middle = np.median(values)
+        return np.asarray(middle + width * (values - middle))
+
+    logs = np.log(cost[:, 1]) - np.log(cost[:, 0])
+    return Redrawn(widened(share[:, 1] - share[:, 0]), np.exp(widened(logs)))
+
+
+def _counts(groups: Sequence[Group]) -> _Counts:
+    items = np.array([group.items for group in groups], dtype=float)
+    tokens, solved = (
+        np.array([getattr(group, name) for group in groups], dtype=float)
+        for name in ("tokens", "solved")
+    )
+    known = [group.energy_j for group in groups if group.energy_j is not None]
+    energy = np.array(known, dtype=float) if len(known) == len(groups) else None
+    return _Counts(items, tokens, solved, energy)
 
 
 def _side(side: int, factor: Array) -> Array:
@@ -131,11 +172,11 @@ def _factors(
     return found
 
 
-def _drawn(items: Array, tokens: Array, solved: Array, energy: Array | None) -> dict[Factor, Array]:
+def _drawn(counts: _Counts, draws: int) -> dict[Factor, Array]:
     rng = np.random.default_rng(SEED)
-    weights = rng.standard_exponential((DRAWS, len(items)))
-    prior = rng.standard_gamma(PRIOR, (DRAWS, len(CELLS)))
-    return _factors(weights, items, tokens, solved, energy, prior)
+    weights = rng.standard_exponential((draws, len(counts.items)))
+    prior = rng.standard_gamma(PRIOR, (draws, len(CELLS)))
+    return _factors(weights, *counts, prior=prior)
 
 
 def _stretch(groups: int) -> float:

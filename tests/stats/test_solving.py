@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 
 from greenbench.stats import solving
-from greenbench.stats.solving import FACTORS, Group, split
+from greenbench.stats.solving import FACTORS, Group, redrawn, split
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +135,25 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(items, share):
     for name, seen in held(items, share).items():
         assert seen >= 0.91, (name, seen)
         assert seen <= (1.0 if items * share <= 5 else 0.985), (name, seen)
+
+
+@pytest.mark.parametrize(("groups", "near"), [(5, 0.1), (20, 0.05)])
+def test_what_is_drawn_anew_spreads_as_the_intervals_do(groups, near):
+    some = simulated(200, 0.5, np.random.default_rng(3), groups=groups)
+    interval, found = split(some).ratio["energy_per_solved"], redrawn(some, 4000)
+    assert tuple(np.quantile(found.ratio, [0.025, 0.975])) == pytest.approx(
+        (interval.low, interval.high), rel=near
+    )
+    solved = np.array([group.solved for group in some]).sum(axis=0)
+    assert found.change.mean() == pytest.approx((solved[1] - solved[0]) / 200, abs=0.02)
+    beside = redrawn(simulated(200, 0.5, np.random.default_rng(3), groups=groups, joules=1.4), 4000)
+    assert np.corrcoef(found.ratio, beside.ratio)[0, 1] > 0.9  # the same draws of the same items
+
+
+def test_one_group_drawn_anew_has_what_its_share_may_be():
+    found = redrawn([Group(30, (1.0, 2.0), (10, 20), (10, 20))], 500)
+    assert np.isfinite(found.ratio).all()
+    assert np.median(found.ratio) == pytest.approx(1, abs=0.1)
 
 
 def test_a_difference_is_found_as_often_as_its_level_says_where_there_is_none():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,12 +13,12 @@ from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.errors import UserError
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
 from greenbench.schema.record import Record
+from greenbench.schema.solved import SolvedTask
 from greenbench.schema.verdict import Word
 from greenbench.stats import items
 from greenbench.stats.intervals import MARGIN, Interval, quotient, unpaired_ratio
 from greenbench.wording import TIMES, fixed, signed
 
-LIMIT = re.compile(r"(energy|solved|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
 POINT = 0.01
 NOTHING = "not in both"
 
@@ -39,6 +38,8 @@ INVALID = Bar("a run is invalid", "run it again")
 UNMEASURED = Bar("joules are not measured", "limit time, or run where a meter counts joules")
 SMOKE = Bar("tier smoke makes no claims", "run both with protocol.tier=dev or publish")
 APART = Bar("the two runs differ in their setting", "compare two runs of one setting")
+FEW = Bar("too few items were graded", "run both with more of them (task.items)")
+UNBOUNDED = Bar("a run's joules per solved problem are unbounded or lack an interval", FEW.remedy)
 
 
 class Change(NamedTuple):
@@ -59,29 +60,6 @@ class Pairing(NamedTuple):
     changes: list[Change]
     differs: list[str]
     """In what the settings differ, each as ``device: A's, not B's``: there is no verdict then."""
-
-
-class Limit(NamedTuple):
-    """A change that must not be shown: ``energy>+3%``, ``quality<-1``."""
-
-    metric: str
-    sign: int
-    size: float
-    text: str
-
-
-def parse_limit(text: str) -> Limit:
-    """Raises UserError for what is no limit."""
-    match = LIMIT.fullmatch(text.replace(" ", ""))
-    if match is None or (match[1] == "quality") == bool(match[4]):
-        raise UserError(
-            f"--fail-on {text} is no limit: write energy>+3%, solved>+3%, time>+5%, bytes>+1% or, in "
-            "points, quality<-1."
-        )
-    size = float(match[3])
-    if match[1] != "quality":
-        size = 1 + size / 100
-    return Limit(match[1], 1 if match[2] == ">" else -1, size, text)
 
 
 def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]:
@@ -137,7 +115,7 @@ def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
         unmeasured = name == "energy" and not _measured(a, b)
         yield _judged(name, found, bar or (UNMEASURED if unmeasured else None))
     if a.solved and b.solved:
-        yield _judged("solved", _solved(a, b), bar or (None if _measured(a, b) else UNMEASURED))
+        yield _judged("solved", _solved(a, b), bar or _unsolved(a, b))
     sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
@@ -149,13 +127,29 @@ def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
 
 def _solved(a: Record, b: Record) -> Interval | None:
     """B's ratio of joules per solved problem over A's, each to its own baseline."""
-    before, after = (record.solved[-1].ratio.energy_per_solved for record in (a, b))
+    before, after = (_whole(record).ratio.energy_per_solved for record in (a, b))
     if not before.value or not after.value or not before.bounds or not after.bounds:
         return None
     return quotient(
         Interval(before.value, *before.bounds, before.n),
         Interval(after.value, *after.bounds, after.n),
     )
+
+
+def _whole(record: Record) -> SolvedTask:
+    """Of all graded answers: the last, as several tasks are followed by all of them together."""
+    return record.solved[-1]
+
+
+def _unsolved(*records: Record) -> Bar | None:
+    """Why their joules per solved problem have no verdict."""
+    wholes = [_whole(record) for record in records]
+    found = [whole.ratio.energy_per_solved for whole in wholes]
+    if not all(each.is_measured for each in found):
+        return UNMEASURED
+    if any(whole.claims for whole in wholes):
+        return FEW
+    return None if all(each.bounds for each in found) else UNBOUNDED
 
 
 def _measured(*records: Record) -> bool:
@@ -212,28 +206,8 @@ def _quality(a: Record, b: Record) -> Change:
     return Change("quality", points, "inconclusive", "too few items to tell")
 
 
-def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
-    """One sentence for each limit that a run is shown to break, or that no verdict can be made on."""
-    return [
-        f"{pairing.name}: {limit.text} {said}."
-        for pairing in found
-        for limit in limits
-        for change in pairing.changes
-        if change.metric == limit.metric and (said := _breaks(change, limit))
-    ]
-
-
-def _breaks(change: Change, limit: Limit) -> str | None:
-    if change.bar:
-        return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
-    known = change.found
-    if known is None or known.low is None or known.high is None:
-        return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
-    beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
-    return f"is broken: {_shown(change)}" if beyond else None
-
-
-def _shown(change: Change) -> str:
+def shown(change: Change) -> str:
+    """What changed, with its interval."""
     known = change.found
     if known is None:
         return "n/a"

@@ -1,8 +1,12 @@
-"""The frontier by other axes: quality against joules per correct answer, latency and bytes."""
+"""The frontier by other axes: quality against joules per correct answer, latency and bytes.
+
+Where answers in words were graded, their own joules count: joules per solved problem take the place of joules
+per correct answer, whose joules are those of requests of a fixed length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,27 +21,32 @@ from greenbench.analysis.frontiers.frontier_confidence import (
     resampled,
 )
 from greenbench.analysis.groups.rows import Row
-from greenbench.schema.metrics import MODEL_BYTES, TPOT
+from greenbench.analysis.solved import regrouped
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, MODEL_BYTES, TPOT
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
+from greenbench.schema.window import WHO
 from greenbench.stats.intervals import CONFIDENCE
+from greenbench.stats.solving import redrawn
 
 DRAWS, SEED = 1000, 0
-COSTS: Final = {
-    "correct": "J per correct answer",
-    TPOT.ratio: "ms per output token",
-    MODEL_BYTES.ratio: "bytes of the weights",
+CORRECT: Final = "correct"
+JOULES: Final = {
+    CORRECT: "J per correct answer",
+    ENERGY_PER_SOLVED.ratio: "J per solved problem",
 }
+"""The axis of joules, by what it counts."""
+OTHERS: Final = {TPOT.ratio: "ms per output token", MODEL_BYTES.ratio: "bytes of the weights"}
 NO_JOULES = "no valid block has joules, or no item was answered right"
 Array = npt.NDArray[np.floating]
 
 
 class Drawn(NamedTuple):
-    """One run, resampled: its change of quality in points, its costs by name, J per correct answer."""
+    """One run, resampled: its change of quality in points, its costs by name, joules per right answer."""
 
     quality: Array
     costs: dict[str, Array]
-    correct_j: Quantity
+    right_j: Quantity
 
 
 class Answers(NamedTuple):
@@ -47,9 +56,10 @@ class Answers(NamedTuple):
     candidate: Array
 
 
-def answers(record: Record) -> Answers:
-    """All accuracy items of a run, by task."""
-    kept = sorted((s for s in record.quality if s.is_accuracy), key=lambda s: s.task)
+def answers(record: Record, without: Collection[str] = ()) -> Answers:
+    """All accuracy items of a run, by task, `without` those of some tasks."""
+    mine = (s for s in record.quality if s.is_accuracy and s.task not in without)
+    kept = sorted(mine, key=lambda s: s.task)
     items = [item for score in kept for item in score.items]
     return Answers(
         np.array([item.baseline for item in items], dtype=float),
@@ -72,12 +82,14 @@ class Resampler:
         return resampled(n, self._rng, DRAWS)
 
 
-def drawn(row: Row, resampler: Resampler) -> Drawn | None:
-    """A run resampled; None where it has no accuracy. A cost that it lacks is left out."""
+def drawn(row: Row, resampler: Resampler, joules: str = CORRECT) -> Drawn | None:
+    """A run resampled; None where it has no accuracy. A cost that it lacks is left out.
+
+    `joules` are one of `JOULES`.
+    """
     found = answers(row.record)
     if not len(found.candidate):
         return None
-    before, after = resampler.shares(found.baseline), resampler.shares(found.candidate)
     costs: dict[str, Array] = {}
     size = row.ratio(MODEL_BYTES).value
     if size is not None:
@@ -85,22 +97,67 @@ def drawn(row: Row, resampler: Resampler) -> Drawn | None:
     ratios = np.log(block_ratios(row.record.windows, TPOT.ratio))
     if len(ratios):
         costs[TPOT.ratio] = np.exp(means(ratios, resampler.blocks(len(ratios))))
-    joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
-    correct = missing("J", row.energy.reason or NO_JOULES)
-    if _usable(*joules, after):
-        logs = np.log(joules[1]) - np.log(joules[0])
-        places = resampler.blocks(len(logs))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.exp(means(logs, places)) * before / after
-            costs["correct"] = np.where(after > 0, ratio, np.inf)
-        correct = _correct(row, np.array(joules[1]), found.candidate, places, resampler)
+    solved = joules == ENERGY_PER_SOLVED.ratio and _is_graded(row)
+    of = _per_solved if solved else _per_correct
+    quality, cost, right_j = of(row, found, resampler)
+    if cost is not None:
+        costs[joules] = cost
     thin = {name: cost.astype(np.float32) for name, cost in costs.items()}
-    return Drawn((100 * (after - before)).astype(np.float32), thin, correct)
+    return Drawn((100 * quality).astype(np.float32), thin, right_j)
 
 
-def _usable(baseline: Sequence[float], candidate: Sequence[float], right: Array) -> bool:
-    paired = len(baseline) == len(candidate) > 0
-    return paired and min(*baseline, *candidate) > 0 and bool(right.max() > 0)
+def _per_correct(
+    row: Row, found: Answers, resampler: Resampler
+) -> tuple[Array, Array | None, Quantity]:
+    """Change of quality, the ratio of joules of a request over the share right, and those joules."""
+    before, after = resampler.shares(found.baseline), resampler.shares(found.candidate)
+    joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
+    if not (_paired(*joules) and after.max() > 0):
+        return after - before, None, missing("J", row.energy.reason or NO_JOULES)
+    logs = np.log(joules[1]) - np.log(joules[0])
+    places = resampler.blocks(len(logs))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.exp(means(logs, places)) * before / after
+    cost = np.where(after > 0, ratio, np.inf)
+    correct = _correct(row, np.array(joules[1]), found.candidate, places, resampler)
+    return after - before, cost, correct
+
+
+def _per_solved(
+    row: Row, found: Answers, resampler: Resampler
+) -> tuple[Array, Array | None, Quantity]:
+    """Change of quality, the ratio of joules per solved problem, and those of the candidate.
+
+    Quality is drawn with the joules, in groups of questions, so far as it is that of the same answers.
+    """
+    record = row.record
+    level = record.solved[-1].candidate.energy_per_solved  # of all tasks together, which come last
+    redraw = redrawn(regrouped(record), DRAWS)
+    graded = {task.task: len(task.items) for task in record.solved if task.items}
+    if not graded.keys() <= {score.task for score in record.quality if score.is_accuracy}:
+        change = resampler.shares(found.candidate) - resampler.shares(found.baseline)
+        return change, redraw.ratio, level
+    rest, n = answers(record, without=graded), sum(graded.values())
+    change = n * redraw.change
+    if len(rest.candidate):
+        others = resampler.shares(rest.candidate) - resampler.shares(rest.baseline)
+        change = change + len(rest.candidate) * others
+    return change / (n + len(rest.candidate)), redraw.ratio, level
+
+
+def _is_graded(row: Row) -> bool:
+    """Whether it has graded answers with joules."""
+    solved = row.record.solved
+    return bool(solved and solved[-1].ratio.energy_per_solved.provenance != "unavailable")
+
+
+def _is_correct(row: Row) -> bool:
+    """Whether it has requests with joules."""
+    return _paired(*(request_joules(row.record, who) for who in WHO))
+
+
+def _paired(baseline: Sequence[float], candidate: Sequence[float]) -> bool:
+    return len(baseline) == len(candidate) > 0 and min(*baseline, *candidate) > 0
 
 
 def _correct(
@@ -135,22 +192,48 @@ class Line(NamedTuple):
 
     row: Row
     shares: dict[str, float]
-    correct_j: Quantity
+    right_j: Quantity
 
 
-def lines(rows: Sequence[Row]) -> list[Line]:
-    """One line for each run with accuracy, in the order of `rows`."""
+class Frontiers(NamedTuple):
+    """The runs of a table on every axis."""
+
+    joules: str
+    """One of `JOULES`: which of them all runs have."""
+    only_some: bool
+    """Whether some of the runs have graded answers and others none, so that they do not count."""
+    lines: list[Line]
+    """One for each run with accuracy."""
+
+    @property
+    def costs(self) -> Mapping[str, str]:
+        """The axes by what their cost is called."""
+        return {self.joules: JOULES[self.joules]} | OTHERS
+
+
+def frontiers(rows: Sequence[Row]) -> Frontiers:
+    """Lines are in the order of `rows`."""
+    able = [row for row in rows if len(answers(row.record).candidate)]
+    others = [row for row in able if not _is_graded(row)]
+    some = len(others) < len(able)
+    only_some = some and any(map(_is_correct, others))
+    joules = ENERGY_PER_SOLVED.ratio if some and not only_some else CORRECT
     resampler = Resampler()
-    known = [(row, one) for row in rows if (one := drawn(row, resampler))]
-    shares: list[dict[str, float]] = [{} for _ in known]
-    for name in COSTS:
-        places = [index for index, (_, one) in enumerate(known) if name in one.costs]
+    known = [(row, one) for row in able if (one := drawn(row, resampler, joules))]
+    shares = _shares([one for _, one in known], [joules, *OTHERS])
+    lines = [Line(row, share, one.right_j) for (row, one), share in zip(known, shares, strict=True)]
+    return Frontiers(joules, only_some, lines)
+
+
+def _shares(runs: Sequence[Drawn], costs: Collection[str]) -> list[dict[str, float]]:
+    """Of each run, by cost, the share of draws in which it is on the frontier."""
+    shares: list[dict[str, float]] = [{} for _ in runs]
+    for name in costs:
+        places = [index for index, one in enumerate(runs) if name in one.costs]
         if len(places) > 1:
-            quality = np.column_stack([known[index][1].quality for index in places])
-            cost = np.column_stack([known[index][1].costs[name] for index in places])
+            quality = np.column_stack([runs[index].quality for index in places])
+            cost = np.column_stack([runs[index].costs[name] for index in places])
             found = memberships(quality, cost).mean(axis=0)
             for index, share in zip(places, found, strict=True):
                 shares[index][name] = float(share)
-    return [
-        Line(row, share, one.correct_j) for (row, one), share in zip(known, shares, strict=True)
-    ]
+    return shares

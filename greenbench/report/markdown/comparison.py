@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.analysis.choices.comparison import Change, Pairing, _shown
+from greenbench.analysis.choices.comparison import Change, Pairing, shown
 from greenbench.report.markdown.format import Column, code, prose, table
 
 
@@ -17,7 +17,7 @@ class _Line(NamedTuple):
 COLUMNS: list[Column[_Line]] = [
     Column("technique", lambda line, _: code(line.name)),
     Column("what", lambda line, _: line.change.metric),
-    Column("B over A", lambda line, _: _shown(line.change)),
+    Column("B over A", lambda line, _: shown(line.change)),
     Column("verdict", lambda line, _: line.change.verdict),
     Column("why", lambda line, _: prose(line.change.why)),
 ]
@@ -38,7 +38,7 @@ def as_text(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
     for pairing in found:
         lines.append(pairing.name)
         lines += [f"  {_apart(pairing)}"] if pairing.differs else []
-        lines += [f"  {c.metric:8} {_shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
+        lines += [f"  {c.metric:8} {shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
     return "\n".join([*lines, *complaints])
 
 

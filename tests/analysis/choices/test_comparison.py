@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from helpers import campaign
+from helpers import campaign, graded
 from scipy import stats
 
 from greenbench.analysis.choices import comparison
+from greenbench.analysis.choices.regression import broken, parse_limit
 from greenbench.cli.main import main
 from greenbench.errors import UserError
 from greenbench.records.store import canonical
 from greenbench.report.markdown.comparison import as_markdown, as_text
+from greenbench.schema.quantity import missing
 from greenbench.stats.intervals import unpaired_ratio
 
 
@@ -58,12 +60,12 @@ def test_estimates_and_smoke_are_never_graded():
 
 
 @pytest.mark.parametrize(
-    ("limit", "broken"),
+    ("limit", "is_broken"),
     [("energy>+3%", True), ("energy>+40%", False), ("quality<-50", False), ("energy<-3%", False)],
 )
-def test_limits_break_only_where_it_is_shown(limit, broken):
+def test_limits_break_only_where_it_is_shown(limit, is_broken):
     found = comparison.pairings([campaign.run("x", 0.7)], [campaign.run("x", 0.9)])
-    assert bool(comparison.broken(found, [comparison.parse_limit(limit)])) == broken
+    assert bool(broken(found, [parse_limit(limit)])) == is_broken
 
 
 def test_no_limit_is_broken_where_no_verdict_may_be_made(tmp_path, capsys):
@@ -75,6 +77,120 @@ def test_no_limit_is_broken_where_no_verdict_may_be_made(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "broken" not in out
     assert "time>-50% is inconclusive, as tier smoke makes no claims: run both with protocol" in out
+
+
+def unmetered(record):
+    bare = {"energy": [], "energy_reason": "no meter"}
+    return record.model_copy(
+        update={
+            "windows": [window.model_copy(update=bare) for window in record.windows],
+            "ratios": record.ratios | {"energy_per_token": missing("ratio", "no meter")},
+        }
+    )
+
+
+def spoiled(record):
+    bad = {"validity": "invalid", "codes": ["short_window"]}
+    return record.model_copy(
+        update={"windows": [window.model_copy(update=bad) for window in record.windows]}
+    )
+
+
+def unsized(record):
+    ratios = record.ratios | {"model_bytes": missing("ratio", "not known")}
+    return record.model_copy(update={"ratios": ratios})
+
+
+LACKS = [
+    ("solved>+3%", lambda record: record, "not both runs have graded answers"),
+    ("energy>+3%", unmetered, "joules are not measured"),
+    ("time>+3%", spoiled, "not both runs have a valid block"),
+    ("bytes>+3%", unsized, "not both runs know the bytes"),
+    ("quality<-1", lambda r: r.model_copy(update={"quality": []}), "no item was answered by both"),
+]
+"""A limit, what takes its number from a run, and what is said then."""
+
+
+@pytest.mark.parametrize("limit", [limit for limit, _, _ in LACKS])
+def test_every_limit_is_checked_where_its_number_is_there(limit):
+    run = graded.run()
+    assert broken(comparison.pairings([run], [run]), [parse_limit(limit)]) == []
+
+
+@pytest.fixture
+def compared(tmp_path, capsys):
+    """Call with two runs and a limit: the exit status, and what is said."""
+
+    def call(a, b, limit):
+        sides = [tmp_path / "a.json", tmp_path / "b.json"]
+        for path, record in zip(sides, (a, b), strict=True):
+            path.write_bytes(canonical(record))
+        status = main(["compare", *map(str, sides), "--fail-on", limit])
+        return status, capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize(("limit", "lacking", "said"), LACKS)
+def test_a_limit_on_what_runs_lack_is_a_mistake(compared, limit, lacking, said):
+    bare = lacking(campaign.run("int8", 0.7))
+    status, told = compared(bare, bare, limit)
+    assert status == 2
+    assert f"--fail-on {limit} has nothing to check, as {said}" in told.err
+    assert "or leave it out." in told.err
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("limit", "lacking", "said"), LACKS)
+def test_so_it_is_where_one_of_the_two_lacks_it(compared, limit, lacking, said):
+    whole = campaign.run("int8", 0.7)
+    bare = lacking(whole)
+    if limit.startswith("solved"):
+        whole = whole.model_copy(update={"solved": graded.run().solved})
+    for sides in ((whole, bare), (bare, whole)):
+        status, told = compared(*sides, limit)
+        if limit.startswith("energy"):  # without its meter a run is of another setting
+            assert status == 1
+            assert "is inconclusive, as the two runs differ in their setting" in told.out
+        else:
+            assert status == 2
+            assert said in told.err
+
+
+def test_of_several_pairs_those_that_a_limit_could_not_be_checked_on_are_named():
+    sides = [graded.run("talker"), campaign.run("mute", 0.7)]
+    found = comparison.pairings(sides, sides)
+    (complaint,) = broken(found, [parse_limit("solved>+3%")])
+    assert complaint.startswith("mute: solved>+3% is inconclusive, as not both runs have graded")
+
+
+def test_joules_per_solved_problem_are_compared_over_all_tasks_together():
+    one, two = graded.run(joules=0.7), graded.run(joules=0.9)
+    (whole,) = one.solved
+    other = whole.model_copy(update={"ratio": two.solved[0].ratio})
+    several = one.model_copy(
+        update={"solved": [other, whole, whole.model_copy(update={"task": ""})]}
+    )
+    assert change(several, several, "solved").found.value == pytest.approx(1)
+    assert change(one, several, "solved").found.value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"items": 15}, "too few items were graded"),
+        ({"share": 0.0}, "joules per solved problem are unbounded"),
+        ({"provenance": "estimated:model"}, "joules are not measured"),
+    ],
+)
+def test_graded_answers_that_nothing_may_be_claimed_of_have_no_verdict(how, why):
+    run = graded.run(**how)
+    found = change(run, run, "solved")
+    assert found.verdict == "inconclusive"
+    assert why in found.why
+    pairs = comparison.pairings([run], [run])
+    (complaint,) = broken(pairs, [parse_limit("solved>+900%")])
+    assert "is inconclusive" in complaint
 
 
 def elsewhere(record, **parts):
@@ -112,7 +228,7 @@ def test_of_several_devices_in_a_directory_the_same_one_is_compared():
 @pytest.mark.parametrize("text", ["energy", "energy>3", "quality<-1%", "speed>1%", "energy>>3%"])
 def test_no_limit_is_one_sentence(text):
     with pytest.raises(UserError, match="is no limit"):
-        comparison.parse_limit(text)
+        parse_limit(text)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ const TITLES = {
   energy_per_token: "J/token", energy_per_token_j: "J/token",
   decode_energy_per_token: "J/token of decoding alone", decode_energy_per_token_j: "J/token of decoding alone",
   energy_per_token_low_j: "J/token, estimate's lower bound", energy_per_token_high_j: "J/token, estimate's upper bound",
+  energy_per_solved: "J per solved problem", energy_per_solved_j: "J per solved problem",
   prefill_energy: "energy of prefill", prefill_energy_j: "energy of prefill",
   tokens_per_s: "tokens per second", seconds_per_token: "seconds per token",
   tpot: "time per output token", ttft: "time to first token",

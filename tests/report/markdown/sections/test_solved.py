@@ -9,6 +9,7 @@ from helpers import examples, graded
 from greenbench.analysis.choices import comparison
 from greenbench.analysis.choices.advice import advise
 from greenbench.analysis.choices.needs import Needs
+from greenbench.analysis.choices.regression import broken, parse_limit
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
@@ -130,8 +131,7 @@ class TestChoices:
         (pairing,) = comparison.pairings([self.saver], [self.talker])
         change = next(each for each in pairing.changes if each.metric == "solved")
         assert change.found.value > 1.5
-        limit = comparison.parse_limit("solved>+5%")
-        (complaint,) = comparison.broken([pairing], [limit])
+        (complaint,) = broken([pairing], [parse_limit("solved>+5%")])
         assert "solved>+5% is broken" in complaint
 
 
@@ -152,4 +152,5 @@ def test_the_page_has_the_tables():
     html = page(found, records, [], assumptions()).decode()
     assert '"solved"' in html
     assert "Which factor moved" in html
+    assert 'energy_per_solved: "J per solved problem"' in html  # as the figure's axis is called
     assert json.dumps("J/solved ratio")[1:-1] in html

@@ -1,0 +1,96 @@
+"""Limits on what may change from one run to another, as ``greenbench compare --fail-on`` takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from greenbench.analysis.choices.comparison import (
+    NOTHING,
+    UNMEASURED,
+    Bar,
+    Change,
+    Pairing,
+    shown,
+)
+from greenbench.errors import UserError
+
+LIMIT = re.compile(r"(energy|solved|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
+LACKING: Final[Mapping[str, Bar]] = {
+    "energy": Bar("not both runs have joules", "run both where a meter counts them"),
+    "time": Bar("not both runs have a valid block", "run both again"),
+    "solved": Bar(
+        "not both runs have graded answers",
+        "run both with tasks that are answered in words, such as task=answers",
+    ),
+    "bytes": Bar("not both runs know the bytes of their weights", "run both again"),
+    "quality": Bar("no item was answered by both runs", "run both on the same items"),
+}
+"""Why there is no number, by what a limit is about."""
+
+
+class Limit(NamedTuple):
+    """A change that must not be shown: ``energy>+3%``, ``quality<-1``."""
+
+    metric: str
+    sign: int
+    size: float
+    text: str
+
+
+def parse_limit(text: str) -> Limit:
+    """Raises UserError for what is no limit."""
+    match = LIMIT.fullmatch(text.replace(" ", ""))
+    if match is None or (match[1] == "quality") == bool(match[4]):
+        raise UserError(
+            f"--fail-on {text} is no limit: write energy>+3%, solved>+3%, time>+5%, bytes>+1% or, in "
+            "points, quality<-1."
+        )
+    size = float(match[3])
+    if match[1] != "quality":
+        size = 1 + size / 100
+    return Limit(match[1], 1 if match[2] == ">" else -1, size, text)
+
+
+def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
+    """One sentence for each limit that a run is shown to break, or that no verdict can be made on.
+
+    Raises UserError where no pair has the number that a limit is about.
+    """
+    for limit in limits:
+        lacks = [lack for pairing in found if (lack := _lack(_about(pairing, limit)))]
+        if lacks and len(lacks) == len(found):
+            raise UserError(
+                f"--fail-on {limit.text} has nothing to check, as {lacks[0].why}: {lacks[0].remedy}, or "
+                "leave it out."
+            )
+    return [
+        f"{pairing.name}: {limit.text} {said}."
+        for pairing in found
+        for limit in limits
+        if (said := _breaks(_about(pairing, limit), limit))
+    ]
+
+
+def _about(pairing: Pairing, limit: Limit) -> Change:
+    """What a limit is about; barred where a pair lacks it."""
+    none = Change(limit.metric, None, "inconclusive", NOTHING, LACKING[limit.metric])
+    change = next((each for each in pairing.changes if each.metric == limit.metric), none)
+    return change if change.found or change.bar else none
+
+
+def _lack(change: Change) -> Bar | None:
+    """Why there is no number; null where there is one, or another reason against any verdict."""
+    no_number = change.found is None and change.bar in {LACKING[change.metric], UNMEASURED}
+    return change.bar if no_number else None
+
+
+def _breaks(change: Change, limit: Limit) -> str | None:
+    if change.bar:
+        return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
+    known = change.found
+    if known is None or known.low is None or known.high is None:
+        return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
+    beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
+    return f"is broken: {shown(change)}" if beyond else None
