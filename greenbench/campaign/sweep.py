@@ -16,6 +16,7 @@ from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.identity import exact, identity, label, run_key, settled
 from greenbench.campaign.launch.local import Outcome, Workers
+from greenbench.campaign.running_report import RunningReport
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
@@ -59,12 +60,17 @@ class Run(NamedTuple):
 
 
 def sweep(jobs: Sequence[Job]) -> list[Record]:
-    """Run every job that has no record yet, then write the report; return each job's record.
+    """Run every job that has no record yet, writing the report as they come; return each job's record.
 
     Presumes `preflight.refuse`.
     """
     started_s = time.monotonic()
-    with terminable(), Workers(PRELOAD) as workers, Console(len(jobs)) as console:
+    with (
+        Console(len(jobs)) as console,
+        RunningReport(console, write_report) as so_far,
+        terminable(),
+        Workers(PRELOAD) as workers,
+    ):
         _restore_settings(console)  # of sweeps that are gone
         surroundings = {
             device: describe_here(workers, device) for device in {job.spec.device for job in jobs}
@@ -79,8 +85,11 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
         records = []
         for number, (run, against) in enumerate(zip(runs, refused, strict=True), 1):
             console.begin(number, f"{run.spec.model.name}, {run.label}")
+            begun_s, folder = time.monotonic(), _folder(run.spec)
             record = _once(run, against, workers, console, done)
-            done[_folder(run.spec), record.key] = record
+            done[folder, record.key] = record
+            if number < len(runs):
+                so_far.after(folder, time.monotonic() - begun_s)
             records.append(record)
         for results in dict.fromkeys(_folder(job.spec) for job in jobs):
             for path in write_report(results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from textwrap import wrap
 from typing import Any
 
@@ -10,6 +11,7 @@ from greenbench.doctor.runnable import OK, compressor, engine, model, task, tech
 from greenbench.errors import UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
+from greenbench.machine.unused_gpu import unused
 from greenbench.meters import open_meters
 from greenbench.plugins import ROOMS, answerable, named
 from greenbench.records import calibrations
@@ -149,6 +151,8 @@ def _cuda(machine: Machine, build: str | None) -> str:
     if machine.capability is not None:
         capability = ".".join(map(str, machine.capability))
         return f"{OK}: {build or 'ROCm'}, compute capability {capability}"
+    if why := unused(metadata.version("torch"), build):
+        return why
     if build is None:
         return "this torch is a build without CUDA: install its CUDA build for an NVIDIA GPU."
     return "torch sees no CUDA device: check the driver with nvidia-smi, and CUDA_VISIBLE_DEVICES."

@@ -15,6 +15,7 @@ import psutil
 from greenbench import __version__
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
+from greenbench.machine.unused_gpu import require_kernels, unused
 from greenbench.records.calibrations import calibration_id
 from greenbench.schema.enums import Device
 
@@ -71,12 +72,15 @@ def detect(device: Device) -> Machine:
     if device is Device.cpu or (device is Device.auto and not torch.cuda.is_available()):
         return Machine("cpu", cpu_name(), allowance.memory_bytes())
     if not torch.cuda.is_available():
+        why = unused(torch.__version__, torch.version.cuda)
         raise Unsupported(
             f"device={device.value} was asked for, but torch sees no CUDA device here: "
-            "install the CUDA build of torch and a driver, or say device=cpu."
+            f"{why or 'install the CUDA build of torch and a driver, or say device=cpu.'}"
         )
     count = torch.cuda.device_count() if device is Device.cuda_all else 1
     gpus = [torch.cuda.get_device_properties(index) for index in range(count)]
+    for gpu in gpus:
+        require_kernels(gpu.name, (gpu.major, gpu.minor), torch.cuda.get_arch_list())
     names = Counter(gpu.name for gpu in gpus)
     return Machine(
         device="cuda",
@@ -87,9 +91,20 @@ def detect(device: Device) -> Machine:
     )
 
 
+def detect_used(device: Device) -> Machine:
+    """As `detect`, for what is to be measured: raises Unsupported where a GPU would go unused unasked."""
+    import torch
+
+    found = detect(device)
+    chosen = device is Device.auto and found.device == "cpu"
+    if chosen and (why := unused(torch.__version__, torch.version.cuda)):
+        raise Unsupported(why)
+    return found
+
+
 def describe(device: Device, *, progress: object) -> tuple[Machine, dict[str, Any]]:
     """What `detect` and `environment` say; the parent asks a worker, to stay clear of CUDA itself."""
-    machine = detect(device)
+    machine = detect_used(device)
     return machine, environment(machine)
 
 

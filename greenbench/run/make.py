@@ -11,7 +11,7 @@ from typing import NamedTuple
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.files import unwritable
-from greenbench.machine.detect import detect
+from greenbench.machine.detect import detect_used
 from greenbench.machine.processes import OwnProcesses
 from greenbench.models import files
 from greenbench.run.checkpoint import in_process, kept
@@ -67,7 +67,7 @@ def make(spec: RunSpec, target: Path, *, progress: Progress) -> Made:
     Raises as `refuse`, before any model is loaded.
     """
     stages, own = Stages(progress), OwnProcesses()
-    machine = detect(spec.device)
+    machine = detect_used(spec.device)
     refuse(spec, target)
     refuse_here(spec, machine)
     with opened(spec, machine, own) as meters:

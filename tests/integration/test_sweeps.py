@@ -208,6 +208,7 @@ def test_a_sweep_killed_outright_loses_only_the_run_in_flight(bench):
     process.kill()
     process.wait()
     assert len(bench.records()) == 1
+    assert "`outside`" in (bench.results / "leaderboard.md").read_text()  # of what was done by then
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive  # no orphan goes on computing beside later measurements
     status, output = bench.run("technique=outside")
@@ -244,15 +245,17 @@ def test_a_full_disk_stops_the_sweep_in_one_sentence_before_it_measures(bench, t
 
 
 def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(bench):
-    process = bench.start("technique=outside", "technique.outside.fail=hang")
+    process = bench.start("--multirun", "technique=outside", "technique.outside.fail='',hang")
     deadline = time.monotonic() + 200
-    while not list(bench.results.glob("logs/*.log")) and time.monotonic() < deadline:
+    while not _second_run_is_going(bench) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in output
     assert "interrupted" in output
+    assert output.count("what is done by now is in") == 1
+    assert "`outside`" in (bench.results / "leaderboard.md").read_text()
 
 
 def test_an_unsupported_run_alone_is_one_sentence_and_a_status(bench):

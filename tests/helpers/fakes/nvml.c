@@ -3,6 +3,7 @@
  * The script is the file named in FAKE_NVML, read when nvmlInit finds no one using the library.
  * One "key value..." per line; "device UUID" starts a GPU and later lines describe it:
  *
+ *   driver TEXT          the driver's version; before the first device
  *   name TEXT            power W [T W]...      W watts from the start, then W from second T on
  *   square PERIOD DUTY HIGH LOW                instead of power: a square wave
  *   tick S               period of the energy counter
@@ -162,18 +163,22 @@ static int read_words(Device *d, const char *key, char *v) {
     return 1;
 }
 
+static char driver[40];
+
 static int read_script(void) {
     const char *path = getenv("FAKE_NVML");
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[1024];
     count = 0;
+    snprintf(driver, sizeof driver, "580.95.05");
     if (!file) return UNKNOWN;
     while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         char *value = strchr(line, ' ');
         if (!value) continue;
         *value++ = 0;
-        if (is(line, "device")) device_defaults(&devices[count++], value);
+        if (is(line, "driver")) snprintf(driver, sizeof driver, "%s", value);
+        else if (is(line, "device")) device_defaults(&devices[count++], value);
         else if (!count || !(read_numbers(&devices[count - 1], line, value) ||
                              read_words(&devices[count - 1], line, value))) {
             fprintf(stderr, "fake NVML: unknown key %s\n", line);
@@ -284,7 +289,7 @@ int nvmlShutdown(void) { return users ? (users--, SUCCESS) : UNINITIALIZED; }
 const char *nvmlErrorString(int code) { return code == GPU_IS_LOST ? "GPU is lost" : "fake error"; }
 
 int nvmlSystemGetDriverVersion(char *text, unsigned size) {
-    return snprintf(text, size, "580.95.05") < (int)size ? SUCCESS : INSUFFICIENT_SIZE;
+    return snprintf(text, size, "%s", driver) < (int)size ? SUCCESS : INSUFFICIENT_SIZE;
 }
 
 int nvmlDeviceGetCount_v2(unsigned *n) { return *n = (unsigned)count, users ? SUCCESS : UNINITIALIZED; }
