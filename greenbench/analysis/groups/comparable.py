@@ -220,12 +220,22 @@ def _limits(limits: ResolvedSlo) -> str:
     return f"limits {' and '.join(found)} for {percent(limits.share)}" if found else ""
 
 
+CHAT: Mapping[bool | str, list[str]] = {
+    "auto": [],
+    True: ["chat template"],
+    False: ["no chat template"],
+}
+
+
 def _tasks(task: ResolvedTask) -> str:
     count = "all items" if task.items == 0 else f"{task.items} items each"
     shots = "shots as each says" if task.fewshot is None else f"{task.fewshot}-shot"
     parts = [count, f"seed {task.seed}", shots]
+    parts += CHAT[task.chat_template]
+    parts += [f"filter {task.filter}"] if task.filter else []
     parts += [f"metric {task.metric}"] if task.metric else []
     parts += [f"answers up to {task.answer_tokens} tokens"] if task.answer_tokens else []
+    parts += ["answers drawn"] if task.sampling == "model" else []
     return f"{', '.join(task.names)} ({', '.join(parts)})"
 
 

@@ -124,7 +124,14 @@ def asked(**task):
 
 @pytest.mark.parametrize(
     ("task", "said"),
-    [({"metric": "f1"}, "metric f1"), ({"answer_tokens": 64}, "answers up to 64 tokens")],
+    [
+        ({"metric": "f1"}, "metric f1"),
+        ({"answer_tokens": 64}, "answers up to 64 tokens"),
+        ({"filter": "strict-match"}, "filter strict-match"),
+        ({"sampling": "model"}, "answers drawn"),
+        ({"chat_template": False}, "no chat template"),
+        ({"chat_template": True}, "chat template"),
+    ],
 )
 def test_runs_whose_answers_are_asked_or_compared_otherwise_never_share_a_table(task, said):
     assert len(groups([asked(), asked(**task)])) == 2
