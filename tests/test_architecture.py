@@ -69,8 +69,7 @@ MAY_IMPORT = {
 }
 """Who may import what is not ours and would spread."""
 SUBJECTS = {
-    "cascade",
-    "advice", "bench", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
+    "advice", "bench", "cascade", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
     "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact",
     "load_curve", "make", "model_frontier", "promises", "quality", "savings", "selection", "solved",
     "technique", "uncertainty", "verdicts",

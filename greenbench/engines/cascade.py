@@ -23,6 +23,16 @@ from greenbench.errors import EngineFault, UserError
 from greenbench.machine.detect import Machine
 
 
+def surety(answer: Completion) -> float:
+    """How sure the small model is of it, 0 of an empty answer. Raises EngineFault where that is not told."""
+    if answer.confidence is None and answer.tokens:
+        raise EngineFault(
+            "The small model of technique=cascade does not tell how likely its tokens are, so that nothing "
+            "says what to hand over: choose another engine."
+        )
+    return answer.confidence or 0.0
+
+
 class Rule(NamedTuple):
     """Which answers of the small model are kept."""
 
@@ -34,15 +44,11 @@ class Rule(NamedTuple):
     def doubted(self, answers: Sequence[Completion]) -> list[int]:
         """Places of those that are handed over, empty ones too. Raises EngineFault where the engine tells no
         probabilities."""
-        found = []
-        for place, answer in enumerate(answers):
-            if answer.confidence is None and answer.tokens:
-                raise EngineFault(
-                    "The small model of technique=cascade does not tell how likely its tokens are, so that "
-                    "nothing says what to hand over: choose another engine."
-                )
-            if answer.confidence is None or answer.confidence < self.threshold:
-                found.append(place)
+        found = [
+            place
+            for place, answer in enumerate(answers)
+            if not answer.tokens or surety(answer) < self.threshold
+        ]
         for name, many in (("asked", len(answers)), ("handed_over", len(found))):
             self.observed[name] = self.observed.get(name, 0) + many
         return found
@@ -81,7 +87,7 @@ class Cascade:
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> NoReturn:
         """Refused before a run."""
         raise UserError(
-            "technique=cascade answers no requests that arrive at a rate: say load=closed."
+            "technique=cascade answers no requests that arrive at a rate: leave load out."
         )
 
     def language_model(self, done: Callable[[], None], reference: Seen | None) -> NoReturn:

@@ -67,7 +67,7 @@ def solve(
     }
     for done, cell in enumerate(cells):
         progress(done, len(cells))
-        batches = _batches(cell.places, at_once)
+        batches = in_batches(cell.places, at_once)
         with pair.use(cell.who) as served:
             mine = asks[cell.who][cell.task]
             work = partial(_answer, served, mine, batches, written[cell.task, cell.who])
@@ -124,7 +124,8 @@ def schedule(
             yield Cell(task, number, position, places, who)
 
 
-def _batches(places: Sequence[int], at_once: int) -> list[Sequence[int]]:
+def in_batches(places: Sequence[int], at_once: int) -> list[Sequence[int]]:
+    """`places`, so many at once, in order."""
     return [places[first : first + at_once] for first in range(0, len(places), at_once)]
 
 

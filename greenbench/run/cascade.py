@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scipy.stats import beta, binom
 
-from greenbench.engines.cascade import Behind, Rule
-from greenbench.engines.engine import Build, Engine, Served
+from greenbench.engines.cascade import Behind, Rule, surety
+from greenbench.engines.engine import Build, Served
 from greenbench.engines.transformers.load import load_tokenizer
 from greenbench.engines.writing import Written
 from greenbench.errors import UserError
-from greenbench.machine.detect import Machine
+from greenbench.measure.solve import in_batches
 from greenbench.models import files
 from greenbench.quality.generated import Exam, exams, grades
 from greenbench.run.posing import drawing, spoken
@@ -96,14 +95,9 @@ def _require_one_vocabulary(known: ModelSpec, small: Build, large: Build) -> Non
 
 def _settled(trust: Trust, small: Build, place: Place, spec: RunSpec, work: Preparation) -> float:
     """The threshold, by what both answer to items that are not among those of the run."""
-    with _both(place.engine, small, place.base, place.machine) as (first, second):
+    engine, machine = place.engine, place.machine
+    with engine.serve(small, machine) as first, engine.serve(place.base, machine) as second:
         tried = _tried(trust, first, second, spec, place.base.directory, work)
-    least = math.ceil(math.log(trust.delta) / math.log(1 - trust.risk))
-    if len(tried) < least:
-        raise UserError(
-            f"technique.cascade.risk={trust.risk:g} needs {least} held-back items or more, and there are "
-            f"{len(tried)}: say fewer task.items, a greater technique.cascade.items, or a threshold."
-        )
     found = boldest(tried, trust.risk, trust.delta)
     most = float(beta.ppf(1 - trust.delta, found.worse + 1, len(tried) - found.worse))
     work.details.update(
@@ -115,12 +109,14 @@ def _settled(trust: Trust, small: Build, place: Place, spec: RunSpec, work: Prep
     return found.threshold
 
 
-@contextmanager
-def _both(
-    engine: Engine, small: Build, large: Build, machine: Machine
-) -> Iterator[tuple[Served, Served]]:
-    with engine.serve(small, machine) as first, engine.serve(large, machine) as second:
-        yield first, second
+def _require_enough(trust: Trust, items: int) -> None:
+    """Raise UserError, before anything is asked, where no answers to so few could show the risk."""
+    least = math.ceil(math.log(trust.delta) / math.log(1 - trust.risk))
+    if items < least:
+        raise UserError(
+            f"technique.cascade.risk={trust.risk:g} needs {least} held-back items or more, and there are "
+            f"{items}: say fewer task.items, a greater technique.cascade.items, or a threshold."
+        )
 
 
 def _tried(
@@ -137,11 +133,12 @@ def _tried(
     run = {each.task: each for each in exams(spec.task, large.tokenizer, large.max_tokens, draw)}
     places = {exam.task: _held_back(exam, run[exam.task]) for exam in asked}
     total = sum(map(len, places.values()))
+    _require_enough(trust, total)
     said: dict[str, dict[str, list[Written]]] = {}
     done = 0
     for exam in asked:
         said[exam.task] = {"small": [], "large": []}
-        for batch in _batches(places[exam.task], spec.workload.batch_size):
+        for batch in in_batches(places[exam.task], spec.workload.batch_size):
             asks = [exam.asks[each] for each in batch]
             said[exam.task]["small"] += small.write([ask._replace(sure=True) for ask in asks])
             said[exam.task]["large"] += large.write(asks)
@@ -151,9 +148,7 @@ def _tried(
         who: _values(more, asked, places, {task: each[who] for task, each in said.items()}, large)
         for who in ("small", "large")
     }
-    sure = [
-        each.completion.confidence or 0.0 for exam in asked for each in said[exam.task]["small"]
-    ]
+    sure = [surety(each.completion) for exam in asked for each in said[exam.task]["small"]]
     return [
         Tried(confidence, worse=one < other)
         for confidence, one, other in zip(sure, values["small"], values["large"], strict=True)
@@ -169,10 +164,6 @@ def _held_back(more: Exam, run: Exam) -> list[int]:
         for place, (index, document) in enumerate(pairs)
         if index not in asked and document not in about
     ]
-
-
-def _batches(places: Sequence[int], at_once: int) -> list[Sequence[int]]:
-    return [places[first : first + at_once] for first in range(0, len(places), at_once)]
 
 
 def _values(
