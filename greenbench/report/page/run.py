@@ -12,6 +12,7 @@ from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.roofline import roofline_share
 from greenbench.records.upgrades import FAMILIES
 from greenbench.report.page.load_curve import under_load
 from greenbench.report.page.numbers import Json, Pool, cleaned, quantity, rounded, shown
@@ -65,6 +66,8 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
     "prepare_energy": prepare_energy,
     "break_even": break_even,
     "energy_per_token_both_eager": lambda row: row.energy_both_eager,
+    "roofline_baseline": lambda row: roofline_share(row.record, "baseline").scaled(100, "%"),
+    "roofline_candidate": lambda row: roofline_share(row.record, "candidate").scaled(100, "%"),
 }
 """Numbers of the tables that stand in no record by themselves."""
 TABLED: Final = {

@@ -43,6 +43,8 @@ const PROVENANCE = {
 const BOTH_EAGER = numeric("J/token ratio, both eager", derived("energy_per_token_both_eager"));
 const RAN_EAGER = DATA.runs.some((run) => BOTH_EAGER.value(run) !== null);
 
+const HAS_ROOF = DATA.runs.some((run) => derived("roofline_baseline")(run).value !== null);
+
 const COLUMNS = {
   "Headline": [
     numeric("quality change, points", derived("quality_change")),
@@ -69,6 +71,7 @@ const COLUMNS = {
     numeric("per output token p50, ms", candidate("tpot_p50_s")),
     numeric("first token p50, ms", candidate("ttft_p50_s")),
     numeric("tokens/s", candidate("tokens_per_s")),
+    ...(HAS_ROOF ? [numeric("of the roofline, baseline, %", derived("roofline_baseline"), only), numeric("candidate, %", derived("roofline_candidate"), only)] : []),
     numeric("model, MB", candidate("model_bytes"), only),
     numeric("model, share of the baseline", ratio("model_bytes"), only),
     numeric("peak memory, MB", derived("peak_memory"), only),
