@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from greenbench.analysis.frontiers import axis
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
 from greenbench.schema.quantity import Quantity
@@ -57,8 +58,7 @@ SPEED = Yardstick(
 
 def is_graded(row: Row) -> bool:
     """Whether answers were graded while their joules were measured, on items enough to claim something."""
-    whole = row.record.solved[-1] if row.record.solved else None
-    return bool(whole and whole.claims is None and whole.ratio.energy_per_solved.is_measured)
+    return axis.is_graded(row.record) and row.record.solved[-1].ratio.energy_per_solved.is_measured
 
 
 def in_energy(rows: Sequence[Row]) -> Yardstick:

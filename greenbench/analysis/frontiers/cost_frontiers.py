@@ -14,20 +14,21 @@ import numpy.typing as npt
 
 from greenbench.analysis.blocks import block_ratios
 from greenbench.analysis.energy.energy_by_phase import request_joules
-from greenbench.analysis.frontiers.frontier_confidence import (
-    item_weights,
+from greenbench.analysis.frontiers.draws import (
+    Answers,
+    Array,
+    answers,
+    item_means,
     means,
-    memberships,
+    per_solved,
     resampled,
 )
+from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.rows import Row
-from greenbench.analysis.solved import regrouped
-from greenbench.schema.metrics import ENERGY_PER_SOLVED, MODEL_BYTES, TPOT
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, Metric
 from greenbench.schema.quantity import Quantity, missing
-from greenbench.schema.record import Record
 from greenbench.schema.window import WHO
 from greenbench.stats.intervals import CONFIDENCE
-from greenbench.stats.solving import redrawn
 
 DRAWS, SEED = 1000, 0
 CORRECT: Final = "correct"
@@ -36,9 +37,9 @@ JOULES: Final = {
     ENERGY_PER_SOLVED.ratio: "J per solved problem",
 }
 """The axis of joules, by what it counts."""
+TOKENS: Final = {ENERGY_PER_TOKEN.ratio: "J/token"}
 OTHERS: Final = {TPOT.ratio: "ms per output token", MODEL_BYTES.ratio: "bytes of the weights"}
 NO_JOULES = "no valid block has joules, or no item was answered right"
-Array = npt.NDArray[np.floating]
 
 
 class Drawn(NamedTuple):
@@ -49,24 +50,6 @@ class Drawn(NamedTuple):
     right_j: Quantity
 
 
-class Answers(NamedTuple):
-    """Whether each accuracy item was right, in an order that all runs of a table share."""
-
-    baseline: Array
-    candidate: Array
-
-
-def answers(record: Record, without: Collection[str] = ()) -> Answers:
-    """All accuracy items of a run, by task, `without` those of some tasks."""
-    mine = (s for s in record.quality if s.is_accuracy and s.task not in without)
-    kept = sorted(mine, key=lambda s: s.task)
-    items = [item for score in kept for item in score.items]
-    return Answers(
-        np.array([item.baseline for item in items], dtype=float),
-        np.array([item.candidate for item in items], dtype=float),
-    )
-
-
 class Resampler:
     """Draws items once for all runs that answered as many, and blocks for each run anew."""
 
@@ -75,7 +58,7 @@ class Resampler:
 
     def shares(self, right: Array) -> Array:
         """The share of items right, in each draw."""
-        return item_weights(len(right))[:DRAWS] @ right
+        return item_means(right, DRAWS)
 
     def blocks(self, n: int) -> npt.NDArray[np.int32]:
         """Places of `n` resampled blocks, in each draw."""
@@ -102,6 +85,10 @@ def drawn(row: Row, resampler: Resampler, joules: str = CORRECT) -> Drawn | None
     quality, cost, right_j = of(row, found, resampler)
     if cost is not None:
         costs[joules] = cost
+    if row.axis is ENERGY_PER_SOLVED:
+        tokens = np.log(block_ratios(row.record.windows, ENERGY_PER_TOKEN.ratio))
+        if len(tokens):
+            costs[ENERGY_PER_TOKEN.ratio] = np.exp(means(tokens, resampler.blocks(len(tokens))))
     thin = {name: cost.astype(np.float32) for name, cost in costs.items()}
     return Drawn((100 * quality).astype(np.float32), thin, right_j)
 
@@ -126,23 +113,12 @@ def _per_correct(
 def _per_solved(
     row: Row, found: Answers, resampler: Resampler
 ) -> tuple[Array, Array | None, Quantity]:
-    """Change of quality, the ratio of joules per solved problem, and those of the candidate.
-
-    Quality is drawn with the joules, in groups of questions, so far as it is that of the same answers.
-    """
-    record = row.record
-    level = record.solved[-1].candidate.energy_per_solved  # of all tasks together, which come last
-    redraw = redrawn(regrouped(record), DRAWS)
-    graded = {task.task: len(task.items) for task in record.solved if task.items}
-    if not graded.keys() <= {score.task for score in record.quality if score.is_accuracy}:
-        change = resampler.shares(found.candidate) - resampler.shares(found.baseline)
-        return change, redraw.ratio, level
-    rest, n = answers(record, without=graded), sum(graded.values())
-    change = n * redraw.change
-    if len(rest.candidate):
-        others = resampler.shares(rest.candidate) - resampler.shares(rest.baseline)
-        change = change + len(rest.candidate) * others
-    return change / (n + len(rest.candidate)), redraw.ratio, level
+    """Change of quality, the ratio of joules per solved problem, and those of the candidate."""
+    redraw = per_solved(row.record, DRAWS)
+    level = row.record.solved[
+        -1
+    ].candidate.energy_per_solved  # of all tasks together, which come last
+    return redraw.change, redraw.ratio, level
 
 
 def _is_graded(row: Row) -> bool:
@@ -204,11 +180,14 @@ class Frontiers(NamedTuple):
     """Whether some of the runs have graded answers and others none, so that they do not count."""
     lines: list[Line]
     """One for each run with accuracy."""
+    axis: Metric
+    """Of the table's own frontier."""
 
     @property
     def costs(self) -> Mapping[str, str]:
-        """The axes by what their cost is called."""
-        return {self.joules: JOULES[self.joules]} | OTHERS
+        """The other axes by what their cost is called."""
+        known = self.joules == self.axis.ratio
+        return (TOKENS if known else {self.joules: JOULES[self.joules]}) | OTHERS
 
 
 def frontiers(rows: Sequence[Row]) -> Frontiers:
@@ -220,9 +199,9 @@ def frontiers(rows: Sequence[Row]) -> Frontiers:
     joules = ENERGY_PER_SOLVED.ratio if some and not only_some else CORRECT
     resampler = Resampler()
     known = [(row, one) for row in able if (one := drawn(row, resampler, joules))]
-    shares = _shares([one for _, one in known], [joules, *OTHERS])
+    shares = _shares([one for _, one in known], [joules, *TOKENS, *OTHERS])
     lines = [Line(row, share, one.right_j) for (row, one), share in zip(known, shares, strict=True)]
-    return Frontiers(joules, only_some, lines)
+    return Frontiers(joules, only_some, lines, rows[0].axis if rows else ENERGY_PER_TOKEN)
 
 
 def _shares(runs: Sequence[Drawn], costs: Collection[str]) -> list[dict[str, float]]:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from math import sqrt
+from functools import partial
 from typing import NamedTuple
 
 import moocore
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from greenbench.analysis.blocks import block_ratios
+from greenbench.analysis.frontiers.draws import (
+    DRAWS,
+    SEED,
+    Array,
+    answers,
+    item_means,
+    means,
+    per_solved,
+    resampled,
+)
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
-from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, Metric
 from greenbench.schema.record import Record
-from greenbench.stats.intervals import CONFIDENCE, Interval, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, Interval
 
-DRAWS, SEED = 2000, 0
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, energy=1.0)
 """What the hypervolume is counted from: 10 points below the baseline, at the baseline's energy."""
-Z = float(ndtri((1 + CONFIDENCE) / 2))
 APART = (1 - CONFIDENCE) / 2  # two runs are told apart where all but this share of draws agree
-
-Array = npt.NDArray[np.float64]
 
 
 class Rival(NamedTuple):
@@ -57,61 +61,49 @@ class Draws(NamedTuple):
     energy: Array
 
 
-def draw(records: Mapping[str, Record]) -> Draws:
+class _Drawn(NamedTuple):
+    """One run: where it is, and where its draws are."""
+
+    point: Point
+    quality: Array
+    energy: Array
+
+
+def draw(records: Mapping[str, Record], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
     """Resample every run that has both numbers: its blocks, and the items that all runs share.
 
-    The runs of a group answered the same items, so that one resample of items serves all.
+    The runs of a group answered the same items, so that one resample of items serves all. `axis` is joules
+    per token or per solved problem; of the latter, windows and the items asked in them are drawn together.
     """
     rng = np.random.default_rng(SEED)
-    items = {label: _changes(record) for label, record in records.items()}
-    blocks = {
-        label: block_ratios(r.windows, ENERGY_PER_TOKEN.ratio) for label, r in records.items()
-    }
-    labels = [label for label in records if items[label] and blocks[label]]
-    quality = [item_weights(len(items[label])) @ np.asarray(items[label]) for label in labels]
-    logs = {label: np.log(blocks[label]) for label in labels}
-    energy = [np.exp(means(logs[label], resampled(len(logs[label]), rng))) for label in labels]
-    points = [
-        Point(float(np.mean(items[label])), float(np.exp(logs[label].mean()))) for label in labels
-    ]
+    one = _per_solved if axis is ENERGY_PER_SOLVED else partial(_per_token, rng=rng)
+    found = {label: drawn for label, record in records.items() if (drawn := one(record))}
     empty = np.empty((DRAWS, 0))
     return Draws(
-        labels,
-        points,
-        np.column_stack(quality) if quality else empty,
-        np.column_stack(energy) if energy else empty,
+        list(found),
+        [drawn.point for drawn in found.values()],
+        np.column_stack([drawn.quality for drawn in found.values()]) if found else empty,
+        np.column_stack([drawn.energy for drawn in found.values()]) if found else empty,
     )
 
 
-@lru_cache(maxsize=8)
-def item_weights(n: int) -> Array:
-    """Per draw and item, its share of a resample of `n` items; (DRAWS, n)."""
-    picked = resampled(n, np.random.default_rng([SEED, n]))
-    return np.stack([np.bincount(places, minlength=n) for places in picked]) / n
+def _per_token(record: Record, rng: np.random.Generator) -> _Drawn | None:
+    right = answers(record)
+    change = 100 * (right.candidate - right.baseline)
+    logs = np.log(block_ratios(record.windows, ENERGY_PER_TOKEN.ratio))
+    if not (len(change) and len(logs)):
+        return None
+    point = Point(float(change.mean()), float(np.exp(logs.mean())))
+    return _Drawn(point, item_means(change), np.exp(means(logs, resampled(len(logs), rng))))
 
 
-def _changes(record: Record) -> list[float]:
-    """Change per accuracy item in points, in the items' own order."""
-    answers = [score for score in record.quality if score.is_accuracy]
-    ordered = sorted(answers, key=lambda score: score.task)
-    return [100 * (item.candidate - item.baseline) for score in ordered for item in score.items]
-
-
-def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
-    """Places of `n` values drawn with replacement; (draws, n)."""
-    return rng.integers(0, n, size=(draws, n), dtype=np.int32)
-
-
-def means(values: Array, places: npt.NDArray[np.int32]) -> Array:
-    """Means of `values` at `places`, spread as wide as their t interval (Hesterberg, arXiv 1411.5279).
-
-    One value knows no spread.
-    """
-    n = len(values)
-    if n < 2:
-        return np.full(len(places), values.mean())
-    wider = sqrt(n / (n - 1)) * t_quantile(n) / Z
-    return np.asarray(values.mean() + wider * (values[places].mean(axis=1) - values.mean()))
+def _per_solved(record: Record) -> _Drawn | None:
+    right, ratio = answers(record), record.solved[-1].ratio.energy_per_solved.value
+    if not len(right.candidate) or ratio is None:
+        return None
+    redraw = per_solved(record)
+    point = Point(float(100 * (right.candidate - right.baseline).mean()), ratio)
+    return _Drawn(point, 100 * redraw.change, redraw.ratio)
 
 
 def standings(found: Draws) -> dict[str, Standing]:

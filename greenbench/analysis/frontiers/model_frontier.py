@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from greenbench.analysis.energy.energy_by_phase import request_joules
-from greenbench.analysis.frontiers.cost_frontiers import Resampler, answers
+from greenbench.analysis.frontiers.cost_frontiers import Resampler
+from greenbench.analysis.frontiers.draws import answers, means
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
-from greenbench.analysis.frontiers.frontier_confidence import means, memberships
+from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 

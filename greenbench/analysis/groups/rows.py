@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from greenbench.analysis import accuracy
+from greenbench.analysis.frontiers.axis import axis_of
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
 from greenbench.analysis.groups.comparable import Setting, rank, setting
@@ -33,6 +34,8 @@ class Row:
 
     record: Record
     label: str
+    axis: Metric = ENERGY_PER_TOKEN
+    """What its table's frontier sets against quality."""
     frontier: bool = False
     standing: Standing | None = None
     """How sure that is; null without joules or accuracy."""
@@ -104,12 +107,12 @@ class Row:
 
     @property
     def point(self) -> Point | None:
-        """Quality in % and energy as a ratio to the baseline, where both exist.
+        """Quality in % and, on the frontier's axis, energy as a ratio to the baseline, where both exist.
 
-        The ratio is paired within the run; J/token of two runs also differ by what the machine
-        did in between.
+        The ratio is paired within the run; joules of two runs also differ by what the machine did in
+        between.
         """
-        ratio = self.ratio(ENERGY_PER_TOKEN).value
+        ratio = self.ratio(self.axis).value
         if self.quality.value is None or ratio is None:
             return None
         return Point(self.quality.value, ratio)
@@ -138,9 +141,14 @@ class Group(NamedTuple):
     """Hypervolume of the frontier, in points of quality times share of the baseline's energy."""
 
     @property
+    def axis(self) -> Metric:
+        """What the frontier sets against quality."""
+        return self.rows[0].axis
+
+    @property
     def baseline_j(self) -> float | None:
-        """Geometric mean of the baseline's J/token over the runs."""
-        known = [row.baseline.get(ENERGY_PER_TOKEN.name) for row in self.rows]
+        """Geometric mean over the runs of the baseline's joules, on the frontier's axis."""
+        known = [row.baseline.get(self.axis.name) for row in self.rows]
         values = [energy.value for energy in known if energy and energy.value and energy.value > 0]
         return geometric_mean(values) if values else None
 
@@ -185,12 +193,16 @@ def _group(
     beside: Mapping[str, Sequence[float]],
     twins: Twins,
 ) -> Group:
-    rows = _judged(_labelled(records), beside)
+    axis = axis_of(records)
     rows = [
-        replace(row, twin=twins.get((key.usual, _stack(row.record)))) if row.why_eager else row
-        for row in rows
+        replace(
+            row,
+            axis=axis,
+            twin=twins.get((key.usual, _stack(row.record))) if row.why_eager else None,
+        )
+        for row in _judged(_labelled(records), beside)
     ]
-    found = draw({row.label: row.record for row in rows})
+    found = draw({row.label: row.record for row in rows}, axis)
     return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
 
 
@@ -224,6 +236,6 @@ def _placed(rows: Sequence[Row], found: Mapping[str, Standing]) -> list[Row]:
 
 
 def _order(row: Row) -> tuple[float, bool, bool, float, str]:
-    ratio = row.ratio(ENERGY_PER_TOKEN).value
+    ratio = row.ratio(row.axis).value
     sure = row.standing.probability if row.standing else 0.0
     return -sure, not row.frontier, ratio is None, ratio or 0.0, row.label

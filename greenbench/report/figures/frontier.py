@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ from greenbench.report.figures.style import (
     log_ticks,
     svg,
 )
-from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, Metric
 from greenbench.wording import TIMES, plain
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "beaten": {"marker": "o", "color": VERMILLION, "markersize": 7, "fillstyle": "none"},
     "A/A run (baseline)": {"marker": "D", "color": BLACK, "markersize": 7, "fillstyle": "none"},
 }
-NAME, TITLE = "frontier.svg", "Quality against energy per token"
+NAME = "frontier.svg"
+PER: Final[Mapping[Metric, str]] = {
+    ENERGY_PER_TOKEN: "J/token",
+    ENERGY_PER_SOLVED: "J per solved problem",
+}
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
 PANEL_IN, LINE_IN = 3.5, 0.175  # a panel's axes, a line of its title
@@ -55,8 +59,8 @@ class Mark(NamedTuple):
     kind: str
     quality: float
     energy_j: float
-    """J/token: the run's ratio times the group's baseline. Ratios are paired within a run, so that
-    a machine that drifts between runs does not move the points against each other."""
+    """On the frontier's axis: the run's ratio times the group's baseline. Ratios are paired within a run,
+    so that a machine that drifts between runs does not move the points against each other."""
     quality_bar: tuple[float, float]
     """Interval of the paired change, put around the run's quality: what sampled items leave open
     between baseline and candidate, not what they leave open for both alike. Cut at 0 and 100 %."""
@@ -74,18 +78,18 @@ class Panel(NamedTuple):
 
 def frontier(groups: Sequence[Group]) -> list[Sketch]:
     """The figure; without any run that has both numbers it says so."""
-    panels = [panel for group in groups if (panel := _panel(group))][:PANELS]
+    panels = _panels(groups)[:PANELS]
     told = " ".join(
         f"{plain(panel.group.setting.title, 150)}: on the frontier "
         f"{', '.join(mark.label for mark in panel.marks if mark.on_frontier)}."
         for panel in panels
     )
-    return [Sketch(NAME, f"{TITLE}. {told}".strip(), lambda: frontier_svg(groups))]
+    return [Sketch(NAME, f"{_subject(panels)}. {told}".strip(), lambda: frontier_svg(groups))]
 
 
 def frontier_svg(groups: Sequence[Group]) -> bytes:
     """The figure as SVG: the same bytes for the same groups."""
-    return svg(lambda: frontier_figure(groups), TITLE)
+    return svg(lambda: frontier_figure(groups), _subject(_panels(groups)))
 
 
 def frontier_figure(groups: Sequence[Group]) -> Figure:
@@ -93,7 +97,7 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
 
     Without any, a sentence saying so.
     """
-    drawable = [panel for group in groups if (panel := _panel(group))]
+    drawable = _panels(groups)
     drawn = drawable[:PANELS]
     if not drawn:
         return _nothing()
@@ -121,6 +125,17 @@ def _nothing() -> Figure:
     return figure
 
 
+def _subject(panels: Sequence[Panel]) -> str:
+    solved = {panel.group.axis for panel in panels[:PANELS]}
+    if solved == {ENERGY_PER_SOLVED}:
+        return "Quality against energy per solved problem"
+    return "Quality against energy" if len(solved) > 1 else "Quality against energy per token"
+
+
+def _panels(groups: Sequence[Group]) -> list[Panel]:
+    return [panel for group in groups if (panel := _panel(group))]
+
+
 def _panel(group: Group) -> Panel | None:
     baseline_j = group.baseline_j
     if baseline_j is None:
@@ -131,7 +146,7 @@ def _panel(group: Group) -> Panel | None:
 
 def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     member, other, again = KINDS
-    ratio = row.ratio(ENERGY_PER_TOKEN).bounds or (point.energy, point.energy)
+    ratio = row.ratio(row.axis).bounds or (point.energy, point.energy)
     moved = row.change.value or 0.0
     change = row.change.bounds or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)
@@ -197,7 +212,8 @@ def _energy_axis(group: Group) -> str:
         source = (
             "≈ estimated from CPU time, not measured; not shown: how far off that may be as a whole"
         )
-    return f"J/token at the mean baseline (top: ratio to it), less is better\n({source})"
+    per = PER[group.axis]
+    return f"{per} at the mean baseline (top: ratio to it), less is better\n({source})"
 
 
 def _draw(axes: Axes, marks: Sequence[Mark], kind: str, style: Mapping[str, Any]) -> None:

@@ -55,8 +55,9 @@ HOW_TO_READ = (
     "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
-    "ratio and better in one of them. The percentage beside it is the share of resampled blocks and "
-    "items in which that holds: rows are sorted by it.",
+    "ratio (J/solved ratio, where the answers of all runs were graded) and better in one of them. The "
+    "percentage beside it is the share of resampled blocks and items in which that holds: rows are sorted "
+    "by it.",
     "",
 )
 ALL_INVALID = "Every completed run is invalid: see Invalid runs for what disturbed them."
@@ -149,7 +150,7 @@ def _section(index: int, group: Group, margin: float) -> list[str]:
         "",
         "**Latency and memory**",
         "",
-        *table(group.rows, headline_table.LATENCY_AND_MEMORY),
+        *table(group.rows, headline_table.latency_and_memory(group)),
         "",
         *by_difficulty(group.rows),
         *verdicts.numbers_behind(group.rows),

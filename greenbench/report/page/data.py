@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DETAILED: Final = 2000
 """Runs with all their numbers; of later ones the tables and the figure show theirs, to stay usable."""
 AXES: Final = (ENERGY_PER_TOKEN, ENERGY_PER_SOLVED, TPOT, TTFT, MODEL_BYTES)
-"""Ratios to set quality against; less is better in each."""
+"""Ratios to set quality against, the table's own first; less is better in each."""
 
 
 def page_data(
@@ -87,6 +87,7 @@ def _group(group: Group, runs: list[int]) -> Json:
     setting = group.setting
     notes = {row.record.model.note for row in group.rows if row.record.model}
     floors = [noise_floor(row) for row in group.rows if row.is_baseline]
+    axes = sorted(AXES, key=lambda metric: metric is not group.axis)
     return {
         "title": shown(setting.title),
         "tier": shown(setting.tier),
@@ -99,7 +100,7 @@ def _group(group: Group, runs: list[int]) -> Json:
         "answer": [segments(line) for line in answer(group)],
         "noise": [segments(line) for line in floors],
         "notes": sorted(shown(note) for note in notes if note),
-        "axes": [found for metric in AXES if (found := _axis(group, runs, metric))["placed"]],
+        "axes": [found for metric in axes if (found := _axis(group, runs, metric))["placed"]],
     }
 
 
@@ -113,6 +114,7 @@ def _axis(group: Group, runs: list[int], metric: Metric) -> Json:
     members = on_frontier([point for _, point in placed])
     return {
         "ratio": metric.ratio,
+        "drawn": metric is group.axis,
         "placed": [run for run, _ in placed],
         "members": [run for (run, _), member in zip(placed, members, strict=True) if member],
     }

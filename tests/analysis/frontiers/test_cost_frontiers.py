@@ -13,7 +13,7 @@ from greenbench.analysis.groups.rows import Row, groups
 from greenbench.analysis.solved import regrouped
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
 from greenbench.report.markdown.sections.model_frontier import side_by_side
-from greenbench.schema.metrics import ENERGY_PER_SOLVED
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN
 from greenbench.stats.solving import split
 
 
@@ -119,7 +119,7 @@ class TestGradedAnswers:
 
     def test_the_axis_has_the_joules_of_the_answers_and_not_of_requests(self):
         found = frontiers(only(self.saver, self.talker))
-        assert next(iter(found.costs)) == found.joules == SOLVED
+        assert found.joules == SOLVED
         lines = {line.row.label: line for line in found.lines}
         for name, record in (("saver", self.saver), ("talker", self.talker)):
             assert lines[name].right_j == record.solved[-1].candidate.energy_per_solved
@@ -129,6 +129,37 @@ class TestGradedAnswers:
         assert (
             asked[0].costs[CORRECT] == asked[1].costs[CORRECT]
         ).all()  # their requests are alike
+
+    def test_the_tables_frontier_goes_by_them_too_and_joules_per_token_are_the_other_axis(self):
+        rows = {row.label: row for row in only(self.saver, self.talker)}
+        found = frontiers(list(rows.values()))
+        assert found.axis is ENERGY_PER_SOLVED
+        assert next(iter(found.costs)) == ENERGY_PER_TOKEN.ratio
+        for name, record in (("saver", self.saver), ("talker", self.talker)):
+            ratio = record.solved[-1].ratio.energy_per_solved.value
+            assert rows[name].point.energy == ratio
+        assert rows["saver"].frontier
+        assert rows["saver"].standing.probability > 0.95
+        assert not rows["talker"].frontier
+        assert rows["talker"].standing.probability < 0.6
+        tokens = {line.row.label: line.shares[ENERGY_PER_TOKEN.ratio] for line in found.lines}
+        assert tokens["saver"] == 1.0
+        assert tokens["talker"] < 0.6  # as many joules, and worse answers
+
+    def test_one_run_without_graded_answers_leaves_the_frontier_joules_per_token(self):
+        mute = self.talker.model_copy(update={"solved": []})
+        for rows in (only(self.saver, mute), only(graded.run(items=15), graded.run("b", items=15))):
+            assert {row.axis for row in rows} == {ENERGY_PER_TOKEN}
+
+    def test_a_run_that_solves_nothing_has_no_place_on_it(self):
+        rows = {
+            row.label: row for row in only(self.saver, graded.run("none", share=0.0, items=400))
+        }
+        assert rows["none"].standing is None
+        assert not rows["none"].frontier
+        assert rows["saver"].frontier
+        alone = only(graded.run("none", share=0.0, items=400))
+        assert alone[0].axis is ENERGY_PER_TOKEN
 
     def test_draws_spread_as_the_interval_of_the_run_does(self):
         for record in (self.saver, self.talker, graded.run(items=40, share=0.2)):

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.roofline import roofline_share
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.figures.energy_label import file_name
 from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
 from greenbench.report.markdown.sections import verdicts
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
+    ENERGY_PER_TOKEN,
     HOST_PEAK_BYTES,
     MODEL_BYTES,
     TPOT,
@@ -20,7 +22,8 @@ from greenbench.schema.metrics import (
     Metric,
 )
 from greenbench.schema.quantity import missing
-from greenbench.wording import TIMES, fixed, percent
+from greenbench.schema.window import WHO
+from greenbench.wording import ESTIMATE, TIMES, fixed, percent
 
 MEMBER = "★"
 NOTED = "†"
@@ -73,7 +76,7 @@ def headline(group: Group) -> list[Column[Row]]:
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
         Column("energy label", _energy_label),
-        Column("frontier", _frontier),
+        Column("frontier" if group.axis is ENERGY_PER_TOKEN else "frontier, J/solved", _frontier),
     ]
 
 
@@ -143,10 +146,24 @@ QUALITY_AND_ENERGY: list[Column[Row]] = [
     Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
     Column("idle power, W", _idle),
 ]
-LATENCY_AND_MEMORY: list[Column[Row]] = [
-    Column("technique", _label),
-    Column("per output token p50, ms", lambda row, notes: _milli(row, notes, TPOT)),
-    Column("first token p50, ms", lambda row, notes: _milli(row, notes, TTFT)),
-    Column("model, MB", _size),
-    Column("peak memory, MB", _peak),
-]
+
+
+def latency_and_memory(group: Group) -> list[Column[Row]]:
+    """With the share of the roofline where the device's ceiling was measured."""
+    known = any(row.record.environment.get("roofline") for row in group.rows)
+    return [
+        Column("technique", _label),
+        Column("per output token p50, ms", lambda row, notes: _milli(row, notes, TPOT)),
+        Column("first token p50, ms", lambda row, notes: _milli(row, notes, TTFT)),
+        *([Column("share of the roofline, baseline; candidate", _roofline)] if known else []),
+        Column("model, MB", _size),
+        Column("peak memory, MB", _peak),
+    ]
+
+
+def _roofline(row: Row, notes: Notes) -> str:
+    shares = (roofline_share(row.record, who) for who in WHO)
+    return "; ".join(
+        f"{ESTIMATE}{percent(share.value)}" if share.value is not None else show(share, notes)
+        for share in shares
+    )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from greenbench.analysis.disturbances import capped
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import code, prose, show
 from greenbench.schema.record import EngineFacts, Record, Settling, Stopping, Waiting
 from greenbench.schema.resolved import ResolvedProtocol
-from greenbench.schema.window import Who
-from greenbench.wording import number
+from greenbench.schema.window import WHO, Who
+from greenbench.wording import number, percent
 
 
 def how_measured(groups: Sequence[Group]) -> list[str]:
@@ -27,6 +28,7 @@ def how_measured(groups: Sequence[Group]) -> list[str]:
             *_remarks(records),
             *_references(records),
             f"   - windows: {_windows(records)}",
+            *_limited(records),
             *(f"   - {code(row.label)}: {said}" for row in group.rows if (said := _course(row))),
         ]
     return lines
@@ -98,6 +100,18 @@ def _windows(records: Sequence[Record]) -> str:
         names = ", ".join(f"{code(name)} {count} times" for name, count in sorted(codes.items()))
         parts.append(f"{len(marked)} {validity}{f' ({names})' if names else ''}")
     return ", ".join(parts)
+
+
+def _limited(records: Sequence[Record]) -> list[str]:
+    """How much of the time the power limit held the clocks back, which is the GPU's state and no fault."""
+    shares = [
+        share for r in records for who in WHO if (share := capped(r.windows, who)) is not None
+    ]
+    if not shares or max(shares) == 0:
+        return []
+    low, high = percent(min(shares)), percent(max(shares))
+    span = low if low == high else f"{low} to {high}"
+    return [f"   - the power limit held the clocks back for {span} of the time, by model and run"]
 
 
 def _course(row: Row) -> str:

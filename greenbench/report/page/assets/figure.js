@@ -112,7 +112,7 @@ function overlap(a, b) {
 
 /** What a point says: the run, its intervals, its command. */
 function pointLines(axis, { run, kind }) {
-  const share = run.probability === null || axis.ratio !== "energy_per_token" ? "" : `, in ${run.share} of draws`;
+  const share = run.probability === null || !axis.drawn ? "" : `, in ${run.share} of draws`;
   return [
     `${title(axis.ratio)}: ${show(read(run, "ratios", axis.ratio), inWords)} the baseline`,
     `quality: ${show(read(run, "derived", "quality"), inWords)} %`,

@@ -223,7 +223,7 @@ def test_an_invalid_run_without_codes_of_its_own_shows_its_windows():
 def test_a_flagged_run_stays_marked_with_its_codes():
     text = write(RUNS)
     assert "| `capped` ⚑ †" in text
-    assert "- `power_capped`: the power limit held the clocks back. 1 of 6 runs: `capped`." in text
+    assert "- `power_capped`: the power limit held the clocks back for one model and not" in text
     only = write([campaign.run("capped", 0.8, validity="flagged", codes=["power_capped"])])
     assert "`capped` ⚑ uses the least energy" in only
 

@@ -1,0 +1,92 @@
+"""Draws that all frontiers share: items and blocks of runs, resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from math import sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from greenbench.analysis.solved import regrouped
+from greenbench.schema.record import Record
+from greenbench.stats.intervals import CONFIDENCE, t_quantile
+from greenbench.stats.solving import Redrawn, redrawn
+
+DRAWS, SEED = 2000, 0
+Z: Final = float(ndtri((1 + CONFIDENCE) / 2))
+Array = npt.NDArray[np.floating]
+
+
+class Answers(NamedTuple):
+    """Whether each accuracy item was right, in an order that all runs of a table share."""
+
+    baseline: Array
+    candidate: Array
+
+
+def answers(record: Record, without: Collection[str] = ()) -> Answers:
+    """All accuracy items of a run, by task, `without` those of some tasks."""
+    mine = (s for s in record.quality if s.is_accuracy and s.task not in without)
+    kept = sorted(mine, key=lambda s: s.task)
+    items = [item for score in kept for item in score.items]
+    return Answers(
+        np.array([item.baseline for item in items], dtype=float),
+        np.array([item.candidate for item in items], dtype=float),
+    )
+
+
+@lru_cache(maxsize=8)
+def item_weights(n: int) -> Array:
+    """Per draw and item, its share of a resample of `n` items; (DRAWS, n).
+
+    Runs that answered the same items share them.
+    """
+    picked = resampled(n, np.random.default_rng([SEED, n]))
+    return np.stack([np.bincount(places, minlength=n) for places in picked]) / n
+
+
+def item_means(items: Array, draws: int = DRAWS) -> Array:
+    """The mean over items, in each draw."""
+    return item_weights(len(items))[:draws] @ items
+
+
+def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
+    """Places of `n` values drawn with replacement; (draws, n)."""
+    return rng.integers(0, n, size=(draws, n), dtype=np.int32)
+
+
+def means(values: Array, places: npt.NDArray[np.int32]) -> Array:
+    """Means of `values` at `places`, spread as wide as their t interval (Hesterberg, arXiv 1411.5279).
+
+    One value knows no spread.
+    """
+    n = len(values)
+    if n < 2:
+        return np.full(len(places), values.mean())
+    wider = sqrt(n / (n - 1)) * t_quantile(n) / Z
+    return np.asarray(values.mean() + wider * (values[places].mean(axis=1) - values.mean()))
+
+
+def per_solved(record: Record, draws: int = DRAWS) -> Redrawn:
+    """Change of quality of all accuracy items, and the ratio of joules per solved problem, of graded answers.
+
+    Quality is drawn with the joules, in groups of questions, so far as it is that of the same answers.
+    """
+    redraw = redrawn(regrouped(record), draws)
+    graded = {task.task: len(task.items) for task in record.solved if task.items}
+    if not graded.keys() <= {score.task for score in record.quality if score.is_accuracy}:
+        return redraw._replace(change=_change(answers(record), draws))
+    rest, n = answers(record, without=graded), sum(graded.values())
+    change = n * redraw.change
+    if len(rest.candidate):
+        change = change + len(rest.candidate) * _change(rest, draws)
+    return redraw._replace(change=change / (n + len(rest.candidate)))
+
+
+def _change(found: Answers, draws: int) -> npt.NDArray[np.float64]:
+    change = item_means(found.candidate, draws) - item_means(found.baseline, draws)
+    return change.astype(np.float64)
