@@ -5,25 +5,32 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from greenbench.files import locked
 from greenbench.paths import cache_dir
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # random(4): the same in all containers of a machine
+
 
 @contextmanager
-def device_lock(device: str, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold `device` of this machine: two runs at once on one device spoil each other's joules.
+def device_lock(parts: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold these GPUs, by UUID, or the CPU: two runs at once on one device spoil each other's joules.
 
     Waits for the present holder, after telling `on_wait` once. A holder that dies lets go.
     """
-    name = re.sub(r"[^\w.-]", "_", device)
-    waiting = f"Another run is using {device}: waiting for it, lest both measure each other."
-    with locked(cache_dir() / "locks" / f"{name}-{machine_key()}.lock", waiting, on_wait):
+    with ExitStack() as held:
+        for part in sorted(parts):  # all take them in one order, lest two wait for each other
+            name = re.sub(r"[^\w.-]", "_", part)
+            waiting = f"Another run is using {part}: waiting for it, lest both measure each other."
+            lock = cache_dir() / "locks" / f"{name}-{machine_key()}.lock"
+            held.enter_context(locked(lock, waiting, on_wait))
         yield
 
 
 def machine_key() -> str:
-    """This machine in names of files that several may share, as homes may be."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    """This machine, since it was booted, in names of files that several may share, as homes may be."""
+    boot = BOOT.read_text() if BOOT.is_file() else platform.node()
+    return hashlib.sha256(boot.strip().encode()).hexdigest()[:16]

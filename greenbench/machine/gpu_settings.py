@@ -1,21 +1,23 @@
 """Settings of GPUs that a run changes through NVML, and that always come back.
 
-Before a setting is changed, a journal on disk says what it was. The process that changed it gives
-it back; where that process is gone, however it went, `restore` does: a sweep calls it after every
-run and when it starts.
+Before a setting is changed, a journal on disk says what it was, by the GPU and this boot of the machine. The
+process that changed it holds a lock and gives it back; where that process is gone, however it went, `restore`
+does: a sweep calls it after every run and when it starts, and a watchdog where no sweep is left to.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import pynvml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from greenbench.errors import Lost, Unavailable, Unsupported, UserError
@@ -35,7 +37,8 @@ REFUSALS = (
     pynvml.NVMLError_FunctionNotFound,
     pynvml.NVMLError_InvalidArgument,
 )
-SAME_START_S = 2.0  # a process's start is known this well; its number is not reused so soon
+_watchdogs: dict[int, subprocess.Popen[bytes]] = {}
+"""By process: what was forked has none."""
 
 
 class Setting(NamedTuple):
@@ -97,24 +100,12 @@ class Held(NamedTuple):
 
 
 class Journal(Part):
-    """A change that is to be undone."""
+    """A change that is to be undone: by who holds the lock beside it, and by anyone once that is free."""
 
     setting: str
     uuid: str
     before: int | None
     asked: int
-    pid: int
-    """The process that is to undo it, as long as it lives."""
-    started_s: float
-
-    def is_owned(self) -> bool:
-        """Whether that process lives."""
-        try:
-            owner = psutil.Process(self.pid)
-            same = abs(owner.create_time() - self.started_s) < SAME_START_S
-            return same and owner.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
 
 
 @contextmanager
@@ -142,25 +133,30 @@ def hold(setting: Setting, wanted: Mapping[str, int], clock: Clock = time) -> It
 def _changed(setting: Setting, gpu: Gpu, value: int, clock: Clock) -> Iterator[int | None]:
     """One GPU's setting at `value` in the block; gives what it was."""
     path = _folder() / f"{gpu.uuid}-{setting.name.replace(' ', '-')}.json"
-    with _locked():
-        _refuse_taken(path, setting, gpu)
-        with explained(setting, gpu):
-            before = setting.before(gpu.handle)
-            held = setting.reported(gpu.handle)
-            _write(path, setting, gpu, before, value)
-            try:
-                setting.change(gpu.handle, value)
-            except REFUSALS:
-                path.unlink()  # nothing was changed
-                raise
-    try:
-        yield before
-    finally:
-        with _locked(), explained(setting, gpu):
-            setting.give_back(gpu.handle, before)
-            path.unlink()
-        if before is not None:  # what clocks return to is the driver's choice
-            _wait(setting, gpu, held, clock)
+    _have_watchdog()
+    with ExitStack() as owned:
+        with _locked():
+            _refuse_taken(path, setting, gpu)
+            owned.enter_context(_owner(path))
+            with explained(setting, gpu):
+                before = setting.before(gpu.handle)
+                held = setting.reported(gpu.handle)
+                _write(
+                    path, Journal(setting=setting.name, uuid=gpu.uuid, before=before, asked=value)
+                )
+                try:
+                    setting.change(gpu.handle, value)
+                except REFUSALS:
+                    path.unlink()  # nothing was changed
+                    raise
+        try:
+            yield before
+        finally:
+            with _locked(), explained(setting, gpu):
+                setting.give_back(gpu.handle, before)
+                path.unlink()
+            if before is not None:  # what clocks return to is the driver's choice
+                _wait(setting, gpu, held, clock)
 
 
 def _wait(setting: Setting, gpu: Gpu, value: int, clock: Clock) -> tuple[int, float]:
@@ -227,8 +223,12 @@ def _restored(path: Path) -> str | None:
         setting = SETTINGS[journal.setting]
     except (OSError, ValidationError, KeyError):
         return f"{path.name} is no journal of a GPU's setting that can be read: delete it."
-    if journal.is_owned():
+    owner = _owner(path)
+    try:
+        owner.acquire(timeout=0)
+    except Timeout:
         return None
+    owner.release()  # all of this holds the lock of the folder
     before = setting.text(journal.before)
     subject = f"The {setting.name} of {journal.uuid}"
     try:
@@ -264,21 +264,31 @@ def _refuse_taken(path: Path, setting: Setting, gpu: Gpu) -> None:
         raise UserError(said)
 
 
-def _write(path: Path, setting: Setting, gpu: Gpu, before: int | None, asked: int) -> None:
-    own = psutil.Process()
-    journal = Journal(
-        setting=setting.name,
-        uuid=gpu.uuid,
-        before=before,
-        asked=asked,
-        pid=own.pid,
-        started_s=own.create_time(),
-    )
+def _have_watchdog() -> None:
+    """One for this process, until that ends: at its other end of the pipe that is then cut."""
+    if os.getpid() not in _watchdogs:
+        _watchdogs[os.getpid()] = subprocess.Popen(
+            [sys.executable, "-m", "greenbench.machine.settings_watchdog"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what ends the run's group leaves it
+        )
+
+
+def _write(path: Path, journal: Journal) -> None:
     write_atomically(path, journal.model_dump_json(indent=1).encode())
 
 
 def _folder() -> Path:
+    """Of this boot, as settings do not outlast one; of machines that share a home each has its own."""
     return cache_dir() / "settings" / machine_key()
+
+
+def _owner(journal: Path) -> FileLock:
+    """The lock that whoever changed the setting holds; who dies lets go."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(journal.with_suffix(".owner"), poll_interval=LOCK_POLL_S)
 
 
 def _locked() -> FileLock:

@@ -134,14 +134,29 @@ def test_a_sweep_that_is_terminated_restores_before_it_goes(sweep):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_starts_after_a_crash_restores_first(sweep):
+def test_what_a_sweep_held_that_was_killed_comes_back_without_another(sweep):
     process = sweep(*LIMITED, "technique.dies.how=hang")
     until_limited(sweep, process)
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
+    psutil.wait_procs(family, timeout=60)  # the watchdog is among them, and the last
+    assert sweep.limit_w() == 700
+    assert sweep.journals() == []
+
+
+@pytest.mark.slow
+def test_a_sweep_that_starts_after_a_crash_of_all_restores_first(sweep):
+    process = sweep(*LIMITED, "technique.dies.how=hang")
+    until_limited(sweep, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    for each in family:  # none is left that would
+        if "greenbench.machine.settings_watchdog" in each.cmdline():
+            each.kill()
+    process.kill()
+    process.wait()
     psutil.wait_procs(family, timeout=30)
-    assert sweep.limit_w() == 300  # no one was left to restore it
+    assert sweep.limit_w() == 300
     assert len(sweep.journals()) == 1
     output, _ = sweep("technique=none").communicate(timeout=200)
     assert output.index(BACK) < output.index("none")

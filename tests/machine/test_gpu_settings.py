@@ -1,10 +1,10 @@
 """GPU settings through the real pynvml on a fake driver: they hold, and come back whatever happens."""
 
-import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pynvml
@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from greenbench.errors import Lost, Unsupported, UserError
-from greenbench.machine import gpu_settings
+from greenbench.machine import device_lock, gpu_settings
 from greenbench.machine.gpu_settings import CLOCK_LOCK, POWER_LIMIT, Journal, hold, restore
 
 A = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
@@ -130,17 +130,12 @@ def test_a_gpu_that_vanishes_is_lost_and_its_journal_stays(fake_nvml, folder):
     assert journals(folder) == [f"{A}-power-limit.json"]
 
 
-def written(folder, pid, started_s, before=500_000, name="power limit"):
+def written(folder, before=500_000, name="power limit"):
+    """A journal whose lock no one holds."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{A}-{name.replace(' ', '-')}.json"
-    journal = Journal(
-        setting=name, uuid=A, before=before, asked=300_000, pid=pid, started_s=started_s
-    )
+    journal = Journal(setting=name, uuid=A, before=before, asked=300_000)
     path.write_text(journal.model_dump_json())
-
-
-def own():
-    return os.getpid(), psutil.Process().create_time()
 
 
 def test_a_journal_of_a_living_owner_is_left_alone(fake_nvml, look, folder):
@@ -153,11 +148,9 @@ def test_a_journal_of_a_living_owner_is_left_alone(fake_nvml, look, folder):
     assert journals(folder) == []
 
 
-@pytest.mark.parametrize("how", ["no such process", "its number used again"])
-def test_a_journal_of_an_owner_that_is_gone_is_undone(fake_nvml, look, folder, how):
+def test_a_journal_of_an_owner_that_is_gone_is_undone(fake_nvml, look, folder):
     fake_nvml(H100.replace("limit 500", "limit 300"))
-    pid, started_s = own()
-    written(folder, *((2**22, started_s) if how == "no such process" else (pid, started_s - 60)))
+    written(folder)
     with open_nvml():
         (said,) = restore()
         assert look()[0] == 500
@@ -171,7 +164,7 @@ def test_a_journal_of_an_owner_that_is_gone_is_undone(fake_nvml, look, folder, h
 
 def test_the_next_hold_undoes_what_is_left_before_it_asks_what_was_before(fake_nvml, look, folder):
     clock = fake_nvml(H100.replace("limit 500", "limit 300"))
-    written(folder, 2**22, 0.0)
+    written(folder)
     with open_nvml():
         with hold(POWER_LIMIT, {A: 400_000}, clock) as (held,):
             assert held.before == 500_000
@@ -192,7 +185,7 @@ def test_what_cannot_be_undone_says_how_to_and_is_tried_again(
     fake_nvml, folder, script, name, why, command
 ):
     fake_nvml(script)
-    written(folder, 2**22, 0.0, before=500_000 if name == "power limit" else None, name=name)
+    written(folder, before=500_000 if name == "power limit" else None, name=name)
     for _ in range(2):
         (said,) = restore()
         assert name in said
@@ -255,6 +248,53 @@ def test_what_a_killed_process_had_set_another_one_gives_back(
     assert told.count("was set back to") == 2
     assert state.read_text().split()[:2] == ["500000", "0"]
     assert journals(folder) == []
+
+
+def test_its_watchdog_gives_it_back_where_no_one_else_does(gpu_environment, tmp_path, folder):
+    """Whoever held it was killed, and nobody starts again: the pipe to its watchdog is cut."""
+    state = tmp_path / "state"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        env=gpu_environment(H100 + f"state {state}\n"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "held\n"
+    (watchdog,) = psutil.Process(holder.pid).children()
+    holder.kill()
+    holder.wait()
+    watchdog.wait(timeout=60)
+    assert state.read_text().split()[:2] == ["500000", "0"]
+    assert journals(folder) == []
+
+
+def test_a_watchdog_of_a_run_that_ends_well_has_nothing_to_do_and_goes(
+    gpu_environment, tmp_path, folder
+):
+    state = tmp_path / "state"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD.replace("time.sleep(600)", "sys.stdin.read()")],
+        env=gpu_environment(H100 + f"state {state}\n"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "held\n"
+    (watchdog,) = psutil.Process(holder.pid).children()
+    holder.stdin.close()
+    assert holder.wait(timeout=60) == 0
+    watchdog.wait(timeout=60)
+    assert state.read_text().split()[:2] == ["500000", "0"]
+
+
+def test_another_boot_of_the_machine_has_journals_of_its_own(monkeypatch, tmp_path, folder):
+    written(folder)
+    boot = tmp_path / "boot_id"
+    boot.write_text("another\n")
+    monkeypatch.setattr(device_lock, "BOOT", boot)
+    assert restore() == []
+    monkeypatch.setattr(device_lock, "BOOT", Path("nowhere"))
+    assert restore() == []
 
 
 def test_a_lock_of_a_process_that_died_holds_no_one_up(folder):

@@ -140,7 +140,7 @@ class PowerLimit(_GpuSetting):
 class ClockLock(_GpuSetting):
     """The SM clock locked to one frequency (as DynamoLLM does, arXiv 2408.00741).
 
-    NVML cannot tell of a lock from before, so that afterwards the clocks are not locked.
+    NVML cannot tell of a lock from before, which would be lost: that there is none is the user's to say.
     """
 
     name: ClassVar[str] = "clock_lock"
@@ -152,6 +152,8 @@ class ClockLock(_GpuSetting):
     """Share of the SM clock's maximum."""
     mhz: int | None = None
     """The frequency itself; null: by `fraction`."""
+    unlocked: bool = False
+    """That nobody has locked the clocks, so that nothing is lost when they are unlocked afterwards."""
 
     def __post_init__(self) -> None:
         require(
@@ -162,6 +164,16 @@ class ClockLock(_GpuSetting):
         )
         if self.mhz is not None:
             require(self.mhz > 0, "technique.clock_lock.mhz", self.mhz, "above 0")
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """As any GPU setting's; and a lock of an administrator's must not be undone."""
+        super().check(machine, engine)
+        if not self.unlocked:
+            raise Unsupported(
+                "technique=clock_lock unlocks the clocks afterwards, and NVML does not tell whether someone "
+                "has locked them: unlock them (nvidia-smi -rgc), and say technique.clock_lock.unlocked=true "
+                "(or technique=clock_lock_unlocked in a sweep)."
+            )
 
     def target(self, gpu: Gpu) -> int:
         """Megahertz, within the GPU's constraints; the driver rounds to its own steps."""

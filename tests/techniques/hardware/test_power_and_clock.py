@@ -16,7 +16,7 @@ H100 = f"device {A}\npower 600\nlimit 600 200 700\ndefault_limit 700\n"
 CPU = Machine("cpu", "some CPU", 1 << 34)
 GPU = Machine("cuda", "H100", 1 << 34, capability=(9, 0), uuids=(A,))
 BOTH = Machine("cuda", "H100", 1 << 34, capability=(9, 0), uuids=(A, B))
-TECHNIQUES = [PowerLimit(), ClockLock()]
+TECHNIQUES = [PowerLimit(), ClockLock(unlocked=True)]
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +76,14 @@ def test_a_limit_that_cannot_be_set_is_unsupported(gpu):
         (PowerLimit(watts=900), r"power_limit\.watts=900 asks for 900 W,.* can be 200 to 700 W\.$"),
         (PowerLimit(watts=150), r"watts=150 asks for 150 W,.* can be 200 to 700 W\.$"),
         (PowerLimit(0.1), r"power_limit\.fraction=0\.1 asks for 70 W,.* can be 200 to 700 W\.$"),
-        (ClockLock(mhz=3000), r"clock_lock\.mhz=3000 asks for 3000 MHz,.* be 210 to 1980 MHz\.$"),
-        (ClockLock(0.1), r"fraction=0\.1 asks for 198 MHz,.* can be 210 to 1980 MHz\.$"),
+        (
+            ClockLock(mhz=3000, unlocked=True),
+            r"clock_lock\.mhz=3000 asks for 3000 MHz,.* be 210 to 1980 MHz\.$",
+        ),
+        (
+            ClockLock(0.1, unlocked=True),
+            r"fraction=0\.1 asks for 198 MHz,.* can be 210 to 1980 MHz\.$",
+        ),
     ],
 )
 def test_what_the_gpu_does_not_allow_is_one_sentence_with_its_range(gpu, technique, sentence):
@@ -99,6 +105,17 @@ def test_what_the_gpu_does_not_allow_is_one_sentence_with_its_range(gpu, techniq
 def test_bad_knobs_are_one_sentence(override, key):
     with pytest.raises(UserError, match=f"{key}.* is out of range"):
         plan(override.split(), multirun=False)
+
+
+def test_a_lock_that_nobody_can_read_is_not_undone_unasked(gpu):
+    look = gpu()
+    with pytest.raises(
+        Unsupported, match=r"NVML does not tell .* say technique\.clock_lock\.unlocked=true"
+    ):
+        ClockLock().check(GPU, HERE)
+    (job,) = plan(["technique=clock_lock_unlocked"], multirun=False)
+    job.spec.technique["clock_lock"].check(GPU, HERE)
+    assert look() == (600, 1980)
 
 
 def test_checking_changes_nothing(gpu):
@@ -148,7 +165,7 @@ def test_all_gpus_of_the_run_are_set_each_within_its_own_default(gpu):
 
 def test_both_stack_and_come_back_from_an_exception(gpu):
     look = gpu()
-    limit, lock = PowerLimit(), ClockLock()
+    limit, lock = PowerLimit(), ClockLock(unlocked=True)
 
     def run():
         with limit.hold(GPU, {}), lock.hold(GPU, {}):
