@@ -10,7 +10,7 @@ from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.codes import validity
 from greenbench.schema.spec import TIERS
-from greenbench.schema.window import Window
+from greenbench.schema.window import POWER_CAP, WHO, Who, Window
 from greenbench.stats.intervals import paired_ratio
 
 CLOCK_CHANGE = 1.05
@@ -73,9 +73,29 @@ def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: b
     kept = len({w.block for w in valid_blocks(windows)})
     if kept < max(TIERS[tier][1], 1):
         found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}
+    found |= _capped_apart(windows)
     found |= {"unsettled"} if not settled else set()
     found |= {"on_battery"} if on_battery else set()
     return sorted(found)
 
 
+def capped(windows: Sequence[Window], who: Who) -> float | None:
+    """Share of the time in which the power limit held a model's clocks back; null where it is not known.
+
+    Most GPUs that work hard are held back by it: that is how they are, and no fault.
+    """
+    mine = [w.trace.throttle for w in windows if w.who == who and w.block is not None and w.trace]
+    known = [bits for throttle in mine for bits in throttle if bits is not None]
+    return sum(bool(bits & POWER_CAP) for bits in known) / len(known) if known else None
+
+
+def _capped_apart(windows: Sequence[Window]) -> set[str]:
+    """``power_capped``: for one model and not for the other."""
+    shares = [capped(windows, who) for who in WHO]
+    if None in shares:
+        return set()
+    return {"power_capped"} if abs(shares[0] - shares[1]) > CAPPED_APART else set()  # type: ignore[operator]
+
+
+CAPPED_APART = 0.1
 TICKS = 10  # a window of fewer ticks is wrong by over 10 %

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import or_
@@ -22,7 +23,8 @@ THROTTLED = (
     | pynvml.nvmlClocksEventReasonHwThermalSlowdown
     | pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
 )
-POWER_CAPPED = pynvml.nvmlClocksEventReasonSwPowerCap
+RECENT_S = 1.0
+"""What a process did longer ago is not of this moment."""
 
 
 class Sample(NamedTuple):
@@ -44,15 +46,16 @@ class Telemetry(NamedTuple):
     utilization: int | None
     """Per cent of time with a kernel running."""
     strangers: int | None
-    """Compute processes that are not the run's, on the GPU that has most."""
+    """Processes that are not the run's and compute, on the GPU that has most."""
+    neighbours: int | None
+    """Those that hold a context there and compute nothing, as a desktop's or a monitor's."""
 
     def codes(self) -> list[str]:
         """Fault codes of this moment."""
-        throttle = self.throttle or 0
         found = {
-            "throttled": throttle & THROTTLED,
-            "power_capped": throttle & POWER_CAPPED,
+            "throttled": (self.throttle or 0) & THROTTLED,
             "foreign_process": self.strangers,
+            "idle_neighbour": self.neighbours,
         }
         return [code for code, present in found.items() if present]
 
@@ -64,6 +67,7 @@ def observe(gpus: Sequence[Gpu], now_s: float, own: OwnProcesses) -> Telemetry:
         return _of(pick, [optional(partial(query, gpu.handle)) for gpu in gpus])
 
     nvml = pynvml
+    company = [optional(partial(_company, gpu.handle, own)) for gpu in gpus]
     return Telemetry(
         now_s,
         worst(max, lambda gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
@@ -71,12 +75,12 @@ def observe(gpus: Sequence[Gpu], now_s: float, own: OwnProcesses) -> Telemetry:
         worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)),
         worst(_bits, _clock_events),
         worst(max, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
-        worst(max, lambda gpu: _strangers(gpu, own)),
+        *(_of(max, [each and each[kind] for each in company]) for kind in (0, 1)),
     )
 
 
-def _strangers(gpu: Any, own: OwnProcesses) -> int:
-    """Compute processes that are not `own`.
+def _company(gpu: Any, own: OwnProcesses) -> tuple[int, int]:
+    """Compute processes that are not `own`: those that compute, and those that only hold a context.
 
     In a container NVML may give the host's numbers, none of which are ours or of anybody here: then
     one process is taken for the run's, and one for each that an engine has named.
@@ -87,7 +91,24 @@ def _strangers(gpu: Any, own: OwnProcesses) -> int:
     known = pids & own.pids
     nowhere = [pid for pid in pids - known if not psutil.pid_exists(pid)]
     taken = 0 if known else min(len(nowhere), 1 + len(own.named))
-    return len(pids) - len(known) - taken
+    others = len(pids) - len(known) - taken
+    if not others:
+        return 0, 0
+    busy = _busy(gpu)
+    computing = others if busy is None else min(others, max(0, len((pids - known) & busy) - taken))
+    return computing, others - computing
+
+
+def _busy(gpu: Any) -> set[int] | None:
+    """Processes that have run a kernel just now; None where the driver does not tell them apart."""
+    since_us = int(1e6 * (time.time() - RECENT_S))
+    try:
+        samples = pynvml.nvmlDeviceGetProcessUtilization(gpu, since_us)
+    except pynvml.NVMLError_NotFound:  # none has
+        return set()
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+        return None
+    return {sample.pid for sample in samples if sample.smUtil}
 
 
 def _clock_events(gpu: Any) -> int:

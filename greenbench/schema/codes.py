@@ -29,6 +29,9 @@ CODES: Final[Mapping[str, Fault]] = {
         "invalid", "the baseline, measured first and last, changed by over 10 % in between"
     ),
     "foreign_process": Fault("invalid", "another process computed on the device"),
+    "idle_neighbour": Fault(
+        "flagged", "another process held memory of the device, though it computed nothing"
+    ),
     "idle_technique": Fault(
         "flagged", "a technique did none of its work: what was measured is not what it can do"
     ),
@@ -40,7 +43,11 @@ CODES: Final[Mapping[str, Fault]] = {
     "other_load": Fault(
         "flagged", "other programs, or the hypervisor, took over 10 % of the CPUs' time"
     ),
-    "power_capped": Fault("flagged", "the power limit held the clocks back"),
+    "power_capped": Fault(
+        "flagged",
+        "the power limit held the clocks back for one model and not, or for much less of the time, for "
+        "the other",
+    ),
     "residual": Fault("flagged", "counter and sampled power differ by over 5 %"),
     "residual_high": Fault("invalid", "counter and sampled power differ by over 10 %"),
     "sampler_gap": Fault("invalid", "power went unsampled for too long"),

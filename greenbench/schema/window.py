@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -63,9 +63,13 @@ class Trace(Part):
     mem_mhz: list[int | None]
     """Memory clock of the slowest."""
     throttle: list[int | None]
-    """NVML's clock event reasons, bits."""
+    """NVML's clock event reasons, bits; `POWER_CAP` is one of them."""
     utilization: list[int | None]
     """Per cent of the time with a kernel running, of the busiest."""
+
+
+POWER_CAP: Final = 0x4
+"""nvmlClocksEventReasonSwPowerCap: the power limit holds the clocks back."""
 
 
 class Place(Part):

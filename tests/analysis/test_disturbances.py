@@ -3,7 +3,7 @@
 from helpers.windows import campaign, window
 
 from greenbench.analysis import disturbances
-from greenbench.schema.window import Trace
+from greenbench.schema.window import POWER_CAP, Trace
 
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
@@ -41,3 +41,28 @@ def test_a_drift_of_the_baseline_is_coded():
     assert disturbances.drift_codes(series(1.0)) == []
     assert disturbances.drift_codes(series(1.01)) == ["drift"]
     assert disturbances.drift_codes(series(1.03)) == ["drift_high"]
+
+
+def test_a_gpu_at_its_power_limit_is_a_state_and_flagged_only_where_the_models_differ():
+    def limited(windows, shares):
+        found = []
+        for w in windows:
+            bits = [POWER_CAP if step < 10 * shares[w.who] else 0 for step in range(10)]
+            none = [None] * 10
+            trace = Trace(
+                step_s=0.1, power_w=none, temperature_c=none, sm_mhz=none, mem_mhz=none,
+                throttle=[None, *bits[1:]], utilization=none,
+            )  # fmt: skip
+            found.append(w.model_copy(update={"trace": trace}))
+        return found
+
+    def codes(baseline, candidate):
+        windows = limited(campaign(0.7), {"baseline": baseline, "candidate": candidate})
+        return disturbances.run_codes(windows, "smoke", settled=True, on_battery=False)
+
+    assert codes(1, 1) == codes(0.5, 0.5) == codes(0, 0) == []
+    assert codes(1, 0.2) == codes(0, 1) == ["power_capped"]
+    half = limited(campaign(0.7), {"baseline": 1, "candidate": 0})
+    assert disturbances.capped(half, "baseline") == 1.0  # where nothing was reported is left out
+    assert disturbances.capped(half, "candidate") == 0.0
+    assert disturbances.capped(campaign(0.7), "candidate") is None

@@ -143,12 +143,17 @@ def test_a_gap_in_the_samples_is_reported_where_it_fell(fake_nvml):
     ("script", "expected"),
     [
         (f"throttle 0 5 {pynvml.nvmlClocksEventReasonHwThermalSlowdown}\n", ["throttled"]),
-        (f"throttle 0 5 {pynvml.nvmlClocksEventReasonSwPowerCap}\n", ["power_capped"]),
+        (f"throttle 0 5 {pynvml.nvmlClocksEventReasonSwPowerCap}\n", []),  # a state, and no fault
         (f"throttle 0 5 {pynvml.nvmlClocksEventReasonGpuIdle}\n", []),
         ("process 11 1000\nprocess 12 1000\nprocesses_at 5\n", ["foreign_process"]),
         ("process 11 1000\n", []),
+        ("process 11 1000 90\nprocess 12 1000 0\nprocesses_at 5\n", ["idle_neighbour"]),
+        ("process 11 1 90\nprocess 12 1 0\nprocess 13 1 5\nprocesses_at 5\n",
+         ["foreign_process", "idle_neighbour"]),
+        ("process_use unsupported\nprocess 11 1 90\nprocess 12 1 0\nprocesses_at 5\n",
+         ["foreign_process"]),  # where the driver does not tell, any may compute
     ],
-)
+)  # fmt: skip
 def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expected, monkeypatch):
     monkeypatch.setattr("psutil.pid_exists", lambda pid: False)
     clock = fake_nvml(H100 + script)
@@ -185,6 +190,20 @@ HERE = {11, 12, 13, 4711}
 def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected, monkeypatch):
     monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + "".join(f"process {pid} 1000\n" for pid in seen))
+    meter = NvmlPower([A], clock, own=Own())
+    clock.step_s = meter.tick_s
+    clock.listeners.append(lambda now_s: meter.read())
+    start = meter.read()
+    clock.sleep(2)
+    assert sorted({*start.faults, *meter.read().faults}) == expected
+
+
+@pytest.mark.parametrize(("use", "expected"), [(0, ["idle_neighbour"]), (3, ["foreign_process"])])
+def test_a_desktop_that_draws_nothing_is_told_from_one_that_computes(
+    fake_nvml, monkeypatch, use, expected
+):
+    monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
+    clock = fake_nvml(H100 + f"process 11 1000 90\nprocess 4711 1000 {use}\n")
     meter = NvmlPower([A], clock, own=Own())
     clock.step_s = meter.tick_s
     clock.listeners.append(lambda now_s: meter.read())

@@ -17,7 +17,8 @@
  *   field ok|unsupported power fields (185, 186)  usage ok|unsupported  nvmlDeviceGetPowerUsage
  *   module_extra W       what the module draws beside the GPU; MODULE scope exists with it only
  *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS]
- *   utilization PERCENT  process PID BYTES     processes_at T   they appear at T
+ *   utilization PERCENT  process PID BYTES [SM_PERCENT]   processes_at T   they appear at T
+ *   process_use ok|unsupported   whether each process's use of the GPU is told
  *   mig 0|1              mig_uuid MIG-UUID     virtualization N
  *   limit W MIN MAX      the power limit, which power never exceeds
  *   default_limit W      setters ok|denied|unsupported   power limit and clock lock
@@ -58,6 +59,8 @@ typedef struct {
     int processes;
     unsigned pids[MAX_PROCESSES];
     unsigned long long bytes[MAX_PROCESSES];
+    unsigned use[MAX_PROCESSES];
+    int use_unsupported;
     unsigned mig;
     unsigned long long virtualization;
     unsigned min_mw, max_mw, default_mw, max_sm_mhz;
@@ -149,11 +152,13 @@ static int read_words(Device *d, const char *key, char *v) {
     else if (is(key, "counter")) d->counter_unsupported = is(v, "unsupported"), d->counter_module = is(v, "module");
     else if (is(key, "field")) d->field_unsupported = is(v, "unsupported");
     else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
+    else if (is(key, "process_use")) d->use_unsupported = is(v, "unsupported");
     else if (is(key, "setters")) d->denied = is(v, "denied"), d->setters_unsupported = is(v, "unsupported");
     else if (is(key, "state")) snprintf(d->state_file, sizeof d->state_file, "%s", v);
     else if (is(key, "mig_uuid")) snprintf(d->mig_uuid, sizeof d->mig_uuid, "%s", v);
     else if (is(key, "process")) {
-        sscanf(v, "%u %llu", &d->pids[d->processes], &d->bytes[d->processes]);
+        d->use[d->processes] = 50;
+        sscanf(v, "%u %llu %u", &d->pids[d->processes], &d->bytes[d->processes], &d->use[d->processes]);
         d->processes++;
     } else if (is(key, "limit")) {
         double limit, low, high;
@@ -376,6 +381,20 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *h, unsigned *n, Process *list)
     *n = there;
     if (room < there) return INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < there; i++) list[i] = (Process){d->pids[i], d->bytes[i], ~0u, ~0u};
+    return SUCCESS;
+}
+
+typedef struct { unsigned pid; unsigned long long timestamp_us; unsigned sm, memory, encoder, decoder; } Use;
+
+int nvmlDeviceGetProcessUtilization(void *h, Use *list, unsigned *n, unsigned long long since_us) {
+    DEVICE(h)
+    (void)since_us;
+    if (d->use_unsupported) return NOT_SUPPORTED;
+    unsigned there = now_s() >= d->processes_at ? (unsigned)d->processes : 0;
+    if (!there) return NOT_FOUND;
+    if (!list || *n < there) return *n = there, INSUFFICIENT_SIZE;
+    *n = there;
+    for (unsigned i = 0; i < there; i++) list[i] = (Use){d->pids[i], 0, d->use[i], 0, 0, 0};
     return SUCCESS;
 }
 
