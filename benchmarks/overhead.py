@@ -34,7 +34,6 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.models import files, texts
-from greenbench.schema.enums import Device
 from greenbench.schema.spec import BenchSpec
 from greenbench.schema.window import Place
 from greenbench.stats.intervals import paired_ratio
@@ -61,7 +60,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        machine = detect(Device.auto)
+        machine = detect("auto")
         uuids = machine.uuids or attach_fake(Path(work))
         found = compare(machine, uuids, arguments.blocks, arguments.seed)
     print(summary(found, fake=not machine.uuids))

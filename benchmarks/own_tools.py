@@ -31,7 +31,6 @@ from greenbench.engines.start import Start
 from greenbench.engines.vllm import environment
 from greenbench.machine.detect import detect
 from greenbench.models import files
-from greenbench.schema.enums import Device
 from greenbench.stats.intervals import paired_ratio
 
 PROMPT, ANSWER = 128, 32
@@ -91,7 +90,7 @@ def serving(engine: str, at_once: int, threads: int | None = None) -> Iterator[S
     settings += [] if threads is None else [f"engine.threads={threads}"]
     (job,) = plan(settings, multirun=False)
     model, program = job.spec.model, job.spec.engine
-    machine = detect(Device.auto)
+    machine = detect("auto")
     program.check(machine)
     directory = files.directory(model)
     start = Start(at_once=at_once, tokens=PROMPT + ANSWER + 2)

@@ -23,7 +23,6 @@ from greenbench.machine.detect import detect
 from greenbench.models import files
 from greenbench.quality.answers import Choice
 from greenbench.quality.score import answers
-from greenbench.schema.enums import Device
 from greenbench.schema.spec import RunSpec
 from greenbench.stats.items import level
 
@@ -88,7 +87,7 @@ def main() -> int:
 
 
 def _asked(spec: RunSpec) -> list[Asked]:
-    machine, program = detect(Device.auto), spec.engine
+    machine, program = detect("auto"), spec.engine
     program.check(machine)
     directory = files.directory(spec.model)
     (usual,) = plan(["engine=transformers"], multirun=False)

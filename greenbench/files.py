@@ -109,6 +109,17 @@ def locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator
         lock.release()
 
 
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock `path` unless another has it: whether it is held."""
+    lock = FileLock(path, poll_interval=POLL_S)
+    mine = _acquire(lock, timeout_s=0)
+    try:
+        yield mine
+    finally:
+        lock.release()
+
+
 def _acquire(lock: FileLock, timeout_s: float) -> bool:
     """Whether `lock` was had in time; a negative time is for ever. Raises UserError."""
     path = Path(lock.lock_file)

@@ -1,24 +1,26 @@
-"""Print the sweep that `make bench` runs here; exit 1, with a sentence, where a GPU would go unused."""
+"""Print the sweeps that `make bench` runs here; exit 1, with a sentence, where a GPU would go unused."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from greenbench.errors import Unsupported
+from greenbench.errors import UserError
 from greenbench.machine.detect import detect_used
-from greenbench.schema.enums import Device
+from greenbench.schema.ranges import require_device
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("device", choices=[each.value for each in Device])
+    parser.add_argument("device")
     try:
-        found = detect_used(Device(parser.parse_args().device))
-    except Unsupported as error:
+        device = parser.parse_args().device
+        require_device(device)
+        found = detect_used(device)
+    except UserError as error:
         print(f"make: {error}", file=sys.stderr)
         return 1
-    print("frontier-cpu" if found.device == "cpu" else "frontier-gpu")
+    print("frontier-cpu" if found.device == "cpu" else "first-gpu frontier-gpu")
     return 0
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.campaign.bench import bench
+from greenbench.campaign.bench import Asked, bench
 from greenbench.campaign.launch.local import Workers
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine, detect, environment
@@ -19,7 +19,6 @@ from greenbench.paths import cache_dir
 from greenbench.records import calibrations
 from greenbench.records.store import load
 from greenbench.schema.calibration import Calibration, MeterCost, NoiseFloor
-from greenbench.schema.enums import Device
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
@@ -83,7 +82,7 @@ def _in_a_worker(say: Callable[[str], None]) -> Costs:
 
 def meter_costs(*, progress: Callable[[str, int, int], None]) -> Costs:
     """Tick and read cost of every meter that answers, and the sampler's cost."""
-    machine = detect(Device.auto)
+    machine = detect("auto")
     with open_meters(MeterSpec(), machine.uuids) as opened:
         progress("meters: seconds per reading", 0, 1)
         costs = [read_cost(meter) for meter in opened.meters]
@@ -189,7 +188,7 @@ def _a_a_record(machine: Machine, results: Path, say: Callable[[str], None]) -> 
         return newest
     say("noise floor: an A/A run of the embedded model, some minutes")
     own = cache_dir() / "calibration" / "results"
-    (run,) = bench([*A_A_RUN, f"results={own}"])
+    (run,) = bench(Asked([*A_A_RUN, f"results={own}"]))
     made = newest_a_a(own, machine)
     if run.status != "completed" or made is None:
         raise UserError(

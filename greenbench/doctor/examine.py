@@ -17,7 +17,6 @@ from greenbench.plugins import ROOMS, answerable, named
 from greenbench.records import calibrations
 from greenbench.run import checkpoint
 from greenbench.schema.calibration import Calibration
-from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.spec import MeterSpec
 
@@ -45,7 +44,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
 
     Takes `watch_s` seconds to see who else is busy.
     """
-    machine = detect(Device.auto)
+    machine = detect("auto")
     around = environment(machine)
     facts: dict[str, Any] = {
         "load": surroundings.load(watch_s),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections import Counter
@@ -17,7 +18,7 @@ from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.unused_gpu import require_kernels, unused
 from greenbench.records.calibrations import calibration_id
-from greenbench.schema.enums import Device
+from greenbench.schema.ranges import AUTO
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,11 @@ class Machine:
     uuids: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What of the machine a run takes for itself."""
+        return self.uuids or (self.device,)
+
+    @property
     def torch_device(self) -> torch.device:
         """The device as torch addresses it."""
         import torch
@@ -60,8 +66,8 @@ class Machine:
         return "auto" if len(self.uuids) > 1 else {"": self.torch_device}
 
 
-def detect(device: Device) -> Machine:
-    """Resolve `device` to real hardware, and keep torch to the CPUs that this process may use.
+def detect(device: str) -> Machine:
+    """Resolve `device` to real hardware, and keep torch to what of the CPUs and GPUs this process may use.
 
     Initializes CUDA, so call it only in a worker. Raises Unsupported where CUDA is asked for and absent.
     """
@@ -69,15 +75,17 @@ def detect(device: Device) -> Machine:
 
     if torch.get_num_threads() > allowance.threads():  # it knows no quota
         torch.set_num_threads(allowance.threads())
-    if device is Device.cpu or (device is Device.auto and not torch.cuda.is_available()):
+    if device.startswith("cuda:"):
+        _see_only(device)
+    if device == "cpu" or (device == AUTO and not torch.cuda.is_available()):
         return Machine("cpu", cpu_name(), allowance.memory_bytes())
     if not torch.cuda.is_available():
         why = unused(torch.__version__, torch.version.cuda)
         raise Unsupported(
-            f"device={device.value} was asked for, but torch sees no CUDA device here: "
+            f"device={device} was asked for, but torch sees no CUDA device here: "
             f"{why or 'install the CUDA build of torch and a driver, or say device=cpu.'}"
         )
-    count = torch.cuda.device_count() if device is Device.cuda_all else 1
+    count = torch.cuda.device_count() if device == "cuda_all" else 1
     gpus = [torch.cuda.get_device_properties(index) for index in range(count)]
     for gpu in gpus:
         require_kernels(gpu.name, (gpu.major, gpu.minor), torch.cuda.get_arch_list())
@@ -91,21 +99,43 @@ def detect(device: Device) -> Machine:
     )
 
 
-def detect_used(device: Device) -> Machine:
+def _see_only(device: str) -> None:
+    """Hide all other GPUs from this process and those that it starts, before CUDA is initialized.
+
+    Raises Unsupported where there are not so many.
+    """
+    import torch
+
+    index, count = int(device.removeprefix("cuda:")), torch.cuda.device_count()
+    if torch.cuda.is_available() and index >= count:
+        raise Unsupported(
+            f"device={device} was asked for, and torch sees {count} GPU{'s' if count > 1 else ''} here: say "
+            f"cuda:0{f' to cuda:{count - 1}' if count > 1 else ''}."
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = (
+        visible[index] if index < len(visible) and visible[0] else str(index)
+    )
+
+
+def detect_used(device: str) -> Machine:
     """As `detect`, for what is to be measured: raises Unsupported where a GPU would go unused unasked."""
     import torch
 
     found = detect(device)
-    chosen = device is Device.auto and found.device == "cpu"
+    chosen = device == AUTO and found.device == "cpu"
     if chosen and (why := unused(torch.__version__, torch.version.cuda)):
         raise Unsupported(why)
     return found
 
 
-def describe(device: Device, *, progress: object) -> tuple[Machine, dict[str, Any]]:
+def describe(device: str, *, progress: object) -> tuple[Machine, dict[str, Any]]:
     """What `detect` and `environment` say; the parent asks a worker, to stay clear of CUDA itself."""
+    from greenbench.machine import roofline  # needs torch, as above
+
     machine = detect_used(device)
-    return machine, environment(machine)
+    roof = roofline.measure(machine.torch_device, machine.free_bytes())
+    return machine, environment(machine) | {"roofline": roof._asdict()}
 
 
 def cpu_name() -> str:

@@ -42,12 +42,18 @@ def unused(torch_version: str, build: str | None) -> str | None:
     if least is not None and int(seen.driver.partition(".")[0]) < least:
         return (
             f"{here}: it is built for CUDA {build}, which needs a driver of {least} or newer, and the driver "
-            f"is {seen.driver}; update the driver, {CPU}."
+            f"is {seen.driver}; update the driver, {_older(seen.driver)}{CPU}."
         )
     return (
         f"{here}, though the driver ({seen.driver}) is new enough for CUDA {build}: check nvidia-smi, "
         f"CUDA_VISIBLE_DEVICES and what the container may see, {CPU}."
     )
+
+
+def _older(driver: str) -> str:
+    """The build of an earlier CUDA that `make setup` knows, where the driver is new enough for that."""
+    enough = int(driver.partition(".")[0]) >= LEAST_DRIVER[12]
+    return "take an earlier build (make setup TORCH=cu128), " if enough else ""
 
 
 def require_kernels(name: str, capability: tuple[int, int], built_for: Sequence[str]) -> None:

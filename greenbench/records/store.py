@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
-from greenbench.files import locked, unwritable, write_atomically
+from greenbench.files import locked, locked_if_free, unwritable, write_atomically
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
@@ -102,11 +102,24 @@ class Store:
         Waits for the present holder, after telling `on_wait` once; look again whether `key` is
         completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it.
         """
-        lock = self.root / ".locks" / f"{key}.lock"
-        with locked(lock, f"Another sweep is running {key}: waiting for it.", on_wait):
-            for abandoned in self.records.glob(f".{key}.*.tmp"):
-                abandoned.unlink(missing_ok=True)
+        with locked(self._lock(key), f"Another sweep is running {key}: waiting for it.", on_wait):
+            self._tidy(key)
             yield
+
+    @contextmanager
+    def claim_if_free(self, key: str) -> Iterator[bool]:
+        """The same without waiting: whether it is held."""
+        with locked_if_free(self._lock(key)) as mine:
+            if mine:
+                self._tidy(key)
+            yield mine
+
+    def _tidy(self, key: str) -> None:
+        for abandoned in self.records.glob(f".{key}.*.tmp"):
+            abandoned.unlink(missing_ok=True)
+
+    def _lock(self, key: str) -> Path:
+        return self.root / ".locks" / f"{key}.lock"
 
 
 def canonical(record: Record) -> bytes:

@@ -29,19 +29,6 @@ class Tier(Enum):
     publish = "publish"
 
 
-class Device(Enum):
-    """Where the model runs.
-
-    ``auto`` is ``cuda`` where there is one; that is the first visible GPU, and ``cuda_all`` spreads
-    the model over all visible ones, measured as one device.
-    """
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    cuda_all = "cuda_all"
-
-
 class Design(Enum):
     """How the two models meet: both loaded and interleaved, or one after the other."""
 

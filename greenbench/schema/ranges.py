@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import is_dataclass
 from typing import Any
@@ -25,6 +26,8 @@ def require_choice(value: str, key: str, allowed: Iterable[str]) -> None:
         )
 
 
+AUTO = "auto"
+DEVICE = re.compile(r"auto|cpu|cuda(_all|:[0-9]{1,3})?")
 MOST_SEED = 2**32 - 1
 """numpy takes no greater one, and none below 0."""
 MOST_BLOCKS = 10_000
@@ -51,3 +54,12 @@ def require_storable(spec: Any, key: str = "") -> None:
 
 def _parts(spec: Any) -> Iterable[tuple[str, Any]]:
     return spec.items() if isinstance(spec, dict) else vars(spec).items()
+
+
+def require_device(device: str) -> None:
+    """Raise UserError for what names no device."""
+    if not DEVICE.fullmatch(device):
+        raise UserError(
+            f"device={device} is not allowed: allowed are auto, cpu, cuda, cuda:N for one of several GPUs, "
+            "and cuda_all for one model over all of them."
+        )

@@ -109,6 +109,8 @@ class ResolvedDevice(Part):
     """``cpu`` or ``cuda``."""
     name: str
     """As its maker calls it."""
+    uuids: list[str] | None = None
+    """Of its GPUs, where the run tells twins apart."""
 
 
 class ResolvedLoad(Part):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
 from greenbench.errors import UserError
 from greenbench.plugins import named
-from greenbench.schema.enums import Design, Device, Dtype, Sampling, Source, Stop, Tier
+from greenbench.schema.enums import Design, Dtype, Sampling, Source, Stop, Tier
 from greenbench.schema.load_spec import LoadSpec, SloSpec
-from greenbench.schema.ranges import MOST_BLOCKS, require, require_choice, require_seed
+from greenbench.schema.ranges import (
+    MOST_BLOCKS,
+    require,
+    require_choice,
+    require_device,
+    require_seed,
+)
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
     "dev": (10.0, 5),
     "publish": (60.0, 10),
 }
-
-
 LABEL = {"label": True}
 """Metadata of a field that says what something is called, or when to give up: it is recorded, but decides
 no result, so that changing it changes no run's key."""
@@ -248,8 +252,11 @@ class RunSpec:
     """How requests arrive."""
     slo: SloSpec = field(default_factory=SloSpec)
     """How soon each must be answered."""
-    device: Device = Device.auto
-    """Where it runs."""
+    device: str = "auto"
+    """``cpu``, ``cuda`` (the first visible GPU), ``cuda:N``, ``cuda_all`` (the model spread over all visible
+    ones, measured as one device), or ``auto``: ``cuda`` where there is one."""
+    twins: bool = False
+    """Tell GPUs of one name apart: on each of them it is another run."""
     seed: int = 0
     """Of prompts, items, orders and trainings."""
     engine: Any = None
@@ -260,6 +267,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
+        require_device(self.device)
         arrivals = f"load.arrivals={self.load.arrivals.value}"
         if self.load.is_closed and self.slo != SloSpec():
             raise UserError(
@@ -272,16 +280,6 @@ class RunSpec:
                 "come one by one: say workload.batch_size=1, and load.at_once=... for how many are answered "
                 "beside each other."
             )
-
-
-def labels() -> dict[str, set[str]]:
-    """The labels of a run's spec, by part."""
-    parts = {
-        name: {item.name for item in fields(part) if item.metadata.get("label")}
-        for name, part in get_type_hints(RunSpec).items()
-        if is_dataclass(part)
-    }
-    return {name: found for name, found in parts.items() if found}
 
 
 @dataclass(frozen=True)

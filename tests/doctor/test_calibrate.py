@@ -177,9 +177,8 @@ def test_the_sampler_s_cost_is_a_small_part_of_a_core(fake_gpu):
 def test_the_command_calibrates_with_a_record_that_is_there(monkeypatch, tmp_path, capsys):
     """The A/A run itself is one of the integration tests' runs: it is not made again here."""
     from greenbench.machine.detect import detect
-    from greenbench.schema.enums import Device
 
-    machine = detect(Device.auto)
+    machine = detect("auto")
     device = {"kind": machine.device, "name": machine.device_name}
     monkeypatch.chdir(tmp_path)
     record = a_a(spec=factory.spec(technique=[], device=device))

@@ -138,10 +138,10 @@ def test_two_compiled_models_keep_their_cuda_graphs_and_say_what_eager_ones_say(
     from greenbench.engines.transformers.engine import Transformers
     from greenbench.machine.detect import detect
     from greenbench.models import texts
-    from greenbench.schema.enums import Device, Dtype, Reference
+    from greenbench.schema.enums import Dtype, Reference
 
     spec, path = smollm2
-    machine = detect(Device.cuda)
+    machine = detect("cuda")
     build = Build(
         replace(spec, dtype=Dtype.float32), "safetensors", path, path, start=Start(1, tokens=40)
     )

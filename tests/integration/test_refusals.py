@@ -46,7 +46,7 @@ def test_a_run_is_looked_over_once_here_and_once_where_it_runs(bench, tmp_path):
 def busy(bench, monkeypatch):
     """Another run has the device, and keeps it."""
     monkeypatch.setenv("GREENBENCH_CACHE", bench.environment["GREENBENCH_CACHE"])
-    with device_lock("cpu", print):
+    with device_lock(["cpu"], print):
         yield bench
 
 

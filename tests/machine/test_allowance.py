@@ -137,10 +137,9 @@ from greenbench.errors import UserError
 from greenbench.machine import allowance, surroundings
 from greenbench.machine.detect import describe
 from greenbench.meters.estimate import this_cpu
-from greenbench.schema.enums import Device
 from greenbench.techniques.runtime.kernels_and_threads import Threads
 torch.set_num_threads(7)  # as torch has by itself where only a quota is less
-machine, facts = describe(Device.cpu, progress=None)
+machine, facts = describe("cpu", progress=None)
 assert facts["threads"]["torch"] == torch.get_num_threads() == 1
 assert facts["cpu"]["cores_usable"] == this_cpu().usable == allowance.threads() == 1
 assert machine.memory_bytes == facts["cpu"]["memory_usable_bytes"] == allowance.memory_bytes()

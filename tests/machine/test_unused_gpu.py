@@ -6,7 +6,6 @@ from greenbench.errors import Unsupported
 from greenbench.machine import unused_gpu
 from greenbench.machine.detect import detect, detect_used
 from greenbench.machine.unused_gpu import require_kernels, unused
-from greenbench.schema.enums import Device
 
 GPU = "device GPU-19191919-0000-1111-2222-333333333333\nname NVIDIA H100\n"
 
@@ -15,6 +14,8 @@ GPU = "device GPU-19191919-0000-1111-2222-333333333333\nname NVIDIA H100\n"
     ("driver", "build", "said"),
     [
         ("550.54.15", "13.0", "built for CUDA 13.0, which needs a driver of 580 or newer.* 550.54.15"),
+        ("525.60.13", "13.0", r"take an earlier build \(make setup TORCH=cu128\)"),
+        ("470.82.01", "13.0", "update the driver, or say device=cpu"),
         ("580.65.06", "13.0", "new enough for CUDA 13.0: check nvidia-smi"),
         ("525.60.13", "12.8", "new enough for CUDA 12.8"),
         ("470.82.01", "12.6", "needs a driver of 525 or newer"),
@@ -61,13 +62,13 @@ def test_the_cpu_is_measured_where_it_is_asked_for_or_there_is_no_gpu(fake_nvml,
         pytest.skip("this machine has a GPU")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake_nvml(GPU)
-    assert detect_used(Device.cpu).device == "cpu"
-    assert detect(Device.auto).device == "cpu"  # who only looks around is not hindered
-    for device in (Device.auto, Device.cuda):
+    assert detect_used("cpu").device == "cpu"
+    assert detect("auto").device == "cpu"  # who only looks around is not hindered
+    for device in ("auto", "cuda"):
         with pytest.raises(Unsupported, match="H100 is here"):
             detect_used(device)
     fake_nvml("")
-    assert detect_used(Device.auto).device == "cpu"
+    assert detect_used("auto").device == "cpu"
 
 
 def test_a_gpu_older_than_all_kernels_is_one_sentence():

@@ -314,7 +314,7 @@ HOLD = """
     from greenbench.machine.device_lock import device_lock
     from greenbench.records.store import Store
     what, root = sys.argv[1:]
-    lock = Store(Path(root)).claim("k", print) if what == "claim" else device_lock(what, print)
+    lock = Store(Path(root)).claim("k", print) if what == "claim" else device_lock([what], print)
     with lock:
         print("held", flush=True)
         sys.stdin.readline()
@@ -368,8 +368,8 @@ def test_other_keys_and_other_devices_do_not_wait(store, tmp_path, monkeypatch):
     with (
         store.claim("a", pytest.fail),
         store.claim("b", pytest.fail),
-        device_lock("cpu", pytest.fail),
-        device_lock("GPU-1/2", pytest.fail),
+        device_lock(["cpu"], pytest.fail),
+        device_lock(["GPU-2", "GPU-1/2"], pytest.fail),
     ):
         assert load([store.root]) == ([], [])
 
