@@ -88,14 +88,18 @@ class Records(list["Record"]):
 
 
 def bench(
-    overrides: Iterable[str] = (), *, multirun: bool = False, config_dir: Path | str | None = None
+    overrides: Iterable[str] = (),
+    *,
+    multirun: bool = False,
+    config_dir: Path | str | None = None,
+    shard: str = "1/1",
 ) -> list[Record]:
     """Run what the `overrides` of ``greenbench bench`` ask for; return a record for each run.
 
     What has a record already is not run again. Each run is a process of its own; one that fails
-    leaves a record that says so. The report is written beside the records, to ``results=...``.
-    With `multirun` every combination of the values given is run. Raises UserError for a mistake,
-    before anything has started.
+    leaves a record that says so. The report is written beside the records, to ``results=...``. With
+    `multirun` every combination of the values given is run, or every fourth from the second by
+    ``shard="2/4"``. Raises UserError for a mistake, before anything has started.
 
         >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
         Traceback (most recent call last):
@@ -105,10 +109,10 @@ sampling, seed.
 
     In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """
-    from greenbench.campaign.bench import bench
+    from greenbench.campaign.bench import Asked, bench
 
     asked = texts("overrides", overrides, '["technique=int8_bnb"]')
-    return bench(asked, multirun=multirun, config_dir=maybe_path("config_dir", config_dir))
+    return bench(Asked(asked, multirun, maybe_path("config_dir", config_dir), shard))
 
 
 def make(
@@ -132,8 +136,7 @@ def make(
 def load(*paths: Path | str) -> Records:
     """All records of results directories, directories of records and single files.
 
-    What is no record is in `Records.rejected`, with the reason. Raises UserError for a path that
-    does not exist.
+    What is no record is in `Records.rejected`. Raises UserError for a path that does not exist.
 
         >>> records = greenbench.load("results")
         >>> [record.status for record in records], records.rejected
@@ -154,12 +157,10 @@ def load(*paths: Path | str) -> Records:
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """Completed, valid runs in groups that may be compared, the most trustworthy group first.
+    """Completed, valid runs in comparable groups, the most trustworthy and its surest runs first.
 
-    In a group the surest members of its frontier come first.
-
-        >>> [group.setting.device for group in greenbench.groups(greenbench.load("results"))]
-        ['Imaginary GPU (cuda)']
+    >>> [group.setting.device for group in greenbench.groups(greenbench.load("results"))]
+    ['Imaginary GPU (cuda)']
     """
     from greenbench.analysis.groups import rows
 

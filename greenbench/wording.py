@@ -86,3 +86,10 @@ def signed(text: str) -> str:
     if zero or text.startswith(MINUS):
         return text.lstrip(MINUS) if zero else text
     return f"+{text}"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a person would take."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

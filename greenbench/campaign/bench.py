@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from greenbench.campaign.catalog import faults, refuse_rivals
-from greenbench.campaign.compose import plan
+from greenbench.campaign.compose import Job, plan
+from greenbench.errors import UserError
 from greenbench.files import require_cache
 from greenbench.plugins import answerable
 
@@ -16,26 +17,81 @@ if TYPE_CHECKING:
     from greenbench.schema.record import Record
 
 
-def bench(
-    overrides: Sequence[str], *, multirun: bool = False, config_dir: Path | None = None
-) -> list[Record]:
-    """Run all that `overrides` ask for, write the report, and return a record for each run.
+class Asked(NamedTuple):
+    """What a call of ``bench`` asks for."""
+
+    overrides: Sequence[str]
+    multirun: bool = False
+    config_dir: Path | None = None
+    shard: str = "1/1"
+    """Which part of the runs, of how many."""
+
+
+def bench(asked: Asked) -> list[Record]:
+    """Run all that is `asked` for, write the report, and return a record for each run.
 
     Raises UserError, one sentence, for a mistake; nothing has started then.
     """
+    jobs = _jobs(asked)
+    from greenbench.records.store import Store  # each costs time that a mistake need not
+
+    for results in dict.fromkeys(job.spec.results for job in jobs):
+        Store(Path(results)).require_space()
+    _fetch(jobs)
+    from greenbench.campaign.sweep import sweep
+
+    return sweep(jobs)
+
+
+def fetch(asked: Asked) -> None:
+    """Bring all files here that the runs need: of models, their drafts and tasks. Raises UserError."""
+    jobs = _jobs(asked)  # reads the tasks, whose data a hub gives
+    _fetch(jobs)
+    from greenbench.models import files
+
+    for model in {job.spec.model.name: job.spec.model for job in jobs}.values():
+        _say(f"{model.name} is in {files.directory(model)}")  # converted, where a data wheel has it
+
+
+def listed(asked: Asked) -> Iterator[str]:
+    """Its runs as commands, with what they will take. Raises UserError."""
+    from greenbench.campaign.listing import listing
+
+    return listing(_jobs(asked))
+
+
+def _jobs(asked: Asked) -> list[Job]:
+    """The runs, none of which is refused out of hand. Raises UserError."""
     for fault in faults():
-        print(f"greenbench: not used: {fault}", file=sys.stderr)
+        _say(f"greenbench: not used: {fault}")
     with answerable():
-        jobs = plan(overrides, multirun=multirun, config_dir=config_dir)
+        jobs = plan(asked.overrides, multirun=asked.multirun, config_dir=asked.config_dir)
+        jobs = _part(jobs, asked.shard)
         require_cache()
-        from greenbench.records.store import Store  # each costs time that a mistake need not
-        from greenbench.run.preflight import refuse
+        from greenbench.run.preflight import refuse  # as above
 
         for job in jobs:
             refuse_rivals(job.overrides)
             refuse(job.spec)
-        for results in dict.fromkeys(job.spec.results for job in jobs):
-            Store(Path(results)).require_space()
-    from greenbench.campaign.sweep import sweep
+    return jobs
 
-    return sweep(jobs)
+
+def _part(jobs: Sequence[Job], shard: str) -> list[Job]:
+    """Every n-th run, so that each part has some of each model. Raises UserError."""
+    number, _, of = shard.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise UserError(f"--shard {shard} is no part: say 1/4 for the first of four.")
+    part = jobs[int(number) - 1 :: int(of)]
+    if not part:
+        raise UserError(f"--shard {shard} holds none of the {len(jobs)} runs: ask for fewer parts.")
+    return list(part)
+
+
+def _fetch(jobs: Sequence[Job]) -> None:
+    from greenbench.campaign.downloads import fetch
+
+    fetch([job.spec for job in jobs], _say)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -11,6 +11,8 @@ from rich.console import Console as Terminal
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from greenbench.wording import duration
+
 
 class Console:
     """Progress of a sweep of `total` runs: which run, which stage, how much time is left."""
@@ -103,8 +105,4 @@ class Console:
         running = self._stage != "" and self._number > len(self._durations_s)
         spent = time.monotonic() - self._started_s if running else 0.0
         left = max(0.0, mean - spent) * running + mean * (self._total - self._number)
-        return f"about {_duration(left)} left"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        return f"about {duration(left)} left"

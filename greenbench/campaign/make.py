@@ -10,7 +10,8 @@ from greenbench.campaign.compose import Job, plan
 from greenbench.campaign.console import Console
 from greenbench.campaign.identity import exact, label
 from greenbench.campaign.launch.local import Workers
-from greenbench.campaign.sweep import PRELOAD, describe_here, refused_here, terminable
+from greenbench.campaign.runs import PRELOAD, describe_here, refused_here
+from greenbench.campaign.sweep import terminable
 from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.files import require_cache
 from greenbench.machine.device_lock import device_lock
@@ -44,7 +45,7 @@ def _made(job: Job, output: Path) -> Made:
             raise error
         spec = exact(job.spec)
         console.begin(1, f"{spec.model.name}, {label(spec)}")
-        with device_lock(machine.device, console.note):
+        with device_lock(machine.parts, console.note):
             outcome = workers.call(
                 recipe.make,
                 spec,

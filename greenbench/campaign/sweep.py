@@ -5,58 +5,30 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
-from greenbench.campaign.identity import exact, identity, label, run_key, settled
+from greenbench.campaign.forecast import Forecaster, whole
+from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.campaign.running_report import RunningReport
+from greenbench.campaign.runs import PRELOAD, Run, refused_here, runs_of
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
-from greenbench.machine.detect import Machine, describe
 from greenbench.machine.device_lock import device_lock
 from greenbench.meters import in_words
-from greenbench.records.store import Store
+from greenbench.records.store import Store, load
 from greenbench.report import rebuild
 from greenbench.run import story
-from greenbench.run.preflight import refusals
-from greenbench.schema.enums import Device
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Failure, Findings, Reason, Record, Status
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import BenchSpec, RunSpec
 from greenbench.scrub import scrub
-
-PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run.story")
-DESCRIBE_LIMIT_S = 120.0
-
-
-class Surroundings(NamedTuple):
-    """A device as the worker sees it, and the facts that records keep about it."""
-
-    machine: Machine
-    environment: dict[str, Any]
-
-
-class Run(NamedTuple):
-    """A job, and all that its record says of it before it is measured."""
-
-    spec: BenchSpec
-    """The job's, with a commit for each branch: what is measured."""
-    label: str
-    command: str
-    around: Surroundings
-
-    def identity(self) -> ResolvedSpec:
-        """Which run it is, by what it reads as that is now."""
-        return identity(self.spec, *self.around)
 
 
 def sweep(jobs: Sequence[Job]) -> list[Record]:
@@ -72,35 +44,61 @@ def sweep(jobs: Sequence[Job]) -> list[Record]:
         Workers(PRELOAD) as workers,
     ):
         _restore_settings(console)  # of sweeps that are gone
-        surroundings = {
-            device: describe_here(workers, device) for device in {job.spec.device for job in jobs}
-        }
-        runs = [run for job in jobs for run in _settled(job, surroundings[job.spec.device])]
+        runs = runs_of(jobs, workers)
         refused = refused_here(workers, [(run.spec, run.around.machine) for run in runs])
         if len(jobs) == 1:
             for error in filter(None, refused):
                 raise error
         console.expect(len(runs))
+        keys = [run_key(run.identity()) for run in runs]
+        if len(runs) > 1:
+            console.note(_outlook(runs, keys, refused))
         done: dict[tuple[Path, str], Record] = {}
-        records = []
-        for number, (run, against) in enumerate(zip(runs, refused, strict=True), 1):
-            console.begin(number, f"{run.spec.model.name}, {run.label}")
-            begun_s, folder = time.monotonic(), _folder(run.spec)
-            record = _once(run, against, workers, console, done)
-            done[folder, record.key] = record
-            if number < len(runs):
-                so_far.after(folder, time.monotonic() - begun_s)
-            records.append(record)
-        for results in dict.fromkeys(_folder(job.spec) for job in jobs):
+        records: dict[int, Record] = {}
+        while left := [index for index in range(len(runs)) if index not in records]:
+            with _claim(left, runs, keys, console) as index:
+                run, begun_s = runs[index], time.monotonic()
+                console.begin(len(records) + 1, f"{run.spec.model.name}, {run.label}")
+                record = _once(run, keys[index], refused[index], workers, console, done)
+            records[index] = done[run.folder, record.key] = record
+            if len(records) < len(runs):
+                so_far.after(run.folder, time.monotonic() - begun_s)
+        for results in dict.fromkeys(run.folder for run in runs):
             for path in write_report(results):
                 console.note(f"wrote {path}")
         console.note(_closing(list(done.values()), time.monotonic() - started_s))
-    return records
+    return [records[index] for index in sorted(records)]
 
 
-def _folder(spec: BenchSpec) -> Path:
-    """Where its record goes."""
-    return Path(spec.results)
+@contextmanager
+def _claim(
+    left: Sequence[int], runs: Sequence[Run], keys: Sequence[str], console: Console
+) -> Iterator[int]:
+    """Hold the first run that no other sweep is at, as on another GPU; where there is none, wait for one."""
+    for index in left:
+        with Store(runs[index].folder).claim_if_free(keys[index]) as mine:
+            if mine:
+                yield index
+                return
+    with Store(runs[left[0]].folder).claim(keys[left[0]], console.note):
+        yield left[0]
+
+
+def _outlook(runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserError | None]) -> str:
+    """How much is left to measure, and how long that will take."""
+    able = [
+        (run, key) for run, key, error in zip(runs, keys, refused, strict=True) if error is None
+    ]
+    left = [run for run, key in able if not _is_done(run, key)]
+    folders = [run.folder for run in runs if run.folder.is_dir()]
+    known = Forecaster(load(list(dict.fromkeys(folders))).records)
+    forecasts = [known.of(run.spec, run.around.machine) for run in left]
+    return whole(forecasts, done=len(able) - len(left), refused=len(runs) - len(able))
+
+
+def _is_done(run: Run, key: str) -> bool:
+    old = Store(run.folder).read(key)
+    return old is not None and old.status == "completed" and not run.spec.force
 
 
 @contextmanager
@@ -125,60 +123,28 @@ def write_report(results: Path) -> list[Path]:
     return rebuild([results], results)
 
 
-def describe_here(workers: Workers, device: Device) -> Surroundings:
-    """The device, as a worker sees it. Raises UserError where it is not there."""
-    outcome = _asked(workers, describe, device)
-    if outcome.failure is not None:
-        kind = Unsupported if outcome.failure.reason == "unsupported" else UserError
-        raise kind(outcome.failure.message)
-    return Surroundings(*outcome.value)
-
-
-def refused_here(
-    workers: Workers, runs: Sequence[tuple[RunSpec, Machine]]
-) -> Sequence[UserError | None]:
-    """What is said against each, before it waits for the device; what cannot be asked tells it as it runs."""
-    return _asked(workers, refusals, runs).value or [None] * len(runs)
-
-
-def _asked(workers: Workers, question: Callable[..., Any], about: Any) -> Outcome:
-    """A worker's answer to what takes a moment and needs no log."""
-    return workers.call(
-        question,
-        about,
-        time_limit_s=DESCRIBE_LIMIT_S,
-        log_path=None,
-        on_progress=lambda progress: None,
-    )
-
-
-def _settled(job: Job, around: Surroundings) -> list[Run]:
-    """One run, or one against each reference. Raises UserError for what cannot be had."""
-    specs = settled(exact(job.spec), around.machine)
-    return [Run(spec, label(job.spec), command(job, spec), around) for spec in specs]
-
-
 def _once(
     run: Run,
+    claimed: str,
     refused: UserError | None,
     workers: Workers,
     console: Console,
     done: dict[tuple[Path, str], Record],
 ) -> Record:
     """The run's record: read where it is already there, else made; at once where it is `refused`."""
-    store, known = Store(_folder(run.spec)), run.identity()
+    store, known = Store(run.folder), run.identity()
     key = run_key(known)
     store.require_space()
-    with store.claim(key, console.note):
+    with nullcontext() if key == claimed else store.claim(key, console.note):
         old = store.read(key)
-        done_now = done.get((_folder(run.spec), key))
+        done_now = done.get((run.folder, key))
         if done_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
             return done_now or old  # type: ignore[return-value]
         if refused:
             record = _recorded(run, known, _now(), Findings(failure=_failure(refused)))
         else:
-            with device_lock(run.around.machine.device, console.note):
+            with device_lock(run.around.machine.parts, console.note):
                 record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
             store.write(record)

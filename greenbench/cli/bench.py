@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench import api
+
+if TYPE_CHECKING:
+    from greenbench.campaign.bench import Asked
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -27,6 +30,14 @@ GROUP=OPTION chooses a file of values, KEY=VALUE changes one value (greenbench b
 them all).
 """
 
+FETCH_HELP = """\
+Bring all files here that runs need, of models, draft models and tasks, and measure nothing: on a login
+node of a cluster, before the machine with the GPU takes over. Overrides are those of bench.
+
+  greenbench fetch --multirun +experiments=frontier-gpu
+  greenbench fetch model=hub model.id=Qwen/Qwen3-0.6B
+"""
+
 
 def add_bench(commands: Commands) -> None:
     """The command ``bench``."""
@@ -37,17 +48,43 @@ def add_bench(commands: Commands) -> None:
         epilog=_choices() if _asks_for_bench_help() else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sweep.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
-    sweep.add_argument(
-        "-m", "--multirun", action="store_true", help="run every combination of the values given"
-    )
-    sweep.add_argument(
+    _add_what(sweep)
+    shows = sweep.add_mutually_exclusive_group()
+    shows.add_argument(
         "--cfg", action="store_true", help="print the composed configuration and stop"
     )
-    sweep.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
+    shows.add_argument(
+        "--list",
+        action="store_true",
+        help="print each run's command and how long it takes, and stop",
     )
     sweep.set_defaults(command=_bench)
+
+
+def add_fetch(commands: Commands) -> None:
+    """The command ``fetch``."""
+    fetch = commands.add_parser(
+        "fetch",
+        help="bring all files here that runs need",
+        description=FETCH_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_what(fetch)
+    fetch.set_defaults(command=_fetch)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    """Which runs."""
+    parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="every combination of the values given"
+    )
+    parser.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="every N-th run alone, from the I-th"
+    )
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
+    )
 
 
 def _asks_for_bench_help() -> bool:
@@ -75,8 +112,13 @@ def _choices() -> str:
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         return _show(arguments)
+    if arguments.list:
+        return _list(arguments)
     records = api.bench(
-        arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir
+        arguments.overrides,
+        multirun=arguments.multirun,
+        config_dir=arguments.config_dir,
+        shard=arguments.shard,
     )
     bad = {"failed", "unsupported"} if len(records) == 1 else {"failed"}
     return int(any(record.status in bad for record in records))
@@ -92,3 +134,24 @@ def _show(arguments: argparse.Namespace) -> int:
         )
     print("---\n".join(resolved_yaml(job) for job in jobs), end="")
     return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from greenbench.campaign.bench import listed
+
+    for line in listed(_asked(arguments)):
+        print(line)
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from greenbench.campaign.bench import fetch
+
+    fetch(_asked(arguments))
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
+    from greenbench.campaign.bench import Asked
+
+    return Asked(arguments.overrides, arguments.multirun, arguments.config_dir, arguments.shard)

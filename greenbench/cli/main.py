@@ -1,4 +1,4 @@
-"""The commands: bench, make, report, compare, advise, export, doctor."""
+"""The commands: bench, fetch, make, report, compare, advise, export, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from greenbench import __version__
 from greenbench.cli.advise import add_advise
-from greenbench.cli.bench import add_bench
+from greenbench.cli.bench import add_bench, add_fetch
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
 from greenbench.cli.read import add_compare, add_export, add_report
@@ -51,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"greenbench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_bench, add_make, add_report, add_compare, add_advise, add_export, add_doctor):
+    for add in (
+        add_bench,
+        add_fetch,
+        add_make,
+        add_report,
+        add_compare,
+        add_advise,
+        add_export,
+        add_doctor,
+    ):
         add(commands)
     return parser

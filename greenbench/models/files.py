@@ -6,12 +6,13 @@ import importlib.util
 import json
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenbench.errors import UserError
 from greenbench.files import made_once
@@ -180,20 +181,45 @@ def _from_path(spec: ModelSpec) -> Path:
     return path
 
 
+def missing_bytes(spec: ModelSpec) -> int:
+    """How much of a hub's model would be fetched now. Raises UserError where it cannot be had."""
+    from huggingface_hub.errors import DryRunError
+
+    if spec.source is not Source.hub:
+        return 0
+    with _hub_explained(spec):
+        try:
+            files = _snapshot(spec, dry_run=True)
+        except DryRunError:  # the hub cannot be asked, so that all must be here
+            _from_hub(spec)
+            return 0
+    return sum(file.file_size or 0 for file in files if file.will_download)
+
+
 def _from_hub(spec: ModelSpec) -> Path:
+    with _hub_explained(spec):
+        return Path(_snapshot(spec))
+
+
+def _snapshot(spec: ModelSpec, *, dry_run: bool = False) -> Any:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+    return snapshot_download(
+        str(spec.id),
+        revision=spec.revision,
+        allow_patterns=patterns + ["*.py"] * spec.trust_remote_code,
+        ignore_patterns=["original/*", "onnx/*", "consolidated*"],  # the same again
+        dry_run=dry_run,
+    )
+
+
+@contextmanager
+def _hub_explained(spec: ModelSpec) -> Iterator[None]:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
     try:
-        return Path(
-            snapshot_download(
-                str(spec.id),
-                revision=spec.revision,
-                allow_patterns=patterns + ["*.py"] * spec.trust_remote_code,
-                ignore_patterns=["original/*", "onnx/*", "consolidated*"],  # the same again
-            )
-        )
+        yield
     except GatedRepoError as error:
         raise UserError(
             f"Model {spec.id} is gated: accept its licence on its hub page and log in with `hf auth login`."

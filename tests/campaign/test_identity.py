@@ -11,7 +11,7 @@ from typing import ClassVar, get_type_hints
 import pytest
 
 from greenbench.campaign.compose import plan
-from greenbench.campaign.identity import exact, identity, run_key
+from greenbench.campaign.identity import exact, identity, labels, run_key
 from greenbench.campaign.identity import settled as each_reference
 from greenbench.engines.engine import Engine as AnyEngine
 from greenbench.engines.transformers import compiled
@@ -20,10 +20,10 @@ from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
 from greenbench.quality import tasks
 from greenbench.records.store import parse
-from greenbench.schema.enums import Arrivals, Device, Dtype, Sampling, Source, Stop, Tier
+from greenbench.schema.enums import Arrivals, Dtype, Sampling, Source, Stop, Tier
 from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.resolved import Inputs
-from greenbench.schema.spec import ModelSpec, RunSpec, labels
+from greenbench.schema.spec import ModelSpec, RunSpec
 from greenbench.techniques import discover
 from greenbench.techniques.decoding.assisted import Speculative
 from greenbench.techniques.pruning.depth import PruneDepth
@@ -139,10 +139,18 @@ def test_what_is_no_part_changes_the_key_too():
     keys |= {key(SPEC, machine) for machine in machines}
     assert len(keys) == 1 + len(others) + len(machines)
     assert {field.name for field in fields(RunSpec)} == {
-        *PARTS, "seed", "technique", "engine", "device", "allow_partial",
+        *PARTS, "seed", "technique", "engine", "device", "twins", "allow_partial",
     }  # fmt: skip
     assert key(replace(SPEC, allow_partial=True)) == key(SPEC)  # it lets a run be, and changes none
-    assert key(replace(SPEC, device=Device.cpu)) == key(SPEC)  # by what it turns out to be
+    assert key(replace(SPEC, device="cpu")) == key(SPEC)  # by what it turns out to be
+
+
+def test_gpus_of_one_name_are_one_device_unless_twins_are_told_apart():
+    one, two = (Machine("cuda", "Some GPU", 1, uuids=(f"GPU-{each}",)) for each in "ab")
+    assert key(SPEC, one) == key(SPEC, two)
+    apart = replace(SPEC, twins=True)
+    assert len({key(SPEC, one), key(apart, one), key(apart, two)}) == 3
+    assert identity(apart, two).device.uuids == ["GPU-b"]
 
 
 def test_every_kind_of_arrivals_and_the_content_of_a_trace_are_in_the_key(tmp_path):

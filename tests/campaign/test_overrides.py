@@ -62,7 +62,7 @@ ONE = {
     "task.names.9=b": r"task\.names\.9=b is beyond the list's end",
     "model.dtype=fp16": "model.dtype takes one of float32, bfloat16, float16",
     "model.dtype=null": r"model\.dtype takes one of",
-    "device=tpu": "device takes one of auto, cpu",
+    "device=tpu": "device=tpu is not allowed: allowed are auto, cpu, cuda",
     "workload.stop=null": r"workload\.stop takes one of fixed, natural",
     "load=closed": "load takes keys of its own: arrivals",
     "load=null": "load takes keys of its own",
@@ -252,7 +252,7 @@ def test_devices_models_and_lists_are_swept():
     keys = ["model=smollm2-135m,qwen3-0.6b", "workload.output_tokens=8,16", "device=cpu,cuda"]
     jobs = plan([*keys, "task.names=[arc_easy],[sciq,piqa]"], multirun=True)
     seen = {
-        (s.model.name, s.workload.output_tokens, s.device.value, len(s.task.names))
+        (s.model.name, s.workload.output_tokens, s.device, len(s.task.names))
         for s in (job.spec for job in jobs)
     }
     assert len(jobs) == len(seen) == math.prod([2, 2, 2, 2])

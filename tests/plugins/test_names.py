@@ -6,7 +6,7 @@ import pytest
 
 from greenbench import plugins
 from greenbench.campaign import catalog
-from greenbench.campaign.bench import bench
+from greenbench.campaign.bench import Asked, bench
 from greenbench.errors import UserError
 
 CLASS = """
@@ -192,7 +192,7 @@ def test_a_class_that_cannot_be_used_is_one_sentence(install, what):
     assert old in GOOD
     install("strange8", strange8=GOOD.replace(old, new))
     with pytest.raises(UserError, match=said) as error:
-        bench(["technique=zed"])
+        bench(Asked(["technique=zed"]))
     assert str(error.value).startswith("The technique plug-in strange")
     assert "strange8" in str(error.value)
     assert "\n" not in str(error.value)
@@ -210,7 +210,7 @@ def test_an_engine_is_looked_over_too(install, old, new, said):
     sys.modules.pop("strange9", None)
     install("strange9", group="engines", strange9=ENGINE.replace(old, new))
     with pytest.raises(UserError, match=said):
-        bench(["engine=zed"])
+        bench(Asked(["engine=zed"]))
 
 
 def test_a_class_that_only_others_build_on_is_no_option(install):
@@ -226,7 +226,7 @@ def test_a_knob_without_a_default_must_be_given(install):
     sys.modules.pop("strange11", None)
     install("strange11", strange11=GOOD.replace("k: int = 1", "k: int"))
     with pytest.raises(UserError, match=r"technique\.zed\.k"):
-        bench(["technique=zed"])
+        bench(Asked(["technique=zed"]))
 
 
 def test_what_a_plug_in_raises_of_a_value_is_one_sentence(install):
@@ -239,7 +239,7 @@ def test_what_a_plug_in_raises_of_a_value_is_one_sentence(install):
     with pytest.raises(
         UserError, match=r"plug-in strange fails .ValueError: too much.*line 1.*: c"
     ):
-        bench(["technique=zed", "technique.zed.k=2"])
+        bench(Asked(["technique=zed", "technique.zed.k=2"]))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_what_a_technique_answers_is_looked_at_before_a_model_is_loaded(install,
         source = source.replace("edit(self, model, work)", "options(self, engine)")
     install("strange13", strange13=source)
     with pytest.raises(UserError, match=said):
-        bench(["technique=zed"])
+        bench(Asked(["technique=zed"]))
 
 
 def test_what_two_claim_neither_gets_and_what_is_ours_stays_ours(install, capsys):
@@ -268,15 +268,15 @@ def test_what_two_claim_neither_gets_and_what_is_ours_stays_ours(install, capsys
     install("strange14", strange14=two + GOOD.replace('"zed"', '"int8_bnb"').replace("Zed", "Mine"))
     install("strange15", group="engines", strange15=ENGINE.replace('"zed"', '"transformers"'))
     with pytest.raises(UserError, match=r"Zed in .*strange14.py .* and Other in .*: rename one"):
-        bench(["technique=zed"])
+        bench(Asked(["technique=zed"]))
     with pytest.raises(UserError, match=r"int8_bnb is 2 classes, .*bitsandbytes.py .*strange14.py"):
-        bench(["technique=int8_bnb", "model=local", "model.path=nowhere"])
+        bench(Asked(["technique=int8_bnb", "model=local", "model.path=nowhere"]))
     with pytest.raises(UserError, match="transformers is 2 classes"):
-        bench(["engine=transformers"])
+        bench(Asked(["engine=transformers"]))
     assert plugins.named("greenbench.techniques")["int8_bnb"].plugin is None
     capsys.readouterr()
     with pytest.raises(UserError, match="nowhere"):
-        bench(["technique=int4_bnb", "model=local", "model.path=nowhere"])
+        bench(Asked(["technique=int4_bnb", "model=local", "model.path=nowhere"]))
     assert capsys.readouterr().err.count("greenbench: not used: The ") == 3
 
 
@@ -287,4 +287,4 @@ def test_a_class_and_a_file_of_values_of_one_name_are_told_apart(install, name):
     assert f"{name}.yaml" in fault
     assert "strange16.py" in fault
     with pytest.raises(UserError, match=f"technique {name} is the file"):
-        bench([f"technique=[{name}]"])
+        bench(Asked([f"technique=[{name}]"]))
