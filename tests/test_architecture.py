@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "models/parts.py",
         "models/weights.py",
         "machine/detect.py",
+        "machine/roofline.py",
         "quality/baseline_cache.py",
     ),
     "transformers": (
@@ -71,8 +72,8 @@ MAY_IMPORT = {
 SUBJECTS = {
     "advice", "bench", "cascade", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
     "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact",
-    "load_curve", "make", "model_frontier", "promises", "quality", "savings", "selection", "solved",
-    "technique", "uncertainty", "verdicts",
+    "load_curve", "make", "model_frontier", "promises", "quality", "roofline", "savings", "selection",
+    "solved", "technique", "uncertainty", "verdicts",
 }  # fmt: skip
 """Stems that several rooms have, as each treats the subject in its own way."""
 

@@ -12,7 +12,6 @@ from scipy.stats import beta, binom
 
 from greenbench.engines.cascade import Behind, Rule, surety
 from greenbench.engines.engine import Build, Served
-from greenbench.engines.transformers.load import load_tokenizer
 from greenbench.engines.writing import Written
 from greenbench.errors import UserError
 from greenbench.measure.solve import in_batches
@@ -20,6 +19,7 @@ from greenbench.models import files
 from greenbench.quality.generated import Exam, exams, grades
 from greenbench.run.posing import drawing, spoken
 from greenbench.run.probe import expectation
+from greenbench.run.replaced import require_one_vocabulary
 from greenbench.run.workbench import Place
 from greenbench.schema.spec import ModelSpec, RunSpec, TaskSpec
 from greenbench.techniques.handover import Handover, Trust
@@ -78,19 +78,8 @@ def _of_its_own(known: ModelSpec, place: Place) -> Build:
     known = replace(known, dtype=place.base.model.dtype)
     place.engine.check_model(known, path, place.machine)
     build = replace(place.base, model=known, form="safetensors", source=path, directory=path)
-    _require_one_vocabulary(known, build, place.base)
+    require_one_vocabulary("technique.cascade.path", build, place.base)
     return replace(build, expected=expectation(build, place.engine, place.machine))
-
-
-def _require_one_vocabulary(known: ModelSpec, small: Build, large: Build) -> None:
-    """The same ids must be the same tokens: what is asked is ids."""
-    one, other = (load_tokenizer(each.model, each.directory).get_vocab() for each in (small, large))
-    if one != other:
-        raise UserError(
-            f"technique.cascade.path={known.name} cannot answer before this model, as "
-            f"{len(set(one.items()) ^ set(other.items()))} entries of their vocabularies differ: choose a "
-            "smaller model of the same family."
-        )
 
 
 def _settled(trust: Trust, small: Build, place: Place, spec: RunSpec, work: Preparation) -> float:

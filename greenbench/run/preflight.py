@@ -21,6 +21,7 @@ from greenbench.schema.spec import (
     WorkloadSpec,
 )
 from greenbench.techniques.handover import Handover
+from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -152,6 +153,12 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
         if isinstance(technique, AnswerSetting):
             technique.manner(template(spec.model, path))
             _refuse_silence(technique, spec.task)
+        if isinstance(technique, Replacement):
+            given = technique.of(spec.model)
+            runs["candidate"].check_model(given, files.directory(given), machine)
+            if "module" not in runs["candidate"].forms:
+                held = config(given, files.directory(given))
+                refuse_files([], held, given, runs["candidate"], machine)
     for who, engine in runs.items():
         if "module" not in engine.forms or files_asked:
             applied = stack if who == "candidate" else []
@@ -184,9 +191,7 @@ def refuse_model(
 
     Raises UserError or Unsupported, in one sentence.
     """
-    from greenbench.run import (
-        reach,  # needs torch, which the process that only looks over a spec has not
-    )
+    from greenbench.run import reach  # needs torch, as above
 
     _refuse_length(workload, config)
     for technique in stack:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from greenbench.engines.transformers.load import load_model, load_tokenizer, sav
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import HubTokenizer, OnDevice
 from greenbench.measure.recorder import Recorder
-from greenbench.models import inputs, texts
-from greenbench.paths import cache_dir
+from greenbench.models import texts
 from greenbench.run import reach
 from greenbench.run.cascade import handed_over
 from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
+from greenbench.run.replaced import replaced
 from greenbench.run.workbench import Place, Progress
+from greenbench.run.workspace import as_made, kept, workspace
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.technique import AppliedTechnique, Promise
@@ -36,8 +37,8 @@ from greenbench.techniques import (
     MachineSetting,
     ModelEdit,
     Preparation,
+    Replacement,
     Technique,
-    knobs,
 )
 from greenbench.techniques.stack import form_of, uncompiled
 from greenbench.techniques.technique import require_answer
@@ -48,7 +49,7 @@ class Candidate:
 
     Edits run on one live module, options of the engine merge in order, settings of the machine nest
     in order. Made anew where models are measured in turn: the first time is what counts as
-    preparation, and what was trained then is kept on disk until `close`.
+    preparation, and what takes long is kept on disk then until `close`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Candidate:
         edits = [index for index, each in enumerate(stack) if isinstance(each, ModelEdit)]
         self._last = edits[-1] if edits else None
         self._files: Build | None = None
+        self._made: Build | None = None
         self._threshold: float | None = None
 
     def build(self) -> Build:
@@ -121,6 +123,8 @@ class Candidate:
     ) -> Build:
         """`build` with one technique more."""
         match technique:
+            case ModelEdit() if self._made is not None:
+                return as_made(build, self._made) if index == self._last else build
             case ModelEdit():
                 build = replace(build, form="module", source=self._module(build))
                 changed = reach.before(build.source)
@@ -134,6 +138,11 @@ class Candidate:
                 self._note_touched(index, changed(model), model.config)
                 if files is not None:
                     build = self._handed_over(build, files)
+                if self._place.again and index == self._last:
+                    self._made = kept(build, self._stack, self._workspace(index))
+            case Replacement():
+                with metered(technique.promise()):
+                    build = replaced(technique, build, self._place)
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)
@@ -220,23 +229,8 @@ class Candidate:
         return self._files
 
     def _workspace(self, index: int) -> Path:
-        """Where the stack up to `index` keeps what it makes: the same for the same of all it is made of."""
-        stack, machine = self._stack[: index + 1], self._place.machine
-        engine = self._place.engine
-        made_of = {
-            "model": self._place.fingerprint,
-            "dtype": self._spec.model.dtype.value,
-            "stack": [[type(t).__name__, knobs(t) | t.disclosed()] for t in stack],
-            "seed": self._spec.seed,
-            "workload": asdict(self._spec.workload),
-            "text": texts.fingerprint(),
-            "engine": [engine.name, engine.version(), repr(engine)],
-            "device": [machine.device, machine.device_name],
-            "packages": inputs.packages(name for t in stack for name in t.packages),
-            "elsewhere": [t.versions() for t in stack],
-            "plugins": inputs.plugins(*stack, engine),
-        }
-        return cache_dir() / "work" / inputs.key(made_of)[:16]
+        """Where the stack up to `index` keeps what it makes."""
+        return workspace(self._stack[: index + 1], self._spec, self._place)
 
     def _preparation(self, index: int, build: Build) -> Preparation:
         return Preparation(

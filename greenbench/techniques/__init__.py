@@ -9,6 +9,7 @@ from typing import cast
 
 from greenbench import plugins
 from greenbench.techniques.handover import Handover
+from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
@@ -35,6 +36,7 @@ __all__ = [
     "MachineSetting",
     "ModelEdit",
     "Preparation",
+    "Replacement",
     "Technique",
     "Traits",
     "candidate_engine",

@@ -30,14 +30,8 @@ if TYPE_CHECKING:
     from greenbench.models.packing import Packing
 
 FAMILIES = (
-    "pruning",
-    "quantization",
-    "distillation",
-    "early_exit",
-    "decoding",
-    "runtime",
-    "hardware",
-)
+    "pruning", "quantization", "distillation", "early_exit", "decoding", "runtime", "hardware",
+)  # fmt: skip
 """The folders of techniques."""
 
 
@@ -58,6 +52,8 @@ class Traits:
     """It keeps to the blocks and weights that it found, which may not change after it."""
     packs_weights: bool = False
     """It leaves integer weights behind."""
+    keeps: bool = False
+    """It takes long, and all that it leaves is in the module, which a file holds: made once for all turns."""
     drafts_tokens: bool = False
     """It drafts tokens for the whole model to check; a stack has room for one that does."""
     adds_exits: bool = False

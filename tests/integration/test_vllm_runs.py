@@ -124,3 +124,20 @@ def test_what_gptq_leaves_is_served_and_is_what_make_leaves(bench):
     assert f"checkpoint {candidate['checkpoint']}" in output
     assert files.content(bench.directory / "left") == candidate["checkpoint"]
     assert not marked(str(bench.directory))  # nothing is left of it
+
+
+def test_a_published_checkpoint_of_4_bits_is_served_beside_the_plain_one(bench):
+    """As a maker would publish it: packed by compressed-tensors, which vLLM reads."""
+    status, output = bench.call(
+        "make", *bench.quick, "technique=gptq", "engine=vllm", "-o", "packed"
+    )
+    assert status == 0, output
+    status, output = bench.run(
+        "engine=vllm", "engine.eager=true", "engine.threads=1", "technique=checkpoint",
+        "technique.checkpoint.path=packed", "protocol.window_s=0.3",
+    )  # fmt: skip
+    assert status == 0, output
+    (record,) = bench.records()
+    assert record["status"] == "completed"
+    assert record["candidate"]["checkpoint"] == files.content(bench.directory / "packed")
+    assert record["ratios"]["model_bytes"]["value"] < 0.9

@@ -11,7 +11,7 @@ from greenbench.campaign.compose import plan
 from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.run import cascade
+from greenbench.run import replaced
 from greenbench.run.cascade import Tried, _held_back, _require_enough, boldest
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
@@ -110,16 +110,12 @@ def test_two_models_leave_no_files_of_one(tmp_path):
 
 
 def test_another_vocabulary_is_refused(smollm2, monkeypatch):
-    from greenbench.schema.enums import Source
-    from greenbench.schema.spec import ModelSpec
-
     vocabularies = iter([{"a": 0, "b": 1}, {"a": 0, "c": 1}])
     monkeypatch.setattr(
-        cascade,
+        replaced,
         "load_tokenizer",
         lambda spec, path: SimpleNamespace(get_vocab=lambda: next(vocabularies)),
     )
-    build = SimpleNamespace(model=None, directory=None)
-    known = ModelSpec("tiny", Source.local, path="x")
-    with pytest.raises(UserError, match="2 entries of their vocabularies differ"):
-        cascade._require_one_vocabulary(known, build, build)
+    build = SimpleNamespace(model=SimpleNamespace(name="tiny"), directory=None)
+    with pytest.raises(UserError, match="differ in 2 entries of their vocabularies"):
+        replaced.require_one_vocabulary("technique.cascade.path", build, build)

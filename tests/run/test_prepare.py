@@ -24,8 +24,9 @@ from greenbench.techniques.decoding.assisted import PromptLookup
 from greenbench.techniques.pruning.depth import PruneDepth
 from greenbench.techniques.pruning.single_weights import PruneMagnitude
 from greenbench.techniques.quantization.dtype import Dtype as ChangeDtype
+from greenbench.techniques.quantization.gptq import Gptq
 from greenbench.techniques.runtime.kernels_and_threads import Attention, StaticCache, Threads
-from greenbench.techniques.technique import Edited, ModelEdit
+from greenbench.techniques.technique import Edited, ModelEdit, Traits
 
 IN_PROCESS = Transformers()
 
@@ -251,4 +252,59 @@ def test_a_technique_that_did_none_of_its_work_is_idle(technique, idle, tiny_dir
     candidate = Candidate(spec, [technique], here, Recorder(OpenMeters()), silent)
     with IN_PROCESS.serve(candidate.build(), here.machine):
         assert candidate.idle() is idle
+    candidate.close()
+
+
+@pytest.mark.parametrize("engine", [IN_PROCESS, Files()], ids=["live", "files"])
+def test_what_takes_long_is_made_once_for_all_turns(tiny_directory: Path, monkeypatch, engine):
+    """And is the same each time, to the last bit."""
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    made = []
+    edit = Gptq.edit
+    monkeypatch.setattr(Gptq, "edit", lambda *given: made.append(1) or edit(*given))
+    stack = [PruneDepth(0.25), Gptq(bits=8, group_size=0, passages=2, tokens=16)]
+    if engine is IN_PROCESS:
+        stack = stack[1:]
+    here = place(spec, cpu, engine, again=True)
+    candidate = Candidate(spec, stack, here, Recorder(OpenMeters()), silent)
+    tokens = torch.arange(5, 25)[None]
+    said = []
+    for _ in range(3):
+        build = candidate.build()
+        if engine is IN_PROCESS:
+            said.append(build.source(tokens).logits)
+        else:
+            said.append(files.content(Path(build.source)))
+    assert made == [1]
+    assert len(candidate.applied()) == len(stack)
+    assert torch.equal(said[0], said[2]) if engine is IN_PROCESS else len(set(said)) == 1
+    candidate.close()
+    assert not any(candidate._workspace(index).exists() for index in range(len(stack)))
+
+
+def test_what_a_file_cannot_hold_is_made_anew_in_each_turn(tiny_directory: Path):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    cpu = Machine("cpu", "some CPU", 1 << 34)
+    seen = []
+
+    @dataclass(frozen=True)
+    class Hooks(Looks):
+        """Leaves a function in the module, which no file holds."""
+
+        def traits(self):
+            return Traits(keeps=True)
+
+        def edit(self, model, work):
+            seen.append(1)
+            model.lm_head.register_forward_hook(lambda module, given, result: result)
+            return Edited(model)
+
+    hooks = Hooks()
+    object.__setattr__(hooks, "name", "hooks")
+    here = place(spec, cpu, again=True)
+    candidate = Candidate(spec, [hooks], here, Recorder(OpenMeters()), silent)
+    for _ in range(2):
+        candidate.build()
+    assert seen == [1, 1]
     candidate.close()

@@ -82,7 +82,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 46
+    assert len(ours()) == 47
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -123,7 +123,7 @@ def test_every_technique_is_of_one_kind():
     assert names == [
         {
             "attention", "static_cache", "gguf_file", "ngram", "prefix_caching", "enforce_eager", "kv_fp8",
-            "draft_model", "eagle", "fp8_at_load", "engine",
+            "draft_model", "eagle", "fp8_at_load", "engine", "checkpoint",
         },
         {"threads", "power_limit", "clock_lock"},
         {"thinking"},

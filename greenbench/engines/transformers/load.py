@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
 from greenbench.models.packing import grids
 from greenbench.models.parts import blueprint
 from greenbench.schema.spec import ModelSpec
@@ -83,6 +83,16 @@ def save(model: Any, plain: Path, directory: Path) -> None:
             shutil.copy(file, directory)
 
 
+def save_module(model: Any, file: Path) -> None:
+    """Write all of a live module to `file`, for `load_module`; raises what pickling does where it cannot."""
+    torch.save(model, file)
+
+
+def load_module(file: Path) -> Any:
+    """What `save_module` has written, on the device it was on; only our own file is ever read so."""
+    return torch.load(file, weights_only=False)
+
+
 def _unpacking(path: Path) -> dict[str, Any]:
     """Have integers of compressed-tensors unpacked as they are read: where they are kept packed until
     they are used first, its versions 0.19 and 0.20 fail at zeros that are packed too."""
@@ -90,6 +100,21 @@ def _unpacking(path: Path) -> dict[str, Any]:
 
     packed = grids(json.loads((path / "config.json").read_text()))
     return {"quantization_config": CompressedTensorsConfig(dequantize=True)} if packed else {}
+
+
+def _refuse_offload(spec: ModelSpec, model: Any) -> None:
+    """What lies elsewhere than on the run's devices has other bytes and joules. Raises Unsupported."""
+    places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    if "disk" in places or ("cpu" in places and len(places) > 1):
+        raise _too_large(spec)
+
+
+def _too_large(spec: ModelSpec) -> Unsupported:
+    return Unsupported(
+        f"Model {spec.name} does not fit on the device: parts of it would lie in the host's memory or on "
+        "disk, and its bytes and joules would be theirs; use more GPUs (device=cuda_all), a smaller "
+        "model, or engine=vllm, which spreads one over GPUs."
+    )
 
 
 def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
@@ -103,14 +128,20 @@ def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a run's log is no terminal
-    model = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=getattr(torch, spec.dtype.value),
-        device_map=device_map,
-        use_safetensors=True,
-        trust_remote_code=spec.trust_remote_code,
-        **_unpacking(path),
-    ).eval()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, spec.dtype.value),
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=spec.trust_remote_code,
+            **_unpacking(path),
+        ).eval()
+    except ValueError as error:
+        if "offload" in str(error):  # a folder to offload to, which it is not given
+            raise _too_large(spec) from error
+        raise
+    _refuse_offload(spec, model)
     own = model.generation_config
     model.generation_config = GenerationConfig(
         use_cache=True,

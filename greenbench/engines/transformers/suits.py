@@ -20,6 +20,14 @@ SUPPORTED = (
     "supported are decoders that attend to what came before and generate from left to right, such as "
     "Llama, Qwen, Gemma, Mixtral or GPT-2"
 )
+READERS = {
+    "awq": "gptqmodel",
+    "gptq": "gptqmodel",
+    "hqq": "hqq",
+    "aqlm": "aqlm",
+    "quark": "amd-quark",
+}
+"""What transformers reads a packed checkpoint with, where it does not say so itself."""
 PROBE_TOKENS, PROBE_VOCABULARY = 6, 64
 
 
@@ -114,9 +122,12 @@ def _require_unpacker(spec: ModelSpec, found: Any, machine: Machine) -> None:
         quantizer = AutoHfQuantizer.from_config(found.quantization_config, pre_quantized=True)
         quantizer.validate_environment(device_map=machine.device_map, dtype=torch.bfloat16)
     except Exception as error:  # each method's own, of many kinds
+        method = packed.partition(",")[0]
+        needs = READERS.get(method)
+        why = f"it needs the package {needs} (pip install {needs})" if needs else said(error)
         raise Unsupported(
-            f"Model {spec.name} is packed ({packed}), which transformers cannot read here: "
-            f"{said(error)}."
+            f"Model {spec.name} is packed ({packed}), which transformers cannot read here: {why}; "
+            "engine=vllm may serve it."
         ) from error
 
 

@@ -76,6 +76,7 @@ class _PruneWeights(ModelEdit):
         return Traits(
             on_linears=True,
             needs_plain_weights=True,
+            keeps=self._pattern != Pattern(2, 4),
             packs_weights=self._pattern == Pattern(2, 4),
         )
 

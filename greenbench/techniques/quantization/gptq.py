@@ -71,7 +71,7 @@ class Gptq(ModelEdit):
 
     def traits(self) -> Traits:
         """It packs plain weights."""
-        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True)
+        return Traits(on_linears=True, needs_plain_weights=True, packs_weights=True, keeps=True)
 
     def packing(self) -> Packing:
         """As checkpoints say it."""

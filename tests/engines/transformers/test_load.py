@@ -10,6 +10,7 @@ from greenbench.engines.engine import Request
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.load import load_model
 from greenbench.engines.transformers.options import apply_options
+from greenbench.errors import Unsupported
 from greenbench.schema.enums import Dtype, Source, Stop
 from greenbench.schema.spec import ModelSpec
 
@@ -105,3 +106,19 @@ def test_options_of_the_engine_still_reach_a_request(saved, expected):
     assert model.generation_config.cache_implementation == "static"
     assert model.generation_config.disable_compile is True
     assert answers(model) == expected
+
+
+@pytest.mark.parametrize(
+    "device_map",
+    [
+        {"model": "cpu", "lm_head": "disk"},
+        {"model.embed_tokens": "cpu", "model.layers": "disk", "model.norm": "cpu", "model.rotary_emb": "cpu",
+         "lm_head": "cpu"},
+    ],
+)  # fmt: skip
+def test_a_model_of_which_parts_would_lie_elsewhere_is_refused(tmp_path, device_map):
+    """As transformers spreads what does not fit on the GPUs: it would say nothing."""
+    tiny_llama().save_pretrained(tmp_path / "tiny")
+    spec = ModelSpec("tiny", Source.local, path=str(tmp_path / "tiny"), dtype=Dtype.float32)
+    with pytest.raises(Unsupported, match="does not fit on the device: parts of it would lie"):
+        load_model(spec, tmp_path / "tiny", device_map)
