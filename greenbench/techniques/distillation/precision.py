@@ -45,6 +45,8 @@ def accelerator(precision: str, accumulation: int, device: torch.device) -> Any:
 def _native(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # before torch 2.12
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return any(on for name, on in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 
