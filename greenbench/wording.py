@@ -38,6 +38,15 @@ def plain(text: object, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def short(label: object, limit: int) -> str:
+    """A run's label, cut to `limit` in its middle: what ends a stack tells it from the stack without."""
+    line = plain(label)
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """`` (did you mean that?)`` where one of the `known` names is close; else nothing."""
     close = get_close_matches(name, list(known), n=2)

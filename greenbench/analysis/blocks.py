@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import hypot
+from math import hypot, inf
 from typing import NamedTuple
 
 from greenbench.analysis.readings import (
@@ -149,7 +149,7 @@ def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]
     for who in ("empty", "one", "both", "unloaded"):
         idle = idle_powers(windows, who)
         if idle.powers_w:
-            found[who] = as_quantity(mean_interval(idle.powers_w), "W", idle.provenance)
+            found[who] = as_amount(mean_interval(idle.powers_w), "W", idle.provenance)
         elif idle.windows:
             found[who] = missing("W", no_energy)
     return found
@@ -220,6 +220,14 @@ def level(
         return missing(unit, no_energy if source == "unavailable" else because)
     average = geometric_mean if min(by_block) > 0 else mean_interval  # a difference may be below 0
     return as_quantity(average(by_block), unit, source)
+
+
+def as_amount(interval: Interval, unit: str, source: Provenance, most: float = inf) -> Quantity:
+    """The same of what is never below 0 nor above `most`: a t interval of few values knows no such ends."""
+    low, high = interval.low, interval.high
+    if low is None or high is None:
+        return as_quantity(interval, unit, source)
+    return as_quantity(interval._replace(low=max(0.0, low), high=min(most, high)), unit, source)
 
 
 def as_quantity(interval: Interval, unit: str, source: Provenance) -> Quantity:

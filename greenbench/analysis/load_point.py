@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import exp, log
+from math import exp, inf, log
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width
+from greenbench.analysis.blocks import as_amount, as_quantity, doubted, half_width
 from greenbench.analysis.load_latency import NO_ANSWER, PERCENTILES, percentile, percentile_ratio
 from greenbench.analysis.queueing import backlog
 from greenbench.analysis.readings import joules, source
@@ -153,7 +153,8 @@ def _level(windows: Sequence[Window], rate: Rate, no_energy: str) -> Quantity:
     sums = rate.sums(windows)
     if sums is None:
         return missing(rate.metric.unit, _lack(windows, rate, no_energy))
-    return as_quantity(ratio_of_sums(*sums), rate.metric.unit, rate.source(windows))
+    most = 1.0 if rate.metric.unit == "fraction" else inf
+    return as_amount(ratio_of_sums(*sums), rate.metric.unit, rate.source(windows), most)
 
 
 def _ratio(sides: Sides, rate: Rate, no_energy: str) -> Quantity:

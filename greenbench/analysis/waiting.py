@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenbench.analysis.blocks import as_quantity, idle_powers
+from greenbench.analysis.blocks import as_amount, as_quantity, idle_powers
 from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Waiting
@@ -52,7 +52,7 @@ def _cpu_share(windows: Sequence[Window], waits: Who) -> Quantity | None:
         for w in windows
         if w.block is not None and w.who != waits and w.waiting_cpu_s is not None
     ]
-    return as_quantity(mean_interval(shares), "fraction", "measured:clock") if shares else None
+    return as_amount(mean_interval(shares), "fraction", "measured:clock") if shares else None
 
 
 def _drawn_w(windows: Sequence[Window], who: Who) -> float | None:

@@ -18,7 +18,9 @@ from greenbench.wording import ESTIMATE, duration, number
 
 SAME: Final = "as this was measured here before"
 ALIKE: Final = "as others were of the same model, engine, protocol and questions here"
-LEAST: Final = "its windows alone, as nothing like it was measured here"
+LEAST: Final = (
+    "its blocks alone, without loading, preparing and questions: nothing like it was measured here"
+)
 APART: Final = {
     "task": {"seed", "include_path"},
     "workload": {"name"},
@@ -140,5 +142,6 @@ def _is_estimate(record: Record) -> bool:
 
 def _least_s(spec: RunSpec) -> float:
     """Of warm-up, idle and the blocks of both models, at their shortest."""
-    protocol = spec.protocol
-    return protocol.idle_s + 2 * protocol.warmup_s + 2 * protocol.blocks * protocol.window_s
+    protocol, loads = spec.protocol, max(1, len(spec.load.points))
+    blocks_s = 2 * protocol.blocks * protocol.window_s * loads
+    return protocol.idle_s + 2 * protocol.warmup_s + blocks_s

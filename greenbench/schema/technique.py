@@ -24,6 +24,8 @@ class Promise(Part):
     """Share of the blocks' weights that is zero."""
     drafts: int | None = None
     """Tokens drafted for each pass of the whole model."""
+    beside: bool = False
+    """The plain model is held and asked too, so that what the stack before it promises holds of a part."""
     kernel: str | None = None
     """What computes with the changed weights: ``dense`` and ``dequantize`` save bytes at most."""
     note: str

@@ -195,9 +195,11 @@ def _interval(value: float, drawn: Array, tail: float | None, n: int) -> Interva
     if tail is None:
         return Interval(shown, None, None, n, "one group of items has no interval")
     low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
-    return Interval(
-        shown, low, inf if shown == inf else high, n, NONE_SOLVED if shown == inf else None
-    )
+    low, high = (
+        min(low, shown),
+        max(high, shown),
+    )  # draws know of a prior, and never of a share of 0
+    return Interval(shown, low, high, n, NONE_SOLVED if shown == inf else None)
 
 
 def _p_values(drawn: dict[Factor, Array], groups: int) -> tuple[float | None, float | None]:

@@ -4,6 +4,7 @@ import pytest
 from helpers.windows import campaign
 
 from greenbench.analysis import blocks
+from greenbench.stats.intervals import mean_interval
 
 
 def test_drift_cancels_and_decode_is_generate_minus_prefill():
@@ -45,3 +46,15 @@ def test_a_difference_below_zero_gives_no_ratio_but_a_reason():
     found = blocks.ratios(windows, "")["decode_energy_per_token"]
     assert found.value is None
     assert "too short" in found.reason
+
+
+def test_what_is_never_below_0_has_no_interval_below_it():
+    """A t interval of two far values would reach there."""
+    wide = mean_interval([0.1, 0.9])
+    assert wide.low < 0 < 1 < wide.high
+    share = blocks.as_amount(wide, "fraction", "measured:clock", most=1.0)
+    assert (share.value, share.low, share.high) == (wide.value, 0.0, 1.0)
+    watts = blocks.as_amount(wide, "W", "measured:counter:nvml")
+    assert (watts.low, watts.high) == (0.0, wide.high)
+    alone = blocks.as_amount(mean_interval([0.5]), "W", "measured:counter:nvml")
+    assert (alone.low, alone.high) == (None, None)

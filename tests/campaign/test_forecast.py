@@ -69,7 +69,12 @@ def test_without_records_it_is_the_least_that_the_protocol_allows():
     """Quick: 1 s of idle, 2 s of warm-up and 5 windows of 2 s for each of the two models."""
     found = Forecaster([]).of(asked(), CPU)
     assert (found.seconds, found.power_w, found.basis) == (25.0, None, LEAST)
-    assert str(found).startswith("at least 25 s, its windows alone")
+    assert str(found).startswith("at least 25 s, its blocks alone")
+
+
+def test_each_load_of_a_run_has_its_own_windows():
+    found = Forecaster([]).of(asked("workload=online", "load.rate=[1,2,4]"), CPU)
+    assert found.seconds == 65.0
 
 
 def test_failed_runs_tell_nothing():

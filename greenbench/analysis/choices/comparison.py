@@ -36,7 +36,7 @@ class Bar(NamedTuple):
 
 INVALID = Bar("a run is invalid", "run it again")
 UNMEASURED = Bar("joules are not measured", "limit time, or run where a meter counts joules")
-SMOKE = Bar("tier smoke makes no claims", "run both with protocol.tier=dev or publish")
+SMOKE = Bar("tier smoke makes no claims", "run both with protocol=dev or protocol=publish")
 APART = Bar("the two runs differ in their setting", "compare two runs of one setting")
 FEW = Bar("too few items were graded", "run both with more of them (task.items)")
 UNBOUNDED = Bar("a run's joules per solved problem are unbounded or lack an interval", FEW.remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, energy_of, valid_blocks
+from greenbench.analysis.blocks import as_amount, as_quantity, energy_of, valid_blocks
 from greenbench.analysis.energy.promises import prepare_energy
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import joules
@@ -75,7 +75,7 @@ def _batch(record: Record) -> int:
 def _mean(values: Sequence[float], source: Provenance) -> Quantity:
     if not values:
         return missing("J", NO_WINDOWS)
-    return as_quantity(mean_interval(values), "J", source)
+    return as_amount(mean_interval(values), "J", source)
 
 
 def _idle(row: Row, windows: Sequence[Window]) -> Quantity:

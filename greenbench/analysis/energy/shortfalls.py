@@ -52,15 +52,21 @@ def promised_ratio(row: Row) -> float | None:
         ratio for name in ("bytes_ratio", "flops_ratio", "layers_ratio")
         if (ratio := product(row, name)) is not None
     ]  # fmt: skip
-    zeros = [1 - part.promise.sparsity for part in row.record.techniques if part.promise.sparsity]
+    parts = () if _is_beside(row) else row.record.techniques
+    zeros = [1 - part.promise.sparsity for part in parts if part.promise.sparsity]
     return min([*known, *zeros], default=None)
 
 
 def product(row: Row, name: str) -> float | None:
     """A stack's promise: each part's was made of the model as the parts before had left it."""
-    values = [getattr(part.promise, name) for part in row.record.techniques]
+    values = [getattr(part.promise, name) for part in row.record.techniques if not _is_beside(row)]
     known = [value for value in values if value is not None]
     return math.prod(known) if known else None
+
+
+def _is_beside(row: Row) -> bool:
+    """Whether the plain model is held and asked beside what the stack makes."""
+    return any(part.promise.beside for part in row.record.techniques)
 
 
 def realised(row: Row) -> Quantity:

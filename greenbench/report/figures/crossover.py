@@ -26,7 +26,7 @@ from greenbench.report.figures.style import (
     svg,
 )
 from greenbench.stats.intervals import MARGIN
-from greenbench.wording import TIMES, plain
+from greenbench.wording import TIMES, plain, short
 
 NAME = "figures/crossover.svg"
 PANEL_IN, RIGHT_IN = 2.9, 1.9
@@ -38,7 +38,7 @@ def crossover_curves(groups: Sequence[Group]) -> list[Sketch]:
     if not found:
         return []
     curves = " ".join(
-        f"{plain(series.label, 40)} {told(series, crossing.axis)}"
+        f"{short(series.label, 40)} {told(series, crossing.axis)}"
         for crossing in found
         for series in crossing.series
     )

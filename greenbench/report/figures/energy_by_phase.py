@@ -30,7 +30,7 @@ from greenbench.report.figures.style import (
     svg,
 )
 from greenbench.schema.quantity import Quantity
-from greenbench.wording import ESTIMATE, number, plain
+from greenbench.wording import ESTIMATE, number, plain, short
 
 NAME = "figures/phases.svg"
 RUNS = 60  # in one panel
@@ -88,7 +88,7 @@ def _panels(groups: Sequence[Group]) -> list[Panel]:
 
 def _told(each: Phases) -> str:
     parts = (f"{word} {_brief(q)}" for word, q in ((PREFILL, each.prefill), (DECODE, each.decode)))
-    return f"{plain(each.row.label, 40)} {', '.join(parts)}"
+    return f"{short(each.row.label, 40)} {', '.join(parts)}"
 
 
 def _brief(quantity: Quantity) -> str:
@@ -103,7 +103,7 @@ def _request(axes: Axes, panel: Panel) -> None:
     _bars(axes, runs)
     _marks(axes, [each.baseline for each in runs], "|", BLACK, markersize=15, markeredgewidth=2)
     _marks(axes, [each.idle for each in runs], "d", BLACK, markersize=5)
-    row_texts(axes, [plain(each.row.label, 26) for each in runs], "right")
+    row_texts(axes, [short(each.row.label, 26) for each in runs], "right")
     axes.set_ylim(len(runs) - 0.5, -0.7)
     axes.set_xlim(left=0)
     axes.set_title(heading(panel.group, 96), loc="left", x=-0.5, y=1, pad=24, fontsize="medium",

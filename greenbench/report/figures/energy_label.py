@@ -6,7 +6,7 @@ from html import escape
 
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.rows import Row
-from greenbench.wording import file_stem, plain
+from greenbench.wording import file_stem, plain, short
 
 COLOURS = {
     "A": "#00783c", "B": "#4b9b2f", "C": "#a3b81f", "D": "#e0b000", "E": "#e58700", "F": "#d95f0e",
@@ -33,7 +33,7 @@ def svg(row: Row) -> str:
         '<text x="26" y="39" font-family="sans-serif" font-size="30" font-weight="bold" '
         f'fill="#ffffff" text-anchor="middle">{letter}</text>'
         '<text x="70" y="25" font-family="sans-serif" font-size="13" fill="#111111">'
-        f"{escape(plain(row.label, 22))}</text>"
+        f"{escape(short(row.label, 22))}</text>"
         '<text x="70" y="43" font-family="sans-serif" font-size="10" fill="#333333">'
         f"{escape(plain(found.reason, 30))}</text></svg>\n"
     )

@@ -29,7 +29,7 @@ from greenbench.report.figures.style import (
 from greenbench.report.markdown.format import show
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.stats.intervals import MARGIN
-from greenbench.wording import ESTIMATE, TIMES, plain
+from greenbench.wording import ESTIMATE, TIMES, plain, short
 
 NAME = "figures/forest.svg"
 RUNS = 60  # in one panel
@@ -91,7 +91,7 @@ def _line(row: Row) -> Line | None:
         return None
     kind, shown = _kind(row), show(quantity, suffix=TIMES)
     shown = shown if quantity.bounds else f"{shown.partition(' ')[0]} (no interval)"
-    label = f"{plain(row.label, 24)}{' (flagged)' if row.flagged else ''}"
+    label = f"{short(row.label, 24)}{' (flagged)' if row.flagged else ''}"
     return Line(label, quantity.value, quantity.bounds, f"{shown}, {kind}", kind)
 
 

@@ -31,7 +31,7 @@ from greenbench.report.figures.style import (
     svg,
 )
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, Metric
-from greenbench.wording import TIMES, plain
+from greenbench.wording import TIMES, plain, short
 
 KINDS: dict[str, dict[str, Any]] = {
     "on the frontier": {"marker": "*", "color": BLUE, "markersize": 13},
@@ -151,7 +151,7 @@ def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
     change = row.change.bounds or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)
     return Mark(
-        label=f"{plain(row.label, 40)}{' (flagged)' if row.flagged else ''}",
+        label=f"{short(row.label, 40)}{' (flagged)' if row.flagged else ''}",
         kind=again if row.is_baseline else member if row.frontier else other,
         quality=point.quality,
         energy_j=point.energy * baseline_j,

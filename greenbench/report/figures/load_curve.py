@@ -43,7 +43,7 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quantity import Quantity, said
 from greenbench.schema.resolved import ResolvedSlo
 from greenbench.schema.traffic import LoadCurve
-from greenbench.wording import ESTIMATE, file_stem, number, plain
+from greenbench.wording import ESTIMATE, file_stem, number, plain, short
 
 FOLDER: Final = "loads"
 TITLE, GAP, FOOT = 22, 20, 44
@@ -79,7 +79,7 @@ def told(row: Row, curve: LoadCurve) -> str:
         for each in (ENERGY_PER_REQUEST, metric)
     )
     return (
-        f"{plain(row.label, 40)} under load, {plain(setting(row.record).asked, 200)}. Baseline to "
+        f"{short(row.label, 40)} under load, {plain(setting(row.record).asked, 200)}. Baseline to "
         f"candidate at {at} {UNITS[curve.unit]}: joules per request {energies}; seconds end to end "
         f"({percentile}) {latencies}. {winner(curve, 'the candidate', said)}"
     )

@@ -33,7 +33,7 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.quantity import Quantity, said
 from greenbench.schema.solved import Solving
-from greenbench.wording import TIMES, plain
+from greenbench.wording import TIMES, plain, short
 
 NAME: Final = "figures/solved.svg"
 RUNS: Final = 40
@@ -97,7 +97,7 @@ def _lines(group: Group) -> list[Line]:
 
 
 def _line(row: Row) -> Line:
-    return Line(plain(row.label, 24), row.record.solved[-1].ratio)
+    return Line(short(row.label, 32), row.record.solved[-1].ratio)
 
 
 def _told(line: Line) -> str:

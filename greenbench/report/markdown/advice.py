@@ -13,6 +13,7 @@ from greenbench.analysis.choices.limits import Check
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
+from greenbench.report.markdown.headline import no_joules
 from greenbench.report.markdown.lines import Line, markdown_of, text_of
 from greenbench.report.markdown.savings import amount, assumed, gains
 from greenbench.schema.metrics import TOKENS_PER_S
@@ -80,7 +81,7 @@ def _verdict(advice: Advice) -> str:
         return "Nothing fits: every technique breaks one of your needs, and so does the baseline."
     why = ""
     if setting.source == "unavailable":
-        why = " No joules could be had here: speed, memory and quality are measured."
+        why = f" {no_joules(advice.group.rows)}: speed, memory and quality are measured."
     elif not setting.measured:
         why = (
             " The joules are estimates, which follow CPU time: speed, memory and quality are "

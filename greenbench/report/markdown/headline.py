@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.analysis.groups.rows import Group, Row
-from greenbench.analysis.yardstick import ENERGY, SPEED, Yardstick, helps, yardstick_of
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, helps, yardstick_of
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
 from greenbench.schema.quantity import Quantity
@@ -42,9 +42,10 @@ def _stands_out(row: Row, yardstick: Yardstick) -> bool:
 
 def noise_floor(row: Row) -> str:
     """What an A/A run shows: how far apart two equal models measure."""
-    parts = [
-        _noise(row, yardstick, word) for yardstick, word in ((ENERGY, "energy"), (SPEED, "speed"))
-    ]
+    yardsticks = [(ENERGY, "energy"), (SPEED, "speed")]
+    if row.axis is SOLVED.metric:
+        yardsticks.insert(1, (SOLVED, SOLVED.noun))
+    parts = [_noise(row, yardstick, word) for yardstick, word in yardsticks]
     return f"{run_name(row)} compares the baseline with itself: {'; '.join(parts)}."
 
 
@@ -69,6 +70,13 @@ def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
     return f"{text}, which excludes 1: something here favours one side, and {floor}"
 
 
+def no_joules(rows: Sequence[Row]) -> str:
+    """Why there is no energy: no meter, or one whose windows give none."""
+    if not any(window.energy for row in rows for window in row.record.windows):
+        return "No joules could be had here"
+    return "Joules were counted, but not all blocks give those of a token (the table says why)"
+
+
 def _preface(group: Group) -> list[str]:
     setting = group.setting
     lines = []
@@ -77,7 +85,7 @@ def _preface(group: Group) -> list[str]:
             f"**No claims:** tier {prose(setting.tier)} measures too briefly to rest anything on."
         )
     if setting.source == "unavailable":
-        lines.append("No joules could be had here, so the answer is about measured **speed**.")
+        lines.append(f"{no_joules(group.rows)}, so the answer is about measured **speed**.")
     elif not setting.measured:
         lines.append(
             "Joules here are **estimated** (≈), not measured: they track CPU time, so they cannot "

@@ -64,8 +64,9 @@ class Cascade(Handover):
     def promise(self) -> Promise:
         """Both are held; what is saved hangs on how many questions are simple."""
         return Promise(
+            beside=True,
             note="both models are held; a question that is handed over costs what both do, one that is not "
-            "what the small one does"
+            "what the small one does",
         )
 
     def small(self) -> ModelSpec | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.yardstick import ENERGY, SPEED, helps
-from greenbench.report.markdown.headline import answer, noise_floor
+from greenbench.report.markdown.headline import answer, no_joules, noise_floor
 from greenbench.schema.quantity import Quantity, missing
 
 RATIO = st.floats(0.1, 3)
@@ -134,6 +134,18 @@ def test_missing_energy_is_answered_with_speed_and_no_joules():
     assert "No joules could be had" in preface
     assert "estimate" not in first
     assert "is the fastest" in first
+
+
+def test_joules_that_were_counted_are_not_called_none():
+    """As where in a block under load no request was answered."""
+    counted = examples.completed().windows
+    record = examples.completed(energy=None).model_copy(update={"windows": counted})
+    (group,) = groups([record])
+    preface = no_joules(group.rows)
+    assert "No joules could be had" not in preface
+    assert "Joules were counted, but not all blocks give those of a token" in preface
+    (none,) = groups([examples.completed(energy=None)])
+    assert no_joules(none.rows) == "No joules could be had here"
 
 
 @pytest.mark.parametrize("source", [examples.NVML, examples.ESTIMATE])

@@ -51,7 +51,7 @@ HOW: Final = (
     "**Marginal** takes off idle power with both models loaded: what the requests add.",
     "- Baseline → candidate; both met the same requests at the same times, and ratios are paired by block.",
     f"- Latency counts from when a request was due, and is **{UNBOUNDED}** where requests came faster than "
-    "they were answered.",
+    "they were answered, or too many were not answered at all.",
 )
 CODES: Final = ("late_sends", "short_against_queue")
 """What only a load can be flagged for."""

@@ -20,6 +20,7 @@ from greenbench.report.markdown.headline import answer
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.report.markdown.sections.solved import per_solved
 from greenbench.report.page.page import page
+from greenbench.wording import short
 
 
 def said(*records):
@@ -154,3 +155,28 @@ def test_the_page_has_the_tables():
     assert "Which factor moved" in html
     assert 'energy_per_solved: "J per solved problem"' in html  # as the figure's axis is called
     assert json.dumps("J/solved ratio")[1:-1] in html
+
+
+def test_two_stacks_that_begin_alike_are_told_apart_in_the_figures():
+    long = "prune_depth(0.2, heal=5 min embeddings=False)"
+    records = [graded.run(long), graded.run(f"{long} + cascade")]
+    found = groups(records)
+    told = {sketch.name: sketch.said for sketch in sketches(found, records)}
+    (text,) = (said for place, said in told.items() if place.endswith("solved.svg"))
+    assert text.count("+ cascade") == 1
+    assert short("a" * 50, 24) == "a" * 12 + "…" + "a" * 11
+    assert short("int8_bnb", 24) == "int8_bnb"
+
+
+def test_the_noise_of_an_a_a_run_is_told_of_what_the_frontier_goes_by():
+    none = graded.run("none", joules=1.0)
+    bare = none.model_copy(update={"spec": none.spec.model_copy(update={"technique": []})})
+    text = whole(bare)
+    (line,) = (each for each in text.splitlines() if each.startswith("Noise floor"))
+    assert "energy per solved problem" in line
+
+
+def test_a_share_solved_of_0_lies_in_its_own_interval():
+    ratio = graded.run(share=0.0).solved[-1].ratio.share_solved
+    assert ratio.low <= ratio.value == 0 < ratio.high
+    assert "0.000" not in cells(said(graded.run(share=0.0)))[1][5]
