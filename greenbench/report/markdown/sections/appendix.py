@@ -75,11 +75,15 @@ def _without_result(records: Sequence[Record]) -> list[str]:
         lines.append(
             f"- {_where(record)}: **{record.status}{cause}**{stage}: {prose(failure.message)}"
         )
-        if failure.log_tail:
+        if failure.log_tail and failure.reason not in SAID_ALL:
             tails += [f"Run {_where(record)}:", "", *fenced(failure.log_tail), ""]
     if tails:
         lines += ["", *folded("Last lines of their output", tails)]
     return titled("Runs without a result", lines)
+
+
+SAID_ALL = ("user_error", "unsupported")
+"""Failures whose sentence is all there is to know: what else was printed says nothing to a user."""
 
 
 def _where(record: Record) -> str:
