@@ -13,6 +13,10 @@ from greenbench.schema.window import Who
 SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of a weight of the plain model."""
 NO_ROOF: Final = "the device's own speed was not measured"
+OTHER_STEPS: Final = {"decoding", "early_exit"}
+"""Families of techniques whose steps are not one pass of the whole model for one token."""
+NO_STEP: Final = "a step of it makes several tokens, or reads a part of the weights"
+SEVERAL: Final = "the speed of one of several GPUs was measured, and they read at once"
 UNDER_LOAD: Final = "under load batches are of many sizes"
 
 
@@ -28,6 +32,10 @@ def roofline_share(record: Record, who: Who) -> Quantity:
         return missing("fraction", NO_ROOF)
     if record.spec.load.arrivals != "closed":
         return missing("fraction", UNDER_LOAD)
+    if len(record.environment.get("device", {}).get("uuids", ())) > 1:
+        return missing("fraction", SEVERAL)
+    if who == "candidate" and any(part.family in OTHER_STEPS for part in record.techniques):
+        return missing("fraction", NO_STEP)
     held, plain = (MODEL_BYTES.level(each.metrics) for each in (subject, record.baseline))
     took = TPOT.level(subject.metrics)
     for known in (held, plain, took):

@@ -59,3 +59,22 @@ def test_the_table_has_a_column_of_it_where_it_was_measured():
     assert "share of the roofline, baseline; candidate" in titles
     (group,) = groups([campaign.run("none", 1.0)])
     assert not any("roofline" in column.title for column in latency_and_memory(group))
+
+
+def test_what_makes_several_tokens_in_a_step_or_reads_a_part_has_no_such_share():
+    """It would come out above 1."""
+    found = record()
+    for family in ("decoding", "early_exit"):
+        (applied,) = found.techniques
+        other = found.model_copy(
+            update={"techniques": [applied.model_copy(update={"family": family})]}
+        )
+        assert "several tokens" in roofline_share(other, "candidate").reason
+        assert roofline_share(other, "baseline").value == pytest.approx(0.5)
+
+
+def test_several_gpus_at_once_read_faster_than_the_one_that_was_measured():
+    found = record()
+    facts = found.environment | {"device": {"uuids": ["GPU-a", "GPU-b"]}}
+    spread = found.model_copy(update={"environment": facts})
+    assert "one of several GPUs" in roofline_share(spread, "baseline").reason
