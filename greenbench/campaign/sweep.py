@@ -22,7 +22,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
 from greenbench.machine.device_lock import device_lock
 from greenbench.meters import in_words
-from greenbench.records.store import Store, load
+from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.run import story
 from greenbench.schema.quantity import Quantity
@@ -90,8 +90,7 @@ def _outlook(runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserErr
         (run, key) for run, key, error in zip(runs, keys, refused, strict=True) if error is None
     ]
     left = [run for run, key in able if not _is_done(run, key)]
-    folders = [run.folder for run in runs if run.folder.is_dir()]
-    known = Forecaster(load(list(dict.fromkeys(folders))).records)
+    known = Forecaster.reading(run.folder for run in runs)
     forecasts = [known.of(run.spec, run.around.machine) for run in left]
     return whole(forecasts, done=len(able) - len(left), refused=len(runs) - len(able))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench import api
+from greenbench.cli.overrides import add_overrides
 
 if TYPE_CHECKING:
     from greenbench.campaign.bench import Asked
@@ -75,15 +75,12 @@ def add_fetch(commands: Commands) -> None:
 
 def _add_what(parser: argparse.ArgumentParser) -> None:
     """Which runs."""
-    parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    add_overrides(parser)
     parser.add_argument(
         "-m", "--multirun", action="store_true", help="every combination of the values given"
     )
     parser.add_argument(
         "--shard", default="1/1", metavar="I/N", help="every N-th run alone, from the I-th"
-    )
-    parser.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
     )
 
 

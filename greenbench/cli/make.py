@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from greenbench import api
+from greenbench.cli.overrides import add_overrides
 from greenbench.errors import EngineFault
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -32,12 +33,9 @@ def add_make(commands: Commands) -> None:
         description=MAKE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    make.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    add_overrides(make)
     make.add_argument(
         "-o", "--output", type=Path, metavar="DIR", required=True, help="new, or empty"
-    )
-    make.add_argument(
-        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
     )
     make.set_defaults(command=_make)
 

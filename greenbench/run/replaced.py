@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from greenbench.engines.engine import Build
-from greenbench.engines.transformers.load import load_tokenizer
-from greenbench.errors import UserError
 from greenbench.models import files
+from greenbench.run.vocabulary import require_one_vocabulary
 from greenbench.run.workbench import Place
 from greenbench.techniques.replacement import Replacement
 
@@ -22,16 +21,3 @@ def replaced(technique: Replacement, build: Build, place: Place) -> Build:
     given = replace(build, model=model, directory=path)
     require_one_vocabulary(f"technique.{technique.name}", given, place.base)
     return replace(build, model=model, form="safetensors", source=path, expected=None)
-
-
-def require_one_vocabulary(key: str, one: Build, other: Build) -> None:
-    """The same ids must be the same tokens: what is asked is ids."""
-    first, second = (
-        load_tokenizer(each.model, each.directory).get_vocab() for each in (one, other)
-    )
-    if first != second:
-        raise UserError(
-            f"{key}: {one.model.name} and {other.model.name} differ in "
-            f"{len(set(first.items()) ^ set(second.items()))} entries of their vocabularies; choose one of "
-            "the same family."
-        )

@@ -78,8 +78,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("load"):
         bases = _expecting(bench, bases, fingerprint)
     apart = bench.apart(bases)
-    again = apart is not None and "candidate" not in bench.sleepers
-    place = Place(bench.machine, bench.engines["candidate"], bases["candidate"], fingerprint, again)
+    place = _place(bench, bases["candidate"], fingerprint, apart)
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
     resident_s = 0.0 if apart else spec.protocol.idle_s
 
@@ -128,6 +127,11 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             "block_order": _order(recorder.windows),
         }
     )
+
+
+def _place(bench: Bench, base: Build, fingerprint: str, apart: str | None) -> Place:
+    again = apart is not None and "candidate" not in bench.sleepers
+    return Place(bench.machine, bench.engines["candidate"], base, fingerprint, again)
 
 
 def _concluded(

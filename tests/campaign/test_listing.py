@@ -52,7 +52,7 @@ def test_parts_hold_every_run_once(runs, of):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2", "1/2/3", "", "1/0"])
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "-1/2", "1/2/3", "", "1/0", 3, (1, 2)])
 def test_what_is_no_part_is_refused(shard):
     with pytest.raises(UserError, match="is no part: say 1/4"):
         bench(Asked(SWEEP, multirun=True, shard=shard))

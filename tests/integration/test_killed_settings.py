@@ -121,10 +121,23 @@ def until_limited(sweep, process):
     pytest.fail("the limit was never set")
 
 
-@pytest.mark.slow
-def test_a_sweep_that_is_terminated_restores_before_it_goes(sweep):
+def hung(sweep):
+    """A sweep that holds the limit, and goes on holding it."""
     process = sweep(*LIMITED, "technique.dies.how=hang")
     until_limited(sweep, process)
+    return process
+
+
+def killed(process, family, timeout_s):
+    """Only the sweep itself, and then wait for its `family` to go."""
+    process.kill()
+    process.wait()
+    psutil.wait_procs(family, timeout=timeout_s)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_terminated_restores_before_it_goes(sweep):
+    process = hung(sweep)
     process.terminate()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, output
@@ -135,27 +148,21 @@ def test_a_sweep_that_is_terminated_restores_before_it_goes(sweep):
 
 @pytest.mark.slow
 def test_what_a_sweep_held_that_was_killed_comes_back_without_another(sweep):
-    process = sweep(*LIMITED, "technique.dies.how=hang")
-    until_limited(sweep, process)
+    process = hung(sweep)
     family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=60)  # the watchdog is among them, and the last
+    killed(process, family, timeout_s=60)  # the watchdog is among them, and the last
     assert sweep.limit_w() == 700
     assert sweep.journals() == []
 
 
 @pytest.mark.slow
 def test_a_sweep_that_starts_after_a_crash_of_all_restores_first(sweep):
-    process = sweep(*LIMITED, "technique.dies.how=hang")
-    until_limited(sweep, process)
+    process = hung(sweep)
     family = psutil.Process(process.pid).children(recursive=True)
     for each in family:  # none is left that would
         if "greenbench.machine.settings_watchdog" in each.cmdline():
             each.kill()
-    process.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=30)
+    killed(process, family, timeout_s=30)
     assert sweep.limit_w() == 300
     assert len(sweep.journals()) == 1
     output, _ = sweep("technique=none").communicate(timeout=200)

@@ -175,6 +175,16 @@ class Own:
 HERE = {11, 12, 13, 4711}
 
 
+def company(clock):
+    """The faults that two seconds show beside the run's own processes."""
+    meter = NvmlPower([A], clock, own=Own())
+    clock.step_s = meter.tick_s
+    clock.listeners.append(lambda now_s: meter.read())
+    start = meter.read()
+    clock.sleep(2)
+    return sorted({*start.faults, *meter.read().faults})
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
@@ -190,12 +200,7 @@ HERE = {11, 12, 13, 4711}
 def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected, monkeypatch):
     monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + "".join(f"process {pid} 1000\n" for pid in seen))
-    meter = NvmlPower([A], clock, own=Own())
-    clock.step_s = meter.tick_s
-    clock.listeners.append(lambda now_s: meter.read())
-    start = meter.read()
-    clock.sleep(2)
-    assert sorted({*start.faults, *meter.read().faults}) == expected
+    assert company(clock) == expected
 
 
 @pytest.mark.parametrize(("use", "expected"), [(0, ["idle_neighbour"]), (3, ["foreign_process"])])
@@ -204,12 +209,7 @@ def test_a_desktop_that_draws_nothing_is_told_from_one_that_computes(
 ):
     monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + f"process 11 1000 90\nprocess 4711 1000 {use}\n")
-    meter = NvmlPower([A], clock, own=Own())
-    clock.step_s = meter.tick_s
-    clock.listeners.append(lambda now_s: meter.read())
-    start = meter.read()
-    clock.sleep(2)
-    assert sorted({*start.faults, *meter.read().faults}) == expected
+    assert company(clock) == expected
 
 
 def test_the_trace_of_a_window_is_compact_and_tells_what_happened(fake_nvml):

@@ -11,7 +11,7 @@ from greenbench.campaign.compose import plan
 from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.run import replaced
+from greenbench.run import vocabulary
 from greenbench.run.cascade import Tried, _held_back, _require_enough, boldest
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
@@ -100,8 +100,10 @@ def test_too_few_held_back_items_are_refused_before_they_are_asked():
 
 
 def test_with_a_threshold_all_items_may_be_asked():
-    words = [*ANSWERS, STACK, "task.items=0", "technique.cascade.threshold=0.5"]
-    refuse_here(plan(words, multirun=False)[0].spec, CPU)
+    words = [*ANSWERS, STACK, "task.items=0"]
+    with pytest.raises(UserError, match=r"say fewer, or technique\.cascade\.threshold"):
+        refuse_here(plan(words, multirun=False)[0].spec, CPU)
+    refuse_here(plan([*words, "technique.cascade.threshold=0.5"], multirun=False)[0].spec, CPU)
 
 
 def test_two_models_leave_no_files_of_one(tmp_path):
@@ -112,10 +114,10 @@ def test_two_models_leave_no_files_of_one(tmp_path):
 def test_another_vocabulary_is_refused(smollm2, monkeypatch):
     vocabularies = iter([{"a": 0, "b": 1}, {"a": 0, "c": 1}])
     monkeypatch.setattr(
-        replaced,
+        vocabulary,
         "load_tokenizer",
         lambda spec, path: SimpleNamespace(get_vocab=lambda: next(vocabularies)),
     )
     build = SimpleNamespace(model=SimpleNamespace(name="tiny"), directory=None)
     with pytest.raises(UserError, match="differ in 2 entries of their vocabularies"):
-        replaced.require_one_vocabulary("technique.cascade.path", build, build)
+        vocabulary.require_one_vocabulary("technique.cascade.path", build, build)

@@ -1,0 +1,14 @@
+"""What every command that runs something is told it by."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Hydra's overrides, and where the user's own groups are."""
+    parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION | KEY=VALUE")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="your own config groups, like conf/"
+    )
