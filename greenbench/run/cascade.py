@@ -19,7 +19,7 @@ from greenbench.models import files
 from greenbench.quality.generated import Exam, exams, grades
 from greenbench.run.posing import drawing, spoken
 from greenbench.run.probe import expectation
-from greenbench.run.vocabulary import require_one_vocabulary
+from greenbench.run.same_tokens import require_one_vocabulary
 from greenbench.run.workbench import Place
 from greenbench.schema.spec import ModelSpec, RunSpec, TaskSpec
 from greenbench.techniques.handover import Handover, Trust

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from greenbench.engines.engine import Build
 from greenbench.models import files
-from greenbench.run.vocabulary import require_one_vocabulary
+from greenbench.run.same_tokens import require_one_vocabulary
 from greenbench.run.workbench import Place
 from greenbench.techniques.replacement import Replacement
 

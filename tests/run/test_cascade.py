@@ -11,7 +11,7 @@ from greenbench.campaign.compose import plan
 from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.run import vocabulary
+from greenbench.run import same_tokens
 from greenbench.run.cascade import Tried, _held_back, _require_enough, boldest
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
@@ -114,10 +114,10 @@ def test_two_models_leave_no_files_of_one(tmp_path):
 def test_another_vocabulary_is_refused(smollm2, monkeypatch):
     vocabularies = iter([{"a": 0, "b": 1}, {"a": 0, "c": 1}])
     monkeypatch.setattr(
-        vocabulary,
+        same_tokens,
         "load_tokenizer",
         lambda spec, path: SimpleNamespace(get_vocab=lambda: next(vocabularies)),
     )
     build = SimpleNamespace(model=SimpleNamespace(name="tiny"), directory=None)
     with pytest.raises(UserError, match="differ in 2 entries of their vocabularies"):
-        vocabulary.require_one_vocabulary("technique.cascade.path", build, build)
+        same_tokens.require_one_vocabulary("technique.cascade.path", build, build)
