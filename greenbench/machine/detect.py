@@ -135,7 +135,8 @@ def describe(device: str, *, progress: object) -> tuple[Machine, dict[str, Any]]
 
     machine = detect_used(device)
     roof = roofline.measure(machine.torch_device, machine.free_bytes())
-    return machine, environment(machine) | {"roofline": roof._asdict()}
+    told = {name: float(f"{value:.3g}") for name, value in roof._asdict().items()}
+    return machine, environment(machine) | {"roofline": told}
 
 
 def cpu_name() -> str:

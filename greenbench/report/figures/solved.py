@@ -97,7 +97,7 @@ def _lines(group: Group) -> list[Line]:
 
 
 def _line(row: Row) -> Line:
-    return Line(short(row.label, 32), row.record.solved[-1].ratio)
+    return Line(short(row.label, 24), row.record.solved[-1].ratio)
 
 
 def _told(line: Line) -> str:

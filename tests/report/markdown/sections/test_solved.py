@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from helpers import examples, graded
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from greenbench.analysis.choices import comparison
 from greenbench.analysis.choices.advice import advise
@@ -15,7 +16,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.analysis.yardstick import ENERGY, SOLVED, in_energy, yardstick_of
 from greenbench.report.figures import sketches
-from greenbench.report.figures.solved import NAME, solved_factors
+from greenbench.report.figures.solved import NAME, solved_factors, solved_figure
 from greenbench.report.markdown.headline import answer
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.report.markdown.sections.solved import per_solved
@@ -180,3 +181,13 @@ def test_a_share_solved_of_0_lies_in_its_own_interval():
     ratio = graded.run(share=0.0).solved[-1].ratio.share_solved
     assert ratio.low <= ratio.value == 0 < ratio.high
     assert "0.000" not in cells(said(graded.run(share=0.0)))[1][5]
+
+
+def test_the_longest_label_lies_in_the_picture():
+    long = "prune_depth(0.2, heal=5 min embeddings=False) + cascade"
+    figure = solved_figure(groups([graded.run(long)]))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = figure.axes
+    labels = [text for text in axes.texts if "cascade" in text.get_text()]
+    assert labels
+    assert all(text.get_window_extent(renderer).x0 >= 0 for text in labels)
