@@ -91,7 +91,7 @@ def _line(row: Row) -> Line | None:
         return None
     kind, shown = _kind(row), show(quantity, suffix=TIMES)
     shown = shown if quantity.bounds else f"{shown.partition(' ')[0]} (no interval)"
-    label = f"{short(row.label, 24)}{' (flagged)' if row.flagged else ''}"
+    label = f"{short(row.label, 22)}{' (flagged)' if row.flagged else ''}"
     return Line(label, quantity.value, quantity.bounds, f"{shown}, {kind}", kind)
 
 

@@ -73,7 +73,7 @@ function plot(axis, points, width) {
 }
 
 function shortened(run) {
-  return `${run.label.length > 26 ? `${run.label.slice(0, 25)}…` : run.label}${run.outcome === "flagged" ? " ⚑" : ""}`;
+  return `${run.label.length > 26 ? `${run.label.slice(0, 13)}…${run.label.slice(-12)}` : run.label}${run.outcome === "flagged" ? " ⚑" : ""}`;
 }
 
 /** Put each label beside its point, where it covers no point and no earlier label; else hide it. */

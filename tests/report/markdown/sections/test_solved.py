@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree as ET
 
+import pytest
 from helpers import examples, graded
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -16,6 +17,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.analysis.yardstick import ENERGY, SOLVED, in_energy, yardstick_of
 from greenbench.report.figures import sketches
+from greenbench.report.figures.energy_ratios import forest_figure
 from greenbench.report.figures.solved import NAME, solved_factors, solved_figure
 from greenbench.report.markdown.headline import answer
 from greenbench.report.markdown.leaderboard import leaderboard
@@ -183,9 +185,10 @@ def test_a_share_solved_of_0_lies_in_its_own_interval():
     assert "0.000" not in cells(said(graded.run(share=0.0)))[1][5]
 
 
-def test_the_longest_label_lies_in_the_picture():
+@pytest.mark.parametrize("draw", [solved_figure, forest_figure])
+def test_the_longest_label_lies_in_the_picture(draw):
     long = "prune_depth(0.2, heal=5 min embeddings=False) + cascade"
-    figure = solved_figure(groups([graded.run(long)]))
+    figure = draw(groups([graded.run(long).model_copy(update={"validity": "flagged"})]))
     renderer = FigureCanvasAgg(figure).get_renderer()
     (axes,) = figure.axes
     labels = [text for text in axes.texts if "cascade" in text.get_text()]
