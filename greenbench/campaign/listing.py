@@ -22,7 +22,7 @@ def listing(jobs: Sequence[Job]) -> Iterator[str]:
     machines = {device: detect_used(device) for device in {job.spec.device for job in jobs}}
     known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
-    refused = refusals(asked, progress=None)
+    refused = refusals(asked, models=False, progress=None)
     forecasts = []
     for number, (job, error) in enumerate(zip(jobs, refused, strict=True), 1):
         found = known.of(job.spec, machines[job.spec.device])
