@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from greenbench.analysis import blocks as summary
-from greenbench.engines.engine import Completion, Served
+from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Prompts, Requests
@@ -148,9 +148,12 @@ def one_after_another(
         first, new_tokens = cell.block * STRIDE, 1 if cell.phase == "prefill" else None
         place = 4 * cell.block + 2 * WHO.index(cell.who) + (cell.phase == "prefill")
         own = fresh.batches(place, new_tokens) if fresh else None
+        sent: list[Request] = []
 
         def answered(index: int) -> list[Completion]:
-            return served.complete(next(own) if own else requests.batch(first + index, new_tokens))
+            batch = next(own) if own else requests.batch(first + index, new_tokens)
+            sent.extend(batch)
+            return served.complete(batch)
 
         recorder.repeat(
             cell.phase,
@@ -161,5 +164,6 @@ def one_after_another(
             min_iterations=protocol.min_iterations,
             place=Place(series="block", unit=cell.block, position=cell.position),
         )
+        recorder.sent.add(None if fresh else (cell.who, cell.phase), sent)
 
     return take

@@ -163,6 +163,10 @@ class Technique:
         """Other models that it loads beside the run's."""
         return ()
 
+    def kernels(self) -> Sequence[str]:
+        """Kernels that it runs as a hub has them built, as ``kernels-community/NAME``."""
+        return ()
+
     def exact(self) -> Self:
         """Itself, with what a name may come to mean later, as a hub's branch, said exactly; UserError where
         that cannot be had. No process has started yet."""

@@ -26,6 +26,7 @@ from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.schema.codes import CODES, UNKNOWN, meaning
 from greenbench.schema.quantity import Provenance, missing
+from greenbench.schema.record import Prompted
 from greenbench.stats.intervals import holm
 
 RUNS = campaign.group()
@@ -405,6 +406,22 @@ def test_how_each_run_went_is_told():
         "candidate **not settled** after 12.5 s of warm-up by latency"
     ) in part
     assert "target 3 % reached" in write(RUNS)
+
+
+def test_text_that_came_again_is_told_and_only_that():
+    def told(*counts):
+        runs = [
+            campaign.run(f"run{number}", 0.7, prompts=count) for number, count in enumerate(counts)
+        ]
+        part = write(runs).partition("## How it was measured")[2]
+        return [line for line in part.splitlines() if "word for word" in line]
+
+    some, most, none = (Prompted(sent=240, repeated=each) for each in (32, 180, 0))
+    assert told(some, most, None) == [
+        "   - text: 13.3 % to 75.0 % of the prompts, by run, came again word for word"
+    ]
+    assert told(some) == ["   - text: 13.3 % of the prompts, by run, came again word for word"]
+    assert told(none, None) == []
 
 
 def test_any_order_of_runs_gives_the_same_report():
