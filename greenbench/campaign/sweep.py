@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
+from greenbench.analysis.readings import joules
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.forecast import Forecaster, whole
@@ -151,8 +152,14 @@ def _once(
             store.write(record)
         else:
             console.note("the earlier record is kept, as this run did not complete")
-    console.end(_outcome(record))
+    drawn_j = sum(drawn or 0.0 for drawn in map(joules, record.windows))
+    console.end(_outcome(record), joules=drawn_j, estimated=_is_estimate(record))
     return record
+
+
+def _is_estimate(record: Record) -> bool:
+    spans = (window.energy[0] for window in record.windows if window.energy)
+    return any(span.provenance == "estimated:model" for span in spans)
 
 
 def _measure(
