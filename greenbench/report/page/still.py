@@ -32,7 +32,10 @@ def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
         return "".join([*said, f'<p class="notice">{NONE_SHOWN if runs else NOTHING}</p>'])
     shown = groups[:CHOSEN]
     if len(shown) > 1:
-        said += [_table("What to choose, by setting", cells(*found)) for found in overviews(shown)]
+        said += [
+            _table(f"What to choose, by {columns[2].title}", cells(answers, columns))
+            for answers, columns in overviews(shown)
+        ]
     return "".join([*said, *(_choice(index, each) for index, each in enumerate(shown, start=1))])
 
 

@@ -43,8 +43,9 @@ def lines(group: Group, found: Choice) -> list[Line]:
         for pick in found.picks
     ]
     again = next((row for row in group.rows if row.is_baseline), None)
-    base = "the baseline against itself" if again else "the baseline"
-    kept = Line("nothing at all", f"keep {base}", again, lambda _: "" if again else "no A/A run")
+    base = f"the baseline ({run_name(again)})" if again else "the baseline"
+    doubt = "against itself: the noise here" if again else "no A/A run shows the noise here"
+    kept = Line("nothing at all", f"keep {base}", again, lambda _: doubt)
     rest = [
         ("**do not use here**", found.worse, "worse than the baseline"),
         ("no effect shown", found.same, "within 2 % or too uncertain"),
@@ -159,9 +160,9 @@ def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
         else:
             verdict = row.verdicts.get(metric.ratio)
             words = [f"hint {notes.mark(verdict.barred if verdict else 'it has no verdict')}"]
-        most = next((loss for loss in reversed(pick.losses) if loss is not None), None)
-        if most and not surely_within(row, most):
-            words.append(f"a loss beyond {_points(most)} is not excluded")
+        least = next((loss for loss in pick.losses if loss), None)
+        if least and not surely_within(row, least):
+            words.append(f"a loss beyond {_points(least)} is not excluded")
         if pick.rivals:
             words.append(f"not told apart from {_names(pick.rivals, 2)}")
         return "; ".join(words)

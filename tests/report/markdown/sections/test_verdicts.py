@@ -59,7 +59,9 @@ def table(text, after):
 
 def headline(text):
     """The first group's headline rows by technique."""
-    return {row["technique"].strip("`†⚑ "): row for row in table(text.partition("## 1.")[2], "**All")}
+    return {
+        row["technique"].strip("`†⚑ "): row for row in table(text.partition("## 1.")[2], "**All")
+    }
 
 
 def only_row(*records):
