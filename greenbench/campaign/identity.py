@@ -87,6 +87,8 @@ def identity(
     for what cannot be read.
     """
     spec = exact(spec)
+    stack = {name: each.settled(machine.device) for name, each in spec.technique.items()}
+    spec = replace(spec, technique=stack)
     values = {
         field.name: plain(getattr(spec, field.name))
         for field in fields(RunSpec)

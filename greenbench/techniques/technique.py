@@ -172,6 +172,10 @@ class Technique:
         that cannot be had. No process has started yet."""
         return self
 
+    def settled(self, device: str) -> Self:
+        """With what null leaves to the kind of `device` (cpu, cuda) said: so it works, so records have it."""
+        return self
+
     def disclosed(self) -> dict[str, Any]:
         """Knobs that records show otherwise than given: a path by name and hash, UserError if it is none."""
         return {}

@@ -214,11 +214,11 @@ class PruneSparseGpt(_PruneByActivations):
     def _prune(self, model: Any, preparation: Preparation) -> None:
         batches = token_batches(preparation, self.passages, self.tokens)
         for visit in visits(model, batches, Gram, progress=preparation.progress):
-            for name, layer in visit.linears.items():
-                factor = inverse_factor(visit.seen[name].matrix, self.percdamp)
-                layer.weight.data.copy_(
-                    sparsegpt(layer.weight, factor, self.sparsity, self._pattern)
-                )
+            for names in visit.alike():
+                factor = inverse_factor(visit.seen[names[0]].matrix, self.percdamp)
+                for name in names:
+                    weight = visit.linears[name].weight
+                    weight.data.copy_(sparsegpt(weight, factor, self.sparsity, self._pattern))
 
 
 def lowest(scores: torch.Tensor, count: int) -> torch.Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from greenbench.engines.engine import Form
 from greenbench.errors import UserError
 from greenbench.models.packing import Packing, described
+from greenbench.models.parts import positions
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
@@ -29,6 +30,7 @@ from greenbench.techniques.quantization.packed_linear import (
 from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
 from greenbench.techniques.shared.layerwise import (
     Gram,
+    Visit,
     require_calibration,
     token_batches,
     visits,
@@ -36,6 +38,8 @@ from greenbench.techniques.shared.layerwise import (
 from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
+TEXT = {"cpu": (32, 256), "cuda": (128, 2048)}
+"""Passages and tokens of each that it is calibrated on unless told otherwise, by the kind of device."""
 DIGITS = (0, 0, 0, 2, 0, 3, 2, 3, 0)
 """Binary digits that a product with 0 to 8 has more than the other factor."""
 
@@ -57,10 +61,11 @@ class Gptq(ModelEdit):
     product has to reorder its inputs: it costs nothing at inference."""
     percdamp: float = 0.01
     """Damping of the Hessian, as a share of its mean diagonal."""
-    passages: int = 32
-    """Calibration passages."""
-    tokens: int = 256
-    """Tokens used of each."""
+    passages: int | None = None
+    """Calibration passages; null: 128 on a GPU, 32 on a CPU."""
+    tokens: int | None = None
+    """Tokens used of each, as far as the model reads; above 512, texts are joined to make as many. Null:
+    2048 on a GPU, 256 on a CPU."""
 
     def __post_init__(self) -> None:
         require_choice(str(self.bits), "technique.gptq.bits", ("3", "4", "8"))
@@ -68,6 +73,11 @@ class Gptq(ModelEdit):
         key = "technique.gptq.percdamp"
         require(0 < self.percdamp <= 1, key, self.percdamp, "above 0, at most 1")
         require_calibration(self.name, self.passages, self.tokens)
+
+    def settled(self, device: str) -> Self:
+        """With as much text as the paper takes, where that is not a matter of hours."""
+        passages, tokens = self._text(device)
+        return replace(self, passages=passages, tokens=tokens)
 
     def traits(self) -> Traits:
         """It packs plain weights."""
@@ -101,14 +111,13 @@ class Gptq(ModelEdit):
 
         That is what this process's kernels give, whoever gets the codes: they are the same for all.
         """
-        batches = token_batches(work, self.passages, self.tokens)
         kernels: Counter[str] = Counter()
         operators: Counter[str] = Counter()
         shipped: list[tuple[nn.Module, str, PackedLinear]] = []
-        for visit in visits(model, batches, Gram, progress=work.progress):
-            for name, layer in visit.linears.items():
+        for visit in visits(model, self._batches(model, work), Gram, progress=work.progress):
+            for name, codes in self._quantized(visit):
+                layer = visit.linears[name]
                 kernel = self._kernel(layer)
-                codes = self._quantize(layer, visit.seen[name].matrix)
                 packed = LINEARS[kernel](codes, layer.bias)
                 visit.block.set_submodule(name, packed)
                 kernels[kernel] += 1
@@ -121,9 +130,31 @@ class Gptq(ModelEdit):
             work.details.update(kernels=dict(kernels), operators=dict(operators))
         return Edited(model)
 
-    def _quantize(self, layer: nn.Linear, gram: torch.Tensor) -> Codes:
-        group = self.group_size or layer.in_features
-        return gptq(layer.weight, gram, self.bits, group, self.percdamp, act_order=self.act_order)
+    def _text(self, device: str) -> tuple[int, int]:
+        passages, tokens = TEXT[device]
+        return self.passages or passages, self.tokens or tokens
+
+    def _batches(self, model: Any, work: Preparation) -> list[torch.Tensor]:
+        """The text, and how much of it there is, for the record."""
+        passages, tokens = self._text(work.device.type)
+        batches = token_batches(work, passages, min(tokens, positions(model.config) or tokens))
+        work.details["calibration"] = {
+            "passages": len(batches),
+            "tokens": sum(batch.numel() for batch in batches),
+        }
+        return batches
+
+    def _quantized(self, visit: Visit[Gram]) -> Iterator[tuple[str, Codes]]:
+        """Each layer of a block by its name. Those with the same inputs are one matrix to GPTQ, which knows
+        rows only one by one."""
+        for names in visit.alike():
+            weights = [visit.linears[name].weight.detach() for name in names]
+            gram = visit.seen[names[0]].matrix
+            group = self.group_size or len(gram)
+            codes = gptq(
+                torch.cat(weights), gram, self.bits, group, self.percdamp, act_order=self.act_order
+            )
+            yield from zip(names, codes.split([len(weight) for weight in weights]), strict=True)
 
     def _kernel(self, layer: nn.Linear) -> str:
         return kernel_for(layer.weight, self.bits, self.group_size or layer.in_features)

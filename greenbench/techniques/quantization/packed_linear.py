@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +38,14 @@ class Codes(NamedTuple):
         groups = self.codes.reshape(*self.scale.shape, -1)
         scale, zero = self.scale.float()[..., None], self.zero.float()[..., None]
         return on_grid(groups, scale, zero).flatten(1).to(self.scale.dtype)
+
+    def split(self, rows: Sequence[int]) -> list[Codes]:
+        """The matrices of so many rows each that lie in it one below the other, in memory of their own."""
+        tables = (torch.split(table, list(rows)) for table in (self.codes, self.scale, self.zero))
+        return [
+            Codes(codes.clone(), scale.clone(), zero.clone(), self.bits)
+            for codes, scale, zero in zip(*tables, strict=True)
+        ]
 
 
 def on_grid(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -22,6 +23,11 @@ from greenbench.models.parts import decoder_blocks
 from greenbench.schema.ranges import require
 from greenbench.techniques.shared.linear_views import linear_layers
 from greenbench.techniques.technique import Preparation
+
+OWN = 512
+"""Tokens of a passage up to which it is one text: the texts that come with GreenBench are seldom longer."""
+BETWEEN = "\n\n"
+"""Two texts of one passage."""
 
 
 class Statistic(Protocol):
@@ -91,6 +97,13 @@ class Visit(Generic[Seen]):
     seen: dict[str, Seen]
     """Per linear layer, the statistic of its inputs."""
 
+    def alike(self) -> list[list[str]]:
+        """The names of the linear layers, those together that were given the same inputs."""
+        found: dict[tuple[int, torch.dtype], list[str]] = {}
+        for name, layer in self.linears.items():
+            found.setdefault((id(self.seen[name]), layer.weight.dtype), []).append(name)
+        return list(found.values())
+
 
 def visits(
     model: Any,
@@ -121,23 +134,46 @@ def visits(
 
 
 def token_batches(preparation: Preparation, passages: int, tokens: int) -> list[torch.Tensor]:
-    """The first `passages` calibration texts as token ids, each (1, at most `tokens`), on the device.
+    """The first `passages` calibration passages as token ids, each (1, at most `tokens`), on the device.
 
-    One text a batch, because padding would count as text in what is accumulated.
+    A passage is a text, or where more than OWN tokens are asked for, as many texts as they take; there
+    are fewer where the texts run out. One a batch, because padding would count as text in what is
+    accumulated.
     """
-    encode = preparation.tokenizer
-    return [
-        encode(text, return_tensors="pt", truncation=True, max_length=tokens)["input_ids"].to(
-            preparation.device
-        )
-        for text in preparation.calibration()[:passages]
-    ]
+
+    def encode(text: str) -> torch.Tensor:
+        coded = preparation.tokenizer(text, return_tensors="pt", truncation=True, max_length=tokens)
+        found: torch.Tensor = coded["input_ids"]
+        return found
+
+    texts: Iterable[str] = preparation.calibration()
+    if tokens > OWN:
+        texts = _joined(texts, tokens, lambda text: encode(text).shape[1])
+    return [encode(text).to(preparation.device) for text in islice(texts, passages)]
 
 
-def require_calibration(technique: str, passages: int, tokens: int) -> None:
-    """Raise one sentence where the knobs that `token_batches` takes are out of range."""
-    require(passages >= 1, f"technique.{technique}.passages", passages, "1 or more")
-    require(tokens >= 2, f"technique.{technique}.tokens", tokens, "2 or more")
+def _joined(texts: Iterable[str], tokens: int, count: Callable[[str], int]) -> Iterator[str]:
+    """Texts put together, so that each has `tokens` or more by `count`; what is left at the end is shorter.
+
+    Each begins with the beginning of a text, as what a tokenizer sets there matters to some models.
+    """
+    parts: list[str] = []
+    missing = tokens
+    for text in texts:
+        parts.append(text)
+        missing -= count(text)
+        if missing <= 0:
+            yield BETWEEN.join(parts)
+            parts, missing = [], tokens
+    if parts:
+        yield BETWEEN.join(parts)
+
+
+def require_calibration(technique: str, passages: int | None, tokens: int | None) -> None:
+    """Raise one sentence where the knobs that `token_batches` takes are out of range; null: left open."""
+    key = f"technique.{technique}"
+    require(passages is None or passages >= 1, f"{key}.passages", passages, "1 or more")
+    require(tokens is None or tokens >= 2, f"{key}.tokens", tokens, "2 or more")
 
 
 class _Call(NamedTuple):

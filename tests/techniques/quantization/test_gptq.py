@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from greenbench.campaign.compose import plan
+from greenbench.campaign.identity import identity, label, run_key
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.models import texts
 from greenbench.models.packing import described
 from greenbench.models.parts import decoder_blocks
@@ -181,6 +183,55 @@ def test_on_the_real_model_every_layer_is_nearer_than_rounded(real_layers, bits,
     assert sum(gain for _, _, gain in gains) / len(gains) < 0.8
 
 
+@pytest.mark.parametrize("act_order", [True, False])
+def test_layers_put_together_get_the_codes_that_each_gets_alone(real_layers, act_order):
+    """Rows do not meet in GPTQ; only sums in another order may round a tie the other way."""
+    for names in (["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"]):
+        found = [real_layers[full] for full in real_layers if full.rpartition(".")[2] in names]
+        weights, gram = [weight for weight, _ in found[: len(names)]], found[0][1]
+        assert all(torch.equal(gram, other) for _, other in found[: len(names)])
+        alone = [gptq(each, gram, 4, 64, 0.01, act_order=act_order) for each in weights]
+        stack = gptq(torch.cat(weights), gram, 4, 64, 0.01, act_order=act_order)
+        parts = stack.split([len(each) for each in weights])
+        assert len(parts) == len(names)
+        for one, part in zip(alone, parts, strict=True):
+            assert (part.codes == one.codes).float().mean() > 0.999
+            assert part.codes.shape == one.codes.shape
+            if act_order:
+                assert torch.equal(part.scale, one.scale)
+                assert torch.equal(part.zero, one.zero)
+
+
+def test_parts_of_a_stack_share_no_memory():
+    """Else a file that holds one would hold all, and a layer weigh what its neighbours do."""
+    whole = rounded(torch.randn(12, 32), 4, 32)
+    first, second = whole.split([4, 8])
+    assert torch.equal(torch.cat([first.codes, second.codes]), whole.codes)
+    assert torch.equal(torch.cat([first.weight(), second.weight()]), whole.weight())
+    for part, rows in ((first, 4), (second, 8)):
+        assert [table.untyped_storage().nbytes() for table in part[:3]] == [
+            32 * rows,
+            4 * rows,
+            rows,
+        ]
+
+
+@pytest.mark.parametrize("technique", [Gptq(), Gptq(bits=3, group_size=32, act_order=False)])
+def test_a_model_gets_the_codes_of_layer_after_layer(technique, tiny):
+    """Bit for bit: 64 and 128 columns are one block each, so that nothing is summed in another order."""
+    found = live(technique, copy.deepcopy(tiny), preparation())
+    batches = token_batches(preparation(), 32, 256)
+    for visit in visits(tiny, batches, Gram):
+        for name, layer in visit.linears.items():
+            gram, group = visit.seen[name].matrix, technique.group_size
+            order = technique.act_order
+            codes = gptq(layer.weight, gram, technique.bits, group, 0.01, act_order=order)
+            packed = PackedLinear(codes, layer.bias)
+            visit.block.set_submodule(name, packed)
+            own = decoder_blocks(found)[visit.index].get_submodule(name)
+            assert torch.equal(own.weight_now(), packed.weight_now())
+
+
 @given(
     bits=st.sampled_from([3, 4, 8]),
     rows=st.integers(1, 5),
@@ -318,11 +369,42 @@ def test_other_architectures_with_their_biases(architecture):
         ({"group_size": -2}, r"group_size=-2 is out of range: allowed is 0 or more\.$"),
         ({"percdamp": 0.0}, r"percdamp=0\.0 is out of range: allowed is above 0, at most 1\.$"),
         ({"passages": 0}, r"passages=0 is out of range"),
+        ({"tokens": 1}, r"tokens=1 is out of range: allowed is 2 or more\.$"),
     ],
 )
 def test_bad_knobs_are_one_sentence(knobs, sentence):
     with pytest.raises(UserError, match=sentence):
         Gptq(**knobs)
+
+
+@pytest.mark.parametrize(("device", "text"), [("cpu", (32, 256)), ("cuda", (128, 2048))])
+def test_the_text_is_by_the_device_and_a_record_says_which(device, text):
+    """As if asked for outright: the same key, knobs in the record, and another where it is other text."""
+    machine = Machine(device, "Some device", 1 << 34)
+
+    def of(*overrides):
+        (job,) = plan(["model=smollm2-135m", "technique=gptq", *overrides], multirun=False)
+        return identity(job.spec, machine), label(job.spec)
+
+    spoken = [
+        f"technique.gptq.{knob}={n}" for knob, n in zip(("passages", "tokens"), text, strict=True)
+    ]
+    left, name = of()
+    assert (left.technique[0].knobs["passages"], left.technique[0].knobs["tokens"]) == text
+    assert run_key(left) == run_key(of(*spoken)[0])
+    assert name == "gptq"
+    other = of("technique.gptq.tokens=100")[0]
+    assert other.technique[0].knobs["passages"] == text[0]
+    assert run_key(other) != run_key(left)
+
+
+def test_the_record_says_how_much_text_there_was(tiny):
+    """Two texts of 120 and 96 letters, which are as many tokens; the model reads 64 of each here."""
+    for limit, asked, tokens in ((2048, 256, 216), (2048, 50, 100), (64, None, 128)):
+        work = preparation()
+        tiny.config.max_position_embeddings = limit
+        live(Gptq(tokens=asked), copy.deepcopy(tiny), work)
+        assert work.details["calibration"] == {"passages": 2, "tokens": tokens}
 
 
 def test_groups_that_do_not_divide_are_one_sentence(tiny):

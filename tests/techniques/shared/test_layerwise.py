@@ -204,6 +204,28 @@ def test_layers_with_one_input_share_its_statistic(tiny):
         assert len({id(found) for found in seen.values()}) == 4
 
 
+TOGETHER = {
+    "Llama": ["q_proj k_proj v_proj", "o_proj", "gate_proj up_proj", "down_proj"],
+    "GPTNeoX": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
+}
+
+
+@pytest.mark.parametrize("architecture", TOGETHER)
+def test_layers_with_one_input_are_told(architecture):
+    for visit in visits(random_model(architecture), BATCHES, Gram):
+        found = [" ".join(name.rpartition(".")[2] for name in names) for names in visit.alike()]
+        assert sorted(found) == sorted(TOGETHER[architecture])
+        names = [name for together in visit.alike() for name in together]
+        assert sorted(names) == sorted(visit.linears)
+
+
+def test_layers_of_two_dtypes_are_not_put_together(tiny):
+    (visit, *_) = visits(tiny, BATCHES, Gram, changing=False)
+    visit.linears["self_attn.k_proj"].double()
+    assert ["self_attn.q_proj", "self_attn.v_proj"] in visit.alike()
+    assert ["self_attn.k_proj"] in visit.alike()
+
+
 def test_blocks_without_linear_layers_are_refused(tiny):
     tiny.model.layers = torch.nn.ModuleList(torch.nn.Identity() for _ in range(4))
     with pytest.raises(Unsupported, match=r"no linear layer in its blocks"):
@@ -231,6 +253,22 @@ def test_token_batches_are_cut_texts(smollm2):
     batches = token_batches(work, passages=2, tokens=4)
     assert [batch.shape for batch in batches] == [(1, 4), (1, 2)]
     assert tokenizer.decode(batches[0][0]) == "the cat sat on"
+
+
+def test_texts_are_joined_where_more_tokens_are_asked_for_than_one_has(smollm2):
+    """Each passage is as long as asked and begins with a text; the last has what is left."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(smollm2[1])
+    texts = [f"Text {number}: " + "word " * 200 for number in range(10)]
+    work = Preparation(torch.device("cpu"), tokenizer, lambda: texts)
+    batches = token_batches(work, passages=128, tokens=600)
+    assert [batch.shape for batch in batches[:-1]] == [(1, 600)] * 3
+    assert 200 < batches[-1].shape[1] < 600
+    read = [tokenizer.decode(batch[0]) for batch in batches]
+    assert [text[:7] for text in read] == ["Text 0:", "Text 3:", "Text 6:", "Text 9:"]
+    assert "\n\nText 1: word" in read[0]
+    assert "\n\nText 2: word" in read[0]
+    (alone,) = token_batches(work, passages=1, tokens=512)
+    assert tokenizer.decode(alone[0]).strip() == texts[0].strip()
 
 
 @pytest.mark.parametrize(("knob", "value"), [("passages", 0), ("tokens", 1)])
