@@ -31,12 +31,14 @@ def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
     if not groups:
         return "".join([*said, f'<p class="notice">{NONE_SHOWN if runs else NOTHING}</p>'])
     shown = groups[:CHOSEN]
+    each = "".join(_choice(index, group) for index, group in enumerate(shown, start=1))
     if len(shown) > 1:
         said += [
             _table(f"What to choose, by {columns[2].title}", cells(answers, columns))
             for answers, columns in overviews(shown)
         ]
-    return "".join([*said, *(_choice(index, each) for index, each in enumerate(shown, start=1))])
+        each = f"<details><summary>What to choose in each of these</summary>{each}</details>"
+    return "".join([*said, each])
 
 
 def _choice(index: int, group: Group) -> str:
