@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from greenbench.campaign.catalog import classes, experiments
 from greenbench.campaign.mistakes import one_sentence
-from greenbench.campaign.overrides import one_run, read, stack, sweep
+from greenbench.campaign.overrides import chosen, one_run, read, sweep
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
@@ -45,15 +45,24 @@ class Job:
     """The user's own, which the overrides may name files of."""
 
 
-def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
+def plan(
+    overrides: Sequence[str],
+    *,
+    multirun: bool,
+    config_dir: Path | None = None,
+    may_sweep: bool = True,
+) -> list[Job]:
     """Compose and validate every run that `overrides` ask for, before anything is loaded.
 
-    Raises UserError, one sentence, at the first mistake.
+    `may_sweep`: whether the caller could have said `multirun`. Raises UserError, one sentence, at the first
+    mistake.
     """
     axes = partial(_experiment_axes, [config_dir] if config_dir else [])
     with _hydra(config_dir, imports=False), one_sentence(overrides):
         asked = read(overrides, [config_dir] if config_dir else [])
-        choices = list(sweep(asked, axes)) if multirun else [one_run(asked, axes)]
+        choices = (
+            list(sweep(asked, axes)) if multirun else [one_run(asked, axes, may_sweep=may_sweep)]
+        )
         _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
     with _hydra(config_dir), one_sentence(overrides):
         return [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
@@ -113,11 +122,16 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
                 f"technique.{name}={technique} is not allowed: set its knobs one by one, as in "
                 f"technique.{name}.KNOB=VALUE."
             )
-    chosen = stack(overrides)
-    if len(spec.technique) < len(chosen):
+    stack = chosen("technique", overrides)
+    if len(spec.technique) < len(stack):
         raise UserError(
-            f"technique=[{','.join(chosen)}] is one technique more than once, {_doubled(chosen)}: "
+            f"technique=[{','.join(stack)}] is one technique more than once, {_doubled(stack)}: "
             "a stack has each once."
+        )
+    if "wall" in chosen("meter", overrides) and spec.meter.wall_log is None:
+        raise UserError(
+            "meter=wall without a log counts nothing at the wall: add meter.wall_log=FILE.csv, or say "
+            "meter=auto."
         )
     require_storable(spec)
     if spec.technique:
@@ -127,9 +141,9 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
     return spec
 
 
-def _doubled(chosen: Sequence[str]) -> str:
+def _doubled(stack: Sequence[str]) -> str:
     """What two of the options come from."""
-    options = Counter(name for each in chosen for name in _compose([f"technique={each}"]).technique)
+    options = Counter(name for each in stack for name in _compose([f"technique={each}"]).technique)
     return options.most_common(1)[0][0]
 
 

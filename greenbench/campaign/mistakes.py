@@ -24,7 +24,9 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from greenbench.campaign.catalog import options
 from greenbench.errors import UserError
+from greenbench.wording import meant
 
 OVERRIDE = re.compile(r"Error merging override (.*)", re.DOTALL)
 FILE = re.compile(r"[Ii]n '([^'\n]+)'")
@@ -61,7 +63,9 @@ def one_sentence(asked: Sequence[str]) -> Iterator[None]:
 def explain(error: Exception, asked: Sequence[str]) -> str:
     """The sentence for one error, in none of its own words."""
     if isinstance(error, MissingConfigException):
-        return f"{_asked(error)} is unknown: allowed are {', '.join(_options(error)) or 'none'}."
+        known, name = _options(error), str(error.missing_cfg_file).rpartition("/")[2]
+        allowed = f"{', '.join(known) or 'none'}{meant(name, known)}"
+        return f"{_asked(error)} is unknown: allowed are {allowed}."
     if isinstance(error, YAMLError):
         return _not_yaml(error)
     if isinstance(error, OSError):
@@ -90,22 +94,35 @@ def _of_values(cause: OmegaConfBaseException, override: str | None, at: str) -> 
             return template.format(at=at, key=key, told=told, wanted=wanted)
     if isinstance(cause, ValidationError | ConfigTypeError):
         told = f"{override} is not allowed: " if override else at
-        return (
-            f"{told}{key} takes {_wanted(cause)}." if key else f"{told}keys and values must stand."
-        )
+        if not key:
+            return f"{told}keys and values must stand."
+        value = (override or "").partition("=")[2]
+        return f"{told}{key} takes {_wanted(cause)}{meant(value, _members(cause))}."
     return f"{at}{key} is not a key of the configuration: {_allowed_keys(cause)}."
 
 
 def _wanted(cause: OmegaConfBaseException) -> str:
     """What the key that `cause` is about takes."""
+    return _words(_hint(cause))
+
+
+def _members(cause: OmegaConfBaseException) -> list[str]:
+    """The names that the key takes, where it takes names."""
+    hint = _hint(cause)
+    named = isinstance(hint, type) and issubclass(hint, Enum)
+    return [str(member.value) for member in hint] if named else []
+
+
+def _hint(cause: OmegaConfBaseException) -> Any:
+    """The type of the key that `cause` is about."""
     parent, key = cause.parent_node, cause.key
     if parent is not None and key is None:  # it is about the node itself
         parent, key = parent._get_parent(), parent._key()
     if isinstance(parent, ListConfig):
-        return _words(parent._metadata.element_type)
+        return parent._metadata.element_type
     kind = parent._metadata.object_type if isinstance(parent, DictConfig) else None
     hints = get_type_hints(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
-    return _words(hints.get(str(key)))
+    return hints.get(str(key))
 
 
 def _words(hint: Any) -> str:
@@ -127,7 +144,7 @@ def _allowed_keys(error: OmegaConfBaseException) -> str:
     )
     if not keys:
         return "nothing is allowed here, choose its group first"
-    return f"allowed here are {', '.join(keys)}"
+    return f"allowed here are {', '.join(keys)}{meant(str(error.key), keys)}"
 
 
 def _asked(error: MissingConfigException) -> str:
@@ -138,7 +155,9 @@ def _asked(error: MissingConfigException) -> str:
 
 
 def _options(error: MissingConfigException) -> list[str]:
-    return sorted(set(error.options or ()) - {"schema"})
+    """Hydra knows them where the command line asks, but not where a file does."""
+    known = error.options or options(str(error.missing_cfg_file).rpartition("/")[0])
+    return sorted({*known} - {"schema"})
 
 
 def _not_yaml(error: YAMLError) -> str:

@@ -54,6 +54,8 @@ def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_ask
     ("arguments", "said"),
     [
         (["engine=openai"], r"add engine\.url=http://HOST:PORT"),
+        (["engine=openai", "engine.url=http://h", "engine.context=90"],
+         "make 128 tokens, and engine.context=90 says"),
         (["engine=openai", "engine.url=http://h", "technique=gptq"], "which engine=openai does not take"),
         (["engine=openai", "engine.url=http://h", "technique=fp32"], "which engine=openai does not take"),
         (["engine=openai", "engine.url=http://h", "technique=early_exit"], "openai does not run"),
