@@ -20,11 +20,12 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from greenbench.campaign.catalog import classes, experiments
 from greenbench.campaign.mistakes import one_sentence
-from greenbench.campaign.overrides import chosen, one_run, read, sweep
+from greenbench.campaign.overrides import one_run, read, sweep
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
@@ -98,13 +99,21 @@ def plain(value: Any) -> Any:
 def _config(overrides: Sequence[str], *, return_hydra_config: bool = False) -> DictConfig:
     try:
         return compose(ROOT, list(overrides), return_hydra_config=return_hydra_config)
+    except RecursionError as error:
+        raise UserError(
+            f"{' '.join(overrides)} names a file whose defaults list leads back to it: take it out there."
+        ) from error
     except (AssertionError, AttributeError, TypeError, ValueError) as error:
         # how Hydra answers a key or a defaults list that it cannot follow
         raise ConfigCompositionException(str(error)) from error
 
 
 def _compose(overrides: Sequence[str]) -> BenchSpec:
-    spec = OmegaConf.to_object(_config(overrides))
+    config = _config(overrides)
+    try:
+        spec = OmegaConf.to_object(config)
+    except (AttributeError, TypeError) as error:  # of a ${...} that stands for another part
+        raise ConfigCompositionException(str(error)) from error
     assert isinstance(spec, BenchSpec)
     return replace(spec, model=replace(spec.model, name=_model_name(spec)))
 
@@ -122,13 +131,14 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
                 f"technique.{name}={technique} is not allowed: set its knobs one by one, as in "
                 f"technique.{name}.KNOB=VALUE."
             )
-    stack = chosen("technique", overrides)
+    options = _chosen(overrides)
+    stack = [name for group, name in options if group == "technique" and name != "none"]
     if len(spec.technique) < len(stack):
         raise UserError(
             f"technique=[{','.join(stack)}] is one technique more than once, {_doubled(stack)}: "
             "a stack has each once."
         )
-    if "wall" in chosen("meter", overrides) and spec.meter.wall_log is None:
+    if ("meter", "wall") in options and spec.meter.wall_log is None:
         raise UserError(
             "meter=wall without a log counts nothing at the wall: add meter.wall_log=FILE.csv, or say "
             "meter=auto."
@@ -139,6 +149,14 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
 
         check_order(list(spec.technique.values()))
     return spec
+
+
+def _chosen(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Each group and an option of it that is chosen, on the command line or in a file that it names."""
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.compute_defaults_list(ROOT, list(overrides), RunMode.RUN).defaults
+    paths = [str(each.config_path).rpartition("/") for each in found if each.parent == ROOT]
+    return [(group, name) for group, _, name in paths]
 
 
 def _doubled(stack: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
 from greenbench.campaign.catalog import GROUPS, experiments, options
-from greenbench.campaign.vocabulary import EXPERIMENTS, keys
+from greenbench.campaign.lexicon import EXPERIMENTS, keys
 from greenbench.errors import UserError
 from greenbench.plugins import conf_folders
 from greenbench.schema.ranges import require_choice
@@ -79,13 +79,6 @@ def sweep(asked: Sequence[Override], axes: Axes) -> Iterator[tuple[str, ...]]:
 
 
 _FEWER = f"sweep over fewer values, {MOST_RUNS} runs at most"
-
-
-def chosen(group: str, overrides: Sequence[str]) -> list[str]:
-    """The options of a group that are chosen, ``none`` left out."""
-    values = [_parse(text).value() for text in overrides if text.startswith(f"{group}=")]
-    names = (each if isinstance(each, list) else [each] for each in values)
-    return [str(name) for several in names for name in several if name != "none"]
 
 
 def _read(text: str, beside: Sequence[Path]) -> Override:

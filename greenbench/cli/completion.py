@@ -42,7 +42,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 def overrides(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Mapping[str, str]:
     """What may follow of the override that `prefix` begins."""
-    from greenbench.campaign.vocabulary import completions
+    from greenbench.campaign.lexicon import completions
 
     beside = getattr(parsed_args, "config_dir", None)
     return completions(prefix, [beside] if beside else [])

@@ -75,6 +75,7 @@ ONE = {
     "workload.stop=null": r"workload\.stop takes one of fixed, natural",
     "load=closed": "load takes keys of its own: arrivals",
     "load=null": "load takes keys of its own",
+    "load=${model}": r"load=\$\{model\} cannot be followed",
     "force=maybe": "force takes true or false",
     "results=null": "results takes one text",
     "results=[a]": "results takes one text",
@@ -311,6 +312,47 @@ def test_a_wrong_file_of_values_is_one_sentence(text, said, tmp_path):
         text if isinstance(text, bytes) else text.encode()
     )
     assert re.search(said, sentence(["workload=mine"], config_dir=tmp_path))
+
+
+GLOBAL = "# @package _global_\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("defaults:\n- override /technique: [gptq, gptq]\n", r"one technique more than once, gptq"),
+        ("defaults:\n- override /technique: [gptq_int3, gptq_int8]\n", r"more than once, gptq"),
+        ("defaults:\n- override /technique: gtpq\n", r"is unknown: .* \(did you mean gptq\?\)"),
+        ("defaults:\n- override /tecnique: gptq\n", r"no group .* \(did you mean technique\?\)"),
+        ("defaults:\n- /technique: gptq\n", r"write `- override /technique: NAME`"),
+        ("defaults:\n- mine\n", r"leads back to it: take it out there"),
+        ("defaults:\n- _self_\n- _self_\n", r"experiments/mine\.yaml has _self_ more than once"),
+        ("defaults:\n- override /meter: wall\n", r"add meter\.wall_log=FILE\.csv"),
+        (
+            "defaults:\n- override /meter: wall\nmeter:\n  wall_log: null\n",
+            "meter=wall without a log",
+        ),
+        ("hydra:\n  sweeper:\n    params:\n      technique: '[gptq,gptq]'\n", "names one twice"),
+        ("seed: ${nope}\n", "seed cannot be filled in"),
+    ],
+)
+def test_a_wrong_experiment_is_one_sentence(text, said, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text(GLOBAL + text)
+    assert re.search(said, sentence(["+experiments=mine"], config_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\n", "first line must be `# @package _global_`"),
+        ("3\n", "holds no keys: write KEY"),
+    ],
+)
+def test_what_is_no_experiment_is_told_how_to_be_one(text, said, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text(text)
+    assert said in sentence(["+experiments=mine"], config_dir=tmp_path)
 
 
 def test_a_group_of_the_users_own_is_added(tmp_path):

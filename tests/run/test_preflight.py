@@ -1,7 +1,7 @@
 """What is refused before a run."""
 
 import pytest
-from helpers.architectures import DECODERS
+from helpers.architectures import DECODERS, checkpoint, small_tokenizer
 from helpers.windows import Watts, protocol
 from transformers import AutoConfig
 
@@ -10,7 +10,7 @@ from greenbench.engines.transformers import compiled
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.meters import OpenMeters
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
+from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, suited
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.pruning.single_weights import PruneMagnitude
 from greenbench.techniques.quantization.torchao import Int8WeightOnly
@@ -74,6 +74,29 @@ def test_what_an_engine_cannot_run_is_one_sentence_before_anything_is_served(arg
 
     with pytest.raises(UserError, match=said):
         refuse()
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """The files of a model that knows 256 positions."""
+    return checkpoint("llama", small_tokenizer(), tmp_path_factory.mktemp("llama"))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ["engine=transformers"],
+        ["engine=llama_cpp"],
+        ["engine=llama_cpp", "engine.context=100000"],
+        ["engine=vllm"],
+        ["engine=vllm", "engine.context=100000"],
+    ],
+)
+def test_a_request_longer_than_the_model_knows_is_one_sentence_for_each_engine(engine, llama):
+    said = [*engine, "model=local", f"model.path={llama}", "device=cpu"]
+    (job,) = plan([*said, "workload.output_tokens=193"], multirun=False)
+    with pytest.raises(UserError, match="make 257 tokens, and this model knows 256 positions: ask"):
+        suited(job.spec, Machine("cpu", "some CPU", 1 << 34))
 
 
 GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))

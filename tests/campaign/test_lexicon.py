@@ -9,7 +9,7 @@ import pytest
 from greenbench import engines, techniques
 from greenbench.campaign.catalog import GROUPS, classes, experiments, options
 from greenbench.campaign.compose import plain, plan
-from greenbench.campaign.vocabulary import completions, keys
+from greenbench.campaign.lexicon import completions, keys
 
 
 def dotted(values, within=""):
@@ -79,7 +79,7 @@ def test_groups_of_the_users_own_are_completed(tmp_path):
 
 def test_no_technique_is_imported_for_it():
     code = (
-        "import sys; from greenbench.campaign.vocabulary import completions\n"
+        "import sys; from greenbench.campaign.lexicon import completions\n"
         "assert completions('technique=') and completions('w'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
