@@ -105,7 +105,7 @@ def bench(
         Traceback (most recent call last):
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
 allow_code_execution, answer_tokens, chat_template, fewshot, filter, include_path, items, metric, names, \
-sampling, seed.
+sampling, seed (did you mean items?).
 
     In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """

@@ -6,8 +6,8 @@ import errno
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,6 +35,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     with replaced(path, durable=durable) as fresh:
         fresh.write_bytes(data)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write all of `contents`, or nothing where there is no room for all; the first takes its place last."""
+    with ExitStack() as whole:
+        for path, data in contents.items():
+            whole.enter_context(replaced(path, durable=False)).write_bytes(data)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher, get_close_matches
 
 ESTIMATE = "≈"
 
@@ -48,9 +48,23 @@ def short(label: object, limit: int) -> str:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean that?)`` where one of the `known` names is close; else nothing."""
-    close = get_close_matches(name, list(known), n=2)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    """`` (did you mean that?)`` where one of the `known` names is close, in whatever case; else nothing."""
+    names, asked = {each.lower(): each for each in known}, name.lower()
+    close = {
+        each: SequenceMatcher(None, each, asked).ratio() for each in get_close_matches(asked, names)
+    }
+    nearest = max(close.values(), default=0.0)
+    alike = [names[each] for each, near in close.items() if near > nearest - NEARLY]
+    return asked_back(alike[:2])
+
+
+NEARLY = 0.1
+"""Of the nearest one's likeness: a name that is further off was hardly meant."""
+
+
+def asked_back(names: Sequence[str]) -> str:
+    """`` (did you mean those?)`` where there are `names`."""
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
 def natural(text: str) -> list[tuple[int, str]]:

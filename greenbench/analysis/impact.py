@@ -54,7 +54,7 @@ class Assumptions:
         if self.country not in grids():
             raise UserError(
                 f"impact.country={self.country} is unknown: give a three-letter code such as FRA, "
-                "USA or WORLD."
+                f"USA or WORLD{meant(self.country, grids())}."
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)

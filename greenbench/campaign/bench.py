@@ -69,6 +69,10 @@ def _jobs(asked: Asked) -> list[Job]:
         _say(f"greenbench: not used: {fault}")
     with answerable():
         jobs = plan(asked.overrides, multirun=asked.multirun, config_dir=asked.config_dir)
+        if asked.multirun and len(jobs) == 1:
+            _say(
+                "greenbench: --multirun, and no key has several values (KEY=A,B): this is one run."
+            )
         jobs = _part(jobs, asked.shard)
         require_cache()
         from greenbench.campaign.downloads import announce  # as above

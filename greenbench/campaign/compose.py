@@ -20,11 +20,12 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from greenbench.campaign.catalog import classes, experiments
 from greenbench.campaign.mistakes import one_sentence
-from greenbench.campaign.overrides import one_run, read, stack, sweep
+from greenbench.campaign.overrides import one_run, read, sweep
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
@@ -45,15 +46,24 @@ class Job:
     """The user's own, which the overrides may name files of."""
 
 
-def plan(overrides: Sequence[str], *, multirun: bool, config_dir: Path | None = None) -> list[Job]:
+def plan(
+    overrides: Sequence[str],
+    *,
+    multirun: bool,
+    config_dir: Path | None = None,
+    may_sweep: bool = True,
+) -> list[Job]:
     """Compose and validate every run that `overrides` ask for, before anything is loaded.
 
-    Raises UserError, one sentence, at the first mistake.
+    `may_sweep`: whether the caller could have said `multirun`. Raises UserError, one sentence, at the first
+    mistake.
     """
     axes = partial(_experiment_axes, [config_dir] if config_dir else [])
     with _hydra(config_dir, imports=False), one_sentence(overrides):
         asked = read(overrides, [config_dir] if config_dir else [])
-        choices = list(sweep(asked, axes)) if multirun else [one_run(asked, axes)]
+        choices = (
+            list(sweep(asked, axes)) if multirun else [one_run(asked, axes, may_sweep=may_sweep)]
+        )
         _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
     with _hydra(config_dir), one_sentence(overrides):
         return [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
@@ -89,13 +99,21 @@ def plain(value: Any) -> Any:
 def _config(overrides: Sequence[str], *, return_hydra_config: bool = False) -> DictConfig:
     try:
         return compose(ROOT, list(overrides), return_hydra_config=return_hydra_config)
+    except RecursionError as error:
+        raise UserError(
+            f"{' '.join(overrides)} names a file whose defaults list leads back to it: take it out there."
+        ) from error
     except (AssertionError, AttributeError, TypeError, ValueError) as error:
         # how Hydra answers a key or a defaults list that it cannot follow
         raise ConfigCompositionException(str(error)) from error
 
 
 def _compose(overrides: Sequence[str]) -> BenchSpec:
-    spec = OmegaConf.to_object(_config(overrides))
+    config = _config(overrides)
+    try:
+        spec = OmegaConf.to_object(config)
+    except (AttributeError, TypeError) as error:  # of a ${...} that stands for another part
+        raise ConfigCompositionException(str(error)) from error
     assert isinstance(spec, BenchSpec)
     return replace(spec, model=replace(spec.model, name=_model_name(spec)))
 
@@ -113,11 +131,17 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
                 f"technique.{name}={technique} is not allowed: set its knobs one by one, as in "
                 f"technique.{name}.KNOB=VALUE."
             )
-    chosen = stack(overrides)
-    if len(spec.technique) < len(chosen):
+    options = _chosen(overrides)
+    stack = [name for group, name in options if group == "technique" and name != "none"]
+    if len(spec.technique) < len(stack):
         raise UserError(
-            f"technique=[{','.join(chosen)}] is one technique more than once, {_doubled(chosen)}: "
+            f"technique=[{','.join(stack)}] is one technique more than once, {_doubled(stack)}: "
             "a stack has each once."
+        )
+    if ("meter", "wall") in options and spec.meter.wall_log is None:
+        raise UserError(
+            "meter=wall without a log counts nothing at the wall: add meter.wall_log=FILE.csv, or say "
+            "meter=auto."
         )
     require_storable(spec)
     if spec.technique:
@@ -127,9 +151,17 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
     return spec
 
 
-def _doubled(chosen: Sequence[str]) -> str:
+def _chosen(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Each group and an option of it that is chosen, on the command line or in a file that it names."""
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.compute_defaults_list(ROOT, list(overrides), RunMode.RUN).defaults
+    paths = [str(each.config_path).rpartition("/") for each in found if each.parent == ROOT]
+    return [(group, name) for group, _, name in paths]
+
+
+def _doubled(stack: Sequence[str]) -> str:
     """What two of the options come from."""
-    options = Counter(name for each in chosen for name in _compose([f"technique={each}"]).technique)
+    options = Counter(name for each in stack for name in _compose([f"technique={each}"]).technique)
     return options.most_common(1)[0][0]
 
 

@@ -29,7 +29,7 @@ def make(overrides: Sequence[str], output: Path, *, config_dir: Path | None = No
     failed.
     """
     with answerable():
-        (job,) = plan(overrides, multirun=False, config_dir=config_dir)
+        (job,) = plan(overrides, multirun=False, config_dir=config_dir, may_sweep=False)
         refuse_rivals(job.overrides)
         require_cache()
         files.check(job.spec.model)

@@ -24,7 +24,10 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from greenbench.campaign.catalog import GROUPS, options
+from greenbench.campaign.lexicon import EXPERIMENTS
 from greenbench.errors import UserError
+from greenbench.wording import meant
 
 OVERRIDE = re.compile(r"Error merging override (.*)", re.DOTALL)
 FILE = re.compile(r"[Ii]n '([^'\n]+)'")
@@ -46,6 +49,17 @@ SAID: dict[type[Exception], str] = {
 }
 """The first that fits; `told` is the override or the key in its file."""
 
+COMPOSED = {
+    r"Could not override '/?([^'@]+)": "A file of values says `override {0}`, and that is no group of a run: "
+    "allowed are {groups}{hint}.",
+    r"Multiple values for /?([^\s.]+)": "A file of values chooses {0} once more: write "
+    "`- override /{0}: NAME` in its defaults list.",
+    r"([^\s]+) appears more than once": "{0} is in a defaults list more than once: name it once there.",
+    r"Duplicate _self_ defined in (\S+)": "The file {0}.yaml has _self_ more than once in its defaults list: "
+    "name it once there.",
+}
+"""What Hydra says of defaults lists, and what is said instead; `{0}` is what it is about."""
+
 
 @contextmanager
 def one_sentence(asked: Sequence[str]) -> Iterator[None]:
@@ -61,19 +75,30 @@ def one_sentence(asked: Sequence[str]) -> Iterator[None]:
 def explain(error: Exception, asked: Sequence[str]) -> str:
     """The sentence for one error, in none of its own words."""
     if isinstance(error, MissingConfigException):
-        return f"{_asked(error)} is unknown: allowed are {', '.join(_options(error)) or 'none'}."
+        known, name = _options(error), str(error.missing_cfg_file).rpartition("/")[2]
+        allowed = f"{', '.join(known) or 'none'}{meant(name, known)}"
+        return f"{_asked(error)} is unknown: allowed are {allowed}."
     if isinstance(error, YAMLError):
         return _not_yaml(error)
     if isinstance(error, OSError):
-        return f"{error.filename} cannot be read ({error.strerror}): check that file."
+        return _unreadable(error)
     chain = (error, error.__cause__, error.__context__)
     causes = (link for link in chain if isinstance(link, OmegaConfBaseException))
     if (cause := next(causes, None)) is not None:
         return _of_values(cause, *_place(error))
-    file = FILE.search(str(error))
-    if file:
+    return _of_files(str(error)) or (
+        f"{' '.join(asked)} cannot be followed: check that its keys are those of --cfg."
+    )
+
+
+def _of_files(told: str) -> str | None:
+    """What Hydra has `told` of the files that it composes; null where it is of none."""
+    for pattern, said in COMPOSED.items():
+        if match := re.search(pattern, told):
+            return said.format(match[1], hint=meant(match[1], GROUPS), groups=", ".join(GROUPS))
+    if file := FILE.search(told):
         return f"The file {file[1]}.yaml cannot be used: check its keys and its defaults list."
-    return f"{' '.join(asked)} cannot be followed: check that its keys are those of --cfg."
+    return None
 
 
 def _place(error: Exception) -> tuple[str | None, str]:
@@ -90,22 +115,37 @@ def _of_values(cause: OmegaConfBaseException, override: str | None, at: str) -> 
             return template.format(at=at, key=key, told=told, wanted=wanted)
     if isinstance(cause, ValidationError | ConfigTypeError):
         told = f"{override} is not allowed: " if override else at
-        return (
-            f"{told}{key} takes {_wanted(cause)}." if key else f"{told}keys and values must stand."
-        )
+        if not key:
+            return f"{told}keys and values must stand."
+        value = (override or "").partition("=")[2]
+        return f"{told}{key} takes {_wanted(cause)}{meant(value, _members(cause))}."
+    if at and key == EXPERIMENTS:
+        return f"{at}the first line must be `# @package _global_`, as in any experiment."
     return f"{at}{key} is not a key of the configuration: {_allowed_keys(cause)}."
 
 
 def _wanted(cause: OmegaConfBaseException) -> str:
     """What the key that `cause` is about takes."""
+    return _words(_hint(cause))
+
+
+def _members(cause: OmegaConfBaseException) -> list[str]:
+    """The names that the key takes, where it takes names."""
+    hint = _hint(cause)
+    named = isinstance(hint, type) and issubclass(hint, Enum)
+    return [str(member.value) for member in hint] if named else []
+
+
+def _hint(cause: OmegaConfBaseException) -> Any:
+    """The type of the key that `cause` is about."""
     parent, key = cause.parent_node, cause.key
     if parent is not None and key is None:  # it is about the node itself
         parent, key = parent._get_parent(), parent._key()
     if isinstance(parent, ListConfig):
-        return _words(parent._metadata.element_type)
+        return parent._metadata.element_type
     kind = parent._metadata.object_type if isinstance(parent, DictConfig) else None
     hints = get_type_hints(kind) if isinstance(kind, type) and is_dataclass(kind) else {}
-    return _words(hints.get(str(key)))
+    return hints.get(str(key))
 
 
 def _words(hint: Any) -> str:
@@ -127,7 +167,7 @@ def _allowed_keys(error: OmegaConfBaseException) -> str:
     )
     if not keys:
         return "nothing is allowed here, choose its group first"
-    return f"allowed here are {', '.join(keys)}"
+    return f"allowed here are {', '.join(keys)}{meant(str(error.key), keys)}"
 
 
 def _asked(error: MissingConfigException) -> str:
@@ -138,7 +178,15 @@ def _asked(error: MissingConfigException) -> str:
 
 
 def _options(error: MissingConfigException) -> list[str]:
-    return sorted(set(error.options or ()) - {"schema"})
+    """Hydra knows them where the command line asks, but not where a file does."""
+    known = error.options or options(str(error.missing_cfg_file).rpartition("/")[0])
+    return sorted({*known} - {"schema"})
+
+
+def _unreadable(error: OSError) -> str:
+    if error.filename is None:
+        return "A file of values holds no keys: write KEY: VALUE, one a line."
+    return f"{error.filename} cannot be read ({error.strerror}): check that file."
 
 
 def _not_yaml(error: YAMLError) -> str:

@@ -16,12 +16,13 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
 from greenbench.campaign.catalog import GROUPS, experiments, options
+from greenbench.campaign.lexicon import EXPERIMENTS, keys
 from greenbench.errors import UserError
 from greenbench.plugins import conf_folders
 from greenbench.schema.ranges import require_choice
 from greenbench.schema.spec import BenchSpec
+from greenbench.wording import asked_back, meant
 
-EXPERIMENTS = "experiments"
 KEYS = {field.name for field in fields(BenchSpec)}
 MOST_RUNS = 10_000
 """Of one call: more are a slip."""
@@ -40,18 +41,21 @@ def read(overrides: Sequence[str], beside: Sequence[Path]) -> list[Override]:
     return list({override.key_or_group: override for override in asked}.values())
 
 
-def one_run(asked: Sequence[Override], axes: Axes) -> tuple[str, ...]:
-    """The overrides of the one run that is asked for. Raises UserError where there are several."""
+def one_run(asked: Sequence[Override], axes: Axes, *, may_sweep: bool) -> tuple[str, ...]:
+    """The overrides of the one run that is asked for. Raises UserError where there are several, with what
+    to do about that where it `may_sweep`."""
     for override in asked:
         if override.is_sweep_override():
-            raise UserError(f"{_told(override)} asks for several runs: {_one_value(override)}.")
+            todo = _one_value(override) if may_sweep else "name one value"
+            raise UserError(f"{_told(override)} asks for several runs: {todo}.")
     texts = tuple(_told(override) for override in asked)
     named = {override.key_or_group for override in asked}
     for axis in axes(texts):
         if axis.key_or_group not in named:
+            everything = "add --multirun to run all of it, or " if may_sweep else ""
             raise UserError(
-                f"This experiment sweeps {axis.key_or_group}: add --multirun to run all of it, or "
-                f"choose one with {axis.key_or_group}=..."
+                f"This experiment sweeps {axis.key_or_group}: {everything}choose one with "
+                f"{axis.key_or_group}=..."
             )
     return texts
 
@@ -75,13 +79,6 @@ def sweep(asked: Sequence[Override], axes: Axes) -> Iterator[tuple[str, ...]]:
 
 
 _FEWER = f"sweep over fewer values, {MOST_RUNS} runs at most"
-
-
-def stack(overrides: Sequence[str]) -> list[str]:
-    """The options of techniques that are chosen, ``none`` left out."""
-    chosen = [_parse(text).value() for text in overrides if text.startswith("technique=")]
-    names = (each if isinstance(each, list) else [each] for each in chosen)
-    return [str(name) for several in names for name in several if name != "none"]
 
 
 def _read(text: str, beside: Sequence[Path]) -> Override:
@@ -163,8 +160,17 @@ def _is_added(key: str, beside: Sequence[Path]) -> bool:
 def _require_key(key: str) -> None:
     """Raise UserError unless `key` begins as one can: Hydra looks at the rest of it."""
     if key.partition(".")[0] not in KEYS:
-        allowed = ", ".join(sorted({*KEYS, EXPERIMENTS}))
-        raise UserError(f"{key} is not a key of the configuration: allowed here are {allowed}.")
+        allowed = sorted({*KEYS, EXPERIMENTS})
+        raise UserError(
+            f"{key} is not a key of the configuration: allowed here are {', '.join(allowed)}"
+            f"{_hint(key, allowed)}."
+        )
+
+
+def _hint(key: str, allowed: Sequence[str]) -> str:
+    """What was meant by `key`: a key in a group, by its last part, or one that is spelt alike."""
+    inside = [known for known in keys() if known.rpartition(".")[2] == key]
+    return asked_back(inside) or meant(key.partition(".")[0], allowed)
 
 
 def _require_options(override: Override, known: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The commands: bench, fetch, make, report, compare, advise, export, doctor."""
+"""The commands: bench, fetch, make, report, compare, advise, export, doctor, completion."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from collections.abc import Sequence
 from greenbench import __version__
 from greenbench.cli.advise import add_advise
 from greenbench.cli.bench import add_bench, add_fetch
+from greenbench.cli.completion import add_completion, answer
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
+from greenbench.cli.output import printed
+from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status: 0 well, 1 a run failed, 2 a mistake in the call."""
+    return printed(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parse(argv)
         status: int = arguments.command(arguments)
@@ -34,17 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Options and overrides in any order, which argparse alone does not allow."""
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
-    if "overrides" not in arguments or any(word.startswith("-") for word in rest):
-        parser.parse_args(argv)  # says what is wrong
-    else:
+    ours = parser()
+    answer(ours)
+    arguments, rest = ours.parse_known_args(argv)
+    if rest and ("overrides" not in arguments or any(word.startswith("-") for word in rest)):
+        arguments.parser.refuse(rest)
+    if rest:
         arguments.overrides += rest
     return arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    parser: argparse.ArgumentParser = Parser(
         "greenbench",
         description="What efficiency techniques really save on real language models: "
         "accuracy, latency and joules per token.",
@@ -60,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         add_advise,
         add_export,
         add_doctor,
+        add_completion,
     ):
         add(commands)
+    for each in commands.choices.values():
+        each.set_defaults(parser=each)
     return parser

@@ -211,7 +211,7 @@ def _put(content: bytes, output: Path | None) -> None:
     from greenbench.files import write_atomically
 
     if output is None:
-        sys.stdout.write(content.decode())
+        print(content.decode(), end="")
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from greenbench.errors import Lost, Unavailable, UserError
 from greenbench.machine import cpu_load
 from greenbench.machine.gpus import visible_uuids
 from greenbench.machine.processes import OwnProcesses
+from greenbench.machine.standstill import Pulse
 from greenbench.measure.recorder import short_codes
 from greenbench.meters import OpenMeters, named, open_meters
 from greenbench.meters.meter import Reading, at_edge, codes, span
@@ -85,6 +86,7 @@ def _window(spec: MeterSpec) -> Iterator[Metered]:
             opened.refused["nvml"] = reason
         window.refused, window.notes = opened.refused, opened.notes
         own.refresh()
+        pulse = Pulse()
         usage, begins, start_s = cpu_load.usage(own), _read(opened), time.monotonic()
         try:
             yield window
@@ -92,8 +94,10 @@ def _window(spec: MeterSpec) -> Iterator[Metered]:
             own.refresh()
             window.seconds = time.monotonic() - start_s
             _conclude(window, opened, begins)
+            found = [*window.codes, *pulse.codes()]
             if not uuids:
-                window.codes = sorted({*window.codes, *cpu_load.codes(usage, cpu_load.usage(own))})
+                found += cpu_load.codes(usage, cpu_load.usage(own))
+            window.codes = sorted(set(found))
 
 
 def _spec(meters: str | Sequence[str]) -> MeterSpec:

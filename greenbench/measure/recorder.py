@@ -14,6 +14,7 @@ from greenbench.engines.engine import Completion, Observed
 from greenbench.errors import Unavailable
 from greenbench.machine import cpu_load, memory
 from greenbench.machine.processes import OwnProcesses
+from greenbench.machine.standstill import Pulse
 from greenbench.measure.requests import Sent, seconds_of
 from greenbench.measure.tally import percentiles
 from greenbench.meters import OpenMeters
@@ -167,10 +168,11 @@ class Recorder:
         pids = set() if named is None else set(named) or {os.getpid()}
         memory.reset_peaks(pids)
         waiting = self._own.named - (named or frozenset()) if observed else frozenset()
+        pulse = Pulse()
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)
         waited_s = self._own.cpu_s_of(waiting)
-        return _Start(time.monotonic(), readings, usage, observed, pids, waiting, waited_s)
+        return _Start(time.monotonic(), readings, usage, observed, pids, waiting, waited_s, pulse)
 
     def _read(self, observed: Observed | None) -> list[Reading]:
         """All meters, the primary one just after its counter has stepped."""
@@ -198,7 +200,7 @@ class Recorder:
         found += [code for _, before, after in triples for code in codes(before, after)]
         if phase != "serve":  # between requests a device may well rest
             found += _clock_codes(trace)
-        found += short_codes(spans)
+        found += short_codes(spans) + start.pulse.codes()
         if self._on_cpu:
             found += cpu_load.codes(start.usage, cpu_load.usage(self._own))
         faults = sorted(set(found))
@@ -239,6 +241,7 @@ class _Start(NamedTuple):
     """The other model's server."""
     waited_s: float
     """CPU time that it had used by then."""
+    pulse: Pulse
 
 
 def _clock_codes(trace: Trace | None) -> list[str]:

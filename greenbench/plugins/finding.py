@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -89,6 +89,21 @@ def told(room: str, files: Sequence[tuple[str, Path]], *, all_of_them: bool) -> 
         if (mine := bool(each.bases & ours)) or not each.bases & others
         if (told := _told(each, mine, each.node.name in bases))
     ]
+
+
+def knobs(path: Path, cls: str) -> list[str]:
+    """The fields of a class in a file, those of its bases there first."""
+    bodies = {n.name: n for n in ast.parse(path.read_bytes()).body if isinstance(n, ast.ClassDef)}
+    return list(dict.fromkeys(_knobs(bodies, cls)))
+
+
+def _knobs(bodies: Mapping[str, ast.ClassDef], cls: str) -> Iterator[str]:
+    if cls in bodies:
+        for base in bodies[cls].bases:
+            yield from _knobs(bodies, ast.unparse(base))
+        for line in bodies[cls].body:
+            if isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line.annotation):
+                yield ast.unparse(line.target)
 
 
 def _classes(module: str, path: Path, whatever: bool) -> list[_Class]:

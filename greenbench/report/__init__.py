@@ -11,7 +11,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
 from greenbench.errors import UserError
-from greenbench.files import unwritable, write_atomically
+from greenbench.files import unwritable, write_together
 from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
@@ -64,7 +64,8 @@ def write(
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
-    file or the new one, never a part. Raises UserError where they cannot be written.
+    file or the new one, never a part, and no text before the pictures that it shows. Raises UserError where
+    they cannot be written, with the old ones as they were.
     """
     found = groups(records, crowd.beside if crowd else {}, sort)
     given = given or assumptions()
@@ -81,11 +82,10 @@ def write(
     try:
         for name in contents:
             (results / name).parent.mkdir(parents=True, exist_ok=True)
+        write_together({results / name: content for name, content in contents.items()})
         drawn = {file for folder in FOLDERS for file in (results / folder).glob("*.svg")}
         for stale in drawn - {results / name for name in contents}:
             stale.unlink()
-        for name, content in contents.items():
-            write_atomically(results / name, content, durable=False)
     except OSError as error:
         raise unwritable(
             f"The report cannot be written to {results}", error, "choose another directory"

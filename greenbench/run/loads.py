@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 
 
 def refuse_lengths(spec: RunSpec, engines: Mapping[Who, Engine]) -> None:
-    """Raise UserError where a model is compiled for one length of request and is to meet many."""
+    """Raise UserError where a model is compiled for one length of request and is to meet many, and where
+    one is longer than a server that is running already takes."""
     compiled = any("module" in each.forms and each.compiles() for each in engines.values())
     if compiled and spec.load.lengths is not Lengths.fixed:
         raise UserError(
             f"load.lengths={spec.load.lengths.value} makes requests of many lengths, for each of which the "
             "compiled reference would compile anew: say engine.reference=eager, or load.lengths=fixed."
+        )
+    running = {who: each for who, each in engines.items() if "url" in each.forms}
+    work = spec.workload
+    tokens, most = work.prompt_tokens + work.output_tokens, min(_contexts(running), default=inf)
+    if tokens > most:  # other engines make room
+        raise UserError(
+            f"workload.prompt_tokens={work.prompt_tokens} and workload.output_tokens="
+            f"{work.output_tokens} make {tokens} tokens, and engine.context={most} says that the server "
+            "takes no more: ask for fewer, or raise that where it does."
         )
 
 

@@ -57,6 +57,10 @@ CODES: Final[Mapping[str, Fault]] = {
         "the windows are shorter than ten times the time for which the queue remembers its length: "
         "intervals may be too narrow",
     ),
+    "stalled": Fault(
+        "invalid",
+        "GreenBench itself stood still for a second or more: stopped, frozen, or asleep with the machine",
+    ),
     "throttled": Fault("invalid", "heat or a power brake slowed the device down"),
     "too_few_blocks": Fault("invalid", "fewer valid blocks were left than the tier asks for"),
     "unsettled": Fault(

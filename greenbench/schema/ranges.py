@@ -56,6 +56,20 @@ def _parts(spec: Any) -> Iterable[tuple[str, Any]]:
     return spec.items() if isinstance(spec, dict) else vars(spec).items()
 
 
+def require_hub_id(text: str) -> None:
+    """Raise UserError for what no hub can call a model."""
+    from huggingface_hub.errors import HFValidationError  # as long as to compose a run
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        raise UserError(
+            f"{text!r} is no id that a model can have on the hub: it is NAME or OWNER/NAME, of letters, "
+            "digits, and single dots and dashes between them, as in Qwen/Qwen3-0.6B."
+        ) from error
+
+
 def require_device(device: str) -> None:
     """Raise UserError for what names no device."""
     if not DEVICE.fullmatch(device):

@@ -14,6 +14,7 @@ from greenbench.schema.ranges import (
     require,
     require_choice,
     require_device,
+    require_hub_id,
     require_seed,
 )
 
@@ -61,6 +62,8 @@ class ModelSpec:
                 f"model.{needs} is missing: a model from source={self.source.value} needs it; "
                 f"add model.{needs}=..."
             )
+        if self.source is Source.hub:
+            require_hub_id(str(self.id))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ ONE = {
     "+experiment=smoke": "experiment is not a key .* experiments",
     "foo.bar=1": r"foo\.bar is not a key",
     "nogroup/a=b": "nogroup/a is not a key",
+    "techniqe=gptq": r"techniqe is not a key .* \(did you mean technique\?\)",
+    "experiment=smoke": r"\(did you mean experiments\?\)",
+    "batch_size=2": r"batch_size is not a key .* \(did you mean workload\.batch_size\?\)",
+    "wrkload.batch_size=2": r"\(did you mean workload\?\)",
+    "workload.bach_size=2": r"\(did you mean batch_size\?\)",
+    "+experiments=smok": r"experiments=smok is unknown: .* \(did you mean smoke\?\)",
     "impact=default": "impact is not a key",
     "defaults=[a]": "defaults is not a key",
     "task.itmes=1": r"task\.itmes is not a key .* items",
@@ -45,7 +51,8 @@ ONE = {
     "technique=[to_vllm,to_llama_cpp]": r"more than once, engine: a stack",
     "technique=schema/gptq": "technique=schema/gptq is unknown",
     "technique=../model/hub": "is unknown",
-    "technique=INT8_BNB": "INT8_BNB is unknown",
+    "technique=INT8_BNB": r"INT8_BNB is unknown: .* \(did you mean int8_bnb( or \w+)?\?\)",
+    "technique=[gptq,int8_bmb]": r"\(did you mean int8_bnb( or \w+)?\?\)",
     "model=null": "model=null is unknown: allowed are gemma3-1b",
     "model=[hub,local]": r"model=\[hub,local\] is a list",
     "task=[core,smoke]": r"task=\[core,smoke\] is a list, and a run has one task",
@@ -61,11 +68,14 @@ ONE = {
     "task.names.a=b": r"task\.names\.a=b cannot be followed",
     "task.names.9=b": r"task\.names\.9=b is beyond the list's end",
     "model.dtype=fp16": "model.dtype takes one of float32, bfloat16, float16",
+    "model.dtype=bflaot16": r"bfloat16, float16 \(did you mean bfloat16 or float16\?\)",
+    "meter.order=[raple]": r"\(did you mean rapl\?\)",
     "model.dtype=null": r"model\.dtype takes one of",
     "device=tpu": "device=tpu is not allowed: allowed are auto, cpu, cuda",
     "workload.stop=null": r"workload\.stop takes one of fixed, natural",
     "load=closed": "load takes keys of its own: arrivals",
     "load=null": "load takes keys of its own",
+    "load=${model}": r"load=\$\{model\} cannot be followed",
     "force=maybe": "force takes true or false",
     "results=null": "results takes one text",
     "results=[a]": "results takes one text",
@@ -133,6 +143,20 @@ TOGETHER = [
     (["technique=prune_depth", "technique.prune_depth.heal.minutes=inf"], "minutes=inf"),
     (["technique=none", "technique.gptq.bits=4"], r"technique\.gptq is not a key"),
     (["model=hub", "model.id="], r"model\.id is missing"),
+    (
+        ["model=hub", "model.id='a b/c d/e'"],
+        "'a b/c d/e' is no id that a model can have on the hub",
+    ),
+    (["model=hub", "model.id=a/b/c"], "it is NAME or OWNER/NAME"),
+    (["model=hub", "model.id=-a/b"], "no id"),
+    (["model=hub", "model.id=a/b..c"], "no id"),
+    (["model=hub", "model.id=a/b.git"], "no id"),
+    (["technique=gptq", "technique.gptq.bit=4"], r"\(did you mean bits\?\)"),
+    (["meter=wall"], r"meter\.wall_log is missing: .* add meter\.wall_log=FILE\.csv"),
+    (
+        ["meter=wall", "meter.wall_log=null"],
+        r"meter=wall without a log .* add meter\.wall_log=FILE\.csv",
+    ),
 ]
 SWEPT = {
     "seed=range(0)": "stands for no value",
@@ -276,6 +300,7 @@ def test_of_several_experiments_each_is_swept_by_itself():
         ("name: ${x}\n", r"workload\.name cannot be filled in"),
         ("name: '${'\n", "name cannot be read"),
         ("defaults: [nope]\nname: a\n", r"workload=nope, which workload/mine\.yaml asks for"),
+        ("defaults: [shrot]\nname: a\n", r"is unknown: .* \(did you mean short\?\)"),
         ("defaults: {a: b}\n", r"workload/mine\.yaml cannot be used"),
         ("# @package _global_\nfoo: a\n", "foo is not a key"),
         ("name: é\n".encode("latin-1"), r"mine\.yaml is not UTF-8 text"),
@@ -287,6 +312,47 @@ def test_a_wrong_file_of_values_is_one_sentence(text, said, tmp_path):
         text if isinstance(text, bytes) else text.encode()
     )
     assert re.search(said, sentence(["workload=mine"], config_dir=tmp_path))
+
+
+GLOBAL = "# @package _global_\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("defaults:\n- override /technique: [gptq, gptq]\n", r"one technique more than once, gptq"),
+        ("defaults:\n- override /technique: [gptq_int3, gptq_int8]\n", r"more than once, gptq"),
+        ("defaults:\n- override /technique: gtpq\n", r"is unknown: .* \(did you mean gptq\?\)"),
+        ("defaults:\n- override /tecnique: gptq\n", r"no group .* \(did you mean technique\?\)"),
+        ("defaults:\n- /technique: gptq\n", r"write `- override /technique: NAME`"),
+        ("defaults:\n- mine\n", r"leads back to it: take it out there"),
+        ("defaults:\n- _self_\n- _self_\n", r"experiments/mine\.yaml has _self_ more than once"),
+        ("defaults:\n- override /meter: wall\n", r"add meter\.wall_log=FILE\.csv"),
+        (
+            "defaults:\n- override /meter: wall\nmeter:\n  wall_log: null\n",
+            "meter=wall without a log",
+        ),
+        ("hydra:\n  sweeper:\n    params:\n      technique: '[gptq,gptq]'\n", "names one twice"),
+        ("seed: ${nope}\n", "seed cannot be filled in"),
+    ],
+)
+def test_a_wrong_experiment_is_one_sentence(text, said, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text(GLOBAL + text)
+    assert re.search(said, sentence(["+experiments=mine"], config_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\n", "first line must be `# @package _global_`"),
+        ("3\n", "holds no keys: write KEY"),
+    ],
+)
+def test_what_is_no_experiment_is_told_how_to_be_one(text, said, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text(text)
+    assert said in sentence(["+experiments=mine"], config_dir=tmp_path)
 
 
 def test_a_group_of_the_users_own_is_added(tmp_path):

@@ -157,6 +157,15 @@ def test_the_only_meter_that_is_allowed_must_answer(no_powercap):
                 require_answer(spec, opened)
 
 
+def test_zeus_is_asked_for_alone_and_nothing_stands_in_for_it():
+    (job,) = plan(["meter=zeus"], multirun=False)
+    with (
+        open_meters(job.spec.meter, []) as opened,
+        pytest.raises(Unsupported, match=r"meter.order=\[zeus\] does not answer here \(Zeus"),
+    ):
+        require_answer(job.spec.meter, opened)
+
+
 def test_a_wall_meter_without_its_log_is_refused():
     with pytest.raises(
         UserError, match=r"meter.wall_log is missing: .*add meter.wall_log=FILE.csv"

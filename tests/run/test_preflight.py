@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from helpers.architectures import DECODERS
+from helpers.architectures import DECODERS, checkpoint, small_tokenizer
 from helpers.windows import Watts, protocol
 from transformers import AutoConfig
 
@@ -57,6 +57,8 @@ def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_ask
     ("arguments", "said"),
     [
         (["engine=openai"], r"add engine\.url=http://HOST:PORT"),
+        (["engine=openai", "engine.url=http://h", "engine.context=90"],
+         "make 128 tokens, and engine.context=90 says"),
         (["engine=openai", "engine.url=http://h", "technique=gptq"], "which engine=openai does not take"),
         (["engine=openai", "engine.url=http://h", "technique=fp32"], "which engine=openai does not take"),
         (["engine=openai", "engine.url=http://h", "technique=early_exit"], "openai does not run"),
@@ -75,6 +77,29 @@ def test_what_an_engine_cannot_run_is_one_sentence_before_anything_is_served(arg
 
     with pytest.raises(UserError, match=said):
         refuse()
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """The files of a model that knows 256 positions."""
+    return checkpoint("llama", small_tokenizer(), tmp_path_factory.mktemp("llama"))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        ["engine=transformers"],
+        ["engine=llama_cpp"],
+        ["engine=llama_cpp", "engine.context=100000"],
+        ["engine=vllm"],
+        ["engine=vllm", "engine.context=100000"],
+    ],
+)
+def test_a_request_longer_than_the_model_knows_is_one_sentence_for_each_engine(engine, llama):
+    said = [*engine, "model=local", f"model.path={llama}", "device=cpu"]
+    (job,) = plan([*said, "workload.output_tokens=193"], multirun=False)
+    with pytest.raises(UserError, match="make 257 tokens, and this model knows 256 positions: ask"):
+        suited(job.spec, Machine("cpu", "some CPU", 1 << 34))
 
 
 GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))

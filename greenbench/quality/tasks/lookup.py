@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ import yaml
 
 from greenbench.errors import UserError
 from greenbench.quality.shut_off import consenting
+from greenbench.wording import meant
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -261,8 +261,7 @@ def first_line(error: Exception) -> str:
 
 def _unknown(name: str, include_path: str | None, near: list[str]) -> str:
     ours = local_tasks()
-    close = get_close_matches(name, near, n=2) or get_close_matches(name, _lm_eval().all_tasks, n=2)
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+    hint = meant(name, near) or meant(name, _lm_eval().all_tasks)
     included = _first_broken(_included(include_path))
     return (
         f"task.names={name} is unknown{hint}: {included}allowed are {', '.join(ours)}, "
