@@ -79,10 +79,13 @@ def refusals(
 
 
 def _refusal(spec: RunSpec, machine: Machine, models: bool) -> UserError | None:
+    from greenbench.run.workbench import require_meter  # it needs what is here
+
     try:
         refuse_here(spec, machine)
         if models:
             suited(spec, machine)
+        require_meter(spec, machine)
     except UserError as error:
         return error
     return None

@@ -155,6 +155,13 @@ def opened(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
     return meters
 
 
+def require_meter(spec: RunSpec, machine: Machine) -> None:
+    """Raise Unsupported where the only meter that is asked for does not answer: a run opens it for itself."""
+    if len(spec.meter.order) == 1:
+        with opened(spec, machine, OwnProcesses()):
+            pass
+
+
 def _unseen(spec: RunSpec) -> str | None:
     """Why no joules can be estimated from the CPU time of both models; null: they can."""
     for engine in engines(spec).values():

@@ -56,6 +56,8 @@ def busy(bench, monkeypatch):
         (["engine=openai"], r"add engine.url=http://HOST:PORT"),
         (["technique=ngram"], "engine=transformers"),
         (["technique=q8_0"], "use engine=llama_cpp"),
+        (["meter=zeus"], "meter.order=[zeus] does not answer here (Zeus "),
+        (["meter.order=[rapl]"], "meter.order=[rapl] does not answer here ("),
     ],
 )
 def test_a_run_that_cannot_be_here_is_a_mistake_that_waits_for_no_other_run(busy, words, said):
