@@ -1,4 +1,4 @@
-"""The commands: bench, fetch, make, report, compare, advise, export, doctor."""
+"""The commands: bench, fetch, make, report, compare, advise, export, doctor, mcp."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from greenbench.cli.advise import add_advise
 from greenbench.cli.bench import add_bench, add_fetch
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
+from greenbench.cli.mcp import add_mcp
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.errors import UserError
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         add_advise,
         add_export,
         add_doctor,
+        add_mcp,
     ):
         add(commands)
     return parser
