@@ -18,7 +18,7 @@ class Places:
                 raise UserError(
                     f"{path} is not a directory: give the results directory of a bench."
                 )
-        self._folders = {str(path): path.resolve() for path in paths}
+        self._folders = {str(path): path for path in paths}
 
     def __iter__(self) -> Iterator[tuple[str, Path]]:
         return iter(self._folders.items())

@@ -30,6 +30,8 @@ GROUPS, ROWS, SHOWN = 12, 25, 5
 
 def overview(folder: Path) -> dict[str, Any]:
     """The leaderboard's first screen, and its rows in short. Raises UserError where there is no record."""
+    if not folder.exists():
+        raise UserError(f"{folder} is not there yet: measure something into it first.")
     known, rejected, crowd = gather([folder])
     require_records([folder], known, rejected)
     found = groups(known, crowd.beside if crowd else {})

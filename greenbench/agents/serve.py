@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import ValidationError
 
 from greenbench import __version__
+from greenbench.agents.background import Started
 from greenbench.agents.places import Places
 from greenbench.agents.tools import Tools
 from greenbench.campaign.launch.local import Workers
@@ -55,10 +57,18 @@ def serve(results: Sequence[Path], allow_runs: bool, config_dir: Path | None) ->
         raise UserError(
             f"--config-dir {config_dir} is not a directory: give one that holds config groups."
         )
+    places = Places(results)
     with Workers(()) as workers:
-        tools = Tools(Places(results), workers, config_dir)
-        _server(tools, allow_runs).run("stdio")
-    for going in tools.background.going():
+        tools = Tools(places, workers, config_dir)
+        try:
+            _server(tools, allow_runs).run("stdio")
+        finally:
+            _tell(tools.background.going())
+
+
+def _tell(those: Iterable[Started]) -> None:
+    """What goes on though its server ends: nobody should find it by chance."""
+    for going in those:
         print(
             f"greenbench: run {going.told.id} goes on without this server, as process {going.told.pid}: "
             f"`greenbench mcp {going.results} --allow-runs` sees it and can stop it.",
@@ -72,8 +82,8 @@ def _server(tools: Tools, allow_runs: bool) -> Server:
         tools.doctor, tools.techniques, tools.estimate, tools.results, tools.advise, tools.compare,
         tools.status,
     ]  # fmt: skip
-    for tool in reading:
-        server.add_tool(tool, annotations=ToolAnnotations(read_only_hint=True))
-    for tool in (tools.start, tools.stop) if allow_runs else ():
-        server.add_tool(tool, annotations=ToolAnnotations(read_only_hint=False))
+    running: list[Callable[..., Any]] = [tools.start, tools.stop] if allow_runs else []
+    for tool in (*reading, *running):
+        hints = ToolAnnotations(read_only_hint=tool in reading)
+        server.add_tool(tool, description=getdoc(tool), annotations=hints)
     return server

@@ -210,7 +210,9 @@ def test_a_mistake_is_one_sentence_that_is_marked_as_an_error(asking, mistake):
 
 def test_where_there_is_nothing_yet_it_says_what_to_do(tmp_path):
     with agent(cwd=tmp_path) as one:
-        assert "results" in one.ask("results").text
+        assert one.ask("results").text == (
+            "results is not there yet: measure something into it first."
+        )
         told = one.told("advise")
         assert told["groups"] == []
         assert told["to_settle"][0]["command"].startswith("greenbench bench --multirun")
