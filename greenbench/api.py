@@ -248,12 +248,13 @@ def report(
     *,
     impact: Assumptions | Iterable[str] = (),
     margin: float = 1.0,
+    sort: str = "question",
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
-    equivalent. The same records give the same bytes. Raises UserError where it cannot be written, or
-    where there is no record.
+    equivalent; rows stand in the order `sort`. The same records give the same bytes. Raises UserError
+    where it cannot be written, or where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
@@ -268,15 +269,14 @@ def report(
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
-                f"{folder} is not a directory: give the results directory of a bench, "
-                "or run `greenbench bench` first."
+                f"{folder} is not a directory: give a bench's results, or run `greenbench bench` first."
             )
     if output is None and len(folders) != 1:
         raise UserError("There is not one results directory: say where the report goes, output=...")
     if not isinstance(margin, int | float) or not 0 < margin < 100:
         raise UserError(f"margin={margin} is no margin: give points above 0 and below 100.")
     place = folders[0] if output is None else path("output", output)
-    return rebuild(folders, place, _assumed(impact), margin)
+    return rebuild(folders, place, _assumed(impact), margin, sort)
 
 
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:

@@ -31,7 +31,7 @@ UNITS = {
 """Units stand in the names (docs/architecture.md); a name that ends so has this unit."""
 CLOCKED, HELD, COUNTED = "measured:clock", "measured:memory", "measured:count"
 FROM = {"s": CLOCKED, "B": HELD} | dict.fromkeys(
-    ("count", "tokens", "requests", "parameters", "layers"), COUNTED
+    ("count", "tokens", "requests", "prompts", "parameters", "layers"), COUNTED
 )
 COUNT, FRACTION, LESS_1 = "count", "fraction of the value", "ratio less 1"
 OF_NAMES = {
@@ -75,6 +75,7 @@ OF_NAMES = {
     **dict.fromkeys(
         ("due", "ended", "failed", "unfinished", "cut", "requests", "good"), "requests"
     ),
+    **dict.fromkeys(("sent", "repeated"), "prompts"),
     **dict.fromkeys(("in_flight", "running", "waiting", "at_once"), "requests"),
     "busy": "fraction of the time",
     "rate": "requests/s",

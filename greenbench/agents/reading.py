@@ -11,14 +11,17 @@ from typing import Any
 from greenbench import api
 from greenbench.analysis.choices.advice import Advice, Option
 from greenbench.analysis.choices.comparison import Change, Pairing
+from greenbench.analysis.choices.picks import Pick, choice, is_claimed
 from greenbench.analysis.choices.regression import broken, parse_limit
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid
 from greenbench.analysis.groups.selection import gather
 from greenbench.analysis.impact import assumptions
+from greenbench.analysis.yardstick import Yardstick
 from greenbench.errors import UserError
 from greenbench.records.store import files, parse, require_records
 from greenbench.report.markdown.advice import FIRST, NOTHING
 from greenbench.report.markdown.headline import answer
+from greenbench.report.markdown.sections.choice import surer
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Record
@@ -101,11 +104,29 @@ def _lost(record: Record) -> dict[str, Any]:
 
 
 def _group(group: Group) -> dict[str, Any]:
+    found = choice(group)
     return {
         **_place(group),
+        "chosen_by": f"{found.yardstick.metric.ratio}_ratio",
+        "choose": [_pick(pick, found.yardstick) for pick in found.picks],
+        "worse": [row.label for row in found.worse[:ROWS]],
+        "no_effect_shown": [row.label for row in found.same[:ROWS]],
         "answer": answer(group),
+        "to_be_surer": surer(group),
         "rows": [_row(row) for row in group.rows[:ROWS]],
         "rows_left_out": max(0, len(group.rows) - ROWS),
+    }
+
+
+def _pick(pick: Pick, yardstick: Yardstick) -> dict[str, Any]:
+    """The best run for who accepts such losses of quality."""
+    return {
+        "losing_at_most_points": ["any" if loss is None else loss for loss in pick.losses],
+        "name": pick.row.label,
+        "key": pick.row.record.key,
+        "sure": "shown" if is_claimed(pick.row, yardstick) else "hint",
+        "more_loss_is_excluded": pick.within,
+        "not_told_apart_from": [row.label for row in pick.rivals[:SHOWN]],
     }
 
 

@@ -73,9 +73,18 @@ def yardstick_of(group: Group) -> Yardstick:
 
 def helps(ratio: Quantity, yardstick: Yardstick) -> bool:
     """Whether `ratio` is better than 1 with its whole interval, and by more than 2 %."""
+    return _beyond(ratio, yardstick.sign)
+
+
+def harms(ratio: Quantity, yardstick: Yardstick) -> bool:
+    """Whether it is worse than 1 in the same way."""
+    return _beyond(ratio, -yardstick.sign)
+
+
+def _beyond(ratio: Quantity, sign: int) -> bool:
+    """Whether the nearest that its interval allows lies on that side of 1, and the ratio well so."""
     interval = ratio.bounds
     if ratio.value is None or interval is None:
         return False
-    worst = max(interval) if yardstick.sign < 0 else min(interval)
-    enough = 1 + yardstick.sign * EFFECT
-    return yardstick.sign * (worst - 1) > 0 and yardstick.sign * (ratio.value - enough) > 0
+    nearest, enough = max(interval) if sign < 0 else min(interval), 1 + sign * EFFECT
+    return sign * (nearest - 1) > 0 and sign * (ratio.value - enough) > 0

@@ -45,7 +45,7 @@ def bench(asked: Asked) -> list[Record]:
 
 
 def fetch(asked: Asked) -> None:
-    """Bring all files here that the runs need: of models, their drafts and tasks. Raises UserError."""
+    """Bring all files here that the runs need: of models, drafts, kernels and tasks. Raises UserError."""
     jobs = _jobs(asked)  # reads the tasks, whose data a hub gives
     _fetch(jobs)
     from greenbench.models import files
@@ -80,8 +80,10 @@ def _jobs(asked: Asked) -> list[Job]:
         jobs = plan(asked.overrides, multirun=asked.multirun, config_dir=asked.config_dir)
         jobs = _part(jobs, asked.shard)
         require_cache()
-        from greenbench.run.preflight import refuse  # as above
+        from greenbench.campaign.downloads import announce  # as above
+        from greenbench.run.preflight import refuse
 
+        announce([job.spec for job in jobs], _say)  # reading a task fetches its data
         for job in jobs:
             refuse_rivals(job.overrides)
             refuse(job.spec)

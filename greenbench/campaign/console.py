@@ -1,4 +1,4 @@
-"""What a person sees while runs go: a live line in a terminal, plain lines in a log."""
+"""What a person sees while runs go: a live table in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from rich.console import Console as Terminal
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from greenbench.wording import duration
+from greenbench.wording import ESTIMATE, duration, number
+
+SHOWN = 12
+"""Runs that the live table has; those before are counted, and all are there at the end."""
 
 RUN = re.compile(r"\[(\d+)/(\d+)\] (  )?(.*)")
 """How a log's line about a run begins, and whether it is about a stage of it."""
@@ -46,7 +52,7 @@ def heard(lines: Iterable[str]) -> Heard:
 
 
 class Console:
-    """Progress of a sweep of `total` runs: which run, which stage, how much time is left."""
+    """Progress of a sweep of `total` runs: which are done, which goes on, what it shows, what is left."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -56,22 +62,28 @@ class Console:
         self._label = ""
         self._stage = ""
         self._started_s = 0.0
+        self._ended: list[tuple[int, str, str]] = []
+        self._joules, self._estimated = 0.0, False
+        self._over = False
         self._terminal = Terminal(stderr=True, highlight=False)
+        self._live = self._terminal.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
             TextColumn("stage ends in"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[left]}"),
             console=self._terminal,
-            transient=True,
-            disable=not self._terminal.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=None, left="")
+        self._known = ""
+        self._task = self._bar.add_task("starting", total=None)
+        self._screen = Live(
+            get_renderable=self._drawn, console=self._terminal, refresh_per_second=4
+        )
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._live:
+            self._screen.start()
         return self
 
     def __exit__(
@@ -80,7 +92,27 @@ class Console:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._over = True
+        if self._live:
+            self._screen.stop()
+
+    def _drawn(self) -> Group:
+        """The table of runs that are done, the one that goes on, and what all took by now."""
+        shown = self._ended if self._over else self._ended[-SHOWN:]
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for place, label, outcome in shown:
+            table.add_row(f"{place}/{self._total}", escape(label), escape(outcome))
+        parts: list[Table | Progress | str] = [table] if shown else []
+        if not self._over:
+            parts += [self._bar, self._so_far()]
+        return Group(*parts)
+
+    def _so_far(self) -> str:
+        mark = ESTIMATE if self._estimated else ""
+        joules = f"{mark}{number(self._joules)} J in measured windows" if self._joules else ""
+        done = f"{len(self._ended)} of {self._total} runs done" if self._total > 1 else ""
+        parts = (self._known, done, joules, self._time_left())
+        return escape("; ".join(part for part in parts if part))
 
     def expect(self, total: int) -> None:
         """There will be `total` runs: a job may be several."""
@@ -88,31 +120,39 @@ class Console:
 
     def begin(self, number: int, label: str) -> None:
         """Run `number` (from 1) starts."""
-        self._number, self._label, self._stage = number, label, ""
+        self._number, self._label, self._stage, self._known = number, label, "", ""
         self._started_s = time.monotonic()
-        self._say(f"[{number}/{self._total}] {label}")
+        if not self._live:
+            self._say(f"[{number}/{self._total}] {label}")
 
-    def stage(self, name: str, done: int, total: int) -> None:
-        """The run is in stage `name`, `done` of `total` through it."""
+    def stage(self, name: str, done: int, total: int, known: str = "") -> None:
+        """The run is in stage `name`, `done` of `total` through it, and this is `known` by now."""
         if name != self._stage:
             self._stage = name
             self._bar.reset(self._task)
-            if not self._terminal.is_terminal:
+            if not self._live:
                 self._say(f"[{self._number}/{self._total}]   {name}")
+        self._known = known
         self._bar.update(
             self._task,
-            description=f"[{self._number}/{self._total}] {escape(self._label)}: {name}",
+            description=f"{self._number}/{self._total} {escape(self._label)}: {name}",
             completed=done,
             total=max(total, 1),
-            left=self._time_left(),
         )
 
-    def end(self, text: str, *, ran: bool = True) -> None:
-        """The run is over; `ran` is false where nothing had to be done."""
+    def end(
+        self, text: str, *, ran: bool = True, joules: float = 0.0, estimated: bool = False
+    ) -> None:
+        """The run is over; `ran` is false where nothing had to be done. `joules` are its windows'."""
         if ran:
             self._durations_s.append(time.monotonic() - self._started_s)
+        self._joules += joules
+        self._estimated = self._estimated or (estimated and joules > 0)
+        self._ended.append((self._number, self._label, text))
+        self._known = ""
         left = self._time_left() if self._number < self._total else ""
-        self._say(f"[{self._number}/{self._total}] {text}{', ' + left if left else ''}")
+        if not self._live:
+            self._say(f"[{self._number}/{self._total}] {text}{', ' + left if left else ''}")
 
     def note(self, text: str) -> None:
         """Say `text` between runs or during one."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.models import files
+from greenbench.quality.tasks.hub_data import data_sets, missing_bytes
 from greenbench.schema.enums import Source
 from greenbench.schema.spec import ModelSpec, RunSpec
 from greenbench.wording import number
@@ -18,34 +20,61 @@ SPARE_BYTES = 1 << 30
 
 
 class Download(NamedTuple):
-    """A hub's model, and how much of it is not here yet."""
+    """What a hub gives, and how much of it is not here yet."""
 
-    model: ModelSpec
-    bytes: int
+    name: str
+    bytes: int | None
+    """Null where the hub does not say."""
+    bring: Callable[[], object] = lambda: None
 
 
-def fetch(specs: Iterable[RunSpec], say: Callable[[str], None]) -> None:
-    """Bring the models that `specs` and their techniques need from a hub here.
+def announce(specs: Iterable[RunSpec], say: Callable[[str], None]) -> None:
+    """Say which data sets of tasks a hub will give, and how much that is: they come as tasks are read.
+
+    Raises UserError where they do not fit.
+    """
+    wanted = data_sets(spec.task for spec in specs)
+    asked = [
+        Download(f"data set {each.id}", missing_bytes(each, of)) for each, of in wanted.items()
+    ]
+    if missing := [found for found in asked if found.bytes != 0]:
+        _require_room(missing, say)
+
+
+def fetch(specs: Sequence[RunSpec], say: Callable[[str], None]) -> None:
+    """Bring the models that `specs` and their techniques need from a hub here, and kernels.
 
     Raises UserError, before the first is fetched, where any of them cannot be had or all do not fit.
     """
-    missing = [found for found in _asked(_models(specs)) if found.bytes]
+    missing = [found for found in _asked([*_models(specs), *_kernels(specs)]) if found.bytes != 0]
     if not missing:
         return
     _require_room(missing, say)
     for found in missing:
-        files.directory(found.model)  # the hub's library shows how far it is
-        say(f"fetched {found.model.id}")
+        found.bring()  # the hub's library shows how far it is
+        say(f"fetched {found.name}")
 
 
-def _models(specs: Iterable[RunSpec]) -> list[ModelSpec]:
+class Wanted(NamedTuple):
+    """What runs need of a hub."""
+
+    name: str
+    ask: Callable[[], int | None]
+    """How much of it is not here yet."""
+    bring: Callable[[], object]
+
+
+def _models(specs: Iterable[RunSpec]) -> list[Wanted]:
     """Each once."""
     known: dict[tuple[str | None, str | None], ModelSpec] = {}
     for spec in specs:
         for model in (spec.model, *_beside(spec)):
             if model.source is Source.hub:
                 known.setdefault((model.id, model.revision), model)
-    return list(known.values())
+    return [
+        Wanted(str(model.id), partial(files.missing_bytes, model), partial(files.directory, model))
+        for model in known.values()
+    ]
 
 
 def _beside(spec: RunSpec) -> Iterator[ModelSpec]:
@@ -53,12 +82,30 @@ def _beside(spec: RunSpec) -> Iterator[ModelSpec]:
         yield from technique.models()
 
 
-def _asked(models: Iterable[ModelSpec]) -> list[Download]:
+def _kernels(specs: Iterable[RunSpec]) -> list[Wanted]:
+    """Each once; where the package is missing that loads them, their runs are refused."""
+    stacks = (technique for spec in specs for technique in spec.technique.values())
+    names = dict.fromkeys(name for technique in stacks for name in technique.kernels())
+    if not names:
+        return []
+    from greenbench.engines.transformers import (
+        hub_kernels,
+    )  # torch, which composing a run needs not
+
+    if hub_kernels.lacking():
+        return []
+    return [
+        Wanted(name, partial(hub_kernels.missing_bytes, name), partial(hub_kernels.fetch, name))
+        for name in names
+    ]
+
+
+def _asked(wanted: Iterable[Wanted]) -> list[Download]:
     """Raises UserError with a sentence for each that cannot be had."""
     found, faults = [], []
-    for model in models:
+    for each in wanted:
         try:
-            found.append(Download(model, files.missing_bytes(model)))
+            found.append(Download(each.name, each.ask(), each.bring))
         except UserError as error:
             faults.append(str(error))
     if faults:
@@ -70,17 +117,19 @@ def _require_room(missing: list[Download], say: Callable[[str], None]) -> None:
     """Say what comes. Raises UserError where the disk has no room for it."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    total, place = sum(found.bytes for found in missing), Path(HF_HUB_CACHE)
+    total, place = sum(found.bytes or 0 for found in missing), Path(HF_HUB_CACHE)
     there = next(folder for folder in (place, *place.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
-    parts = ", ".join(f"{found.model.id} {_size(found.bytes)}" for found in missing)
+    parts = ", ".join(f"{found.name} {_size(found.bytes)}" for found in missing)
     say(f"to download first: {parts}; {_size(free)} are free for the hub's cache")
     if total + SPARE_BYTES > free:
         raise UserError(
-            f"The models to download are {_size(total)}, and {_size(free)} are free for the hub's cache: "
+            f"What is to be downloaded is {_size(total)}, and {_size(free)} are free for the hub's cache: "
             "free some space, or say by HF_HOME where there is more."
         )
 
 
-def _size(size: int) -> str:
+def _size(size: int | None) -> str:
+    if size is None:
+        return "of unknown size"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{number(size / 1e6)} MB"

@@ -34,9 +34,10 @@ def foreseen(jobs: Sequence[Job]) -> list[Foreseen]:
     machines = {device: detect_used(device) for device in {job.spec.device for job in jobs}}
     known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
+    refused = refusals(asked, models=False, progress=None)
     return [
         Foreseen(job, None if error else known.of(*each), error)
-        for job, each, error in zip(jobs, asked, refusals(asked, progress=None), strict=True)
+        for job, each, error in zip(jobs, asked, refused, strict=True)
     ]
 
 

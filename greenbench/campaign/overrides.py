@@ -32,8 +32,8 @@ REACH = {
     "trust", "url",
 }  # fmt: skip
 """Words in the names of keys that say where files and servers are, and whose code may run."""
-OUTSIDE = re.compile(r"^[/~]|(^|/)\.\.(/|$)|\.ya?ml$|\$\{", re.IGNORECASE)
-"""Of a text: a place in the file system, or what Hydra would read from somewhere."""
+OUTSIDE = re.compile(r"^[/~]|(^|/)\.\.(/|$)|\.ya?ml$|\$\{|^kernels-community/", re.IGNORECASE)
+"""Of a text: a place in the file system, what Hydra would read from somewhere, or a hub's compiled code."""
 FORM = "an override is KEY=VALUE or GROUP=OPTION"
 
 Axes: TypeAlias = Callable[[Sequence[str]], Sequence[Override]]

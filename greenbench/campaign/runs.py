@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def refused_here(
     workers: Workers, runs: Sequence[tuple[RunSpec, Machine]]
 ) -> Sequence[UserError | None]:
     """What is said against each, before it waits for the device; what cannot be asked tells it as it runs."""
-    return _asked(workers, refusals, runs).value or [None] * len(runs)
+    return _asked(workers, partial(refusals, models=True), runs).value or [None] * len(runs)
 
 
 def _asked(workers: Workers, question: Callable[..., Any], about: Any) -> Outcome:

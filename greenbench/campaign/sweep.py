@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
+from greenbench.analysis.readings import joules
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.forecast import Forecaster, whole
@@ -17,6 +18,7 @@ from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.campaign.running_report import RunningReport
 from greenbench.campaign.runs import PRELOAD, Run, refused_here, runs_of
+from greenbench.engines.engine import Engine
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings
@@ -25,8 +27,9 @@ from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.run import story
+from greenbench.schema.knobs import changed
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import Failure, Findings, Reason, Record, Status
+from greenbench.schema.record import EngineFacts, Failure, Findings, Reason, Record, Status
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.scrub import scrub
 
@@ -149,8 +152,14 @@ def _once(
             store.write(record)
         else:
             console.note("the earlier record is kept, as this run did not complete")
-    console.end(_outcome(record))
+    drawn_j = sum(drawn or 0.0 for drawn in map(joules, record.windows))
+    console.end(_outcome(record), joules=drawn_j, estimated=_is_estimate(record))
     return record
+
+
+def _is_estimate(record: Record) -> bool:
+    spans = (window.energy[0] for window in record.windows if window.energy)
+    return any(span.provenance == "estimated:model" for span in spans)
 
 
 def _measure(
@@ -188,8 +197,13 @@ def _recorded(run: Run, known: ResolvedSpec, started_at: str, findings: Findings
         command=run.command,
         started_at=started_at,
         environment=run.around.environment,
-        **dict(findings),
+        **dict(findings) | {"engine": findings.engine or _asked_for(run.spec.engine)},
     )
+
+
+def _asked_for(engine: Engine) -> EngineFacts:
+    """All that is known of the engine of a run which did not come so far as to say more."""
+    return EngineFacts(name=engine.name, version=engine.version(), changed=changed(engine))
 
 
 def _changed(run: Run, before: ResolvedSpec) -> Failure | None:

@@ -48,6 +48,13 @@ def add_report(commands: Commands) -> None:
         help="of accuracy within which two models are called equivalent (default: 1)",
     )
     report.add_argument(
+        "--sort",
+        default="question",
+        metavar="ORDER",
+        help="of the rows: question (the best that lose at most a point first, the default), energy, speed, "
+        "quality, frontier or name",
+    )
+    report.add_argument(
         "--schema", action="store_true", help="print the records' JSON Schema and stop"
     )
     report.set_defaults(command=_report)
@@ -69,6 +76,7 @@ def _report(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         impact=impact,
         margin=arguments.margin,
+        sort=arguments.sort,
     ):
         print(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records

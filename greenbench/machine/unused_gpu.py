@@ -62,7 +62,8 @@ def require_kernels(name: str, capability: tuple[int, int], built_for: Sequence[
     if known and 10 * capability[0] + capability[1] < min(known):
         raise Unsupported(
             f"{name} has compute capability {capability[0]}.{capability[1]}, and this torch has kernels for "
-            f"{min(known) // 10}.{min(known) % 10} and newer: install a torch that is built for it, {CPU}."
+            f"{min(known) // 10}.{min(known) % 10} and newer: take the build for CUDA 12.6, which has "
+            f"older ones (make setup TORCH=cu126), {CPU}."
         )
 
 

@@ -50,6 +50,11 @@ class Flow:
         """When the load began, on its clock."""
         return self._sender.start_s
 
+    @property
+    def asked(self) -> list[Request]:
+        """All that was sent so far."""
+        return self._sender.asked
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._wait_for(self._sender.began)
@@ -141,6 +146,7 @@ class _Sender:
     ) -> None:
         self._feed, self._clock = feed, clock
         self.began: Future[None] = Future()
+        self.asked: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.polls: list[Poll] = []
         self._flying: set[asyncio.Task[None]] = set()
@@ -220,6 +226,7 @@ class _Sender:
     async def _answer(self, due_s: float, request: Request) -> None:
         """Ask, and keep what comes of it."""
         sent_s, came = self._clock(), list[float]()
+        self.asked.append(request)
         try:
             done = await self._line.ask(request, came)
         except EngineFault as fault:

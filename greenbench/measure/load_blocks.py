@@ -74,6 +74,7 @@ def under_load(recorder: Recorder, loads: Loads, protocol: ProtocolSpec) -> Take
             outcomes, polls = flow.stop(DRAIN * protocol.window_s)
         told = tally(outcomes, polls, start_s, end_s, loads.slo)
         recorder.tell(**told._asdict())
+        recorder.sent.add(None if loads.strangers else cell.who, flow.asked)
 
     return take
 

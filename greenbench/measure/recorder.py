@@ -14,7 +14,7 @@ from greenbench.engines.engine import Completion, Observed
 from greenbench.errors import Unavailable
 from greenbench.machine import cpu_load, memory
 from greenbench.machine.processes import OwnProcesses
-from greenbench.measure.requests import seconds_of
+from greenbench.measure.requests import Sent, seconds_of
 from greenbench.measure.tally import percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, span
@@ -51,6 +51,7 @@ class Recorder:
         self._origin_s = time.monotonic()
         self.origin_epoch_s = time.time()
         self.windows: list[Window] = []
+        self.sent = Sent()
         self.used = [meter.name for meter in meters.meters]
 
     @property

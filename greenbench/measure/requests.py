@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from math import sqrt
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from greenbench.engines.engine import Completion, Request
 from greenbench.engines.tokenizer import Tokenizer
 from greenbench.errors import UserError
+from greenbench.schema.record import Prompted
 from greenbench.schema.spec import WorkloadSpec
 
 BATCHES = 64  # so many are surely filled; after them the prompts begin again
@@ -126,6 +128,28 @@ class Running:
             taken += piece
             self._at = (self._at + len(piece)) % len(self._ring)
         return taken
+
+
+class Sent:
+    """Which prompts were sent in windows: how many came again is counted."""
+
+    def __init__(self) -> None:
+        self._known: defaultdict[Hashable, set[int]] = defaultdict(set)
+        self._sent = self._repeated = 0
+
+    def add(self, to: Hashable, requests: Iterable[Request]) -> None:
+        """They were sent in one window; one repeats where the same tokens were sent `to` the same before."""
+        known = self._known[to]
+        for request in requests:
+            prompt = hash(request.tokens)  # of 64 bits, where all text would take gigabytes
+            self._sent += 1
+            self._repeated += prompt in known
+            known.add(prompt)
+
+    @property
+    def counts(self) -> Prompted:
+        """Of all windows so far."""
+        return Prompted(sent=self._sent, repeated=self._repeated)
 
 
 def frame_of(tokenizer: Tokenizer, spec: WorkloadSpec) -> Frame:

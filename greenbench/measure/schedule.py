@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from greenbench.analysis import blocks as summary
-from greenbench.engines.engine import Completion, Served
+from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Prompts, Requests
-from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
+from greenbench.schema.quantity import Quantity, said
 from greenbench.schema.record import Stopping
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Phase, Place, Who, Window
+from greenbench.wording import TIMES
 
 Kind = tuple[Phase, float | None]
 """What is done in a window, and under which load."""
 CLOSED: tuple[Kind, ...] = (("prefill", None), ("generate", None))
 """One batch after another: the start of answers alone, and the whole."""
 STRIDE = 16  # blocks start this many requests apart, so that each block sees other prompts
-Progress = Callable[[str, int, int], None]
+
+
+class Progress(Protocol):
+    """Who hears how far a run is."""
+
+    def __call__(self, stage: str, done: int, total: int, known: str = "") -> None:
+        """`done` of `total` steps of a stage; `known` is what they have shown by now."""
 
 
 class Cell(NamedTuple):
@@ -99,13 +107,14 @@ def measure(
     progress: Progress,
 ) -> Stopping:
     """`take` the `rounds` of `order` until the headline ratio is known well enough."""
-    done, total = 0, sum(map(len, order))
+    done, total, known = 0, sum(map(len, order)), ""
     for part in order:
         for cell in part:
-            progress("measure", done, total)
+            progress("measure", done, total, known)
             with pair.use(cell.who) as served:
                 take(cell, served)
             done += 1
+        known = _known(recorder.windows)
         enough = part[-1].block >= protocol.blocks - 1
         if enough and stopping(recorder.windows, protocol).reached:
             break
@@ -115,21 +124,34 @@ def measure(
 
 def stopping(windows: Sequence[Window], protocol: ProtocolSpec) -> Stopping:
     """Whether the headline ratio is known to the target: energy, or speed where that is estimated."""
-    blocks = summary.valid_blocks(windows)
-    ratios = summary.ratios(blocks, "no meter answered")
-    measured = ratios[ENERGY_PER_TOKEN.ratio].provenance.startswith("measured")
-    metric = (ENERGY_PER_TOKEN if measured else TOKENS_PER_S).ratio
-    ratio = ratios[metric]
+    blocks, metric, ratio = _headline(windows)
     known = ratio.value is not None and ratio.low is not None and ratio.high is not None
     half = (ratio.high - ratio.low) / 2 / ratio.value if known else None  # type: ignore[operator]
     return Stopping(
-        metric=metric,
+        metric=metric.ratio,
         target_half_width=protocol.target_half_width,
         half_width=half,
         reached=half is not None and half <= protocol.target_half_width,
-        blocks=len({window.block for window in blocks}),
+        blocks=blocks,
         limit=protocol.max_blocks,
     )
+
+
+def _headline(windows: Sequence[Window]) -> tuple[int, Metric, Quantity]:
+    """How many blocks there are, and what they show: of energy, or of speed where that is estimated."""
+    kept = summary.valid_blocks(windows)
+    ratios = summary.ratios(kept, "no meter answered")
+    measured = ratios[ENERGY_PER_TOKEN.ratio].is_measured
+    metric = ENERGY_PER_TOKEN if measured else TOKENS_PER_S
+    return len({window.block for window in kept}), metric, ratios[metric.ratio]
+
+
+def _known(windows: Sequence[Window]) -> str:
+    """That in words."""
+    blocks, metric, ratio = _headline(windows)
+    what = "J/token" if metric is ENERGY_PER_TOKEN else "tokens/s"
+    shown = [f"{what} {said(ratio, suffix=TIMES)}"] if ratio.bounds else []
+    return ", ".join([*shown, f"{blocks} blocks"])
 
 
 def one_after_another(
@@ -148,9 +170,12 @@ def one_after_another(
         first, new_tokens = cell.block * STRIDE, 1 if cell.phase == "prefill" else None
         place = 4 * cell.block + 2 * WHO.index(cell.who) + (cell.phase == "prefill")
         own = fresh.batches(place, new_tokens) if fresh else None
+        sent: list[Request] = []
 
         def answered(index: int) -> list[Completion]:
-            return served.complete(next(own) if own else requests.batch(first + index, new_tokens))
+            batch = next(own) if own else requests.batch(first + index, new_tokens)
+            sent.extend(batch)
+            return served.complete(batch)
 
         recorder.repeat(
             cell.phase,
@@ -161,5 +186,6 @@ def one_after_another(
             min_iterations=protocol.min_iterations,
             place=Place(series="block", unit=cell.block, position=cell.position),
         )
+        recorder.sent.add(None if fresh else (cell.who, cell.phase), sent)
 
     return take

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from greenbench.analysis.energy import energy_label
+from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
+from greenbench.errors import UserError
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
@@ -26,16 +28,20 @@ def rebuild(
     output: Path,
     given: Assumptions | None = None,
     margin: float = MARGIN,
+    sort: str = QUESTION,
 ) -> list[Path]:
     """Write the report on all records of `paths` into `output`; return what was written.
 
     Of very many runs, the best of each group are shown, and the others counted. Raises UserError
-    where it cannot be written, or is about nothing. Quality is called equivalent within `margin` points.
+    where it cannot be written, or is about nothing. Quality is called equivalent within `margin` points;
+    rows stand in the order `sort`, of `ORDERS`.
     """
+    if sort not in ORDERS:
+        raise UserError(f"There is no order {sort}: say one of {', '.join(ORDERS)}.")
     with collector_paused():
         records, rejected, crowd = gather(paths)
         require_records(paths, records, rejected)
-        return write(output, records, rejected, given, crowd, margin)
+        return write(output, records, rejected, given, crowd, margin, sort)
 
 
 FOLDERS = (
@@ -53,13 +59,14 @@ def write(
     given: Assumptions | None = None,
     crowd: Crowd | None = None,
     margin: float = MARGIN,
+    sort: str = QUESTION,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
     file or the new one, never a part. Raises UserError where they cannot be written.
     """
-    found = groups(records, crowd.beside if crowd else {})
+    found = groups(records, crowd.beside if crowd else {}, sort)
     given = given or assumptions()
     figures = sketches(found, records)
     contents = {

@@ -13,7 +13,6 @@ from scipy.stats import beta, binom
 from greenbench.engines.cascade import Behind, Rule, surety
 from greenbench.engines.engine import Build, Served
 from greenbench.engines.writing import Written
-from greenbench.errors import UserError
 from greenbench.measure.solve import in_batches
 from greenbench.models import files
 from greenbench.quality.generated import Exam, exams, grades
@@ -98,16 +97,6 @@ def _settled(trust: Trust, small: Build, place: Place, spec: RunSpec, work: Prep
     return found.threshold
 
 
-def _require_enough(trust: Trust, items: int) -> None:
-    """Raise UserError, before anything is asked, where no answers to so few could show the risk."""
-    least = math.ceil(math.log(trust.delta) / math.log(1 - trust.risk))
-    if items < least:
-        raise UserError(
-            f"technique.cascade.risk={trust.risk:g} needs {least} held-back items or more, and there are "
-            f"{items}: say fewer task.items, a greater technique.cascade.items, or a threshold."
-        )
-
-
 def _tried(
     trust: Trust,
     small: Served,
@@ -122,7 +111,7 @@ def _tried(
     run = {each.task: each for each in exams(spec.task, large.tokenizer, large.max_tokens, draw)}
     places = {exam.task: _held_back(exam, run[exam.task]) for exam in asked}
     total = sum(map(len, places.values()))
-    _require_enough(trust, total)
+    trust.require(total)
     said: dict[str, dict[str, list[Written]]] = {}
     done = 0
     for exam in asked:

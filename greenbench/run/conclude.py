@@ -140,6 +140,7 @@ def conclude(
         validity=sound,
         codes=codes,
         warmup=warmth,
+        prompts=recorder.sent.counts,
         idle=resting,
         load=curve,
         waiting=beside,

@@ -13,11 +13,12 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.files import unwritable
 from greenbench.machine.detect import detect_used
 from greenbench.machine.processes import OwnProcesses
+from greenbench.measure.schedule import Progress
 from greenbench.models import files
 from greenbench.run.checkpoint import in_process, kept
 from greenbench.run.preflight import engines, refuse_here, suited
 from greenbench.run.prepare import Candidate
-from greenbench.run.workbench import Bench, Place, Progress, Stages, opened
+from greenbench.run.workbench import Bench, Place, Stages, opened
 from greenbench.schema.spec import RunSpec
 from greenbench.techniques import EngineOption, Handover, ModelEdit
 

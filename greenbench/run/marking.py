@@ -10,13 +10,13 @@ from typing import NamedTuple
 from greenbench.analysis.solved import Graded
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
+from greenbench.measure.schedule import Progress
 from greenbench.measure.solve import Answered, solve
 from greenbench.quality.answers import Answers, TaskAnswers
 from greenbench.quality.compare import compare
 from greenbench.quality.generated import Exam, Grades, exams, grades
 from greenbench.quality.tasks import IN_WORDS, kinds
 from greenbench.run.posing import drawing, drawn, spoken
-from greenbench.run.workbench import Progress
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.solved import Reply
 from greenbench.schema.spec import RunSpec

@@ -11,6 +11,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.models.packing import Packing, grids, packing
 from greenbench.quality.tasks import IN_WORDS, check_tasks, kinds
+from greenbench.run.handing_over import refuse_handover
 from greenbench.run.loads import refuse_lengths, trace
 from greenbench.schema.spec import (
     MeterSpec,
@@ -20,14 +21,13 @@ from greenbench.schema.spec import (
     TaskSpec,
     WorkloadSpec,
 )
-from greenbench.techniques.handover import Handover
 from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
     require_compilable,
     require_forms,
-    require_small,
+    require_one_gpu,
     spoken,
     spoken_of,
 )
@@ -60,51 +60,29 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     runs = engines(spec)
     _refuse_engine(runs["baseline"], machine)
     refuse_lengths(spec, runs)
-    _refuse_handover(stack, spec, runs["candidate"])
+    refuse_handover(stack, spec, runs["candidate"])
     with spoken_of(stack):
         _refuse_engine(runs["candidate"], machine)
+        require_one_gpu(stack, machine)
         require_forms(stack, runs["candidate"])
         require_compilable(stack, machine, spec.workload, runs["candidate"])
         for technique in stack:
             technique.check(machine, runs["candidate"])
 
 
-def _refuse_handover(stack: Sequence[Technique], spec: RunSpec, engine: Engine) -> None:
-    """Two models answer in words, one request after another, and show no likelihood of a text."""
-    require_small(stack)
-    for technique in stack:
-        if not isinstance(technique, Handover):
-            continue
-        who = f"technique={technique.name}"
-        if kinds(spec.task) != {IN_WORDS}:
-            raise UserError(
-                f"{who} is of models that answer in words, and a task here asks how likely texts are: "
-                "say task=answers, or task.names=[...] with tasks alone that are answered so."
-            )
-        if not spec.load.is_closed:
-            raise UserError(f"{who} is measured one request after another: leave load out.")
-        if "url" in engine.forms:
-            raise Unsupported(
-                f"{who} needs two servers, and engine={engine.name} is one that is running already: say "
-                "engine=vllm, llama_cpp or transformers."
-            )
-        if technique.trust().threshold is None and not spec.task.items:
-            raise UserError(
-                f"{who} finds its threshold on items that the run does not ask, and task.items=0 asks all: "
-                f"say fewer, or technique.{technique.name}.threshold."
-            )
-
-
 def refusals(
-    runs: Sequence[tuple[RunSpec, Machine]], *, progress: object
+    runs: Sequence[tuple[RunSpec, Machine]], *, models: bool, progress: object
 ) -> list[UserError | None]:
-    """What `refuse_here` says of each: a worker's call, as techniques may look at the device."""
-    return [_refusal(spec, machine) for spec, machine in runs]
+    """What `refuse_here` says of each, and `suited` where the `models` are here: a worker's call, as
+    techniques may look at the device."""
+    return [_refusal(spec, machine, models) for spec, machine in runs]
 
 
-def _refusal(spec: RunSpec, machine: Machine) -> UserError | None:
+def _refusal(spec: RunSpec, machine: Machine, models: bool) -> UserError | None:
     try:
         refuse_here(spec, machine)
+        if models:
+            suited(spec, machine)
     except UserError as error:
         return error
     return None
@@ -167,7 +145,22 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     forms: dict[Who, Form] = {
         who: "url" if each.forms == {"url"} else "safetensors" for who, each in runs.items()
     }
-    return {who: Build(spec.model, form, path, path) for who, form in forms.items()}
+    builds = {who: Build(spec.model, form, path, path) for who, form in forms.items()}
+    for who, build in builds.items():
+        _refuse_size(runs[who], build, machine)
+    return builds
+
+
+def _refuse_size(engine: Engine, build: Build, machine: Machine) -> None:
+    """Both models of a pair are loaded, in turn at least, and the plain one is the larger."""
+    needed = engine.room_bytes(build)
+    if needed > machine.memory_bytes:
+        raise Unsupported(
+            f"Model {build.model.name} needs {needed / 1e9:.3g} GB with engine={engine.name}, and "
+            f"{machine.device_name} has {machine.memory_bytes / 1e9:.3g} GB: use more GPUs "
+            "(device=cuda_all), or take a published smaller form of it (FP8, say) as the model, against "
+            "which technique=checkpoint measures one that is smaller still."
+        )
 
 
 def _refuse_silence(technique: Technique, task: TaskSpec) -> None:

@@ -18,13 +18,14 @@ from greenbench.engines.transformers.load import load_model, load_tokenizer, sav
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import HubTokenizer, OnDevice
 from greenbench.measure.recorder import Recorder
+from greenbench.measure.schedule import Progress
 from greenbench.models import texts
 from greenbench.run import reach
 from greenbench.run.cascade import handed_over
 from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
 from greenbench.run.replaced import replaced
-from greenbench.run.workbench import Place, Progress
+from greenbench.run.workbench import Place
 from greenbench.run.workspace import as_made, kept, workspace
 from greenbench.schema.enums import Dtype
 from greenbench.schema.spec import RunSpec

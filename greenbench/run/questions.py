@@ -12,6 +12,7 @@ from greenbench.engines.query import Seen
 from greenbench.measure import difficulty
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
+from greenbench.measure.schedule import Progress
 from greenbench.models import files, inputs
 from greenbench.quality import baseline_cache
 from greenbench.quality.answers import Answers
@@ -21,7 +22,7 @@ from greenbench.quality.score import answers as answers_of
 from greenbench.quality.score import content
 from greenbench.quality.tasks import IN_WORDS, kinds
 from greenbench.run.prepare import Candidate
-from greenbench.run.workbench import Place, Progress
+from greenbench.run.workbench import Place
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who

@@ -19,7 +19,7 @@ from greenbench.measure.load_blocks import under_load
 from greenbench.measure.pair import InTurn, Pair, Together
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
-from greenbench.measure.schedule import Kind, Take
+from greenbench.measure.schedule import Kind, Progress, Take
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
@@ -36,7 +36,7 @@ from greenbench.run.preflight import (
 from greenbench.run.prepare import Candidate
 from greenbench.run.probe import kept_expectation
 from greenbench.run.questions import ask, score
-from greenbench.run.workbench import Bench, Place, Progress, Stages, opened
+from greenbench.run.workbench import Bench, Place, Stages, opened
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import Who, Window

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.pair import apart_reason
 from greenbench.measure.recorder import Recorder
+from greenbench.measure.schedule import Progress
 from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.run.checkpoint import Content, content
 from greenbench.run.loads import at_most
@@ -25,9 +26,6 @@ from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import WHO, Who
 from greenbench.techniques.handover import Handover
 from greenbench.techniques.stack import spoken
-
-Progress = Callable[[str, int, int], None]
-"""Called as (stage, done, total)."""
 
 
 class Place(NamedTuple):

@@ -166,6 +166,16 @@ class Stopping(Part):
     """No more than so many would have been measured."""
 
 
+class Prompted(Part):
+    """How much of the prompts' text came again in the windows of the blocks."""
+
+    sent: int
+    """To both models, under every load."""
+    repeated: int
+    """Of these, word for word one that the same model had been sent in a window of the same phase; where an
+    engine may know prompts again, that any model had been sent in any window."""
+
+
 class Findings(Part):
     """What a worker found out: everything in a record that is measured."""
 
@@ -199,6 +209,8 @@ class Findings(Part):
     design_reason: str | None = None
     """Why the two models were not measured side by side, and whether one slept while it waited."""
     stopping: Stopping | None = None
+    prompts: Prompted | None = None
+    """Null in records of a time when it was not counted."""
     idle: dict[str, Quantity] = Field(default_factory=dict)
     """Idle power in watts: ``empty`` before anything is loaded, ``one`` with the baseline alone, ``both``
     with both models, ``unloaded`` after, when a GPU still holds the process's context."""

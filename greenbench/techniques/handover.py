@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from greenbench.errors import UserError
 from greenbench.schema.spec import ModelSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import Technique
@@ -21,6 +23,15 @@ class Trust(NamedTuple):
     """... but with this probability."""
     items: int
     """Held-back items of each task that say so."""
+
+    def require(self, items: int) -> None:
+        """Raise UserError where no answers to so few `items` could show the risk."""
+        least = math.ceil(math.log(self.delta) / math.log(1 - self.risk))
+        if items < least:
+            raise UserError(
+                f"technique.cascade.risk={self.risk:g} needs {least} held-back items or more, and there "
+                f"are {items}: say fewer task.items, a greater technique.cascade.items, or a threshold."
+            )
 
 
 class Handover(Technique, ABC):

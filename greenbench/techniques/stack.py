@@ -251,6 +251,17 @@ def form_of(stack: Sequence[Technique]) -> Form:
     return "packed" if "packed" in forms else (forms or ["safetensors"])[-1]
 
 
+def require_one_gpu(stack: Sequence[Technique], machine: Machine) -> None:
+    """Raise Unsupported, in one sentence, where a technique cannot reach over several GPUs."""
+    count = len(machine.uuids)
+    for technique in stack:
+        if count > 1 and technique.traits().one_gpu:
+            raise Unsupported(
+                f"technique={technique.name} keeps weights or states on one GPU, and device=cuda_all spreads "
+                f"this model over {count}: say device=cuda:0, or leave it out."
+            )
+
+
 def require_forms(stack: Sequence[Technique], engine: Engine) -> None:
     """Raise Unsupported, in one sentence, where `engine` cannot take what an edit leaves."""
     if "module" in engine.forms:

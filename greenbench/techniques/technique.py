@@ -70,6 +70,8 @@ class Traits:
     """On CUDA its kernel takes no fewer rows where it is compiled."""
     of_reference: bool = False
     """It is part of the compiled reference, against which it would show nothing."""
+    one_gpu: bool = False
+    """It holds weights or states on one device, so that the model may not be spread over several GPUs."""
     dynamic: bool = False
     """Its work depends on the input, so it is measured by difficulty too. Whole numbers that it adds
     to what it has `observed` are counts, which only grow."""
@@ -159,6 +161,10 @@ class Technique:
 
     def models(self) -> Sequence[ModelSpec]:
         """Other models that it loads beside the run's."""
+        return ()
+
+    def kernels(self) -> Sequence[str]:
+        """Kernels that it runs as a hub has them built, as ``kernels-community/NAME``."""
         return ()
 
     def exact(self) -> Self:

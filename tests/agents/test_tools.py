@@ -69,6 +69,15 @@ def test_results_are_the_first_screen_and_a_row_for_each_run(asking, there):
     (group,) = told["groups"]
     assert group["device"] == "Imaginary GPU (cuda)"
     assert "`saver` uses the least energy" in group["answer"][0]
+    assert group["chosen_by"] == "energy_per_token_ratio"
+    best = group["choose"][-1]
+    assert (best["name"], best["sure"], best["losing_at_most_points"][-1]) == (
+        "saver",
+        "shown",
+        "any",
+    )
+    assert group["worse"] == ["coster"]
+    assert {"same", "unsure"} <= set(group["no_effect_shown"])
     rows = {row["name"]: row for row in group["rows"]}
     assert set(rows) == {"none", "saver", "coster", "same", "unsure", "capped"}
     ratio = rows["saver"]["energy_per_token_ratio"]

@@ -1,5 +1,6 @@
 """What a hub gives comes before the first run: told, refused in a sentence, fetched once by its client."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from helpers.fakes import hub as fake
 from greenbench.campaign import downloads
 from greenbench.campaign.compose import plan
 from greenbench.errors import UserError
+from greenbench.wording import number
 
 MODEL = ["model=hub", "model.id=org/tiny"]
 
@@ -95,7 +97,7 @@ def test_what_does_not_fit_on_the_disk_is_refused(monkeypatch):
     monkeypatch.setattr(downloads.files, "missing_bytes", lambda model: 5_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=6_000_000_000))
     said = []
-    with pytest.raises(UserError, match=r"are 5\.0 GB, and 6\.0 GB are free .* HF_HOME"):
+    with pytest.raises(UserError, match=r"is 5\.0 GB, and 6\.0 GB are free .* HF_HOME"):
         downloads.fetch([job.spec], said.append)
     assert said == ["to download first: org/tiny 5.0 GB; 6.0 GB are free for the hub's cache"]
 
@@ -106,3 +108,77 @@ def test_models_from_wheels_and_directories_ask_no_hub(monkeypatch):
     monkeypatch.setattr(downloads.files, "missing_bytes", asked.append)
     downloads.fetch([job.spec], said.append)
     assert asked == said == []
+
+
+TASK = """
+task: {name}
+dataset_path: org/questions
+dataset_name: {config}
+output_type: multiple_choice
+validation_split: validation
+doc_to_text: "{{{{q}}}}"
+doc_to_target: a
+doc_to_choice: ["no", "yes"]
+metric_list:
+  - metric: acc
+"""
+CARD = """---
+configs:
+- config_name: small
+  data_files:
+  - split: validation
+    path: data/small*.jsonl
+- config_name: large
+  data_files:
+  - split: validation
+    path: [data/large.jsonl]
+- config_name: other
+  data_files: data/other.jsonl
+---
+"""
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """A data set of three configurations, of so many questions."""
+    root = tmp_path / "questions"
+    (root / "data").mkdir(parents=True)
+    for name, count in {"small-0": 20, "small-1": 30, "large": 400, "other": 7}.items():
+        rows = [json.dumps({"q": f"Is {index} {name}?", "a": index % 2}) for index in range(count)]
+        (root / "data" / f"{name}.jsonl").write_text("\n".join(rows))
+    (root / "README.md").write_text(CARD)
+    return root
+
+
+def asked(folder, *configs):
+    """The override that asks for tasks of these configurations."""
+    for config in configs:
+        (folder / f"{config}.yaml").write_text(TASK.format(name=f"my_{config}", config=config))
+    return f"task.names=[{','.join(str(folder / f'{config}.yaml') for config in configs)}]"
+
+
+def test_the_data_of_tasks_is_told_before_it_comes_and_once(call, questions, tmp_path):
+    """Of the configurations that are asked for, and no others."""
+    words = ("fetch", "model=smollm2-135m", asked(tmp_path, "small", "large"))
+    with fake.serving({"datasets/org/questions": questions}) as (url, _):
+        first = call(url, *words)
+        assert first.status == 0, first.said
+        parts = [questions / "data" / f"{name}.jsonl" for name in ("small-0", "small-1", "large")]
+        size = number(sum(path.stat().st_size for path in parts) / 1e6)
+        assert f"to download first: data set org/questions {size} MB; " in first.said
+        again = call(url, *words)
+        assert again.status == 0, again.said
+        assert "to download" not in again.said
+    offline = call(url, *words)  # the hub is gone, and not needed
+    assert offline.status == 0, offline.said
+    assert "to download" not in offline.said
+
+
+def test_where_the_hub_does_not_say_which_files_are_meant_their_size_is_unknown(
+    call, questions, tmp_path
+):
+    (questions / "README.md").unlink()
+    with fake.serving({"datasets/org/questions": questions}) as (url, _):
+        done = call(url, "fetch", "model=smollm2-135m", asked(tmp_path, "small"))
+    assert "to download first: data set org/questions of unknown size; " in done.said
+    assert "Traceback" not in done.said

@@ -317,6 +317,7 @@ REACHING = [
     "task.names=[sst2,[own.yml]]", "task.names=[sst2],[own.YAML]", "+model.path=a", "++results=a",
     "model.id='~someone/weights'", "model.id=../weights", "model.note=${oc.env:HOME}", "seed=${seed}",
     "engine.key_variable=HF_TOKEN", "engine={url: 'http://a'}",
+    "technique.attention.implementation=kernels-community/flash-attn2",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -29,6 +30,8 @@ QUICK = [
 ]  # fmt: skip
 EAGER = "engine.reference=eager"
 ELSEWHERE = {"threads": "say device=cpu", "flash_attention": "needs the package flash-attn"}
+if find_spec("kernels") is None:
+    ELSEWHERE["flash_kernel"] = "needs the package kernels"
 SETTINGS = {
     "power_limit",
     "clock_lock",
@@ -116,6 +119,24 @@ def test_cuda_graphs_are_built_once(tmp_path, smollm2):
     )
     assert status == 0, output[-3000:]
     assert records[0]["techniques"][1]["observed"]["graphs_compiled_later"] == 0
+
+
+@pytest.mark.skipif(find_spec("kernels") is None, reason="needs the package kernels")
+def test_a_kernel_that_the_hub_has_built_attends_as_sdpa_does(tmp_path, smollm2):
+    """It expects nearly the same tokens, and its run names the commit."""
+    task = ["task.names=[wikipedia_bpb]", "task.items=8"]
+    status, output, records = bench(tmp_path, "technique=flash_kernel", EAGER, *task)
+    if "can neither be had from the hub" in output:
+        pytest.skip(output)
+    assert status == 0, output[-3000:]
+    (record,) = records
+    (technique,) = record["spec"]["technique"]
+    name, _, commit = technique["implementation"].partition("@")
+    assert name == "kernels-community/flash-attn2"
+    assert len(commit) == 40
+    assert record["techniques"][0]["details"]["before"] == {"attn_implementation": "sdpa"}
+    (score,) = record["quality"]
+    assert score["fidelity"]["agreement"]["value"] > 0.95
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,23 @@ def test_requests_that_are_not_as_long_as_their_trace_has_them_are_counted(
     assert taken(model, loads(prompts)).traffic.cut == 0
 
 
+@pytest.mark.parametrize("strange", [False, True])
+def test_prompts_that_come_again_under_load_are_counted(served, tokenizer, strange):
+    """Of two passages, which do not last; to the same model, or to any where a server answers for both."""
+    few = Prompts(tokenizer, texts.passages("prompt")[:2], WORK, seed=3)
+    asked = loads(few, strangers=frozenset({"candidate"} if strange else ()))
+    taker, prompts = recorder(), []
+    for who in ("baseline", "candidate"):
+        server, model = served()
+        take = under_load(taker, asked, protocol(window_s=WINDOW_S))
+        take(Cell(0, 0, who, "serve", asked.points[0]), model)
+        prompts.append([tuple(body["prompt"]) for body in server.bodies])
+    counts, everything = taker.sent.counts, [*prompts[0], *prompts[1]]
+    assert counts.sent == len(everything)
+    different = len({*everything}) if strange else sum(len({*each}) for each in prompts)
+    assert counts.repeated == len(everything) - different > 0
+
+
 @pytest.mark.parametrize("counts", ["usage", "ids", "timings"])
 def test_an_answer_that_is_cut_is_a_failure_and_its_tokens_and_joules_stay(served, prompts, counts):
     """Every third is cut after four of its eight tokens."""

@@ -13,6 +13,7 @@ from greenbench.measure import pair, schedule
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Prompts, Requests
 from greenbench.meters import OpenMeters
+from greenbench.models.texts import for_prompts
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.window import WHO
 from greenbench.stats.intervals import paired_ratio
@@ -123,6 +124,55 @@ def test_an_engine_that_may_know_prompts_again_meets_none_twice(keeps):
         assert len({*before, *after}) == len(before) + len(after)
     else:
         assert set(before) == set(after)
+
+
+def sent(work, texts, tokenizer=None, fresh=False, blocks=1, iterations=1):
+    """How many prompts `blocks` send, in windows of so many batches, and how many of them come again."""
+    tokenizer = tokenizer or Numbers()
+    own = Prompts(tokenizer, texts, work, 0) if fresh else None
+    recorder = Recorder(OpenMeters())
+    requests = Requests(tokenizer, texts, work, 0)
+    limits = protocol(min_iterations=iterations)
+    take = schedule.one_after_another(recorder, requests, limits, own)
+    for block in schedule.rounds(limits, 0, in_turn=False)[:blocks]:
+        for cell in block:
+            take(cell, Asked())
+    return recorder.sent.counts
+
+
+def test_prompts_that_come_again_in_windows_of_a_kind_are_counted():
+    """Windows of 20 batches in blocks that begin 16 batches apart: of each kind, and of each model, the last
+    4 are the next block's first. That both models and both kinds read the same is meant."""
+    texts = [" ".join(map(str, range(100 * n, 100 * n + 100))) for n in range(40)]
+    work = WorkloadSpec("w", batch_size=2, prompt_tokens=5)
+    found = sent(work, texts, blocks=3, iterations=20)
+    assert (found.sent, found.repeated) == (4 * 3 * 20 * 2, 4 * 2 * 4 * 2)
+    once = sent(work, texts, blocks=3, iterations=16)
+    assert (once.sent, once.repeated) == (4 * 3 * 16 * 2, 0)
+
+
+def test_text_that_comes_round_again_is_counted_where_every_window_has_its_own():
+    """100 numbers are 25 prompts of 4 from each of the 3 places after which they begin: all else repeats."""
+    work, texts = WorkloadSpec("w", prompt_tokens=5), [" ".join(map(str, range(100)))]
+    found = sent(work, texts, fresh=True, blocks=3, iterations=30)
+    assert (found.sent, found.repeated) == (4 * 3 * 30, 4 * 3 * 30 - 3 * 25)
+
+
+def test_long_prompts_at_a_large_batch_soon_repeat_and_say_so():
+    """Of 32 prompts of 16,384 words at once, all text there is fills a little more than one batch."""
+
+    class Counting(Words):
+        def encode(self, text):
+            return [hash(word) for word in text.split()]
+
+        def frame(self, *, chat):
+            return [], []
+
+    work, texts = WorkloadSpec("long", batch_size=32, prompt_tokens=16384), for_prompts(32 * 16384)
+    there = sum(len(text.split()) for text in texts) // 16384
+    assert 32 <= there < 64
+    found = sent(work, texts, Counting(), iterations=3)
+    assert (found.sent, found.repeated) == (4 * 96, 4 * (96 - there))
 
 
 def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole():

@@ -12,7 +12,7 @@ from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.run import same_tokens
-from greenbench.run.cascade import Tried, _held_back, _require_enough, boldest
+from greenbench.run.cascade import Tried, _held_back, boldest
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
 from greenbench.run.preflight import refuse_here
@@ -94,9 +94,16 @@ def test_a_path_beside_a_stack_that_makes_a_small_model_is_refused(smollm2):
 
 def test_too_few_held_back_items_are_refused_before_they_are_asked():
     trust = Trust(None, risk=0.05, delta=0.05, items=100)
-    _require_enough(trust, 59)
+    trust.require(59)
     with pytest.raises(UserError, match="needs 59 held-back items or more, and there are 58"):
-        _require_enough(trust, 58)
+        trust.require(58)
+
+
+def test_too_few_are_refused_before_any_model_is_loaded():
+    words = [*ANSWERS, STACK, "task.names=[squad,lambada_words]", "technique.cascade.items=29"]
+    with pytest.raises(UserError, match="needs 59 held-back items or more, and there are 58"):
+        refuse_here(plan(words, multirun=False)[0].spec, CPU)
+    refuse_here(plan([*words[:-1], "technique.cascade.items=30"], multirun=False)[0].spec, CPU)
 
 
 def test_with_a_threshold_all_items_may_be_asked():

@@ -1,5 +1,7 @@
 """What is refused before a run."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.architectures import DECODERS
 from helpers.windows import Watts, protocol
@@ -10,13 +12,14 @@ from greenbench.engines.transformers import compiled
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.meters import OpenMeters
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks
+from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, suited
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.pruning.single_weights import PruneMagnitude
 from greenbench.techniques.quantization.torchao import Int8WeightOnly
 
 SMALL = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}
 SHORT = WorkloadSpec("short", prompt_tokens=8, output_tokens=4)
+CPU = Machine("cpu", "some CPU", 1 << 34)
 
 
 def test_windows_shorter_than_ten_ticks_are_refused():
@@ -68,7 +71,7 @@ def test_a_technique_that_would_reach_little_of_the_blocks_is_refused_unless_ask
 def test_what_an_engine_cannot_run_is_one_sentence_before_anything_is_served(arguments, said):
     def refuse():
         (job,) = plan(["device=cpu", *arguments], multirun=False)
-        refuse_here(job.spec, Machine("cpu", "some CPU", 1 << 34))
+        refuse_here(job.spec, CPU)
 
     with pytest.raises(UserError, match=said):
         refuse()
@@ -81,14 +84,46 @@ GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
 def test_what_the_compiled_reference_is_made_of_shows_nothing_against_it(technique):
     (job,) = plan([f"technique={technique}", "engine.reference=compiled"], multirun=False)
     with pytest.raises(Unsupported, match=r"is part of engine.reference=compiled.*reference=eager"):
-        refuse_here(job.spec, Machine("cpu", "some CPU", 1 << 34))
+        refuse_here(job.spec, CPU)
 
 
 def test_a_kernel_that_takes_no_few_rows_compiled_is_refused_before_it_dies(monkeypatch):
     monkeypatch.setattr(compiled, "find_spec", lambda name: object())
     said = ["technique=[int8dyn_torchao,compile]", "workload=batch8"]
-    refuse_here(plan(said, multirun=False)[0].spec, Machine("cpu", "some CPU", 1 << 34))
+    refuse_here(plan(said, multirun=False)[0].spec, CPU)
     with pytest.raises(Unsupported, match=r"int8dyn_torchao cannot .*batch_size=8 on some GPU.*17"):
         refuse_here(plan(said, multirun=False)[0].spec, GPU)
     (job,) = plan([*said, "workload.batch_size=17"], multirun=False)
     refuse_here(job.spec, GPU)
+
+
+TWO = Machine("cuda", "2 x some GPU", 1 << 35, capability=(9, 0), uuids=("GPU-0", "GPU-1"))
+
+
+@pytest.mark.parametrize(
+    "technique",
+    ["early_exit", "self_speculative", "distill", "prune_depth_heal", "[gptq,early_exit]"],
+)
+def test_what_keeps_to_one_gpu_is_refused_where_the_model_is_spread_over_several(technique):
+    (job,) = plan([f"technique={technique}", "device=cuda_all"], multirun=False)
+    refuse_here(job.spec, GPU)
+    with pytest.raises(Unsupported, match=r"spreads this model over 2: say device=cuda:0"):
+        refuse_here(job.spec, TWO)
+
+
+def test_what_follows_each_layer_may_be_spread():
+    for technique in ("int4_bnb", "gptq", "prune_depth", "prompt_lookup"):
+        refuse_here(
+            plan([f"technique={technique}", "device=cuda_all"], multirun=False)[0].spec, TWO
+        )
+
+
+@pytest.mark.parametrize("engine", ["transformers", "llama_cpp"])
+def test_a_model_larger_than_the_device_is_refused_before_it_is_loaded(engine):
+    (job,) = plan([f"engine={engine}"], multirun=False)
+    plain = suited(job.spec, CPU)["baseline"]
+    needed = job.spec.engine.room_bytes(plain)
+    suited(job.spec, replace(CPU, memory_bytes=needed))
+    with pytest.raises(Unsupported, match=r"needs 0\.269 GB .*technique=checkpoint") as refused:
+        suited(job.spec, replace(CPU, memory_bytes=needed - 1))
+    assert "\n" not in str(refused.value)

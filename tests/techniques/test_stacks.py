@@ -140,6 +140,7 @@ EAGER = {
     "int4_bnb": "not traced in one piece",
     "int8_bnb": "not traced in one piece",
     "flash_attention": "not traced in one piece",
+    "flash_kernel": "not traced in one piece",
     "int8dyn_torchao": "takes 17 rows or more where it is compiled, and workload.batch_size is 16",
 }
 """What keeps an option's model from being compiled on a GPU; tests/engines/transformers/test_compiled.py

@@ -29,6 +29,9 @@ from greenbench.stats.intervals import CONFIDENCE, Interval
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, energy=1.0)
 """What the hypervolume is counted from: 10 points below the baseline, at the baseline's energy."""
+LIKELY = 0.5
+"""A run is called a member of the frontier where it is one in so many of the draws: by chance alone, many
+are in a few."""
 APART = (1 - CONFIDENCE) / 2  # two runs are told apart where all but this share of draws agree
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from greenbench.schema.load_spec import SWEEP
@@ -122,6 +122,30 @@ def setting(record: Outline) -> Setting:
         version=(record.engine.version if record.engine else None) or "",
         changed=_changed(record),
     )
+
+
+def told_apart(settings: Sequence[Setting]) -> tuple[list[str], list[str]]:
+    """What all of them share, in parts, and for each what it does not; equal tasks go unsaid."""
+    parts = [
+        [
+            each.model,
+            f"on {each.device}",
+            f"with {each.program}",
+            each.asked,
+            f"joules: {each.meter}",
+            f"tier {each.tier}",
+            each.tasks,
+        ]
+        for each in settings
+    ]
+    *said, tasks = [len(set(column)) == 1 for column in zip(*parts, strict=True)]
+    common = [part for part, same in zip(parts[0], said, strict=False) if same]
+    own = [
+        ", ".join(part for part, same in zip(mine, [*said, tasks], strict=True) if not same)
+        for mine in parts
+    ]
+    titles = (each.title for each in settings)
+    return common, [text or title for text, title in zip(own, titles, strict=True)]
 
 
 def hardware(record: Outline) -> str:

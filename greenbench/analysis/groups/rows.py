@@ -14,8 +14,15 @@ from typing import NamedTuple, TypeAlias
 from greenbench.analysis import accuracy
 from greenbench.analysis.frontiers.axis import axis_of
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
-from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
+from greenbench.analysis.frontiers.frontier_confidence import (
+    LIKELY,
+    Standing,
+    draw,
+    hypervolume,
+    standings,
+)
 from greenbench.analysis.groups.comparable import Setting, rank, setting
+from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.verdicts import judge_sweep
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
 from greenbench.schema.outline import Outline
@@ -37,6 +44,7 @@ class Row:
     axis: Metric = ENERGY_PER_TOKEN
     """What its table's frontier sets against quality."""
     frontier: bool = False
+    """Whether no other run beats it, here and in half of the draws or more."""
     standing: Standing | None = None
     """How sure that is; null without joules or accuracy."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
@@ -117,6 +125,12 @@ class Row:
             return None
         return Point(self.quality.value, ratio)
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether its techniques give the baseline's own tokens, by construction."""
+        parts = self.record.techniques
+        return bool(parts) and all(part.lossless for part in parts)
+
     def metric(self, metric: Metric) -> Quantity:
         """One of the candidate's numbers."""
         return metric.level(self.metrics)
@@ -133,7 +147,7 @@ Twins: TypeAlias = Mapping[tuple[Setting, str], Record]
 
 
 class Group(NamedTuple):
-    """Rows that may be compared, the surest frontier members first, then by energy ratio."""
+    """Rows that may be compared, by default the best that lose at most a point of quality first."""
 
     setting: Setting
     rows: list[Row]
@@ -153,11 +167,13 @@ class Group(NamedTuple):
         return geometric_mean(values) if values else None
 
 
-def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> list[Group]:
+def groups(
+    records: Iterable[Record], beside: Beside = MappingProxyType({}), order: str = QUESTION
+) -> list[Group]:
     """Completed and not invalid `records` in groups, the most trustworthy first.
 
     Whatever their order was. `beside` holds p-values of runs of these groups that are not among
-    `records`, so that verdicts hold over all.
+    `records`, so that verdicts hold over all. `order`, of `ORDERS`, is that of the rows of each.
     """
     usable = (record for record in records if record.status == "completed")
     ranked = sorted(
@@ -167,7 +183,7 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     twins = {(key, _stack(record)): record for key, record in ranked}
     together = groupby(ranked, key=lambda pair: pair[0])
     return [
-        _group(key, [record for _, record in pairs], beside.get(key, {}), twins)
+        _group(key, [record for _, record in pairs], beside.get(key, {}), twins, order)
         for key, pairs in together
     ]
 
@@ -192,6 +208,7 @@ def _group(
     records: Sequence[Record],
     beside: Mapping[str, Sequence[float]],
     twins: Twins,
+    order: str,
 ) -> Group:
     axis = axis_of(records)
     rows = [
@@ -203,7 +220,9 @@ def _group(
         for row in _judged(_labelled(records), beside)
     ]
     found = draw({row.label: row.record for row in rows}, axis)
-    return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
+    place = ORDERS[order]
+    placed = sorted(_placed(rows, standings(found)), key=lambda row: (*place(row, key), row.label))
+    return Group(key, placed, hypervolume(found))
 
 
 def _labelled(records: Sequence[Record]) -> list[Row]:
@@ -230,12 +249,11 @@ def _placed(rows: Sequence[Row], found: Mapping[str, Standing]) -> list[Row]:
     members = on_frontier([point for _, point in placed if point])
     marked = {index: member for (index, _), member in zip(placed, members, strict=True)}
     return [
-        replace(row, frontier=marked.get(index, False), standing=found.get(row.label))
+        replace(row, frontier=marked.get(index, False) and _likely(standing), standing=standing)
         for index, row in enumerate(rows)
+        for standing in [found.get(row.label)]
     ]
 
 
-def _order(row: Row) -> tuple[float, bool, bool, float, str]:
-    ratio = row.ratio(row.axis).value
-    sure = row.standing.probability if row.standing else 0.0
-    return -sure, not row.frontier, ratio is None, ratio or 0.0, row.label
+def _likely(standing: Standing | None) -> bool:
+    return standing is None or standing.probability >= LIKELY

@@ -44,6 +44,8 @@ class Progress(NamedTuple):
     stage: str
     done: int
     total: int
+    known: str
+    """What they have shown by now."""
 
 
 class Outcome(NamedTuple):
@@ -151,9 +153,9 @@ class _Worker:
             match message:
                 case ("began",):
                     self.began_s = time.monotonic()
-                case ("progress", stage, done, total):
+                case ("progress", stage, done, total, known):
                     self._stage = stage
-                    on_progress(Progress(stage, done, total))
+                    on_progress(Progress(stage, done, total, known))
                 case _:
                     self._answer = message
         self._process.join(LEAVE_S if self._answer else self._left_s())

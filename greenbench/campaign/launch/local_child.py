@@ -38,8 +38,8 @@ def work(
     os.environ.clear()
     os.environ.update(environment)
 
-    def progress(stage: str, done: int, total: int) -> None:
-        sender.send(("progress", stage, done, total))
+    def progress(stage: str, done: int, total: int, known: str = "") -> None:
+        sender.send(("progress", stage, done, total, known))
 
     sender.send(("began",))
     answer = _answer(job, progress)
@@ -78,7 +78,7 @@ def _line_by_line(descriptor: int) -> io.TextIOWrapper:
 
 
 def _answer(
-    job: bytes, progress: Callable[[str, int, int], None]
+    job: bytes, progress: Callable[..., None]
 ) -> tuple[str, str | bytes] | tuple[str, Reason, str]:
     """Call the function. Only plain strings and bytes cross the pipe: those always arrive."""
     try:

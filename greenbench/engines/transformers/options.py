@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from greenbench.engines.transformers import hub_kernels
+from greenbench.engines.transformers.load import said
 from greenbench.errors import UserError
 
 FLASH = "flash_attention_2"
@@ -31,14 +33,35 @@ def apply_options(model: Any, options: Mapping[str, object]) -> dict[str, object
 
 
 def _switch_attention(model: Any, implementation: str) -> None:
-    if implementation == FLASH and model.dtype is torch.float32:
-        raise UserError(f"attention={FLASH} has no kernel for float32: say model.dtype=bfloat16.")
-    model.set_attn_implementation(implementation)
-    if model.config._attn_implementation != implementation:  # it only warns
+    kernel, kind = hub_kernels.is_kernel(implementation), type(model).__name__
+    if (implementation == FLASH or kernel) and model.dtype is torch.float32:
         raise UserError(
-            f"technique=attention cannot change {type(model).__name__}, whose attention is fixed: "
-            "leave the technique out."
+            f"attention={implementation} has no kernel for float32: say model.dtype=bfloat16."
         )
+    name, before = implementation, model.config._attn_implementation
+    if kernel:
+        name = hub_kernels.use(implementation)
+    try:
+        model.set_attn_implementation(name)
+    except Exception as error:  # whatever a kernel's own code says as it is loaded
+        if not kernel:
+            raise
+        raise UserError(
+            f"attention={implementation} cannot be loaded ({said(error)}): choose "
+            "technique.attention.implementation=sdpa."
+        ) from error
+    has = model.config._attn_implementation  # it only warns of another than was asked for
+    if has == before != name:
+        raise UserError(
+            f"technique=attention cannot change {kind}, whose attention is fixed: leave the technique out."
+        )
+    if has != name:
+        raise UserError(
+            f"attention={implementation} is not for {kind}, which transformers would run with {has}: choose "
+            f"technique.attention.implementation=sdpa, or that."
+        )
+    if kernel:
+        hub_kernels.require_loaded(implementation)
 
 
 def _default(generation: Any, name: str, value: object) -> object:

@@ -145,6 +145,13 @@ def chosen(tasks: dict[str, Task], spec: TaskSpec) -> dict[str, list[int]]:
     return {name: pick_items(name, len(_items(task)), spec) for name, task in tasks.items()}
 
 
+def count_more(spec: TaskSpec, more: int) -> int:
+    """How many items there are beside those asked, up to `more` of each task. Presumes `check_tasks`."""
+    tasks = load(spec.names, spec.include_path, consents=spec.allow_code_execution)
+    beside = (len(_items(task)) - spec.items for task in tasks.values() if spec.items)
+    return sum(max(0, min(more, each)) for each in beside)
+
+
 def main_metric(task: Task, wanted: str | None = None) -> str:
     """The metric that stands for `task`: the one `wanted`, if it has that, or else its own.
 

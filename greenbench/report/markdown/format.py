@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_lowercase
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from greenbench.analysis.groups import rows
@@ -51,6 +52,18 @@ def titled(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "", *lines, ""] if lines else []
 
 
+def folds(parts: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Titled lines, each behind a fold; what has none is left out."""
+    found = [(title, list(lines)) for title, lines in parts if lines]
+    return [line for title, lines in found for line in (*folded(title, _trimmed(lines)), "")]
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
 def run_name(row: rows.Row) -> str:
     """A run's label, marked if something disturbed it."""
     return f"{code(row.label)}{f' {rows.FLAGGED}' if row.flagged else ''}"
@@ -72,7 +85,7 @@ class Notes:
 
     def legend(self) -> list[str]:
         """One line per reason."""
-        return [f"- {self.mark(reason)} {prose(reason)}" for reason in self._reasons]
+        return [f"{self.mark(reason)} {prose(reason)}" for reason in self._reasons]
 
 
 def show(
@@ -107,20 +120,55 @@ class Column(NamedTuple, Generic[Row]):
 
     title: str
     cell: Callable[[Row, Notes], str]
+    may_go: bool = False
+    """Where it says the same of all rows, a sentence under the table says so instead."""
 
 
-def table(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> list[str]:
-    """A markdown table, padded to read well in a terminal, and the notes its cells refer to."""
+class Cells(NamedTuple):
+    """What a table says, whatever it is set in: safe markdown."""
+
+    titles: list[str]
+    lines: list[list[str]]
+    """One of a single cell is a head over those that follow."""
+    legend: list[str]
+
+
+def cells(
+    rows: Sequence[Row],
+    columns: Sequence[Column[Row]],
+    heads: Mapping[int, str] = MappingProxyType({}),
+) -> Cells:
+    """Every cell, and the notes they refer to; `heads` stand before the rows of these numbers."""
     notes = Notes()
     body = [[column.cell(row, notes) for column in columns] for row in rows]
-    cells = [[column.title for column in columns], *body]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    gone = [i for i, column in enumerate(columns) if column.may_go and _is_one(body, i)]
+    left = [i for i in range(len(columns)) if i not in gone]
+    lines = []
+    for place, line in enumerate(body):
+        lines += [[heads[place]]] if place in heads else []
+        lines.append([line[i] for i in left])
+    said = [f"{columns[i].title}: {body[0][i]} in every row" for i in gone]
+    return Cells([columns[i].title for i in left], lines, [*said, *notes.legend()])
+
+
+def _is_one(body: Sequence[Sequence[str]], index: int) -> bool:
+    return len(body) > 1 and len({line[index] for line in body}) == 1
+
+
+def table(
+    rows: Sequence[Row],
+    columns: Sequence[Column[Row]],
+    heads: Mapping[int, str] = MappingProxyType({}),
+) -> list[str]:
+    """A markdown table, padded to read well in a terminal, and the notes its cells refer to."""
+    found = cells(rows, columns, heads)
+    full = [found.titles, *(line + [""] * (len(found.titles) - len(line)) for line in found.lines)]
+    widths = [max(len(line[index]) for line in full) for index in range(len(found.titles))]
     lines = [
         "| "
         + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         + " |"
-        for line in cells
+        for line in full
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    legend = notes.legend()
-    return [*lines, "", *legend] if legend else lines
+    return [*lines, "", *(f"- {note}" for note in found.legend)] if found.legend else lines

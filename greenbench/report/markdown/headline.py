@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenbench.analysis.choices.picks import best_of, may_claim, overlap, stands_out, surely_within
 from greenbench.analysis.groups.rows import Group, Row
-from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, helps, yardstick_of
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, yardstick_of
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
-from greenbench.schema.quantity import Quantity
 from greenbench.wording import TIMES, fixed, signed
 
 MARGINS = (1, 3)  # points of accuracy
@@ -19,7 +19,7 @@ def answer(group: Group) -> list[str]:
     graded; otherwise measured speed.
 
     A saving needs the verdict `saves`; in records without verdicts, its whole 95 % interval better
-    than 1 and an effect above 2 %. Tier smoke claims nothing.
+    than 1 and an effect above 2 %. Where a verdict is barred that is a hint.
     """
     yardstick = yardstick_of(group)
     techniques = [row for row in group.rows if not row.is_baseline]
@@ -28,16 +28,9 @@ def answer(group: Group) -> list[str]:
         return [*lines, "Only the A/A run is here: add a technique to compare with it."]
     return [
         *lines,
-        *_findings(techniques, yardstick, claims=group.setting.claims),
+        *_findings(techniques, yardstick, claims=may_claim(group, yardstick)),
         *tally(techniques, yardstick.metric.ratio, yardstick.noun),
     ]
-
-
-def _stands_out(row: Row, yardstick: Yardstick) -> bool:
-    verdict = row.verdicts.get(yardstick.metric.ratio)
-    if verdict is None:
-        return helps(row.ratio(yardstick.metric), yardstick)
-    return verdict.verdict == "saves"
 
 
 def noise_floor(row: Row) -> str:
@@ -80,9 +73,9 @@ def no_joules(rows: Sequence[Row]) -> str:
 def _preface(group: Group) -> list[str]:
     setting = group.setting
     lines = []
-    if not setting.claims:
+    if not may_claim(group, yardstick_of(group)):
         lines.append(
-            f"**No claims:** tier {prose(setting.tier)} measures too briefly to rest anything on."
+            f"Hints, no claims: tier {prose(setting.tier)} measures too briefly to rest any on."
         )
     if setting.source == "unavailable":
         lines.append(f"{no_joules(group.rows)}, so the answer is about measured **speed**.")
@@ -102,12 +95,12 @@ def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> lis
     before = 0.0  # the margin of the sentence before
     for margin in MARGINS:
         kept = [row for row in rows if row.change.value is not None and row.change.value >= -margin]
-        winner = _best([row for row in kept if _stands_out(row, yardstick)], yardstick)
+        winner = best_of([row for row in kept if stands_out(row, yardstick)], yardstick)
         nothing = "" if winner else _nothing(kept, yardstick, claims=claims)
         where = f"Within {_points(margin)} of the baseline's quality"
         if (winner, nothing) == last:
             excluded = (
-                winner and _surely_within(winner, margin) and not _surely_within(winner, before)
+                winner and surely_within(winner, margin) and not surely_within(winner, before)
             )
             sure = f"; a loss beyond {_points(margin)} is excluded" if excluded else ""
             lines.append(f"{where}: the same{sure}.")
@@ -125,7 +118,7 @@ def _findings(rows: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> lis
 def _rest(rows: Sequence[Row], named: Sequence[Row], yardstick: Yardstick) -> str:
     """That nothing else helps, where that is so; the verdicts' tally names what else does."""
     others = [row for row in rows if row not in named]
-    if not others or any(_stands_out(row, yardstick) for row in others):
+    if not others or any(stands_out(row, yardstick) for row in others):
         return ""
     found = [
         row.verdicts[yardstick.metric.ratio]
@@ -141,17 +134,6 @@ def _points(margin: float) -> str:
     return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
-def _best(rows: Sequence[Row], yardstick: Yardstick) -> Row | None:
-    """The row with the best ratio, by label where equal."""
-    known = [(-yardstick.sign * value, row.label, row) for row, value in _values(rows, yardstick)]
-    return min(known, key=lambda entry: entry[:2])[2] if known else None
-
-
-def _values(rows: Sequence[Row], yardstick: Yardstick) -> list[tuple[Row, float]]:
-    pairs = ((row, row.ratio(yardstick.metric).value) for row in rows)
-    return [(row, value) for row, value in pairs if value is not None]
-
-
 def _praise(
     row: Row, kept: Sequence[Row], margin: float, yardstick: Yardstick, *, claims: bool
 ) -> str:
@@ -163,25 +145,19 @@ def _praise(
     ]
     if yardstick is SPEED and row.energy.value is not None:
         words.append(f"energy, only an estimate, {show(row.ratio(ENERGY.metric), suffix=TIMES)}")
-    rivals = [other for other in kept if other is not row and _overlap(ratio, other, yardstick)]
+    rivals = [other for other in kept if other is not row and overlap(row, other, yardstick)]
     if rivals:
         names = ", ".join(run_name(other) for other in rivals)
         words.append(f"not told apart from {names}: their intervals overlap")
-    if not _surely_within(row, margin):
+    if not surely_within(row, margin):
         words.append(_sure(kept, margin, yardstick))
     return "; ".join(words) + "."
 
 
-def _surely_within(row: Row, margin: float) -> bool:
-    """Non-inferiority: the whole interval of the change lies above the margin."""
-    interval = row.change.bounds
-    return interval is not None and interval[0] >= -margin
-
-
 def _sure(kept: Sequence[Row], margin: float, yardstick: Yardstick) -> str:
     """The best of those whose interval excludes a loss beyond the margin, if there is one."""
-    sure = [row for row in kept if _surely_within(row, margin) and _stands_out(row, yardstick)]
-    best = _best(sure, yardstick)
+    sure = [row for row in kept if surely_within(row, margin) and stands_out(row, yardstick)]
+    best = best_of(sure, yardstick)
     if best is None:
         return f"no run that helps is sure to be within {_points(margin)}: more items would tell"
     ratio = show(best.ratio(yardstick.metric), suffix=TIMES)
@@ -201,14 +177,8 @@ def _quality(row: Row, margin: float) -> str:
     return text
 
 
-def _overlap(ratio: Quantity, other: Row, yardstick: Yardstick) -> bool:
-    rival = other.ratio(yardstick.metric)
-    mine, theirs = ratio.bounds, rival.bounds
-    return bool(mine and theirs and mine[0] <= theirs[1] and theirs[0] <= mine[1])
-
-
 def _nothing(kept: Sequence[Row], yardstick: Yardstick, *, claims: bool) -> str:
-    nearest = _best(kept, yardstick)
+    nearest = best_of(kept, yardstick)
     if nearest is None:
         return "there is none to name: no technique kept that quality, or none has both numbers."
     ratio = show(nearest.ratio(yardstick.metric), suffix=TIMES)

@@ -6,19 +6,30 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from greenbench.analysis.groups.comparable import told_apart
+from greenbench.analysis.groups.orders import BANDS, band
 from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.figures import Sketch
-from greenbench.report.markdown.format import code, folded, prose, table, titled
+from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts
+from greenbench.report.markdown.sections.choice import MIDDLE, choose, overviews
 from greenbench.report.markdown.sections.codes import counted
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
 from greenbench.report.markdown.sections.difficulty import by_difficulty
 from greenbench.report.markdown.sections.energy_by_meter import by_boundary
 from greenbench.report.markdown.sections.figures import first, sections
 from greenbench.report.markdown.sections.frontier import standing
+from greenbench.report.markdown.sections.headline_table import (
+    BETTER,
+    KEPT,
+    LOST,
+    NOISE,
+    OPEN,
+    WORSE,
+)
 from greenbench.report.markdown.sections.impact import impacts
 from greenbench.report.markdown.sections.load_curve import under_load
 from greenbench.report.markdown.sections.quality import MARGIN, per_task
@@ -39,9 +50,8 @@ if TYPE_CHECKING:
     from greenbench.records.store import Rejected
 
 HOW_TO_READ = (
-    "How to read it:",
-    "",
-    "- Brackets hold 95 % intervals; a letter in brackets refers to a reason under the table.",
+    "- Brackets hold 95 % intervals; a letter in brackets refers to a reason under the table. A bar draws "
+    f"the interval on a logarithmic scale, {MIDDLE} at 1{TIMES}.",
     "- Ratios are candidate over baseline, measured side by side in one run: J/token below "
     f"1{TIMES} is less energy, tokens/s above 1{TIMES} is faster.",
     "- Quality is the share of items answered right over all accuracy tasks; its change is paired "
@@ -50,16 +60,21 @@ HOW_TO_READ = (
     "- Energy is raw, idle included; above idle, the joules that the device draws while both models "
     "are loaded and nothing runs are taken off.",
     "- Verdicts hold over the whole table (Holm): **saves** and **costs** need the interval clear of "
-    f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive.",
+    f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive. What is **shown** "
+    "has the verdict saves; a hint has its interval clear of 1 where no verdict may be given.",
     "- Energy labels A to G class the energy ratio (A to 0.40, B 0.55, C 0.70, D 0.85, E 1.02, F "
     "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
-    "ratio (J/solved ratio, where the answers of all runs were graded) and better in one of them. The "
-    "percentage beside it is the share of resampled blocks and items in which that holds: rows are sorted "
-    "by it.",
-    "",
+    "ratio (J/solved ratio, where the answers of all runs were graded) and better in one of them, here and "
+    "in half of the resampled blocks and items or more. The percentage is the share in which that holds.",
 )
+SYMBOLS = (
+    f"Quality: {LOST} a loss is shown, {OPEN} one of over a point is not excluded, {KEPT} it is. Ratios: "
+    f"{BETTER} better, {WORSE} worse, {NOISE} within the noise or 2 %."
+)
+OVERVIEW = 7
+"""Settings that the first table has."""
 ALL_INVALID = "Every completed run is invalid: see Invalid runs for what disturbed them."
 EMPTY = (
     "There is no completed run yet. `make bench` runs the sweep for this machine and writes this "
@@ -81,7 +96,7 @@ def leaderboard(
     Quality is equivalent within `margin` points.
     """
     lines = [
-        "# GreenBench leaderboard",
+        "# GreenBench: which technique to use",
         "",
         *(notice(crowd) if crowd else []),
         *_answers(groups, records),
@@ -89,9 +104,9 @@ def leaderboard(
         "",
     ]
     if groups:
-        lines += [*HOW_TO_READ, *first(figures)]
+        lines += [*folded("How to read it", HOW_TO_READ), "", *first(figures)]
     for index, group in enumerate(groups, start=1):
-        lines += _section(index, group, margin)
+        lines += _section(index, group, margin, alone=len(groups) == 1)
     lines += sections(groups, figures)
     lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += left_out(crowd) if crowd else []
@@ -112,52 +127,67 @@ def _counts(records: Sequence[Record], rejected: Sequence[Rejected]) -> str:
 
 
 def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
+    """The first screen: what to choose, and how sure that is."""
     if not groups:
         return [ALL_INVALID if any(map(is_invalid, records)) else EMPTY, ""]
-    lines: list[str] = []
-    for index, group in enumerate(groups, start=1):
-        lines.append(
-            f"{index}. **{prose(group.setting.title)}** (joules: {prose(group.setting.meter)})"
-        )
-        lines += [f"   - {sentence}" for sentence in answer(group)]
-    return [*lines, ""]
+    shared, _ = told_apart([group.setting for group in groups])
+    head = f"**{prose(', '.join(shared))}**" if shared else ""
+    if len(groups) == 1:
+        return [head, "", *choose(groups[0])]
+    lines = [head, ""] if head else []
+    lines += [line for found in overviews(groups[:OVERVIEW]) for line in [*table(*found), ""]]
+    if len(groups) > OVERVIEW:
+        lines += [f"{len(groups) - OVERVIEW} more settings have their tables below.", ""]
+    return lines
 
 
-def _section(index: int, group: Group, margin: float) -> list[str]:
-    setting = group.setting
+def _section(index: int, group: Group, margin: float, *, alone: bool) -> list[str]:
+    setting, rows = group.setting, group.rows
     return [
         f"## {index}. {prose(setting.title)}",
         "",
-        f"Tier {prose(setting.tier)}{'' if setting.claims else ': **no claims**'}. "
-        f"Joules: {prose(setting.meter)}. Tasks: {prose(setting.tasks)}.",
+        f"Tier {prose(setting.tier)}. Joules: {prose(setting.meter)}. Tasks: {prose(setting.tasks)}.",
         "",
-        *_baseline(group.rows),
+        *([] if alone else choose(group)),
+        f"**All {len(rows)} runs**",
         "",
-        *table(group.rows, headline_table.headline(group)),
+        *table(rows, headline_table.headline(group), bands(rows)),
+        "",
+        SYMBOLS,
         "",
         *_model_note(group),
-        *_flags(group.rows),
-        *_noise(group.rows),
+        *_flags(rows),
+        *_noise(rows),
         "",
-        *standing(group),
-        "",
-        *other_frontiers(group.rows),
-        *per_solved(group.rows),
-        *under_load(group.rows),
-        "**Quality and energy**",
-        "",
-        *table(group.rows, headline_table.QUALITY_AND_ENERGY),
-        "",
-        "**Latency and memory**",
-        "",
-        *table(group.rows, headline_table.latency_and_memory(group)),
-        "",
-        *by_difficulty(group.rows),
-        *verdicts.numbers_behind(group.rows),
-        *by_boundary(group.rows),
-        *budgets(group.rows),
-        *per_task(group.rows, margin),
+        *per_solved(rows),
+        *under_load(rows),
+        *folds(
+            [
+                ("The answer in words", [f"- {line}" for line in answer(group)]),
+                ("The baseline", _baseline(rows)),
+                ("The frontier, and how sure it is", standing(group)),
+                ("Quality and energy", table(rows, headline_table.QUALITY_AND_ENERGY)),
+                ("Latency and memory", table(rows, headline_table.latency_and_memory(group))),
+                ("Energy by question difficulty", by_difficulty(rows)),
+            ]
+        ),
+        *other_frontiers(rows),
+        *verdicts.numbers_behind(rows),
+        *by_boundary(rows),
+        *budgets(rows),
+        *per_task(rows, margin),
     ]
+
+
+def bands(rows: Sequence[Row]) -> dict[int, str]:
+    """Where rows begin that lose more, as far as they are sorted by that."""
+    found = [band(row) for row in rows]
+    if found != sorted(found):
+        return {}
+    words = [f"*loses at most {most:g} point{'' if most == 1 else 's'}*" for most in BANDS]
+    words += ["*loses more*", "*quality not known*"]
+    begins = {each: found.index(each) for each in set(found)}
+    return {at: words[each] for each, at in begins.items()} if len(begins) > 1 else {}
 
 
 def _baseline(rows: Sequence[Row]) -> list[str]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.groups.comparable import SOURCES, setting
 from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
-from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
-from greenbench.report.markdown.headline import answer, noise_floor
+from greenbench.report.markdown.headline import noise_floor
+from greenbench.report.markdown.leaderboard import bands
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
-from greenbench.report.markdown.sections.selection import notice
 from greenbench.report.page.numbers import Json, Pool, cleaned, segments, shown
 from greenbench.report.page.run import DERIVED, details, summary
 from greenbench.schema.codes import CODES, UNKNOWN
@@ -42,7 +41,6 @@ def page_data(
     records: Sequence[Record],
     rejected: Sequence[Rejected],
     given: Assumptions,
-    crowd: Crowd | None = None,
 ) -> dict[str, Any]:
     """The whole page's content: the same, whatever the order of `records` and `rejected`."""
     pool, environments = Pool(), dict[str, int]()
@@ -57,6 +55,8 @@ def page_data(
         run["environment"] = environments.setdefault(facts, len(environments))
         place = groups[index].setting if index >= 0 else setting(row.record)
         run["where"] = pool.place(f"{place.title}, tier {place.tier}")
+        parts = {"engine": place.program, "device": place.device, "asked": place.asked}
+        run |= {name: pool.place(part) for name, part in parts.items()}
         runs.append(run)
     numbers = count()
     return {
@@ -72,7 +72,6 @@ def page_data(
         "unknown": UNKNOWN.meaning,
         "sources": SOURCES,
         "detailed": DETAILED,
-        "notice": [segments(line) for line in notice(crowd) if line] if crowd else [],
     }
 
 
@@ -91,13 +90,12 @@ def _group(group: Group, runs: list[int]) -> Json:
     return {
         "title": shown(setting.title),
         "tier": shown(setting.tier),
-        "claims": setting.claims,
         "source": shown(setting.source),
         "measured": setting.measured,
         "meter": shown(setting.meter),
         "tasks": shown(setting.tasks),
         "runs": runs,
-        "answer": [segments(line) for line in answer(group)],
+        "bands": [[at, *segments(head)] for at, head in sorted(bands(group.rows).items())],
         "noise": [segments(line) for line in floors],
         "notes": sorted(shown(note) for note in notes if note),
         "axes": [found for metric in axes if (found := _axis(group, runs, metric))["placed"]],
@@ -112,6 +110,9 @@ def _axis(group: Group, runs: list[int], metric: Metric) -> Json:
         if row.quality.value is not None and (ratio := row.ratio(metric).value) is not None
     ]
     members = on_frontier([point for _, point in placed])
+    if metric is group.axis:
+        likely = {run for run, row in zip(runs, group.rows, strict=True) if row.frontier}
+        members = [run in likely for run, _ in placed]
     return {
         "ratio": metric.ratio,
         "drawn": metric is group.axis,

@@ -21,9 +21,9 @@ def under_load(pool: Pool, row: Row) -> Json:
         return {
             "titles": [each.title for each in titled],
             "cells": cells,
-            "notes": [segments(_point(line)) for line in notes.legend()],
+            "notes": [segments(line) for line in notes.legend()],
             "said": [segments(line) for line in sentences(row, curve)],
-            "how": [segments(_point(line)) for line in HOW],
+            "how": [segments(line.removeprefix("- ")) for line in HOW],
             "unit": UNITS[curve.unit],
             "numbers": [[f"{point.load:.4g}", _all(pool, point)] for point in curve.points],
             "figure": svg(row, curve).decode(),
@@ -32,10 +32,6 @@ def under_load(pool: Pool, row: Row) -> Json:
             "queueAlt": shown(words(row)),
         }
     return None
-
-
-def _point(line: str) -> str:
-    return line.removeprefix("- ")
 
 
 def _text(markdown: str) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
+from greenbench.report.markdown.sections.selection import notice
+from greenbench.report.page import still
 from greenbench.report.page.data import page_data
 from greenbench.schema.record import Record
 
@@ -39,11 +42,8 @@ OURS: Final = (
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-class Frame(NamedTuple):
-    """The page around its data, the same for all records."""
-
-    before: str
-    after: str
+PLACES: Final = ("@ANSWERS@", "@TABLES@", "@DATA@")
+"""What the records fill, in this order."""
 
 
 def page(
@@ -54,9 +54,16 @@ def page(
     crowd: Crowd | None = None,
 ) -> bytes:
     """The whole page; the same bytes for the same records, whatever their order."""
-    frame = _frame()
-    data = embedded(page_data(groups, records, rejected, given, crowd))
-    return f"{frame.before}{data}{frame.after}".encode()
+    parts = (
+        still.answers(
+            groups, [line for line in notice(crowd) if line] if crowd else [], len(records)
+        ),
+        still.tables(groups),
+        embedded(page_data(groups, records, rejected, given)),
+    )
+    first, *rest = _frame()
+    filled = (part + after for part, after in zip(parts, rest, strict=True))
+    return "".join([first, *filled]).encode()
 
 
 def embedded(data: Any) -> str:
@@ -66,19 +73,20 @@ def embedded(data: Any) -> str:
 
 
 @cache
-def _frame() -> Frame:
-    """Template, style and scripts, put together once; the data's place parts it in two."""
+def _frame() -> list[str]:
+    """The page around what the records fill: template, style and scripts, put together once."""
     scripts = [f"/*\n{_asset(text)}*/\n{_asset(name)}" for name, text in LIBRARIES]
     scripts.append(f"(() => {{\n{''.join(map(_asset, OURS))}}})();")
-    place = "@DATA@"
+    answers, tables, data = PLACES
     text = Template(_asset("page.html")).substitute(
         policy="; ".join(_policy(scripts)),
         style=_asset("page.css"),
-        data=place,
+        answers=answers,
+        tables=tables,
+        data=data,
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
-    before, _, after = text.partition(place)
-    return Frame(before, after)
+    return re.split("|".join(PLACES), text)
 
 
 def _policy(scripts: Sequence[str]) -> list[str]:

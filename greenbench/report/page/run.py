@@ -13,7 +13,9 @@ from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.roofline import roofline_share
+from greenbench.analysis.yardstick import ENERGY, SPEED
 from greenbench.records.upgrades import FAMILIES
+from greenbench.report.markdown.sections.headline_table import NOISE, loss_sign, sign
 from greenbench.report.page.load_curve import under_load
 from greenbench.report.page.numbers import Json, Pool, cleaned, quantity, rounded, shown
 from greenbench.report.page.solved import graded
@@ -87,6 +89,9 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "outcome": outcome(record),
         "aa": row.is_baseline,
         "families": families(record),
+        "signs": [sign(row, yardstick) for yardstick in (ENERGY, SPEED)],
+        "lost": loss_sign(row),
+        "noise": {sign(row, each) for each in (ENERGY, SPEED)} <= {NOISE, ""},
         "frontier": row.frontier,
         "probability": rounded(standing.probability) if standing else None,
         "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],

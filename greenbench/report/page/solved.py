@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.analysis.groups.rows import Row
-from greenbench.report.markdown.format import Column, Notes
+from greenbench.report.markdown.format import Column, cells
 from greenbench.report.markdown.sections.solved import FACTORS, HOW, LENGTHS, Line
 from greenbench.report.page.numbers import Json, segments
 
@@ -25,13 +25,12 @@ def graded(row: Row) -> Json:
 
 def _table(caption: str, columns: Sequence[Column[Line]], lines: Sequence[Line]) -> Json:
     """Without the technique, which the dialog is about."""
-    notes = Notes()
-    cells = [[_text(column.cell(line, notes)) for column in columns] for line in lines]
+    found = cells(lines, columns)
     return {
         "caption": caption,
-        "titles": [_text(column.title) for column in columns],
-        "cells": cells,
-        "notes": [segments(line.removeprefix("- ")) for line in notes.legend()],
+        "titles": [_text(title) for title in found.titles],
+        "cells": [[_text(cell) for cell in line] for line in found.lines],
+        "notes": [segments(line) for line in found.legend],
     }
 
 

@@ -58,7 +58,7 @@ class Distill(ModelEdit):
 
     def traits(self) -> Traits:
         """A student is trained, and is another stack of blocks."""
-        return Traits(needs_plain_weights=True, changes_blocks=True)
+        return Traits(needs_plain_weights=True, changes_blocks=True, one_gpu=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The student has a block and a head at least, and fewer than the teacher."""

@@ -80,7 +80,9 @@ class EarlyExit(ModelEdit):
 
     def traits(self) -> Traits:
         """Its blocks ask each token whether it goes on."""
-        return Traits(holds_blocks=True, adds_exits=True, traceable=False, dynamic=True)
+        return Traits(
+            holds_blocks=True, adds_exits=True, traceable=False, one_gpu=True, dynamic=True
+        )
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Exits must lie within the model, beyond its first block of each kind of attention."""

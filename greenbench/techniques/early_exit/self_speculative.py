@@ -64,6 +64,7 @@ class SelfSpeculative(ModelEdit):
             drafts_tokens=True,
             adds_exits=True,
             traceable=False,
+            one_gpu=True,
             dynamic=True,
         )
 

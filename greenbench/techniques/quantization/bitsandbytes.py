@@ -112,7 +112,7 @@ class Int8(_Bitsandbytes):
                 layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False
             )
             new.bias = layer.bias
-            return new.to(work.device)  # type: ignore[no-any-return]
+            return new.to(layer.weight.device)  # type: ignore[no-any-return]
 
         work.details["linear_layers"] = replace_linears(model, convert)
         return Edited(model)
@@ -168,7 +168,7 @@ class Int4(_Bitsandbytes):
             )
             new.weight = Params4bit(layer.weight.data.cpu(), requires_grad=False, **options)
             new.bias = layer.bias
-            return new.to(work.device)  # type: ignore[no-any-return]
+            return new.to(layer.weight.device)  # type: ignore[no-any-return]
 
         work.details["linear_layers"] = replace_linears(model, convert)
         return Edited(model)

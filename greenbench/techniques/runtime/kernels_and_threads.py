@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
 from greenbench.engines.engine import Engine
+from greenbench.engines.transformers import hub_kernels
 from greenbench.engines.transformers.options import FLASH, STATIC_CACHE
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
@@ -18,6 +19,9 @@ from greenbench.machine.detect import Machine
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.technique import Promise
 from greenbench.techniques.technique import EngineOption, MachineSetting, Traits
+
+BUILT = "kernels-community/NAME"
+"""How a hub's kernels are called."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +34,61 @@ class Attention(EngineOption):
     packages: ClassVar[tuple[str, ...]] = ("flash-attn",)
 
     implementation: str = "eager"
-    """eager, sdpa (torch's fused one, which transformers takes by itself) or flash_attention_2."""
+    """eager, sdpa (torch's fused one, which transformers takes by itself), flash_attention_2, or what a hub
+    has built for it, as kernels-community/flash-attn2, at a revision as kernels-community/flash-attn2@v4."""
 
     def __post_init__(self) -> None:
-        key = "technique.attention.implementation"
-        require_choice(self.implementation, key, ("eager", "sdpa", FLASH))
+        if not hub_kernels.is_kernel(self.implementation):
+            key = "technique.attention.implementation"
+            require_choice(self.implementation, key, ("eager", "sdpa", FLASH, BUILT))
 
     def traits(self) -> Traits:
         """Under a static cache flash attention looks up how long it is, which no graph holds."""
-        return Traits(breaks_graphs=self.implementation == FLASH)
+        return Traits(breaks_graphs=self.implementation not in ("eager", "sdpa"))
 
     def check(self, machine: Machine, engine: Engine) -> None:
-        """Flash attention is a package with CUDA kernels for compute capability 8.0 and newer."""
+        """Flash attention is a package, or a hub's build, with CUDA kernels for compute capability 8.0 and
+        newer."""
         super().check(machine, engine)
-        if self.implementation != FLASH:
+        if not self.traits().breaks_graphs:
             return
         if machine.capability is None or machine.capability < (8, 0):
             raise Unsupported(
-                f"attention={FLASH} needs a CUDA GPU of compute capability 8.0 or newer, and this "
-                f"run is on {machine.device_name}: choose technique.attention.implementation=sdpa."
+                f"attention={self.implementation} needs a CUDA GPU of compute capability 8.0 or newer, and "
+                f"this run is on {machine.device_name}: choose technique.attention.implementation=sdpa."
             )
-        if find_spec("flash_attn") is None:
+        if self.kernels():
+            self._require_kernel()
+        elif find_spec("flash_attn") is None:
             raise Unsupported(
                 f"attention={FLASH} needs the package flash-attn: pip install flash-attn, "
                 "or choose technique.attention.implementation=sdpa."
             )
+
+    def _require_kernel(self) -> None:
+        if lacking := hub_kernels.lacking():
+            raise Unsupported(
+                f"attention={self.implementation} needs the package kernels: pip install '{lacking}', or "
+                "choose technique.attention.implementation=sdpa."
+            )
+        hub_kernels.require(self.implementation)
+
+    def kernels(self) -> Sequence[str]:
+        """The one that it names."""
+        return [self.implementation] if hub_kernels.is_kernel(self.implementation) else []
+
+    def exact(self) -> Self:
+        """With the commit that a hub's kernel is now; where no package can load it, it will be refused."""
+        if not self.kernels() or hub_kernels.lacking():
+            return self
+        commit = hub_kernels.fetch(self.implementation).name
+        name = hub_kernels.repository(self.implementation)
+        return replace(self, implementation=f"{name}@{commit}")
+
+    def label(self) -> str:
+        """As any technique's, without a kernel's commit."""
+        plain = hub_kernels.repository(self.implementation)
+        return super(Attention, replace(self, implementation=plain)).label()
 
     def promise(self) -> Promise:
         """No weight and no multiplication less."""

@@ -29,10 +29,17 @@ def labels(group):
     return [row.label for row in group.rows]
 
 
-def test_frontier_members_come_first_then_energy_decides():
+def test_the_best_that_lose_at_most_a_point_come_first():
     first = groups(RECORDS)[0]
-    assert labels(first) == ["int4", "int8", "none", "worse"]
-    assert [row.frontier for row in first.rows] == [True, True, True, False]
+    assert labels(first) == ["int8", "none", "int4", "worse"]
+
+
+def test_a_member_of_the_frontier_is_one_in_half_of_the_draws_or_more():
+    first = groups(RECORDS)[0]
+    assert {row.label: row.frontier for row in first.rows} == {
+        row.label: row.label != "worse" and row.standing.probability >= 0.5 for row in first.rows
+    }
+    assert 0 < sum(row.frontier for row in first.rows) < 4
 
 
 @settings(deadline=None, max_examples=20)

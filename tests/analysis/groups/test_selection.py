@@ -8,7 +8,7 @@ from greenbench.analysis.groups import selection
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.records.store import canonical, load
-from greenbench.report.page.data import page_data
+from greenbench.report.page.page import page
 from greenbench.stats.intervals import holm
 
 
@@ -101,18 +101,17 @@ def test_the_order_of_the_files_changes_nothing(small, results, tmp_path):
 def test_the_page_says_how_many_runs_of_how_many_it_shows(small, results):
     found = selection.gather([results])
     shown = groups(found.records, found.crowd.beside)
-    (notice,) = page_data(shown, found.records, found.rejected, assumptions(), found.crowd)[
-        "notice"
-    ]
-    text = "".join(piece for _, piece in notice)
-    assert text.startswith("20 runs were read (18 completed, 2 failed), 7 are shown: ")
-    assert ["code", "greenbench export"] in notice
+    text = page(shown, found.records, found.rejected, assumptions(), found.crowd).decode()
+    said = text.partition('id="answers"><p class="notice">')[2].partition("</p>")[0]
+    assert "20 runs were read (18 completed, 2 failed), 7 are shown</strong>: " in said
+    assert "<code>greenbench export</code>" in said
 
 
 def test_few_runs_are_all_shown(results):
     found = selection.gather([results])
     assert found.crowd is None
-    assert page_data(groups(found.records), found.records, (), assumptions())["notice"] == []
+    text = page(groups(found.records), found.records, (), assumptions()).decode()
+    assert "runs were read" not in text
     assert found.records == load([results]).records
 
 

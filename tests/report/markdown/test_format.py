@@ -81,7 +81,7 @@ def test_what_is_missing_is_na_with_its_reason_never_zero():
     assert show(missing("J", "no meter answered"), notes) == "n/a (a)"
     assert show(examples.quantity(2.0, None, "J"), notes) == "2.00 (b)"
     assert show(missing("J", "no meter answered"), notes) == "n/a (a)"
-    assert notes.legend() == ["- (a) no meter answered", f"- (b) {examples.ONE}"]
+    assert notes.legend() == ["(a) no meter answered", f"(b) {examples.ONE}"]
     assert show(missing("J", "no meter answered")) == "n/a (no meter answered)"
 
 

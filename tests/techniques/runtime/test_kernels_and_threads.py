@@ -143,7 +143,10 @@ def test_threads_are_for_a_cpu_and_no_more_than_its_cores():
     ("override", "said"),
     [
         ("threads.count=0", "out of range: allowed is 1 or more"),
-        ("attention.implementation=flash", "unknown: allowed are eager, flash_attention_2, sdpa"),
+        (
+            "attention.implementation=flash",
+            "unknown: allowed are eager, flash_attention_2, kern.*, sdpa",
+        ),
     ],
 )
 def test_bad_knobs_are_one_sentence(override, said):

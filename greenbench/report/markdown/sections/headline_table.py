@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenbench.analysis.choices.picks import surely_within
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
+from greenbench.analysis.groups.orders import BANDS
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.roofline import roofline_share
-from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, harms, helps
 from greenbench.report.figures.energy_label import file_name
 from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
 from greenbench.report.markdown.sections import verdicts
@@ -27,6 +29,10 @@ from greenbench.wording import ESTIMATE, TIMES, fixed, percent
 
 MEMBER = "★"
 NOTED = "†"
+LOST, OPEN, KEPT = "●", "○", "–"
+"""A loss of quality that is shown, one of more than a point that is not excluded, and none of either."""
+BETTER, WORSE, NOISE = "▲", "▼", "="
+"""A ratio, by the same rule as verdicts, whatever the tier."""
 
 
 def _label(row: Row, _: Notes) -> str:
@@ -65,17 +71,14 @@ def headline(group: Group) -> list[Column[Row]]:
     """Verdicts on energy; on time per token too, where joules cannot carry one."""
     return [
         Column("technique", _label),
-        Column(
-            "quality change, points",
-            lambda row, notes: show(row.change, notes, change=True, decimals=1),
-        ),
+        Column("quality change, points", _change),
         Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
         *_own_kind(group.rows),
         *_verdicts(group.rows, ENERGY),
         *_solved(group),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
-        Column("energy label", _energy_label),
+        Column("energy label", _energy_label, may_go=True),
         Column("frontier" if group.axis is ENERGY_PER_TOKEN else "frontier, J/solved", _frontier),
     ]
 
@@ -115,8 +118,29 @@ def _frontier(row: Row, _: Notes) -> str:
     return f"{MEMBER if row.frontier else ''} {share}".strip()
 
 
+def _change(row: Row, notes: Notes) -> str:
+    return f"{loss_sign(row)} {show(row.change, notes, change=True, decimals=1)}".strip()
+
+
+def loss_sign(row: Row) -> str:
+    """Whether a loss of quality is shown, or may be; empty where that is not known."""
+    interval = row.change.bounds
+    if interval is None:
+        return ""
+    return LOST if interval[1] < 0 else KEPT if surely_within(row, BANDS[0]) else OPEN
+
+
 def _ratio(row: Row, yardstick: Yardstick, notes: Notes) -> str:
-    return show(row.ratio(yardstick.metric), notes, suffix=TIMES)
+    ratio = row.ratio(yardstick.metric)
+    return f"{sign(row, yardstick)} {show(ratio, notes, suffix=TIMES)}".strip()
+
+
+def sign(row: Row, yardstick: Yardstick) -> str:
+    """Better, worse or within the noise; empty without an interval."""
+    ratio = row.ratio(yardstick.metric)
+    if ratio.bounds is None:
+        return ""
+    return BETTER if helps(ratio, yardstick) else WORSE if harms(ratio, yardstick) else NOISE
 
 
 def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
@@ -127,6 +151,7 @@ def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
         Column(
             f"verdict on {yardstick.noun}",
             lambda row, notes: verdicts.cell(row, yardstick.metric.ratio, notes),
+            may_go=True,
         )
     ]
 

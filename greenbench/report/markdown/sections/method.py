@@ -29,6 +29,7 @@ def how_measured(groups: Sequence[Group]) -> list[str]:
             *_references(records),
             f"   - windows: {_windows(records)}",
             *_limited(records),
+            *_repeated(records),
             *(f"   - {code(row.label)}: {said}" for row in group.rows if (said := _course(row))),
         ]
     return lines
@@ -112,6 +113,16 @@ def _limited(records: Sequence[Record]) -> list[str]:
     low, high = percent(min(shares)), percent(max(shares))
     span = low if low == high else f"{low} to {high}"
     return [f"   - the power limit held the clocks back for {span} of the time, by model and run"]
+
+
+def _repeated(records: Sequence[Record]) -> list[str]:
+    """How much of the text came again, where any did."""
+    shares = [r.prompts.repeated / r.prompts.sent for r in records if r.prompts and r.prompts.sent]
+    if not any(shares):
+        return []
+    low, high = (f"{number(100 * share)} %" for share in (min(shares), max(shares)))
+    span = low if low == high else f"{low} to {high}"
+    return [f"   - text: {span} of the prompts, by run, came again word for word"]
 
 
 def _course(row: Row) -> str:

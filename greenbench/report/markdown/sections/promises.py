@@ -51,9 +51,12 @@ def promised(groups: Sequence[Group]) -> list[str]:
     said = (
         "Promises are made before anything is measured: bytes of the weights, multiplications for "
         "one token in the decoder's blocks, zeros. Realised is J/token where it was measured, else "
-        "time per token."
+        "time per token, reading the prompt included."
     )
-    kept = "Kept is the part of the promised saving that was measured; for J/token, of the most promised."
+    kept = (
+        "Kept is the part of the promised saving that was measured; for J/token, of the most promised. "
+        "Decoding time is that between two tokens of an answer."
+    )
     observed = [line for group in groups for line in _observed(group)]
     details = [kept, "", *_tables(groups, PROMISED), *rules(), *observed]
     return [said, "", *tables, *folded("Promises in full, and how causes are named", details), ""]
@@ -181,7 +184,7 @@ PROMISED: list[Column[Row]] = [
     ),
     Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
     Column(
-        "time per token",
+        "decoding time",
         lambda row, notes: _realised(row, TPOT, product(row, "flops_ratio"), notes),
     ),
     Column(

@@ -169,7 +169,7 @@ class Figure {
   caption(drawn) {
     const { group, axis } = this;
     const shown = axis.placed.filter((number) => this.visible.has(number)).length;
-    const parts = [`${group.title}; tier ${group.tier}${group.claims ? "" : ": no claims"}. Joules: ${group.meter}.`];
+    const parts = [`${group.title}; tier ${group.tier}. Joules: ${group.meter}.`];
     if (!group.measured && axis.ratio.includes("energy")) parts.push("≈ estimated from CPU time, not measured.");
     if (drawn < shown) parts.push(`${drawn} of ${shown} runs are drawn: filter to see the others.`);
     parts.push("Point at a run, or reach the figure with Tab and move with the arrow keys; Enter shows all about it.");

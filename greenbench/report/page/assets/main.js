@@ -9,6 +9,8 @@ for (const run of DATA.runs) {
 }
 
 const NO_FLOOR = [["text", "there is no A/A run here; technique=none adds one."]];
+const PLACES = ["engine", "device", "asked"];
+const KEPT = ["words", "family", "outcome", "joules", ...PLACES, "loss", "columns"];
 const NO_RESULT = ["failed", "unsupported"];
 const figure = new Figure(byId("figure"));
 const sections = [];
@@ -26,24 +28,24 @@ function count(found, of, word) {
 /** The numbers of the runs that the filters let through. */
 function visibleRuns() {
   const words = byId("words").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const family = byId("family").value, outcome = byId("outcome").value, joules = byId("joules").value;
+  const chosen = (id, value) => !byId(id).value || value === byId(id).value;
+  const family = byId("family").value, loss = byId("loss").value;
   const passes = (run) =>
-    (!family || run.families.includes(family)) && (!outcome || run.outcome === outcome) &&
-    (!joules || sourceOf(run) === joules) && words.every((word) => run.text.includes(word));
+    (!family || run.families.includes(family)) && chosen("outcome", run.outcome) && chosen("joules", sourceOf(run)) &&
+    PLACES.every((name) => chosen(name, kept(run[name]))) && (loss === "" || losesAtMost(run, Number(loss))) &&
+    words.every((word) => run.text.includes(word));
   return new Set(DATA.runs.filter(passes).map((run) => run.number));
+}
+
+/** By the value measured; a run whose quality is not known loses who knows what. */
+function losesAtMost(run, points) {
+  const change = read(run, "derived", "quality_change").value;
+  return run.aa || (change !== null && change >= -points);
 }
 
 function sourceOf(run) {
   const { provenance } = read(run, "candidate", "energy_per_token_j");
   return provenance.split(":")[0];
-}
-
-function answers() {
-  if (!DATA.groups.length) return make("p", { class: "notice" }, DATA.runs.length ? "No completed run may be shown: the tables below say why." : "There is no run yet. `make bench` runs the sweep for this machine and writes this page again.");
-  const shown = DATA.groups.slice(0, SECTIONS).map((group, index) =>
-    make("li", {}, make("strong", {}, group.title), ` (joules: ${group.meter})`, make("ul", {}, group.answer.map((line) => make("li", {}, sentence(line))))),
-  );
-  return make("ol", {}, shown);
 }
 
 /** One group: what it is, its table, its notes. */
@@ -54,7 +56,7 @@ class Section {
     this.heading = make("h2", { id: `group-${index + 1}` }, `${index + 1}. ${group.title}`);
     this.table = null;
     const badge = group.measured ? "measured" : group.source === "unavailable" ? "no joules" : "≈ estimated, not measured";
-    const facts = `Tier ${group.tier}${group.claims ? "" : ": no claims"}. Joules: ${group.meter}. Tasks: ${group.tasks}.`;
+    const facts = `Tier ${group.tier}. Joules: ${group.meter}. Tasks: ${group.tasks}.`;
     this.slot = make("div");
     this.element = make(
       "section", { "aria-labelledby": `group-${index + 1}`, class: group.measured ? null : "apart" },
@@ -64,12 +66,19 @@ class Section {
     );
   }
 
+  /** By run's number, the words above those that lose as much. */
+  bands() {
+    const found = new Map();
+    for (const [place, ...words] of this.group.bands) for (const run of this.group.runs.slice(place)) found.set(run, words);
+    return found;
+  }
+
   update(visible, columns) {
     const runs = this.group.runs.filter((number) => visible.has(number)).map((number) => DATA.runs[number]);
     this.element.hidden = !runs.length;
     if (this.columns !== columns) {
       this.columns = columns;
-      this.table = new RunTable(`${columns}, group ${this.index + 1}`, COLUMNS[columns]);
+      this.table = new RunTable(`${columns}, group ${this.index + 1}`, COLUMNS[columns], { bands: this.bands() });
       this.slot.replaceChildren(this.table.element);
     }
     this.table.fill(runs);
@@ -129,11 +138,14 @@ function drawFigure(visible) {
   if (group) figure.show(group, group.axes[Number(byId("figure-axis").value)], visible);
 }
 
-/** The reader's choice of colours, kept where the browser allows it. */
+/** The reader's choice of colours, kept where the browser allows it; the button says which it is. */
 function theme() {
   const button = byId("theme"), root = document.documentElement;
   const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  const tell = () => button.setAttribute("aria-pressed", String(dark()));
+  const tell = () => {
+    button.setAttribute("aria-pressed", String(dark()));
+    button.textContent = `Colours: ${dark() ? "dark" : "light"}${root.dataset.theme ? "" : ", as the system"}`;
+  };
   try {
     root.dataset.theme = localStorage.getItem("greenbench-theme") ?? "";
   } catch { /* a browser may keep nothing for files */ }
@@ -148,22 +160,58 @@ function theme() {
   tell();
 }
 
+/** The view in the address, so that it can be sent to someone who has the file. */
+function keepView() {
+  const view = new URLSearchParams(KEPT.map((id) => [id, byId(id).value]).filter(([id, value]) => value && value !== USUAL[id]));
+  try {
+    history.replaceState(null, "", `#${view}`);
+  } catch { /* some browsers keep no address for files */ }
+}
+
+function readView() {
+  for (const [id, value] of new URLSearchParams(location.hash.slice(1))) {
+    const control = KEPT.includes(id) ? byId(id) : null;
+    if (!control) continue;
+    const before = control.value;
+    control.value = value;
+    if (control.value !== value) control.value = before; // of another report
+  }
+}
+
+/** The runs that are shown, with the columns that are, as a file. */
+function download() {
+  const visible = visibleRuns(), columns = COLUMNS[byId("columns").value];
+  const quoted = (text) => `"${String(text ?? "").replace(/^(?=[=+@\t\r])/, "'").replaceAll('"', '""')}"`;
+  const lines = DATA.runs.filter((run) => visible.has(run.number)).map((run) =>
+    [run.label, kept(run.where), ...columns.map((column) => column.cell(run, inWords))].map(quoted).join(","));
+  const head = ["technique", "model, device, workload", ...columns.map((column) => column.head)].map(quoted).join(",");
+  const file = new Blob([`\ufeff${[head, ...lines].join("\r\n")}\r\n`], { type: "text/csv" });
+  const link = make("a", { href: URL.createObjectURL(file), download: "greenbench.csv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href));
+}
+
+const USUAL = {};
 function start() {
   theme();
-  byId("answers").replaceChildren(...DATA.notice.map((line) => make("p", { class: "notice" }, sentence(line))), answers());
   const all = (values, word) => [["", word], ...[...new Set(values)].sort().map((value) => [value, value])];
   byId("assumed").replaceChildren(...sentence(DATA.assumed));
   fill("family", all(DATA.runs.flatMap((run) => run.families), "all families"));
   fill("outcome", all(DATA.runs.map((run) => run.outcome), "all outcomes"));
   fill("joules", all(DATA.runs.map(sourceOf), "all"));
+  for (const name of PLACES) fill(name, all(DATA.runs.map((run) => kept(run[name])), "all"));
   fill("columns", Object.keys(COLUMNS).map((name) => [name, name]));
   fill("figure-group", DATA.groups.map((group, index) => [String(index), `${index + 1}. ${group.title}`]));
   sections.push(...DATA.groups.map((group, index) => new Section(group, index)));
   chooseFigure();
+  for (const id of KEPT) USUAL[id] = byId(id).value;
+  readView();
   const filters = byId("filters");
   filters.addEventListener("submit", (event) => event.preventDefault());
-  filters.addEventListener("input", update);
-  filters.addEventListener("reset", () => setTimeout(update));
+  const changed = () => (keepView(), update());
+  filters.addEventListener("input", changed);
+  filters.addEventListener("reset", () => setTimeout(changed));
+  byId("download").addEventListener("click", download);
   byId("figure-group").addEventListener("change", () => (chooseFigure(), drawFigure(visibleRuns())));
   byId("figure-axis").addEventListener("change", () => drawFigure(visibleRuns()));
   update();

@@ -3,9 +3,9 @@
 
 const PORTION = 100;
 
-/** A column of numbers: its title, how to read the number, how to show it. */
-function numeric(head, get, text = show) {
-  return { head, value: (run) => get(run).value, cell: (run, note) => text(get(run), note) };
+/** A column of numbers: its title, how to read the number, how to show it, the sign before it, its term. */
+function numeric(head, get, text = show, { sign = () => "", term = null, first = false } = {}) {
+  return { head, term, first, value: (run) => get(run).value, cell: (run, note) => `${sign(run)} ${text(get(run), note)}`.trim() };
 }
 
 const ratio = (name) => (run) => read(run, "ratios", name);
@@ -14,7 +14,7 @@ const derived = (name) => (run) => read(run, "derived", name);
 const WORDS = ["saves", "equivalent", "inconclusive", "costs"];
 function verdictColumn(head, name) {
   return {
-    head,
+    head, term: "verdict", mayGo: true,
     value: (run) => {
       const verdict = verdictOf(run, name);
       return verdict && !verdict.barred ? WORDS.indexOf(verdict.word) : null;
@@ -24,16 +24,16 @@ function verdictColumn(head, name) {
 }
 
 const ENERGY_LABEL = {
-  head: "energy label",
+  head: "energy label", term: "label", mayGo: true,
   value: (run) => run.energyLabel[0] || null,
   cell: (run, note) => run.energyLabel[0] || `\u2013 ${note(run.energyLabel[1])}`,
 };
 const FRONTIER = {
-  head: "frontier, % of draws",
+  head: "frontier, % of draws", term: "frontier",
   value: (run) => run.probability,
   cell: (run) => `${run.frontier ? "★ " : ""}${run.share}`,
 };
-const ENERGY = numeric("J/token", candidate("energy_per_token_j"));
+const ENERGY = numeric("J/token", candidate("energy_per_token_j"), show, { term: "energy" });
 const PROVENANCE = {
   head: "provenance",
   value: (run) => candidate("energy_per_token_j")(run).provenance,
@@ -47,17 +47,17 @@ const HAS_ROOF = DATA.runs.some((run) => derived("roofline_baseline")(run).value
 
 const COLUMNS = {
   "Headline": [
-    numeric("quality change, points", derived("quality_change")),
-    numeric("J/token ratio", ratio("energy_per_token")),
+    numeric("quality change, points", derived("quality_change"), show, { sign: (run) => run.lost, term: "quality", first: true }),
+    numeric("J/token ratio", ratio("energy_per_token"), show, { sign: (run) => run.signs[0], term: "ratio", first: true }),
     ...(RAN_EAGER ? [BOTH_EAGER] : []),
     verdictColumn("verdict on energy", "energy_per_token"),
-    numeric("tokens/s ratio", ratio("tokens_per_s")),
+    numeric("tokens/s ratio", ratio("tokens_per_s"), show, { sign: (run) => run.signs[1], term: "ratio", first: true }),
     verdictColumn("verdict on time per token", "tokens_per_s"),
     ENERGY_LABEL,
     FRONTIER,
   ],
   "Quality and energy": [
-    numeric("quality, %", derived("quality")),
+    numeric("quality, %", derived("quality"), show, { term: "quality" }),
     numeric("bits per byte", derived("bits_per_byte"), only),
     numeric("bits per byte, change", derived("bits_per_byte_change")),
     ENERGY,
@@ -68,10 +68,10 @@ const COLUMNS = {
     numeric("pays back after, tokens", derived("break_even")),
   ],
   "Latency and memory": [
-    numeric("per output token p50, ms", candidate("tpot_p50_s")),
-    numeric("first token p50, ms", candidate("ttft_p50_s")),
+    numeric("per output token p50, ms", candidate("tpot_p50_s"), show, { term: "latency" }),
+    numeric("first token p50, ms", candidate("ttft_p50_s"), show, { term: "latency" }),
     numeric("tokens/s", candidate("tokens_per_s")),
-    ...(HAS_ROOF ? [numeric("of the roofline, baseline, %", derived("roofline_baseline"), only), numeric("candidate, %", derived("roofline_candidate"), only)] : []),
+    ...(HAS_ROOF ? [numeric("of the roofline, baseline, %", derived("roofline_baseline"), only, { term: "roofline" }), numeric("candidate, %", derived("roofline_candidate"), only)] : []),
     numeric("model, MB", candidate("model_bytes"), only),
     numeric("model, share of the baseline", ratio("model_bytes"), only),
     numeric("peak memory, MB", derived("peak_memory"), only),
@@ -109,8 +109,9 @@ function reasons(run) {
 
 /** A table of runs that sorts itself. Without a choice of a column, in the order given. */
 class RunTable {
-  constructor(caption, columns, { comparable = true } = {}) {
-    const name = { head: "technique", value: (run) => run.label, cell: null };
+  constructor(caption, columns, { comparable = true, bands = new Map() } = {}) {
+    const name = { head: "technique", value: (run) => run.label, cell: null, first: true };
+    this.bands = bands;
     this.columns = [name, ...columns];
     this.caption = caption;
     this.comparable = comparable;
@@ -128,14 +129,23 @@ class RunTable {
   draw(focused = null) {
     const notes = new Notes();
     const sorted = this.sorted();
-    const rows = sorted.slice(0, this.limit).map((run) => this.row(run, notes));
+    const [name, ...rest] = this.columns;
+    const said = sorted.slice(0, this.limit).map((run) => [run, rest.map((column) => column.cell(run, notes.mark))]);
+    const isOne = (column, at) => column.mayGo && said.length > 1 && said.every(([, cells]) => cells[at] === said[0][1][at]);
+    const gone = new Set(rest.map((column, at) => (isOne(column, at) ? at : null)).filter((at) => at !== null));
+    this.shown = [name, ...rest.filter((_, at) => !gone.has(at))];
+    const rows = said.flatMap(([run, cells], at) => {
+      const row = this.row(run, cells.filter((_, place) => !gone.has(place)));
+      return at && this.band(run) === this.band(said[at - 1][0]) ? [row] : [this.bandRow(run), row].filter(Boolean);
+    });
     const table = make(
-      "table", {},
+      "table", { class: this.shown.filter((column) => column.first).length > 1 ? "headline" : null },
       make("caption", {}, this.caption),
-      make("thead", {}, make("tr", {}, this.columns.map((column) => this.head(column)))),
+      make("thead", {}, make("tr", {}, this.shown.map((column) => this.head(column)))),
       make("tbody", {}, rows),
     );
-    this.element.replaceChildren(...[scroller(this.caption, table), this.more(sorted.length), notes.legend()].filter(Boolean));
+    const same = [...gone].map((at) => make("p", { class: "notes" }, `${rest[at].head}: ${said[0][1][at]} in every row`));
+    this.element.replaceChildren(...[scroller(this.caption, table), this.more(sorted.length), ...same, notes.legend()].filter(Boolean));
     if (focused !== null) this.element.querySelectorAll("thead button")[focused].focus();
   }
 
@@ -151,30 +161,36 @@ class RunTable {
     const order = active ? (this.sort.descending ? "descending" : "ascending") : null;
     const arrow = make("span", { "aria-hidden": "true", class: "arrow" }, active ? (this.sort.descending ? "▼" : "▲") : "↕");
     const button = make("button", { type: "button", onclick: () => this.sortBy(column) }, column.head, arrow);
-    return make("th", { scope: "col", "aria-sort": order }, button);
+    const term = column.term ? make("a", { class: "term", href: `#term-${column.term}`, "aria-label": `What ${column.head} means`, onclick: openTerm }, "?") : null;
+    return make("th", { scope: "col", "aria-sort": order, class: column.first ? null : "side" }, button, term);
   }
 
-  /** Up, then down, then the order of the frontier again. */
+  /** Up, then down, then the order given again. */
   sortBy(column) {
     const { column: before, descending } = this.sort;
     if (before !== column) this.sort = { column, descending: false };
     else if (!descending) this.sort = { column, descending: true };
     else this.sort = { column: null, descending: false };
-    this.draw(this.columns.indexOf(column));
+    this.draw(this.shown.indexOf(column));
   }
 
-  row(run, notes) {
-    const [, ...rest] = this.columns;
+  /** What a run's part of the order given is called; nothing in another order. */
+  band(run) {
+    return this.sort.column ? undefined : this.bands.get(run.number);
+  }
+
+  bandRow(run) {
+    const words = this.band(run);
+    return words ? make("tr", { class: "band" }, make("th", { scope: "rowgroup", colspan: String(this.shown.length) }, sentence(words))) : null;
+  }
+
+  row(run, cells) {
     const open = make("button", { type: "button", class: "open", onclick: () => openRun(run) }, run.label);
     return make(
-      "tr", {},
+      "tr", { class: run.noise ? "noise" : null },
       make("th", { scope: "row" }, this.comparable ? chooser(run) : null, open, marks(run)),
-      rest.map((column) => this.cell(column.cell(run, notes.mark))),
+      cells.map((text, at) => make("td", { class: `${fit(text)}${this.shown[at + 1].first ? "" : " side"}` }, text)),
     );
-  }
-
-  cell(text) {
-    return make("td", { class: fit(text) }, text);
   }
 
   more(total) {
@@ -183,6 +199,16 @@ class RunTable {
     const show = make("button", { type: "button", onclick: () => ((this.limit += 5 * PORTION), this.draw()) }, `Show ${Math.min(left, 5 * PORTION)} more`);
     return make("p", { class: "portion" }, `${this.limit} of ${total} rows are shown; filter to narrow them down. `, show);
   }
+}
+
+/** Unfold the words, and go to the one asked for; the address keeps the view. */
+function openTerm(event) {
+  event.preventDefault();
+  byId("words-of-tables").open = true;
+  const term = byId(event.currentTarget.getAttribute("href").slice(1));
+  term.tabIndex = -1;
+  term.focus();
+  term.scrollIntoView({ block: "center" });
 }
 
 /** What is missing comes last, in either direction. */

@@ -26,6 +26,7 @@ from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.schema.codes import CODES, UNKNOWN, meaning
 from greenbench.schema.quantity import Provenance, missing
+from greenbench.schema.record import Prompted
 from greenbench.stats.intervals import holm
 
 RUNS = campaign.group()
@@ -58,7 +59,9 @@ def table(text, after):
 
 def headline(text):
     """The first group's headline rows by technique."""
-    return {row["technique"].strip("`†⚑ "): row for row in table(text, "## 1.")}
+    return {
+        row["technique"].strip("`†⚑ "): row for row in table(text.partition("## 1.")[2], "**All")
+    }
 
 
 def only_row(*records):
@@ -134,15 +137,16 @@ def test_a_verdict_overrules_what_the_interval_looks_like():
     )
     doubted = record.model_copy(update={"verdicts": {"energy_per_token": barred}})
     assert "uses the least energy" in answer(groups([record])[0])[0]
-    assert "no claim is made: the nearest, `a`, is at 0.700×" in answer(groups([doubted])[0])[0]
+    preface, hint, _ = answer(groups([doubted])[0])
+    assert preface.startswith("Hints, no claims")
+    assert "`a` drew the fewest joules: **0.700×" in hint
 
 
 def test_barred_verdicts_say_why_once():
     text = write([campaign.run(name, 0.7, tier="smoke") for name in ("a", "b")])
-    part = text.partition("## 1.")[2].partition("**Quality and energy**")[0]
-    assert part.count("no claim (a)") == 2
+    part = text.partition("## 1.")[2].partition("<summary>The answer")[0]
+    assert "- verdict on energy: no claim (a) in every row" in part
     assert part.count("tier smoke makes no claims") == 2  # of verdicts, and of energy labels
-    assert "no claim is made" in text
     assert "Verdicts on energy:" not in text
     behind = text.partition("the numbers behind them")[2].partition("</details>")[0]
     assert behind.count("tier smoke makes no claims") == 1
@@ -162,11 +166,11 @@ def estimated(name, speed):
 def test_estimates_are_judged_by_time():
     text = write([estimated("fast", 1.3), estimated("slow", 0.8)])
     rows = headline(text)
-    assert {row["verdict on energy"] for row in rows.values()} == {"no claim (a)"}
+    assert "- verdict on energy: no claim (a) in every row" in text
     assert rows["fast"]["verdict on time per token"] == "**saves**"
     assert rows["slow"]["verdict on time per token"] == "**costs**"
     assert "Verdicts on time per token: **saves** `fast`; **costs** `slow`." in text
-    assert text.partition("## 1.")[2].partition("**Quality")[0].count("an estimate is never") == 1
+    assert text.partition("## 1.")[2].partition("<summary>")[0].count("an estimate is never") == 1
 
 
 def test_measured_joules_need_no_column_for_time():
@@ -338,7 +342,7 @@ def test_above_idle_takes_idle_power_off_and_leaves_the_headline_raw():
     assert found.value == pytest.approx((0.7 * campaign.BASELINE_W - campaign.IDLE_W) * per_token_s)
     assert (found.high - found.low) / 2 == pytest.approx(0.5 * per_token_s)
     assert row.energy.value == pytest.approx(0.7 * campaign.BASELINE_W * per_token_s)
-    (shown,) = table(write([campaign.run("a", 0.7)]), "**Quality and energy**")
+    (shown,) = table(write([campaign.run("a", 0.7)]), "Quality and energy")
     assert shown["J/token above idle"].startswith("1.500 (")
     assert shown["idle power, W"] == "60.0 (59.5–60.5) `measured:counter:nvml`"
 
@@ -359,7 +363,7 @@ def test_above_idle_is_only_as_good_as_the_idle_power():
 )
 def test_without_idle_power_above_idle_is_na_with_its_reason(idle, reason):
     text = write([campaign.run("a", 0.7, idle=idle)])
-    (shown,) = table(text, "**Quality and energy**")
+    (shown,) = table(text, "Quality and energy")
     assert shown["J/token above idle"] == shown["idle power, W"] == "n/a (a)"
     assert f"- (a) {reason}" in text
 
@@ -405,6 +409,22 @@ def test_how_each_run_went_is_told():
         "candidate **not settled** after 12.5 s of warm-up by latency"
     ) in part
     assert "target 3 % reached" in write(RUNS)
+
+
+def test_text_that_came_again_is_told_and_only_that():
+    def told(*counts):
+        runs = [
+            campaign.run(f"run{number}", 0.7, prompts=count) for number, count in enumerate(counts)
+        ]
+        part = write(runs).partition("## How it was measured")[2]
+        return [line for line in part.splitlines() if "word for word" in line]
+
+    some, most, none = (Prompted(sent=240, repeated=each) for each in (32, 180, 0))
+    assert told(some, most, None) == [
+        "   - text: 13.3 % to 75.0 % of the prompts, by run, came again word for word"
+    ]
+    assert told(some) == ["   - text: 13.3 % of the prompts, by run, came again word for word"]
+    assert told(none, None) == []
 
 
 def test_any_order_of_runs_gives_the_same_report():

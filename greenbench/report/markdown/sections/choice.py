@@ -1,0 +1,259 @@
+"""The first table: what to choose, by how much quality one would give up, and what would make that surer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from greenbench.analysis.choices.advice import with_changes
+from greenbench.analysis.choices.picks import Choice, Pick, choice, is_claimed, surely_within
+from greenbench.analysis.groups.comparable import Setting, told_apart
+from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
+from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.schema.quantity import Quantity
+from greenbench.wording import TIMES
+
+NAMED: Final = 6
+"""Runs that one cell names; the others are counted."""
+MIDDLE: Final = "│"
+BAR: Final = 21
+"""Characters of a bar."""
+LEAST_SPAN: Final = 1.25
+"""A bar reaches at least so far beyond 1, lest noise look large."""
+HALF: Final = 1.0
+"""Points of quality that an interval would leave open on either side once it is called sure."""
+
+
+class Line(NamedTuple):
+    """One line of the table: what one accepts, which run, and how sure that is."""
+
+    accepts: str
+    chosen: str
+    row: Row | None
+    sure: Callable[[Notes], str]
+
+
+def lines(group: Group, found: Choice) -> list[Line]:
+    """The picks, the baseline, and what not to use: seven lines at most."""
+    yardstick = found.yardstick
+    picked = [
+        Line(_accepts(pick), run_name(pick.row), pick.row, _sureness(pick, yardstick))
+        for pick in found.picks
+    ]
+    again = next((row for row in group.rows if row.is_baseline), None)
+    base = "the baseline against itself" if again else "the baseline"
+    kept = Line("nothing at all", f"keep {base}", again, lambda _: "" if again else "no A/A run")
+    rest = [
+        ("**do not use here**", found.worse, "worse than the baseline"),
+        ("no effect shown", found.same, "within 2 % or too uncertain"),
+    ]
+    others = [
+        Line(title, _names(rows), None, lambda _, why=why: why)  # type: ignore[misc]
+        for title, rows, why in rest
+        if rows
+    ]
+    return [*picked, kept, *others]
+
+
+def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
+    """The measure that is chosen by first, with a bar of its interval on one scale for all lines."""
+    yardstick = found.yardstick
+    other = SPEED if yardstick is not SPEED else ENERGY
+    span = _span([line.row.ratio(yardstick.metric) for line in shown if line.row])
+    return [
+        Column("if you accept to lose at most", lambda line, _: line.accepts),
+        Column("choose", lambda line, _: line.chosen),
+        Column(_title(yardstick), lambda line, notes: _ratio(line, yardstick, notes)),
+        Column(
+            "less · 1× · more",
+            lambda line, _: bar(line.row.ratio(yardstick.metric), span) if line.row else "",
+        ),
+        Column(_title(other), lambda line, notes: _ratio(line, other, notes)),
+        Column("quality, points", _quality),
+        Column("how sure", lambda line, notes: line.sure(notes)),
+    ]
+
+
+def choose(group: Group) -> list[str]:
+    """The table of one group, and what would make it surer."""
+    shown, titles = choosing(group)
+    steps = surer(group)
+    numbered = [f"{i}. {step}" for i, step in enumerate(steps, start=1)]
+    return [*table(shown, titles), "", *(["To be surer:", "", *numbered, ""] if steps else [])]
+
+
+def choosing(group: Group) -> tuple[list[Line], list[Column[Line]]]:
+    """What the table of one group is made of."""
+    found = choice(group)
+    shown = lines(group, found)
+    return shown, columns(shown, found)
+
+
+class Answer(NamedTuple):
+    """One group in a table of groups."""
+
+    place: str
+    line: Line
+    found: Choice
+
+
+Overview: TypeAlias = tuple[list[Answer], list[Column[Answer]]]
+
+
+def overviews(groups: Sequence[Group]) -> list[Overview]:
+    """Tables with a line for each group, which say what to choose within a point: one for each measure."""
+    _, titles = told_apart([group.setting for group in groups])
+    by_measure: dict[Yardstick, list[Answer]] = {}
+    for index, (group, title) in enumerate(zip(groups, titles, strict=True), start=1):
+        answer = _answer(group, f"{index}. {prose(title)}")
+        by_measure.setdefault(answer.found.yardstick, []).append(answer)
+    return [(some, _overview(some)) for some in by_measure.values()]
+
+
+def _answer(group: Group, title: str) -> Answer:
+    found = choice(group)
+    within = [pick for pick in found.picks if any(x is not None and x <= 1 for x in pick.losses)]
+    if within:
+        pick = within[-1]
+        line = Line("", run_name(pick.row), pick.row, _sureness(pick, found.yardstick))
+    else:
+        again = next((row for row in group.rows if row.is_baseline), None)
+        line = Line("", "keep the baseline", again, lambda _: "nothing is shown to help")
+    return Answer(title, line, found)
+
+
+def _overview(answers: Sequence[Answer]) -> list[Column[Answer]]:
+    inner = columns([each.line for each in answers], answers[0].found)
+    first = Column[Answer]("where", lambda each, _: each.place)
+    return [
+        first,
+        *(
+            Column[Answer](
+                "choose, losing at most 1 point" if column.title == "choose" else column.title,
+                lambda each, notes, cell=column.cell: cell(each.line, notes),  # type: ignore[misc]
+            )
+            for column in inner[1:]
+        ),
+    ]
+
+
+def _accepts(pick: Pick) -> str:
+    first, last = pick.losses[0], pick.losses[-1]
+    start = "more" if first is None else _points(first) if first else "nothing (the same tokens)"
+    if first == last:
+        return start
+    return f"{start}, or any more" if last is None else f"{start} to {_points(last)}"
+
+
+def _points(loss: float) -> str:
+    return f"{loss:g} point{'' if loss == 1 else 's'}"
+
+
+def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
+    def said(notes: Notes) -> str:
+        row, metric = pick.row, yardstick.metric
+        if is_claimed(row, yardstick):
+            words = ["**shown**"]
+        else:
+            verdict = row.verdicts.get(metric.ratio)
+            words = [f"hint {notes.mark(verdict.barred if verdict else 'it has no verdict')}"]
+        most = next((loss for loss in reversed(pick.losses) if loss is not None), None)
+        if most and not surely_within(row, most):
+            words.append(f"a loss beyond {_points(most)} is not excluded")
+        if pick.rivals:
+            words.append(f"not told apart from {_names(pick.rivals, 2)}")
+        return "; ".join(words)
+
+    return said
+
+
+def _names(rows: Sequence[Row], most: int = NAMED) -> str:
+    named = ", ".join(run_name(row) for row in rows[:most])
+    return f"{named} and {len(rows) - most} more" if len(rows) > most else named
+
+
+def _title(yardstick: Yardstick) -> str:
+    return {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[yardstick]
+
+
+def _ratio(line: Line, yardstick: Yardstick, notes: Notes) -> str:
+    return "" if line.row is None else show(line.row.ratio(yardstick.metric), notes, suffix=TIMES)
+
+
+def _quality(line: Line, notes: Notes) -> str:
+    if line.row is None:
+        return ""
+    return show(line.row.change, notes, change=True, decimals=1)
+
+
+def _span(ratios: Sequence[Quantity]) -> float:
+    """How far the farthest end of an interval lies from 1, as a factor."""
+    ends = [end for ratio in ratios for end in (ratio.bounds or ()) if end > 0]
+    return max([LEAST_SPAN, *(max(end, 1 / end) for end in ends)])
+
+
+def bar(ratio: Quantity, span: float) -> str:
+    """The interval of `ratio` on a logarithmic scale from 1/`span` to `span`, 1 in its middle."""
+    if ratio.bounds is None or min(ratio.bounds) <= 0 or ratio.value is None:
+        return ""
+    low, value, high = (
+        _place(end, span) for end in (ratio.bounds[0], ratio.value, ratio.bounds[1])
+    )
+    cells = ["·"] * BAR
+    cells[BAR // 2] = MIDDLE
+    cells[low : high + 1] = ["━"] * (high + 1 - low)
+    cells[value] = "●"
+    return code("".join(cells))
+
+
+def _place(end: float, span: float) -> int:
+    share = math.log(end) / math.log(span)
+    return min(BAR - 1, max(0, round((BAR - 1) / 2 * (1 + share))))
+
+
+def surer(group: Group) -> list[str]:
+    """What is not known for sure, each with what would show it."""
+    found = choice(group)
+    within = [pick.row for pick in found.picks if pick.losses[0] is not None]
+    steps = _joules(group.setting)
+    for leader in within[-1:]:  # the run that a reader would look at next
+        steps += [*_tier(leader, found), *_items(leader)]
+    return steps
+
+
+def _joules(setting: Setting) -> list[str]:
+    if setting.measured:
+        return []
+    what = (
+        "No joules could be had"
+        if setting.source == "unavailable"
+        else "Joules are **estimated** from CPU time (≈)"
+    )
+    return [
+        f"{what}, so what is chosen here goes by measured **speed**: run on a machine with RAPL or NVML, or "
+        "with `meter=wall meter.wall_log=FILE.csv`."
+    ]
+
+
+def _tier(leader: Row, found: Choice) -> list[str]:
+    if is_claimed(leader, found.yardstick) or leader.record.spec.protocol.tier != "smoke":
+        return []
+    longer = with_changes(leader.record.command, {"protocol": "dev"})
+    return [
+        f"Windows here are short (tier smoke). For {run_name(leader)} in earnest: {code(longer, 400)}"
+    ]
+
+
+def _items(leader: Row) -> list[str]:
+    """How many items would tell a loss of a point from none, by the interval's width now."""
+    interval, n = leader.change.bounds, leader.change.n
+    if interval is None or not n or surely_within(leader, HALF):
+        return []
+    half = (interval[1] - interval[0]) / 2
+    needed = math.ceil(n * (half / HALF) ** 2 / 100) * 100
+    return [
+        f"Quality was compared on {n} questions, which leaves ±{half:.1f} points open; about {needed:,} "
+        f"would leave ±{HALF:g}: `task.items=N`, of each task, and 0 is all of them."
+    ]

@@ -1,0 +1,88 @@
+"""What the page says before its scripts run, and without them: what to choose, and the first tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from greenbench.analysis.groups.rows import Group
+from greenbench.report.markdown.format import Cells, cells
+from greenbench.report.markdown.leaderboard import SYMBOLS, bands
+from greenbench.report.markdown.sections.choice import choosing, overviews, surer
+from greenbench.report.markdown.sections.headline_table import headline
+from greenbench.report.page.numbers import segments
+
+CHOSEN: Final = 20
+"""Groups with a table of what to choose."""
+WHOLE: Final = 4
+"""Groups with all their runs, which scripts show of all groups, ..."""
+ROWS: Final = 60
+"""... and of how many runs."""
+NOTHING: Final = (
+    "There is no run yet: make bench runs the sweep for this machine and writes this page again."
+)
+NONE_SHOWN: Final = "No completed run may be shown: the tables below say why."
+
+
+def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
+    """The first screen, as HTML; `notes` stand above it, `runs` is how many records there are."""
+    said = [f'<p class="notice">{_html(line)}</p>' for line in notes]
+    if not groups:
+        return "".join([*said, f'<p class="notice">{NONE_SHOWN if runs else NOTHING}</p>'])
+    shown = groups[:CHOSEN]
+    if len(shown) > 1:
+        said += [_table("What to choose, by setting", cells(*found)) for found in overviews(shown)]
+    return "".join([*said, *(_choice(index, each) for index, each in enumerate(shown, start=1))])
+
+
+def _choice(index: int, group: Group) -> str:
+    setting = group.setting
+    caption = f"{index}. {setting.title} (joules: {setting.meter}; tier {setting.tier})"
+    steps = surer(group)
+    todo = "".join(f"<li>{_html(step)}</li>" for step in steps)
+    more = f"<p>To be surer:</p><ol>{todo}</ol>" if steps else ""
+    return f"{_table(caption, cells(*choosing(group)))}{more}"
+
+
+def tables(groups: Sequence[Group]) -> str:
+    """All runs of the first groups, as HTML."""
+    parts = [
+        f"<h2>{index}. {escape(group.setting.title)}</h2>"
+        + _table("All runs", cells(group.rows[:ROWS], headline(group), bands(group.rows[:ROWS])))
+        + f"<p>{escape(SYMBOLS)}</p>"
+        for index, group in enumerate(groups[:WHOLE], start=1)
+    ]
+    return "".join(parts)
+
+
+def _table(caption: str, found: Cells) -> str:
+    """Each cell knows its title, which a telephone shows beside it."""
+    head = "".join(f'<th scope="col">{_html(title)}</th>' for title in found.titles)
+    body = "".join(_line(line, found.titles) for line in found.lines)
+    notes = "".join(f"<li>{_html(note)}</li>" for note in found.legend)
+    legend = f'<ul class="notes">{notes}</ul>' if notes else ""
+    name = escape(caption, quote=True)
+    return (
+        f'<div class="scroll still" role="region" aria-label="{name}" tabindex="0"><table>'
+        f"<caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{legend}"
+    )
+
+
+def _line(line: Sequence[str], titles: Sequence[str]) -> str:
+    if len(line) == 1 < len(titles):
+        return f'<tr class="band"><th scope="rowgroup" colspan="{len(titles)}">{_html(line[0])}</th></tr>'
+    first, *rest = line
+    cells_of = (
+        f'<td data-title="{escape(title, quote=True)}">{_html(cell)}</td>'
+        for title, cell in zip(titles[1:], rest, strict=True)
+    )
+    return f'<tr><th scope="row">{_html(first)}</th>{"".join(cells_of)}</tr>'
+
+
+def _html(markdown: str) -> str:
+    """Our own markdown; what records brought into it stays text."""
+    return "".join(
+        escape(text) if kind == "text" else f"<{kind}>{escape(text)}</{kind}>"
+        for kind, text in segments(markdown)
+    )
