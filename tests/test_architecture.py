@@ -15,6 +15,7 @@ ROOT = Path(greenbench.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
+    {"agents"},
     {"api", "doctor"},
     {"campaign"},
     {"run"},
@@ -67,6 +68,7 @@ MAY_IMPORT = {
         "campaign/overrides.py",
     ),
     "argparse": ("cli/",),
+    "mcp": ("agents/serve.py",),
 }
 """Who may import what is not ours and would spread."""
 SUBJECTS = {
@@ -182,6 +184,7 @@ def test_every_folder_says_in_a_sentence_what_it_holds():
         ("greenbench.report", {"torch", "transformers", "hydra", "lm_eval"}),
         ("greenbench.records.store", {"torch", "transformers", "hydra"}),
         ("greenbench.campaign.launch.local", {"torch", "transformers"}),
+        ("greenbench.agents.tools", {"torch", "transformers", "lm_eval"}),
         ("greenbench.cli.main", {"torch", "transformers", "hydra", "matplotlib"}),
     ],
 )

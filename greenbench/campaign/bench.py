@@ -14,6 +14,7 @@ from greenbench.files import require_cache
 from greenbench.plugins import answerable
 
 if TYPE_CHECKING:
+    from greenbench.campaign.listing import Foreseen
     from greenbench.schema.record import Record
 
 
@@ -54,6 +55,14 @@ def fetch(asked: Asked) -> None:
     )
     for said in dict.fromkeys(places):  # converted, where a data wheel has it
         _say(said)
+
+
+def foreseen(asked: Asked) -> list[Foreseen]:
+    """Its runs, and what each will take. Raises UserError."""
+    jobs = _jobs(asked)
+    from greenbench.campaign.listing import foreseen
+
+    return foreseen(jobs)
 
 
 def listed(asked: Asked) -> Iterator[str]:

@@ -62,7 +62,12 @@ def _changes(
         if isinstance(value, dict) and isinstance(old, dict):
             yield from _changes(old, value, f"{within}{name}.")
         elif old is MISSING or value != old:
-            yield f"{within}{name}", Override._get_value_element_as_str(_quoted(value))
+            yield f"{within}{name}", in_grammar(value)
+
+
+def in_grammar(value: Any) -> str:
+    """A plain value as an override takes it."""
+    return Override._get_value_element_as_str(_quoted(value))
 
 
 def _quoted(value: Any) -> Any:

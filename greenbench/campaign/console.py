@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rich.console import Console as Terminal
 from rich.console import Group
@@ -18,6 +20,35 @@ from greenbench.wording import ESTIMATE, duration, number
 
 SHOWN = 12
 """Runs that the live table has; those before are counted, and all are there at the end."""
+
+RUN = re.compile(r"\[(\d+)/(\d+)\] (  )?(.*)")
+"""How a log's line about a run begins, and whether it is about a stage of it."""
+
+
+class Heard(NamedTuple):
+    """How far a sweep has come, by its log."""
+
+    total: int | None = None
+    """Null before the first run."""
+    ended: int = 0
+    """Runs that are over."""
+    run: str | None = None
+    """The one that goes on."""
+    stage: str | None = None
+
+
+def heard(lines: Iterable[str]) -> Heard:
+    """What a `Console` has told in these `lines` of a log."""
+    known, begun = Heard(), 0
+    for match in filter(None, map(RUN.fullmatch, lines)):
+        number, total, inner, text = int(match[1]), int(match[2]), match[3], match[4]
+        if inner:
+            known = known._replace(total=total, stage=text)
+        elif number > begun:
+            known, begun = Heard(total, number - 1, text), number
+        else:
+            known = Heard(total, number)
+    return known
 
 
 class Console:

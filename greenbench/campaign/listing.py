@@ -5,30 +5,54 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
-from greenbench.campaign.forecast import Forecaster, whole
+from greenbench.campaign.forecast import Forecast, Forecaster, whole
 from greenbench.campaign.identity import label
+from greenbench.errors import UserError
 from greenbench.machine.detect import detect_used
 from greenbench.run.preflight import refusals
 
 
-def listing(jobs: Sequence[Job]) -> Iterator[str]:
-    """Lines for a shell: each run's command, after a comment on it. Nothing is fetched from a hub.
+class Foreseen(NamedTuple):
+    """A job, and what its run will take, or why it cannot be measured here."""
 
-    Raises UserError where the device is not there.
-    """
+    job: Job
+    forecast: Forecast | None
+    refused: UserError | None
+
+    @property
+    def label(self) -> str:
+        """Its techniques."""
+        return label(self.job.spec)
+
+
+def foreseen(jobs: Sequence[Job]) -> list[Foreseen]:
+    """Each job's run. Nothing is fetched from a hub. Raises UserError where the device is not there."""
     machines = {device: detect_used(device) for device in {job.spec.device for job in jobs}}
     known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
     refused = refusals(asked, models=False, progress=None)
-    forecasts = []
-    for number, (job, error) in enumerate(zip(jobs, refused, strict=True), 1):
-        found = known.of(job.spec, machines[job.spec.device])
-        forecasts += [] if error else [found]
-        said = f"not measured here: {error}" if error else str(found)
-        yield f"# {number} of {len(jobs)}, {job.spec.model.name}, {label(job.spec)}: {said}"
-        where = [] if job.spec.results == "results" else [f"results={job.spec.results}"]
-        yield " ".join([command(job, job.spec), *map(shlex.quote, where)])
-    yield f"# {whole(forecasts, done=0, refused=len(jobs) - len(forecasts))}"
+    return [
+        Foreseen(job, None if error else known.of(*each), error)
+        for job, each, error in zip(jobs, asked, refused, strict=True)
+    ]
+
+
+def in_all(found: Sequence[Foreseen]) -> str:
+    """One sentence about all of them."""
+    forecasts = [each.forecast for each in found if each.forecast]
+    return whole(forecasts, done=0, refused=len(found) - len(forecasts))
+
+
+def listing(jobs: Sequence[Job]) -> Iterator[str]:
+    """Lines for a shell: each run's command, after a comment on it. Raises UserError as `foreseen`."""
+    found = foreseen(jobs)
+    for number, each in enumerate(found, 1):
+        spec, said = each.job.spec, each.forecast or f"not measured here: {each.refused}"
+        yield f"# {number} of {len(found)}, {spec.model.name}, {each.label}: {said}"
+        where = [] if spec.results == "results" else [f"results={spec.results}"]
+        yield " ".join([command(each.job, spec), *map(shlex.quote, where)])
+    yield f"# {in_all(found)}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
 from greenbench.campaign.catalog import GROUPS, experiments, options
@@ -26,6 +28,13 @@ from greenbench.wording import asked_back, meant
 KEYS = {field.name for field in fields(BenchSpec)}
 MOST_RUNS = 10_000
 """Of one call: more are a slip."""
+REACH = {
+    "code", "command", "directory", "file", "files", "folder", "key", "log", "path", "results", "trace",
+    "trust", "url",
+}  # fmt: skip
+"""Words in the names of keys that say where files and servers are, and whose code may run."""
+OUTSIDE = re.compile(r"^[/~]|(^|/)\.\.(/|$)|\.ya?ml$|\$\{|^kernels-community/", re.IGNORECASE)
+"""Of a text: a place in the file system, what Hydra would read from somewhere, or a hub's compiled code."""
 FORM = "an override is KEY=VALUE or GROUP=OPTION"
 
 Axes: TypeAlias = Callable[[Sequence[str]], Sequence[Override]]
@@ -79,6 +88,44 @@ def sweep(asked: Sequence[Override], axes: Axes) -> Iterator[tuple[str, ...]]:
 
 
 _FEWER = f"sweep over fewer values, {MOST_RUNS} runs at most"
+
+
+def require_harmless(overrides: Iterable[str]) -> None:
+    """Raise UserError for one that names a file or a server, reads the environment, or lets foreign code
+    run. One that cannot be read at all is left to `read`."""
+    for text in overrides:
+        with suppress(OverrideParseException):
+            (override,) = OverridesParser.create().parse_overrides([text])
+            for key, value in _leaves(str(override.key_or_group), override._value):
+                if REACH & set(re.split(r"[._]", key.lower())) or _is_place(str(value)):
+                    raise UserError(
+                        f"{text} is not for an agent to say, as it reaches for files, servers or the code "
+                        "of others: let a person run it, or start the server with a --config-dir that has "
+                        "it in a file of values."
+                    )
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value in `value`, quotes taken off, under the last keys that lead to it."""
+    match value:
+        case ChoiceSweep():
+            yield from _leaves(key, value.list)
+        case dict():
+            for name, each in value.items():
+                yield from _leaves(f"{key}.{_bare(name)}", each)
+        case list():
+            for each in value:
+                yield from _leaves(key, each)
+        case _:
+            yield key, _bare(value)
+
+
+def _bare(value: Any) -> Any:
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def _is_place(text: str) -> bool:
+    return bool(OUTSIDE.search(text)) or ("/" in text and Path(text).exists())
 
 
 def _read(text: str, beside: Sequence[Path]) -> Override:

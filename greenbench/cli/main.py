@@ -1,4 +1,4 @@
-"""The commands: bench, fetch, make, report, compare, advise, export, doctor, completion."""
+"""The commands: bench, fetch, make, report, compare, advise, export, doctor, mcp, completion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from greenbench.cli.bench import add_bench, add_fetch
 from greenbench.cli.completion import add_completion, answer
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
+from greenbench.cli.mcp import add_mcp
 from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         add_advise,
         add_export,
         add_doctor,
+        add_mcp,
         add_completion,
     ):
         add(commands)

@@ -6,7 +6,7 @@ import re
 from rich.console import Console as Terminal
 
 from greenbench.campaign import console
-from greenbench.campaign.console import Console
+from greenbench.campaign.console import Console, Heard, heard
 
 
 def test_a_log_gets_plain_lines_and_no_drawing(capsys):
@@ -26,6 +26,38 @@ def test_a_log_gets_plain_lines_and_no_drawing(capsys):
     assert lines[4].startswith("[2/3] already done")
     assert lines[5] == "wrote results/leaderboard.md"
     assert not any("\x1b" in line or "\r" in line for line in lines)
+
+
+def test_how_far_a_sweep_is_is_read_back_from_its_log(capsys):
+    told, log = [], []
+
+    def note():
+        log.extend(capsys.readouterr().err.splitlines())
+        told.append(heard(log))
+
+    with Console(2) as console:
+        console.note("2 runs to measure: at least 20 s")
+        note()
+        console.begin(1, "model, [1/2] odd")
+        note()
+        console.stage("measure", 0, 5)
+        console.note("nvml answers")
+        note()
+        console.end("done in 1 s")
+        note()
+        console.begin(2, "model, none")
+        note()
+        console.end("failed: it was killed")
+        console.note("wrote results/leaderboard.md")
+        note()
+    assert told == [
+        Heard(),
+        Heard(2, 0, "model, [1/2] odd"),
+        Heard(2, 0, "model, [1/2] odd", "measure"),
+        Heard(2, 1),
+        Heard(2, 1, "model, none"),
+        Heard(2, 2),
+    ]
 
 
 def plain(stream):

@@ -3,11 +3,18 @@
 import math
 import re
 import shlex
+import typing
+from dataclasses import fields, is_dataclass
 
 import pytest
 
+from greenbench import engines
+from greenbench.campaign.catalog import experiments
 from greenbench.campaign.compose import plan
+from greenbench.campaign.overrides import require_harmless
 from greenbench.errors import UserError
+from greenbench.schema.spec import BenchSpec
+from greenbench.techniques import discover
 
 INNER_WORDS = re.compile(
     r"Error\b|object_type|full_key|reference_type|[Ss]truct|Union\[|Frozen|Optional|NoneType|Config\b"
@@ -364,3 +371,81 @@ def test_a_group_of_the_users_own_is_added(tmp_path):
     assert "server=small is unknown: allowed are big" in sentence(
         ["server=small"], config_dir=tmp_path
     )
+
+
+HARMLESS = [
+    "technique=[prune_depth,int8_bnb]", "technique=glob(int8*)", "seed=range(3)", "model=local",
+    "model.id=Qwen/Qwen3-0.6B", "model.revision=refs/pr/3", "task.names=[sst2,piqa]", "load.rate=[1,2]",
+    "load={arrivals: poisson, rate: 2}", "model.note='a/b, or ../c'", "technique=", "a b", "~seed",
+]  # fmt: skip
+REACHING = [
+    "results=A,B", "load={arrivals: trace, trace: a.csv}", "model={note: {path: a}}", "model.id=a/b,/etc",
+    "task.names=[sst2,[own.yml]]", "task.names=[sst2],[own.YAML]", "+model.path=a", "++results=a",
+    "model.id='~someone/weights'", "model.id=../weights", "model.note=${oc.env:HOME}", "seed=${seed}",
+    "engine.key_variable=HF_TOKEN", "engine={url: 'http://a'}",
+    "technique.attention.implementation=kernels-community/flash-attn2",
+]  # fmt: skip
+
+
+def test_what_says_only_what_to_measure_may_be_said_by_anyone():
+    require_harmless([*HARMLESS, *(f"+experiments={name}" for name in experiments())])
+
+
+@pytest.mark.parametrize("override", REACHING)
+def test_what_reaches_for_files_servers_or_foreign_code_is_for_a_person_to_say(override):
+    with pytest.raises(UserError, match="is not for an agent to say") as error:
+        require_harmless(["technique=none", override])
+    assert str(error.value).startswith(override)
+
+
+def test_a_path_that_is_here_is_no_name_on_a_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    require_harmless(["model.id=org/weights"])
+    (tmp_path / "org" / "weights").mkdir(parents=True)
+    with pytest.raises(UserError, match="not for an agent"):
+        require_harmless(["model.id=org/weights"])
+
+
+TEXTS = {
+    "device", "model.id", "model.license", "model.name", "model.note", "model.packages", "model.revision",
+    "task.chat_template", "task.filter", "task.metric", "task.names", "meter.order", "load.rate",
+    "load.concurrency", "workload.name", "engine", "engine.model", "technique", "technique.engine.knobs",
+}  # fmt: skip
+"""Keys that take a text which is no place: names, choices, and what holds further keys."""
+
+
+def test_every_key_that_takes_a_place_is_known_by_its_name():
+    """A new one must hold a word of `REACH`, or stand above once it is clear that it names no place."""
+    free = set()
+    for key, kind in _keys():
+        try:
+            require_harmless([f"{key}=a"])
+        except UserError:
+            continue
+        if "str" in str(kind) or kind is typing.Any:
+            free.add(key)
+    knobs = {key for key in free if key.startswith("technique.")} - TEXTS
+    assert free - knobs == TEXTS
+    assert {key.rpartition(".")[2] for key in knobs} == {
+        "activations", "algorithm", "confidence", "draft", "granularity", "head", "id", "implementation",
+        "init", "mapping", "mode", "pattern", "precision", "quant_type", "revision", "to", "type", "unit",
+    }  # fmt: skip
+
+
+def _keys():
+    """All of a run, of every technique and of every engine, with their types."""
+    yield from _of(BenchSpec, "")
+    for name, cls in discover().items():
+        yield from _of(cls, f"technique.{name}.")
+    for name in engines.named():
+        yield from _of(engines.load(name), "engine.")
+
+
+def _of(cls, at):
+    kinds = typing.get_type_hints(cls)
+    for field in fields(cls):
+        kind = kinds[field.name]
+        if is_dataclass(kind):
+            yield from _of(kind, f"{at}{field.name}.")
+        else:
+            yield f"{at}{field.name}", kind

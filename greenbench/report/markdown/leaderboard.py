@@ -12,10 +12,10 @@ from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.figures import Sketch
+from greenbench.report.markdown.choice import MIDDLE, choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts
-from greenbench.report.markdown.sections.choice import MIDDLE, choose, overviews
 from greenbench.report.markdown.sections.codes import counted
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
 from greenbench.report.markdown.sections.difficulty import by_difficulty

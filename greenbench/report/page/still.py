@@ -7,9 +7,9 @@ from html import escape
 from typing import Final
 
 from greenbench.analysis.groups.rows import Group
+from greenbench.report.markdown.choice import choosing, overviews, surer
 from greenbench.report.markdown.format import Cells, cells
 from greenbench.report.markdown.leaderboard import SYMBOLS, bands
-from greenbench.report.markdown.sections.choice import choosing, overviews, surer
 from greenbench.report.markdown.sections.headline_table import headline
 from greenbench.report.page.numbers import segments
 

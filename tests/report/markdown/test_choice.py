@@ -6,7 +6,7 @@ import pytest
 from helpers import examples
 
 from greenbench.analysis.groups.rows import groups
-from greenbench.report.markdown.sections.choice import bar, choose, choosing, overviews, surer
+from greenbench.report.markdown.choice import bar, choose, choosing, overviews, surer
 from greenbench.schema.quantity import missing
 
 

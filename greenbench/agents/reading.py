@@ -1,0 +1,217 @@
+"""What records say, in small answers: units in names, and numbers with interval, n and provenance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from greenbench import api
+from greenbench.analysis.choices.advice import Advice, Option
+from greenbench.analysis.choices.comparison import Change, Pairing
+from greenbench.analysis.choices.picks import Pick, choice, is_claimed
+from greenbench.analysis.choices.regression import broken, parse_limit
+from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid
+from greenbench.analysis.groups.selection import gather
+from greenbench.analysis.impact import assumptions
+from greenbench.analysis.yardstick import Yardstick
+from greenbench.errors import UserError
+from greenbench.records.store import files, parse, require_records
+from greenbench.report.markdown.advice import FIRST, NOTHING
+from greenbench.report.markdown.choice import surer
+from greenbench.report.markdown.headline import answer
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.record import Record
+from greenbench.stats.intervals import Interval
+
+GROUPS, ROWS, SHOWN = 12, 25, 5
+"""At most, of an answer's groups, the rows of each, and what did not win or has no result."""
+
+
+def overview(folder: Path) -> dict[str, Any]:
+    """The leaderboard's first screen, and its rows in short. Raises UserError where there is no record."""
+    if not folder.exists():
+        raise UserError(f"{folder} is not there yet: measure something into it first.")
+    known, rejected, crowd = gather([folder])
+    require_records([folder], known, rejected)
+    found = groups(known, crowd.beside if crowd else {})
+    lost = [record for record in known if record.failure is not None]
+    return {
+        "runs": dict(crowd.counts if crowd else Counter(map(_kind, known))),
+        "files_that_are_no_record": len(rejected),
+        "groups": [_group(group) for group in found[:GROUPS]],
+        "groups_left_out": max(0, len(found) - GROUPS),
+        "without_result": [_lost(record) for record in lost[:SHOWN]],
+    }
+
+
+def records(folder: Path, key: str | None) -> list[Record]:
+    """All records, or the one whose key begins so. Raises UserError where there is none."""
+    if key is None:
+        return api.load(folder)
+    named = [file for file in files([folder]) if key and file.name.startswith(key)]
+    found = [record for record in map(parse, named) if isinstance(record, Record)]
+    if len(found) != 1:
+        raise UserError(
+            f"{len(found) or 'No'} records have a key that begins with {key!r}: give one that results "
+            "show, whole."
+        )
+    return found
+
+
+def advice(
+    folder: Path, limits: Mapping[str, float], impact: Sequence[str], model: str, device: str
+) -> dict[str, Any]:
+    """Which run to choose in each group, and why not the others. Raises UserError."""
+    known = api.load(folder) if folder.exists() else []  # what to run first is an advice too
+    given = assumptions(impact)
+    found = api.advise(known, limits, impact=given, model=model, device=device)
+    return {
+        "limits": limits,
+        "assumed": asdict(given),
+        "groups": [_advised(each) for each in found[:GROUPS]],
+        "groups_left_out": max(0, len(found) - GROUPS),
+        "to_settle": [] if found else [{"why": NOTHING, "command": FIRST}],
+    }
+
+
+def changes(
+    before: Sequence[Record], after: Sequence[Record], limits: Sequence[str]
+) -> dict[str, Any]:
+    """What changed between runs, and which `limits` on it are broken. Raises UserError."""
+    held = [parse_limit(text) for text in limits]
+    pairs = api.compare(before, after)
+    return {"runs": [_pair(pair) for pair in pairs], "broken": broken(pairs, held)}
+
+
+def number(found: Quantity | Interval) -> dict[str, Any]:
+    """Value, 95 % interval, and the reason for what is missing; the unit is in the name it is under."""
+    parts = found.model_dump(exclude={"unit"}) if isinstance(found, Quantity) else found._asdict()
+    reason = parts.pop("reason")
+    return parts | ({"reason": reason} if reason else {})
+
+
+def _kind(record: Record) -> str:
+    return "invalid" if is_invalid(record) else record.status
+
+
+def _lost(record: Record) -> dict[str, Any]:
+    said = record.failure and record.failure.message
+    return {"key": record.key, "name": record.name, "status": record.status, "why": said}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    found = choice(group)
+    return {
+        **_place(group),
+        "chosen_by": f"{found.yardstick.metric.ratio}_ratio",
+        "choose": [_pick(pick, found.yardstick) for pick in found.picks],
+        "worse": [row.label for row in found.worse[:ROWS]],
+        "no_effect_shown": [row.label for row in found.same[:ROWS]],
+        "answer": answer(group),
+        "to_be_surer": surer(group),
+        "rows": [_row(row) for row in group.rows[:ROWS]],
+        "rows_left_out": max(0, len(group.rows) - ROWS),
+    }
+
+
+def _pick(pick: Pick, yardstick: Yardstick) -> dict[str, Any]:
+    """The best run for who accepts such losses of quality."""
+    return {
+        "losing_at_most_points": ["any" if loss is None else loss for loss in pick.losses],
+        "name": pick.row.label,
+        "key": pick.row.record.key,
+        "sure": "shown" if is_claimed(pick.row, yardstick) else "hint",
+        "more_loss_is_excluded": pick.within,
+        "not_told_apart_from": [row.label for row in pick.rivals[:SHOWN]],
+    }
+
+
+def _place(group: Group) -> dict[str, str]:
+    here = group.setting
+    return {
+        "model": here.model,
+        "device": here.device,
+        "engine": here.program,
+        "workload": here.asked,
+        "tasks": here.tasks,
+        "tier": here.tier,
+        "joules_from": here.meter,
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A run's ratios to its own baseline, below 1 where it takes less."""
+    shown = dict.fromkeys((row.axis, ENERGY_PER_TOKEN, TOKENS_PER_S, MODEL_BYTES))
+    return {
+        "name": row.label,
+        "key": row.record.key,
+        **{f"{metric.ratio}_ratio": number(row.ratio(metric)) for metric in shown},
+        "accuracy_percent": number(row.quality),
+        "accuracy_change_points": number(row.change),
+        "verdicts": {name: each.verdict for name, each in row.verdicts.items()},
+        "frontier_probability": row.standing.probability if row.standing else None,
+        "flags": row.record.codes if row.flagged else [],
+    }
+
+
+def _advised(found: Advice) -> dict[str, Any]:
+    lists = {
+        "runners_up": found.runners_up,
+        "not_decided": found.undecided,
+        "left_out": found.left_out,
+    }
+    return {
+        **_place(found.group),
+        "answer": found.answer,
+        "recommended": _best(found.best) if found.best else None,
+        **{name: [_option(option) for option in some[:SHOWN]] for name, some in lists.items()},
+        "not_shown": {name: max(0, len(some) - SHOWN) for name, some in lists.items()},
+        "to_settle": [step._asdict() for step in found.steps],
+    }
+
+
+def _best(option: Option) -> dict[str, Any]:
+    saved, days = option.saved, option.payback_days
+    return {
+        **_option(option),
+        "command": option.row.record.command,
+        "saves": saved and {
+            "basis": saved.basis,
+            "requests": saved.requests,
+            "baseline_kwh": number(saved.baseline_kwh),
+            "energy_kwh": number(saved.energy_kwh),
+            f"cost_{saved.cost.unit}": number(saved.cost),
+            "carbon_kg_co2e": number(saved.carbon_kg),
+        },
+        "payback_days": days and number(days),
+    }  # fmt: skip
+
+
+def _option(option: Option) -> dict[str, Any]:
+    return {
+        "name": option.row.label,
+        "key": option.row.record.key,
+        "energy_ratio": number(option.ratio),
+        "limits": [{"outcome": check.outcome, "why": check.why} for check in option.checks],
+    }
+
+
+def _pair(pair: Pairing) -> dict[str, Any]:
+    return {
+        "name": pair.name,
+        "differs": pair.differs,
+        **{_named(change): _change(change) for change in pair.changes},
+    }
+
+
+def _named(change: Change) -> str:
+    return f"{change.metric}_{'points' if change.metric == 'quality' else 'ratio'}"
+
+
+def _change(change: Change) -> dict[str, Any]:
+    found = number(change.found) if change.found else {"value": None}
+    return {**found, "verdict": change.verdict, "why": change.why}
