@@ -22,6 +22,8 @@ class Yardstick(NamedTuple):
     seen: str
     of: str
     noun: str
+    gain: str
+    """What is shown where it helps."""
 
     @property
     def sign(self) -> int:
@@ -35,6 +37,7 @@ ENERGY = Yardstick(
     "drew the fewest joules",
     "the baseline's J/token",
     "energy",
+    "saving",
 )
 
 
@@ -44,6 +47,7 @@ SOLVED = Yardstick(
     "drew the fewest joules per solved problem",
     "the baseline's J per solved problem",
     "energy per solved problem",
+    "saving",
 )
 
 
@@ -53,6 +57,7 @@ SPEED = Yardstick(
     "ran fastest",
     "the baseline's tokens per second",
     "time per token",
+    "gain of speed",
 )
 
 

@@ -12,8 +12,9 @@ from greenbench.analysis.groups.comparable import Setting, told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.schema.codes import meaning
 from greenbench.schema.quantity import Quantity
-from greenbench.wording import TIMES
+from greenbench.wording import TIMES, fixed, number
 
 NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
@@ -39,23 +40,40 @@ def lines(group: Group, found: Choice) -> list[Line]:
     """The picks, the baseline, and what not to use: seven lines at most."""
     yardstick = found.yardstick
     picked = [
-        Line(_accepts(pick), run_name(pick.row), pick.row, _sureness(pick, yardstick))
+        Line(_accepts(pick), _chosen(pick, yardstick), pick.row, _sureness(pick, yardstick))
         for pick in found.picks
     ]
     again = next((row for row in group.rows if row.is_baseline), None)
     base = f"the baseline ({run_name(again)})" if again else "the baseline"
     doubt = "against itself: the noise here" if again else "no A/A run shows the noise here"
-    kept = Line("nothing at all", f"keep {base}", again, lambda _: doubt)
+    kept = Line("none: change nothing", f"keep {base}", again, lambda _: doubt)
     rest = [
-        ("**do not use here**", found.worse, "worse than the baseline"),
-        ("no effect shown", found.same, "within 2 % or too uncertain"),
+        ("**do not use here**", _worse(found), "worse than the baseline"),
+        ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
     ]
     others = [
-        Line(title, _names(rows), None, lambda _, why=why: why)  # type: ignore[misc]
-        for title, rows, why in rest
-        if rows
+        Line(title, names, None, lambda _, why=why: why)  # type: ignore[misc]
+        for title, names, why in rest
+        if names
     ]
     return [*picked, kept, *others]
+
+
+def _chosen(pick: Pick, yardstick: Yardstick) -> str:
+    """What may not be claimed is worth a try."""
+    name = run_name(pick.row)
+    return name if is_claimed(pick.row, yardstick) else f"try {name}"
+
+
+def _worse(found: Choice) -> str:
+    """Those that cost, each with how much."""
+    metric = found.yardstick.metric
+    told = [
+        f"{run_name(row)} {number(row.ratio(metric).value or 0.0)}{TIMES}"
+        for row in found.worse[:NAMED]
+    ]
+    more = len(found.worse) - NAMED
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
 def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
@@ -64,15 +82,15 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
     other = SPEED if yardstick is not SPEED else ENERGY
     span = _span([line.row.ratio(yardstick.metric) for line in shown if line.row])
     return [
-        Column("if you accept to lose at most", lambda line, _: line.accepts),
+        Column("points of quality you would give up, at most", lambda line, _: line.accepts),
         Column("choose", lambda line, _: line.chosen),
         Column(_title(yardstick), lambda line, notes: _ratio(line, yardstick, notes)),
         Column(
-            "less · 1× · more",
+            _scale(yardstick, span),
             lambda line, _: bar(line.row.ratio(yardstick.metric), span) if line.row else "",
         ),
         Column(_title(other), lambda line, notes: _ratio(line, other, notes)),
-        Column("quality, points", _quality),
+        Column("change of quality, points", _quality),
         Column("how sure", lambda line, notes: line.sure(notes)),
     ]
 
@@ -118,10 +136,12 @@ def _answer(group: Group, title: str) -> Answer:
     within = [pick for pick in found.picks if any(x is not None and x <= 1 for x in pick.losses)]
     if within:
         pick = within[-1]
-        line = Line("", run_name(pick.row), pick.row, _sureness(pick, found.yardstick))
+        chosen = _chosen(pick, found.yardstick)
+        line = Line("", chosen, pick.row, _sureness(pick, found.yardstick))
     else:
         again = next((row for row in group.rows if row.is_baseline), None)
-        line = Line("", "keep the baseline", again, lambda _: "nothing is shown to help")
+        costs = f"; worse: {_worse(found)}" if found.worse else ""
+        line = Line("", "keep the baseline", again, lambda _: f"nothing is shown to help{costs}")
     return Answer(title, line, found)
 
 
@@ -132,7 +152,7 @@ def _overview(answers: Sequence[Answer]) -> list[Column[Answer]]:
         first,
         *(
             Column[Answer](
-                "choose, losing at most 1 point" if column.title == "choose" else column.title,
+                "choose, giving up 1 point at most" if column.title == "choose" else column.title,
                 lambda each, notes, cell=column.cell: cell(each.line, notes),  # type: ignore[misc]
             )
             for column in inner[1:]
@@ -142,27 +162,25 @@ def _overview(answers: Sequence[Answer]) -> list[Column[Answer]]:
 
 def _accepts(pick: Pick) -> str:
     first, last = pick.losses[0], pick.losses[-1]
-    start = "more" if first is None else _points(first) if first else "nothing (the same tokens)"
+    start = "any" if first is None else f"{first:g}" if first else "none: the same tokens"
     if first == last:
         return start
-    return f"{start}, or any more" if last is None else f"{start} to {_points(last)}"
-
-
-def _points(loss: float) -> str:
-    return f"{loss:g} point{'' if loss == 1 else 's'}"
+    return f"{start}, or any more" if last is None else f"{start} to {last:g}"
 
 
 def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
     def said(notes: Notes) -> str:
         row, metric = pick.row, yardstick.metric
         if is_claimed(row, yardstick):
-            words = ["**shown**"]
+            words = [f"{yardstick.gain} **shown**"]
         else:
             verdict = row.verdicts.get(metric.ratio)
-            words = [f"hint {notes.mark(verdict.barred if verdict else 'it has no verdict')}"]
+            why = notes.mark(verdict.barred if verdict else "it has no verdict")
+            words = [f"{yardstick.gain} a hint {why}"]
         least = next((loss for loss in pick.losses if loss), None)
-        if least and not surely_within(row, least):
-            words.append(f"a loss beyond {_points(least)} is not excluded")
+        if least and row.change.bounds and not surely_within(row, least):
+            lost = fixed(-row.change.bounds[0], 1)
+            words.append(f"a loss of up to {lost} points of quality is not excluded")
         if pick.rivals:
             words.append(f"not told apart from {_names(pick.rivals, 2)}")
         return "; ".join(words)
@@ -176,7 +194,13 @@ def _names(rows: Sequence[Row], most: int = NAMED) -> str:
 
 
 def _title(yardstick: Yardstick) -> str:
-    return {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[yardstick]
+    what = {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[yardstick]
+    return f"{what}, baseline = 1{TIMES}"
+
+
+def _scale(yardstick: Yardstick, span: float) -> str:
+    ends = ("better", "worse") if yardstick.sign < 0 else ("worse", "better")
+    return f"{ends[0]} ← 1{TIMES} → {ends[1]}, to {number(span)}{TIMES}"
 
 
 def _ratio(line: Line, yardstick: Yardstick, notes: Notes) -> str:
@@ -220,7 +244,7 @@ def surer(group: Group) -> list[str]:
     within = [pick.row for pick in found.picks if pick.losses[0] is not None]
     steps = _joules(group.setting)
     for leader in within[-1:]:  # the run that a reader would look at next
-        steps += [*_tier(leader, found), *_items(leader)]
+        steps += [*_disturbed(leader), *_tier(leader, found), *_items(leader)]
     return steps
 
 
@@ -236,6 +260,14 @@ def _joules(setting: Setting) -> list[str]:
         f"{what}, so what is chosen here goes by measured **speed**: run on a machine with RAPL or NVML, or "
         "with `meter=wall meter.wall_log=FILE.csv`."
     ]
+
+
+def _disturbed(leader: Row) -> list[str]:
+    if not leader.flagged:
+        return []
+    why = "; ".join(prose(meaning(each)) for each in leader.record.codes) or "no code says what"
+    again = code(with_changes(leader.record.command, {"force": "true"}), 400)
+    return [f"Something disturbed {run_name(leader)} ({why}): {again} runs it again."]
 
 
 def _tier(leader: Row, found: Choice) -> list[str]:

@@ -120,7 +120,7 @@ def _counts(records: Sequence[Record], rejected: Sequence[Rejected]) -> str:
     parts = [f"{by_status[status]} {status}" for status in order if by_status[status]]
     invalid = sum(map(is_invalid, records))
     if invalid:
-        parts[0] += f" ({invalid} invalid)"
+        parts[0] += f" ({invalid} of them invalid: see Invalid runs)"
     if rejected:
         parts.append(f"{len(rejected)} unreadable")
     return f"Runs: {', '.join(parts) or 'none'}."

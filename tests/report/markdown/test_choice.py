@@ -7,6 +7,7 @@ from helpers import examples
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.report.markdown.choice import bar, choose, choosing, overviews, surer
+from greenbench.report.markdown.format import Notes
 from greenbench.schema.quantity import missing
 
 
@@ -16,7 +17,7 @@ def one(*records):
 
 
 MANY = [
-    examples.completed(f"int{number}", energy=0.5 + number / 50, gained=0, lost=number)
+    examples.completed(f"int{number}", energy=0.9 - number / 50, gained=0, lost=number)
     for number in range(1, 12)
 ]
 COSTLY = [examples.completed(f"slow{number}", energy=1.5, half=0.1) for number in range(9)]
@@ -35,14 +36,16 @@ def test_however_many_runs_there_are_it_has_seven_lines_at_most():
 
 def test_the_first_line_is_the_one_that_loses_least():
     text = choose(one(*MANY))
-    assert "1 point" in text[2]
+    assert text[2].startswith("| 1 ")
     assert "`int2`" in text[2]
 
 
 def test_a_saving_that_may_not_be_claimed_is_called_a_hint():
     text = choose(one(examples.completed("int8", tier="smoke")))
     (line,) = [each for each in text if "`int8`" in each and "hint" in each]
-    assert "a loss beyond" in line
+    assert "`int8`" in line
+    assert "try" in line
+    assert "a loss of up to 3.1 points of quality is not excluded" in line
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,13 @@ def test_where_nothing_helps_the_baseline_is_kept():
     found = groups([examples.completed("slow", energy=1.5, **batch) for batch in batches])
     ((answers, _),) = overviews(found)
     assert {each.line.chosen for each in answers} == {"keep the baseline"}
+    assert {each.line.sure(Notes()) for each in answers} == {
+        "nothing is shown to help; worse: `slow` 1.50×"
+    }
+
+
+def test_what_disturbed_the_run_is_told_with_the_command_that_runs_it_again():
+    record = examples.completed("int8", validity="flagged", codes=["other_load"])
+    (step,) = [each for each in surer(one(record)) if "disturbed" in each]
+    assert "took over 10 % of the CPUs' time" in step
+    assert "`greenbench bench technique=int8 force=true`" in step

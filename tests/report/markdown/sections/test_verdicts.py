@@ -199,7 +199,7 @@ def test_an_invalid_run_is_listed_and_is_nowhere_else():
     assert "`unsettled`: the warm-up reached its limit" in part
     rest = text.replace(part, "").partition("## How to reproduce")[0]
     assert "broken" not in rest
-    assert "7 completed (1 invalid)" in text
+    assert "7 completed (1 of them invalid: see Invalid runs)" in text
     assert "greenbench bench technique=broken" in text
     (axes,) = frontier_figure(groups(RUNS)).axes
     labels = {note.get_text() for note in axes.texts if isinstance(note, Annotation)}
