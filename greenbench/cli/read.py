@@ -8,15 +8,19 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from greenbench import api
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from greenbench.analysis.impact import Assumptions
+    from greenbench.records.store import Rejected
     from greenbench.schema.record import Record
 
+Found = TypeVar("Found")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -111,7 +115,15 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"compare takes two records or two results directories, and here are {len(runs)}: write "
             "greenbench compare A B."
         )
-    pairs = api.compare(loaded(runs[:1]), loaded(runs[1:]))
+    first, second = loaded(runs[:1]), loaded(runs[1:])
+    mine = {id(record) for record in first}
+    pairs = analysed(
+        [*first, *second],
+        lambda kept: api.compare(
+            [record for record in kept if id(record) in mine],
+            [record for record in kept if id(record) not in mine],
+        ),
+    )
     complaints = broken(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
     print(formats[arguments.format](pairs, complaints))
@@ -139,11 +151,23 @@ def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
     records = api.load(*paths)
     if required or records.rejected:
         require_records(paths, records, records.rejected)
-    if records.rejected:
-        count = len(records.rejected)
-        said = "1 file is" if count == 1 else f"{count} files are"
-        print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
+    _not_used(records.rejected)
     return records
+
+
+def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) -> Found:
+    """What `analyse` makes of the records; says how many it fails on, and leaves them out."""
+    from greenbench.analysis.guard import guarded
+
+    found, failed = guarded(records, lambda kept, failed: (analyse(kept), failed))
+    _not_used(failed)
+    return found
+
+
+def _not_used(rejected: Sequence[Rejected]) -> None:
+    if rejected:
+        said = "1 file is" if len(rejected) == 1 else f"{len(rejected)} files are"
+        print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
 
 
 def add_export(commands: Commands) -> None:
@@ -177,7 +201,8 @@ def _export(arguments: argparse.Namespace) -> int:
         raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:
         raise UserError("Parquet is binary: say where it goes with -o FILE.")
-    _put(_exported(arguments.format, chosen, given), arguments.output)
+    content = analysed(chosen, lambda kept: _exported(arguments.format, kept, given))
+    _put(content, arguments.output)
     return 0
 
 

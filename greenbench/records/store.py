@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from greenbench.errors import UserError
 from greenbench.files import locked, locked_if_free, unwritable, write_atomically
+from greenbench.records.bounds import broken
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
@@ -25,6 +26,10 @@ FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 Mi
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
+
+
+class Refused(Exception):
+    """What is written as a record is, and can be none: its message is the sentence that says why."""
 
 
 class Rejected(NamedTuple):
@@ -91,7 +96,7 @@ class Store:
         """The record of `key`; null where there is none that can be read."""
         try:
             record = _parse(self.record_path(key).read_bytes())
-        except (OSError, ValidationError):
+        except (OSError, ValidationError, Refused):
             return None
         return record if record.key == key else None
 
@@ -190,7 +195,7 @@ def parse(file: Path) -> Record | Rejected:
     """The record in `file`, or why there is none."""
     try:
         return _parse(file.read_bytes())
-    except (OSError, ValidationError) as error:
+    except (OSError, ValidationError, Refused) as error:
         return Rejected(file.name, _why(error))
 
 
@@ -207,10 +212,14 @@ def collector_paused() -> Iterator[None]:
 
 
 def _parse(data: bytes) -> Record:
-    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError."""
+    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError or Refused."""
     if EARLIER.search(data) and (document := _upgraded(data)):
-        return Record.model_validate(document)
-    return Record.model_validate_json(data)  # nearly every record: read without a detour
+        record = Record.model_validate(document)
+    else:
+        record = Record.model_validate_json(data)  # nearly every record: read without a detour
+    if said := broken(record):
+        raise Refused(said)
+    return record
 
 
 def _upgraded(data: bytes) -> dict[str, Any] | None:
@@ -238,10 +247,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
 
 
-def _why(error: OSError | ValidationError) -> str:
-    """One sentence on why a file is no record, telling nothing of its content."""
-    if isinstance(error, OSError):
-        return f"It cannot be read: {error.strerror}."
+def _why(error: OSError | ValidationError | Refused) -> str:
+    """One sentence on why a file is no record, telling of its content no more than a number and its place."""
+    if not isinstance(error, ValidationError):
+        return str(error) if isinstance(error, Refused) else f"It cannot be read: {error.strerror}."
     first, *_ = errors = error.errors(include_url=False)
     version = next(
         (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None

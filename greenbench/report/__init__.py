@@ -8,6 +8,7 @@ from pathlib import Path
 from greenbench.analysis.energy import energy_label
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
+from greenbench.analysis.guard import guarded
 from greenbench.analysis.impact import Assumptions, assumptions
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.store import Rejected, collector_paused, require_records
@@ -57,20 +58,15 @@ def write(
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
-    file or the new one, never a part. Raises UserError where they cannot be written.
+    file or the new one, never a part. A record on which it fails is listed, and the rest is written. Raises
+    UserError where they cannot be written.
     """
-    found = groups(records, crowd.beside if crowd else {})
-    given = given or assumptions()
-    figures = sketches(found, records)
-    contents = {
-        "leaderboard.md": leaderboard(
-            found, records, rejected, given, figures, crowd, margin
-        ).encode(),
-        "index.html": page(found, records, rejected, given, crowd),
-    }
-    contents |= {sketch.name: sketch.draw() for sketch in figures}
-    labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
-    contents |= {file_name(row): svg(row).encode() for row in labelled}
+    surroundings = given or assumptions()
+
+    def made(kept: Sequence[Record], failed: Sequence[Rejected]) -> dict[str, bytes]:
+        return _contents(kept, sorted([*rejected, *failed]), surroundings, crowd, margin)
+
+    contents = guarded(records, made)
     try:
         for name in contents:
             (results / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,3 +80,24 @@ def write(
             f"The report cannot be written to {results}", error, "choose another directory"
         ) from error
     return [results / name for name in contents]
+
+
+def _contents(
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
+    crowd: Crowd | None,
+    margin: float,
+) -> dict[str, bytes]:
+    """All files of the report by their names."""
+    found = groups(records, crowd.beside if crowd else {})
+    figures = sketches(found, records)
+    contents = {
+        "leaderboard.md": leaderboard(
+            found, records, rejected, given, figures, crowd, margin
+        ).encode(),
+        "index.html": page(found, records, rejected, given, crowd),
+    }
+    contents |= {sketch.name: sketch.draw() for sketch in figures}
+    labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
+    return contents | {file_name(row): svg(row).encode() for row in labelled}
