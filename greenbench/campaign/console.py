@@ -11,7 +11,7 @@ from rich.console import Console as Terminal
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from greenbench.wording import duration
+from greenbench.wording import duration, visible
 
 
 class Console:
@@ -94,7 +94,7 @@ class Console:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        self._terminal.print(escape(text), soft_wrap=True)
+        self._terminal.print(escape(visible(text)), soft_wrap=True)
         sys.stderr.flush()
 
     def _time_left(self) -> str:

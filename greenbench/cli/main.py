@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from greenbench import __version__
@@ -12,6 +11,7 @@ from greenbench.cli.bench import add_bench, add_fetch
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
 from greenbench.cli.read import add_compare, add_export, add_report
+from greenbench.cli.terminal import say
 from greenbench.errors import UserError
 
 
@@ -21,12 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(argv)
         status: int = arguments.command(arguments)
     except UserError as error:
-        print(f"greenbench: {error}", file=sys.stderr)
+        say(f"greenbench: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print(
-            "greenbench: interrupted; finished runs are kept, the same command goes on.",
-            file=sys.stderr,
+        say(
+            "greenbench: interrupted; finished runs are kept, the same command goes on.", error=True
         )
         return 130
     return status

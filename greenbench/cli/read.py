@@ -6,11 +6,11 @@ import argparse
 import gc
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from greenbench import api
+from greenbench.cli.terminal import say
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         from greenbench.schema.record import json_schema
 
-        print(json.dumps(json_schema(), indent=1))
+        say(json.dumps(json_schema(), indent=1))
         return 0
     impact, results = impact_of(arguments)
     if arguments.output is None and len(results) > 1:
@@ -74,7 +74,7 @@ def _report(arguments: argparse.Namespace) -> int:
         impact=impact,
         margin=arguments.margin,
     ):
-        print(path)
+        say(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records
     return 0
 
@@ -126,7 +126,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     )
     complaints = broken(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
-    print(formats[arguments.format](pairs, complaints))
+    say(formats[arguments.format](pairs, complaints))
     return int(bool(complaints))
 
 
@@ -167,7 +167,7 @@ def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) ->
 def _not_used(rejected: Sequence[Rejected]) -> None:
     if rejected:
         said = "1 file is" if len(rejected) == 1 else f"{len(rejected)} files are"
-        print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
+        say(f"greenbench: {said} not used; `greenbench report` says why.", error=True)
 
 
 def add_export(commands: Commands) -> None:
@@ -181,7 +181,11 @@ def add_export(commands: Commands) -> None:
     )
     long_table.add_argument("results", nargs="*", type=Path, help="default: results")
     long_table.add_argument("--format", choices=("csv", "parquet", "model-card"), default="csv")
-    long_table.add_argument("--run", metavar="KEY", help="only this run; the first digits suffice")
+    long_table.add_argument(
+        "--run",
+        metavar="KEY",
+        help="only this run, as it stands in the column key; its first digits suffice",
+    )
     long_table.add_argument("--impact", nargs="+", default=[], metavar="KEY=VALUE",
                         help="assumptions of the model card, such as country=FRA")  # fmt: skip
     long_table.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
@@ -190,13 +194,16 @@ def add_export(commands: Commands) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.impact import assumptions
+    from greenbench.records.store import told_apart
 
     impact, results = impact_of(arguments)
     given = assumptions(impact)
     key = arguments.run
     if key is not None and not key.strip():
         raise UserError("--run is empty: give a record's key, or its first digits.")
-    chosen = [record for record in loaded(results) if record.key.startswith(key or "")]
+    records = loaded(results)
+    names = told_apart(records)
+    chosen = [record for record in records if names[id(record)].startswith(key or "")]
     if not chosen:
         raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:
@@ -216,7 +223,10 @@ def _exported(form: str, chosen: list[Record], given: Assumptions) -> bytes:
         return long_table.as_parquet(long_table.lines(chosen))
     completed = [record for record in chosen if record.status == "completed"]
     if len(completed) != 1:
-        keys = ", ".join(f"{record.key} ({record.name})" for record in completed[:8])
+        from greenbench.records.store import told_apart
+
+        names = told_apart(chosen)
+        keys = ", ".join(f"{names[id(record)]} ({record.name})" for record in completed[:8])
         raise UserError(
             f"A model card is about one completed run, and here are {len(completed)}: choose one "
             f"with --run KEY{f', of {keys}' if keys else ''}."
@@ -228,7 +238,7 @@ def _put(content: bytes, output: Path | None) -> None:
     from greenbench.files import write_atomically
 
     if output is None:
-        sys.stdout.write(content.decode())
+        say(content.decode(), end="")
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -237,4 +247,4 @@ def _put(content: bytes, output: Path | None) -> None:
         raise UserError(
             f"{output} cannot be written ({error.strerror}): choose another file with -o."
         ) from error
-    print(output)
+    say(output)

@@ -8,16 +8,20 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from blake3 import blake3
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
 from greenbench.files import locked, locked_if_free, unwritable, write_atomically
 from greenbench.records.bounds import broken
+from greenbench.records.calls import rebuilt
+from greenbench.records.folders import files
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
@@ -26,6 +30,8 @@ FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 Mi
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
+MOST_BYTES: Final = 64 << 20
+"""Of one record: a large one has under 1 MiB."""
 
 
 class Refused(Exception):
@@ -95,7 +101,7 @@ class Store:
     def read(self, key: str) -> Record | None:
         """The record of `key`; null where there is none that can be read."""
         try:
-            record = _parse(self.record_path(key).read_bytes())
+            record = _parse(_content(self.record_path(key)))
         except (OSError, ValidationError, Refused):
             return None
         return record if record.key == key else None
@@ -161,7 +167,7 @@ def require_records(
     """Raise UserError, one sentence, where `paths` gave no record, or a file given by itself is none."""
     for path in paths:
         for none in rejected:
-            if none.name == path.name and path.is_file():
+            if none.name == Path(os.path.realpath(path)).name and path.is_file():
                 raise UserError(f"{path} is no record: {none.reason}")
     for path in paths:
         if not files([path]):
@@ -181,9 +187,16 @@ def _ordered(alike: list[Record]) -> list[Record]:
     return sorted(alike, key=canonical) if len(alike) > 1 else alike
 
 
-def files(paths: Sequence[Path]) -> list[Path]:
-    """The files that should be records, each once."""
-    return list(dict.fromkeys(file for path in paths for file in _files(path)))
+def told_apart(records: Iterable[Record]) -> dict[int, str]:
+    """What each goes by, by its ``id``: its key, and where several have that one, its content's hash too."""
+    all_of_them = list(records)
+    uses = Counter(record.key for record in all_of_them)
+    return {
+        id(record): record.key
+        if uses[record.key] == 1
+        else f"{record.key}-{blake3(canonical(record)).hexdigest()[:8]}"
+        for record in all_of_them
+    }
 
 
 def identity(record: Outline) -> tuple[str, str, str]:
@@ -194,7 +207,7 @@ def identity(record: Outline) -> tuple[str, str, str]:
 def parse(file: Path) -> Record | Rejected:
     """The record in `file`, or why there is none."""
     try:
-        return _parse(file.read_bytes())
+        return _parse(_content(file))
     except (OSError, ValidationError, Refused) as error:
         return Rejected(file.name, _why(error))
 
@@ -219,7 +232,16 @@ def _parse(data: bytes) -> Record:
         record = Record.model_validate_json(data)  # nearly every record: read without a detour
     if said := broken(record):
         raise Refused(said)
-    return record
+    return record.model_copy(update={"command": rebuilt(record.command)})
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of `file`. Raises OSError, or Refused for what no record of a folder is."""
+    if file.is_symlink():
+        raise Refused("It is a link that leads out of its folder, and is not followed.")
+    if file.stat().st_size > MOST_BYTES:
+        raise Refused(f"It is over {MOST_BYTES >> 20} MiB, the most that a record may have.")
+    return file.read_bytes()
 
 
 def _upgraded(data: bytes) -> dict[str, Any] | None:
@@ -236,15 +258,6 @@ def _rescue(path: Path, data: bytes) -> str:
     except OSError:
         return "run it again, as its record could be rescued nowhere"
     return f"move its record there from {rescued}"
-
-
-def _files(path: Path) -> list[Path]:
-    """The files of `path` that should be records; itself, if it is no directory."""
-    if not path.is_dir():
-        return [path]
-    folder = path / "records" if (path / "records").is_dir() else path
-    files = [Path(os.path.realpath(file)) for file in folder.glob("*.json")]
-    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
 
 
 def _why(error: OSError | ValidationError | Refused) -> str:

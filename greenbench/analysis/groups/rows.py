@@ -17,6 +17,7 @@ from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import Standing, draw, hypervolume, standings
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.verdicts import judge_sweep
+from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
 from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
@@ -44,6 +45,13 @@ class Row:
     twin: Record | None = None
     """Where this one's candidate ran eager beside a compiled baseline: the run of the same technique against
     an eager one, if there is any."""
+    among: str = ""
+    """What its record goes by where others have its key: see `told_apart`."""
+
+    @property
+    def name(self) -> str:
+        """What its record goes by."""
+        return self.among or self.record.key
 
     @property
     def is_baseline(self) -> bool:
@@ -159,15 +167,17 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     Whatever their order was. `beside` holds p-values of runs of these groups that are not among
     `records`, so that verdicts hold over all.
     """
-    usable = (record for record in records if record.status == "completed")
+    read = list(records)
+    usable = (record for record in read if record.status == "completed")
     ranked = sorted(
         ((setting(record), record) for record in usable if not is_invalid(record)),
         key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),
     )
+    names = told_apart(read)
     twins = {(key, _stack(record)): record for key, record in ranked}
     together = groupby(ranked, key=lambda pair: pair[0])
     return [
-        _group(key, [record for _, record in pairs], beside.get(key, {}), twins)
+        _group(key, [record for _, record in pairs], names, beside.get(key, {}), twins)
         for key, pairs in together
     ]
 
@@ -190,6 +200,7 @@ def _stack(record: Record) -> str:
 def _group(
     key: Setting,
     records: Sequence[Record],
+    names: Mapping[int, str],
     beside: Mapping[str, Sequence[float]],
     twins: Twins,
 ) -> Group:
@@ -200,20 +211,21 @@ def _group(
             axis=axis,
             twin=twins.get((key.usual, _stack(row.record))) if row.why_eager else None,
         )
-        for row in _judged(_labelled(records), beside)
+        for row in _judged(_labelled(records, names), beside)
     ]
     found = draw({row.label: row.record for row in rows}, axis)
     return Group(key, sorted(_placed(rows, standings(found)), key=_order), hypervolume(found))
 
 
-def _labelled(records: Sequence[Record]) -> list[Row]:
+def _labelled(records: Sequence[Record], names: Mapping[int, str]) -> list[Row]:
     """Runs that share a label are numbered, by key."""
     uses, seen = Counter(map(technique, records)), Counter[str]()
     rows = []
     for record in records:
         label = technique(record)
         seen[label] += 1
-        rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
+        shown = label if uses[label] == 1 else f"{label} #{seen[label]}"
+        rows.append(Row(record, shown, among=names[id(record)]))
     return rows
 
 

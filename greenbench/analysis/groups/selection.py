@@ -16,7 +16,8 @@ from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.groups.comparable import Setting, rank
 from greenbench.analysis.groups.quick_read import Brief, shortened
 from greenbench.analysis.groups.rows import Beside
-from greenbench.records.store import COPY, Rejected, files, load, parse
+from greenbench.records.folders import files
+from greenbench.records.store import COPY, Rejected, load, parse
 from greenbench.schema.record import Record
 
 FULL = 500

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from greenbench.analysis.choices.comparison import Change, Pairing, shown
 from greenbench.report.markdown.format import Column, code, prose, table
+from greenbench.wording import plain
+
+LONG = 4000
 
 
 class _Line(NamedTuple):
@@ -36,10 +39,10 @@ def as_text(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
     """The same for a terminal."""
     lines = []
     for pairing in found:
-        lines.append(pairing.name)
-        lines += [f"  {_apart(pairing)}"] if pairing.differs else []
+        lines.append(plain(pairing.name))
+        lines += [f"  {plain(_apart(pairing), LONG)}"] if pairing.differs else []
         lines += [f"  {c.metric:8} {shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
-    return "\n".join([*lines, *complaints])
+    return "\n".join([*lines, *(plain(complaint, LONG) for complaint in complaints)])
 
 
 def _apart(pairing: Pairing) -> str:

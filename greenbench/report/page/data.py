@@ -12,6 +12,7 @@ from greenbench.analysis.groups.comparable import SOURCES, setting
 from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
+from greenbench.records.store import told_apart
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
 from greenbench.report.markdown.sections.selection import notice
@@ -80,7 +81,8 @@ def _left_out(records: Sequence[Record]) -> list[Row]:
     """Runs that stand in no group: invalid ones and those without a result."""
     found = [record for record in records if record.failure or is_invalid(record)]
     found.sort(key=lambda record: (record.name, record.key, record.started_at))
-    return [Row(record, technique(record)) for record in found]
+    names = told_apart(records)
+    return [Row(record, technique(record), among=names[id(record)]) for record in found]
 
 
 def _group(group: Group, runs: list[int]) -> Json:
