@@ -16,7 +16,8 @@ from greenbench.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 0 well, 1 a run failed, 2 a mistake in the call."""
+    """Run one command; return its exit status: 0 well, 1 a run failed or a limit is broken,
+    2 a mistake in the call, 3 a limit that cannot be judged."""
     try:
         arguments = _parse(argv)
         status: int = arguments.command(arguments)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from greenbench import api
 from greenbench.cli.terminal import say
 from greenbench.errors import UserError
+from greenbench.wording import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from greenbench.records.store import Rejected
     from greenbench.schema.record import Record
 
+NAMED = 8
+"""Files that are no records, of which each is named."""
 Found = TypeVar("Found")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -96,8 +99,8 @@ def add_compare(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="LIMIT",
-        help="exit with 1 where B is shown beyond it, or where no verdict may be made, and with 2 where the "
-        "runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
+        help="exit with 1 where B is shown beyond it, with 3 where that cannot be judged, and with 2 where "
+        "the runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
     )
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     compare.set_defaults(command=_compare)
@@ -105,7 +108,7 @@ def add_compare(commands: Commands) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.choices.comparison import as_json
-    from greenbench.analysis.choices.regression import broken, parse_limit
+    from greenbench.analysis.choices.regression import checked, parse_limit
     from greenbench.report.markdown.comparison import as_markdown, as_text
 
     fail_on, runs = _apart(arguments.fail_on, arguments.runs, "<>")
@@ -124,10 +127,10 @@ def _compare(arguments: argparse.Namespace) -> int:
             [record for record in kept if id(record) not in mine],
         ),
     )
-    complaints = broken(pairs, limits)
+    found = checked(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
-    say(formats[arguments.format](pairs, complaints))
-    return int(bool(complaints))
+    say(formats[arguments.format](pairs, *found))
+    return found.status
 
 
 def _apart(words: list[str], paths: list[Path], marks: str) -> tuple[list[str], list[Path]]:
@@ -144,7 +147,7 @@ def impact_of(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
 
 
 def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
-    """All records of `paths`; says how many files are none. Raises UserError where there are none,
+    """All records of `paths`; names the files that are none. Raises UserError where there are none,
     unless nothing was `required`."""
     from greenbench.records.store import require_records
 
@@ -156,7 +159,7 @@ def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
 
 
 def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) -> Found:
-    """What `analyse` makes of the records; says how many it fails on, and leaves them out."""
+    """What `analyse` makes of the records; names those that it fails on, and leaves them out."""
     from greenbench.analysis.guard import guarded
 
     found, failed = guarded(records, lambda kept, failed: (analyse(kept), failed))
@@ -165,9 +168,14 @@ def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) ->
 
 
 def _not_used(rejected: Sequence[Rejected]) -> None:
-    if rejected:
-        said = "1 file is" if len(rejected) == 1 else f"{len(rejected)} files are"
-        say(f"greenbench: {said} not used; `greenbench report` says why.", error=True)
+    for name, reason in rejected[:NAMED]:
+        say(f"greenbench: {plain(name, 80)} is not used: {plain(reason)}", error=True)
+    if len(rejected) > NAMED:
+        more = len(rejected) - NAMED
+        say(
+            f"greenbench: {more} more files are not used; `greenbench report` names all.",
+            error=True,
+        )
 
 
 def add_export(commands: Commands) -> None:

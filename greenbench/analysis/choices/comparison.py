@@ -225,7 +225,7 @@ def shown(change: Change) -> str:
     return f"{value} ({sign(fixed(known.low, places))} to {sign(fixed(known.high, places))})"
 
 
-def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+def as_json(found: Sequence[Pairing], broken: Sequence[str], unjudged: Sequence[str]) -> str:
     """The same for machines."""
     runs = [
         {
@@ -243,4 +243,5 @@ def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
         }
         for pairing in found
     ]
-    return json.dumps({"runs": runs, "broken": list(complaints)}, indent=1)
+    document = {"runs": runs, "broken": list(broken), "unjudged": list(unjudged)}
+    return json.dumps(document, indent=1)
