@@ -104,8 +104,8 @@ def bench(
         >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
         Traceback (most recent call last):
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
-allow_code_execution, answer_tokens, chat_template, fewshot, filter, include_path, items, metric, names, \
-sampling, seed.
+allow_code_execution, allow_task_code, answer_tokens, chat_template, fewshot, filter, include_path, items, \
+metric, names, sampling, seed.
 
     In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """

@@ -89,6 +89,7 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
         "answer_tokens": None,
         "sampling": "greedy",
         "allow_code_execution": False,
+        "allow_task_code": False,
     }
     assert spec.pop("device") == before["spec"].pop("device") | {"uuids": None}
     assert spec == before["spec"] | {"task": before["spec"]["task"] | in_words}
