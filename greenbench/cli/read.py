@@ -160,7 +160,7 @@ def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
 
 def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) -> Found:
     """What `analyse` makes of the records; names those that it fails on, and leaves them out."""
-    from greenbench.analysis.guard import guarded
+    from greenbench.analysis.trust.guard import guarded
 
     found, failed = guarded(records, lambda kept, failed: (analyse(kept), failed))
     _not_used(failed)

@@ -23,7 +23,6 @@ from greenbench.records.bounds import broken
 from greenbench.records.calls import rebuilt
 from greenbench.records.folders import files
 from greenbench.records.upgrades import upgraded
-from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
@@ -36,6 +35,9 @@ MOST_BYTES: Final = 64 << 20
 
 class Refused(Exception):
     """What is written as a record is, and can be none: its message is the sentence that says why."""
+
+
+UNREADABLE: Final = (OSError, ValidationError, Refused)
 
 
 class Rejected(NamedTuple):
@@ -102,7 +104,7 @@ class Store:
         """The record of `key`; null where there is none that can be read."""
         try:
             record = _parse(_content(self.record_path(key)))
-        except (OSError, ValidationError, Refused):
+        except UNREADABLE:
             return None
         return record if record.key == key else None
 
@@ -139,18 +141,18 @@ def canonical(record: Record) -> bytes:
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def load(paths: Sequence[Path]) -> Loaded:
-    """Read all records from results directories, directories of records, and single files.
+def load(paths: Sequence[Path], look: Callable[[Path], Record | Rejected] | None = None) -> Loaded:
+    """Read all records from results directories, directories of records, and single files, by `look`.
 
     Never fails: what is no record, is of a newer version, or is a copy of one, is listed as
     rejected; one of an earlier version is upgraded. Two runs of one key, as two machines leave
-    them, are both kept.
+    them, are both kept. Without `look` they are taken at their word.
     """
     records: dict[tuple[str, ...], list[Record]] = {}
     rejected = []
     with collector_paused():
         for file in files(paths):
-            found = parse(file)
+            found = (look or parse)(file)
             if isinstance(found, Rejected):
                 rejected.append(found)
             elif found in (alike := records.setdefault(identity(found), [])):
@@ -199,16 +201,30 @@ def told_apart(records: Iterable[Record]) -> dict[int, str]:
     }
 
 
-def identity(record: Outline) -> tuple[str, str, str]:
+def identity(record: Record) -> tuple[str, str, str]:
     """What two records can only share if one is a copy, or by a rare chance."""
     return record.name, record.key, record.started_at
 
 
 def parse(file: Path) -> Record | Rejected:
     """The record in `file`, or why there is none."""
+    data = content(file)
+    return data if isinstance(data, Rejected) else parsed(file, data)
+
+
+def content(file: Path) -> bytes | Rejected:
+    """What is in `file`, or why it is not read."""
     try:
-        return _parse(_content(file))
-    except (OSError, ValidationError, Refused) as error:
+        return _content(file)
+    except UNREADABLE as error:
+        return Rejected(file.name, _why(error))
+
+
+def parsed(file: Path, data: bytes) -> Record | Rejected:
+    """The record in `data`, the content of `file`, or why there is none."""
+    try:
+        return _parse(data)
+    except UNREADABLE as error:
         return Rejected(file.name, _why(error))
 
 

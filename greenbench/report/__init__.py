@@ -8,8 +8,8 @@ from pathlib import Path
 from greenbench.analysis.energy import energy_label
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
-from greenbench.analysis.guard import guarded
 from greenbench.analysis.impact import Assumptions, assumptions
+from greenbench.analysis.trust.guard import guarded
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches

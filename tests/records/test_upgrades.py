@@ -7,8 +7,8 @@ import pytest
 from helpers import factory
 
 from greenbench.analysis.groups.comparable import setting
-from greenbench.analysis.groups.quick_read import shortened
 from greenbench.analysis.groups.rows import technique
+from greenbench.analysis.trust.checked import shortened
 from greenbench.cli.main import main
 from greenbench.records.store import canonical, load, parse
 from greenbench.records.upgrades import FAMILIES, LIFTED, NOTE, upgraded

@@ -19,7 +19,6 @@ from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.verdicts import judge_sweep
 from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
-from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
@@ -182,12 +181,12 @@ def groups(records: Iterable[Record], beside: Beside = MappingProxyType({})) -> 
     ]
 
 
-def is_invalid(record: Outline) -> bool:
+def is_invalid(record: Record) -> bool:
     """Whether a run has numbers that nothing may rest on."""
     return record.status == "completed" and record.validity == "invalid"
 
 
-def technique(record: Outline) -> str:
+def technique(record: Record) -> str:
     """The technique's label, without the model's name that may stand before it."""
     return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 

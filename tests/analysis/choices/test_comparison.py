@@ -89,22 +89,21 @@ def unmetered(record):
     )
 
 
-def spoiled(record):
-    bad = {"validity": "invalid", "codes": ["short_window"]}
-    return record.model_copy(
-        update={"windows": [window.model_copy(update=bad) for window in record.windows]}
-    )
+def unpaced(record):
+    windows = [window.model_copy(update={"tpot": None}) for window in record.windows]
+    return record.model_copy(update={"windows": windows})
 
 
 def unsized(record):
-    ratios = record.ratios | {"model_bytes": missing("ratio", "not known")}
-    return record.model_copy(update={"ratios": ratios})
+    metrics = record.candidate.metrics | {"model_bytes": missing("B", "not known")}
+    candidate = record.candidate.model_copy(update={"metrics": metrics})
+    return record.model_copy(update={"candidate": candidate})
 
 
 LACKS = [
     ("solved>+3%", lambda record: record, "not both runs have graded answers"),
     ("energy>+3%", unmetered, "joules are not measured"),
-    ("time>+3%", spoiled, "not both runs have a valid block"),
+    ("time>+3%", unpaced, "not both runs have a valid block"),
     ("bytes>+3%", unsized, "not both runs know the bytes"),
     ("quality<-1", lambda r: r.model_copy(update={"quality": []}), "no item was answered by both"),
 ]

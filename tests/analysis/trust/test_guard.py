@@ -3,7 +3,7 @@
 import pytest
 from helpers import campaign, examples
 
-from greenbench.analysis.guard import guarded
+from greenbench.analysis.trust.guard import guarded
 from greenbench.cli.main import main
 from greenbench.errors import UserError
 from greenbench.records.store import Store
@@ -65,3 +65,19 @@ def test_the_report_goes_on_without_it(tmp_path):
     for record in (odd(), odd("strange")):
         assert f"`{record.key}.json`: It cannot be analysed (ZeroDivisionError" in text
     assert "`odd`" not in text
+
+
+def test_windows_that_no_number_can_be_drawn_from_are_named_by_every_command(tmp_path, capsys):
+    record = campaign.run("odd", 0.6)
+    lost = next(w for w in record.windows if w.phase == "prefill" and w.who == "candidate")
+    windows = [window for window in record.windows if window is not lost]
+    for name in "ab":
+        store = Store(tmp_path / name)
+        store.write(record.model_copy(update={"windows": windows}))
+        store.write(campaign.run("saver", 0.7))
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    for words in (["compare", a, b], ["advise", a], ["export", a]):
+        assert main(words) == 0
+        told = capsys.readouterr()
+        assert "saver" in told.out
+        assert f"{record.key}.json is not used: It cannot be analysed (ValueError" in told.err
