@@ -104,8 +104,8 @@ def bench(
         >>> greenbench.bench(["technique=int8_bnb", "task.itmes=50"])
         Traceback (most recent call last):
         greenbench.errors.UserError: task.itmes is not a key of the configuration: allowed here are \
-allow_code_execution, answer_tokens, chat_template, fewshot, filter, include_path, items, metric, names, \
-sampling, seed (did you mean items?).
+allow_code_execution, allow_task_code, answer_tokens, chat_template, fewshot, filter, include_path, items, \
+metric, names, sampling, seed (did you mean items?).
 
     In a script it must stand under ``if __name__ == "__main__":``, as all that starts processes must.
     """
@@ -136,13 +136,13 @@ def make(
 def load(*paths: Path | str) -> Records:
     """All records of results directories, directories of records and single files.
 
-    What is no record is in `Records.rejected`. Raises UserError for a path that does not exist.
+    What is no record, or is altered, is in `Records.rejected`. Raises UserError for a path that is not there.
 
         >>> records = greenbench.load("results")
         >>> [record.status for record in records], records.rejected
         (['completed', 'completed'], [])
     """
-    from greenbench.records import store
+    from greenbench.analysis.trust import checked
 
     if not paths:
         raise UserError('load needs a path: give a results directory, as in load("results").')
@@ -150,9 +150,9 @@ def load(*paths: Path | str) -> Records:
     for place in places:
         if not place.exists():
             raise UserError(f"{place} does not exist: give a record or a results directory.")
-    loaded = store.load(places)
-    records = Records(loaded.records)
-    records.rejected = loaded.rejected
+    found, rejected = checked.load(places)
+    records = Records(found)
+    records.rejected = rejected
     return records
 
 

@@ -12,13 +12,15 @@ from greenbench import api
 from greenbench.analysis.choices.advice import Advice, Option
 from greenbench.analysis.choices.comparison import Change, Pairing
 from greenbench.analysis.choices.picks import Pick, choice, is_claimed
-from greenbench.analysis.choices.regression import broken, parse_limit
+from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid
 from greenbench.analysis.groups.selection import gather
 from greenbench.analysis.impact import assumptions
+from greenbench.analysis.trust.checked import look
 from greenbench.analysis.yardstick import Yardstick
 from greenbench.errors import UserError
-from greenbench.records.store import files, parse, require_records
+from greenbench.records.folders import files
+from greenbench.records.store import require_records
 from greenbench.report.markdown.advice import FIRST, NOTHING
 from greenbench.report.markdown.choice import surer
 from greenbench.report.markdown.headline import answer
@@ -53,7 +55,7 @@ def records(folder: Path, key: str | None) -> list[Record]:
     if key is None:
         return api.load(folder)
     named = [file for file in files([folder]) if key and file.name.startswith(key)]
-    found = [record for record in map(parse, named) if isinstance(record, Record)]
+    found = [record for record in map(look, named) if isinstance(record, Record)]
     if len(found) != 1:
         raise UserError(
             f"{len(found) or 'No'} records have a key that begins with {key!r}: give one that results "
@@ -81,10 +83,16 @@ def advice(
 def changes(
     before: Sequence[Record], after: Sequence[Record], limits: Sequence[str]
 ) -> dict[str, Any]:
-    """What changed between runs, and which `limits` on it are broken. Raises UserError."""
+    """What changed between runs, which `limits` on it are broken, and which cannot be judged. Raises
+    UserError."""
     held = [parse_limit(text) for text in limits]
     pairs = api.compare(before, after)
-    return {"runs": [_pair(pair) for pair in pairs], "broken": broken(pairs, held)}
+    found = checked(pairs, held)
+    return {
+        "runs": [_pair(pair) for pair in pairs],
+        "broken": list(found.broken),
+        "unjudged": list(found.unjudged),
+    }
 
 
 def number(found: Quantity | Interval) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
-from greenbench.schema.quality import TaskScore
+from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.stats.intervals import Interval
 from greenbench.stats.items import change, level
 
 NO_ACCURACY = "no accuracy task was scored"
+UNITS: Final[Mapping[str, str]] = {"bits_per_byte": "bit/byte"}
+"""Units of main metrics other than a fraction of items."""
 
 
 def accuracy(scores: Sequence[TaskScore]) -> Quantity:
@@ -89,3 +91,22 @@ def _hundredfold(found: Interval, unit: str) -> Quantity:
         high=None if high is None else 100 * high,
         reason=reason,
     )
+
+
+def compared(metric: str, items: Sequence[Item]) -> dict[str, Quantity]:
+    """``baseline``, ``candidate`` and ``change`` of a `TaskScore`."""
+    before, after = [item.baseline for item in items], [item.candidate for item in items]
+    weights = [item.weight for item in items]
+    documents = [item.document or str(item.index) for item in items]
+    found = {
+        "baseline": level(before, weights, documents),
+        "candidate": level(after, weights, documents),
+        "change": change(before, after, weights, documents),
+    }
+    unit = UNITS.get(metric, "fraction")
+    return {name: scored(interval, unit) for name, interval in found.items()}
+
+
+def scored(found: Interval, unit: str) -> Quantity:
+    """An interval over items as a record keeps it."""
+    return Quantity(unit=unit, provenance="measured:score", **found._asdict())

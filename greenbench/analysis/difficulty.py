@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 from greenbench.analysis.blocks import as_quantity, level, paired
+from greenbench.analysis.counts import Counts, total
 from greenbench.analysis.readings import joules
 from greenbench.analysis.verdicts import judge
 from greenbench.schema.codes import Validity
@@ -47,6 +48,8 @@ class _Taken(NamedTuple):
 
     windows: Mapping[tuple[Bin, Who, int], Window]
     rounds: Sequence[int]
+    of_rounds: int
+    """How many there were."""
     provenance: Provenance
     no_energy: str
 
@@ -73,32 +76,59 @@ def summarise(
     """What the answer windows among `windows` show; `no_energy` says why there are no joules."""
     if asked.reason:
         return Difficulty(reason=asked.reason, new_tokens=NEW_TOKENS)
-    taken, of_rounds = _taken(windows, no_energy)
+    taken = _taken(windows, no_energy)
+    return Difficulty(
+        new_tokens=NEW_TOKENS,
+        bins=[_bin(name, asked, taken) for name in BINS],
+        **_rounds(taken, tier, validity),
+    )
+
+
+def summarised_again(
+    stated: Difficulty,
+    quality: Sequence[TaskScore],
+    windows: Sequence[Window],
+    tier: str,
+    validity: Validity,
+    no_energy: str,
+) -> Difficulty:
+    """`stated` with all of its numbers that follow from windows, and from the items of `quality`, anew."""
+    if stated.reason:
+        return stated
+    taken, questions = _taken(windows, no_energy), thirds(quality)
+    again = {
+        "bins": [
+            each.model_copy(update=_costs(each.bin, questions, taken)) for each in stated.bins
+        ],
+        **_rounds(taken, tier, validity),
+    }
+    return stated.model_copy(update=again)
+
+
+def _rounds(taken: _Taken, tier: str, validity: Validity) -> dict[str, Any]:
+    """By field of `Difficulty`, what all thirds show together."""
     sides = {
         cost.metric.ratio: (cost, taken.ratios("hard", cost), taken.ratios("easy", cost))
         for cost in COSTS
         if cost.paired
     }
-    return Difficulty(
-        new_tokens=NEW_TOKENS,
-        rounds=len(taken.rounds),
-        of_rounds=of_rounds,
-        codes=sorted({code for window in taken.windows.values() for code in window.codes}),
-        bins=[_bin(name, asked, taken) for name in BINS],
-        easy_over_hard={
-            name: paired(hard, easy, taken.of(cost), no_energy)
+    return {
+        "rounds": len(taken.rounds),
+        "of_rounds": taken.of_rounds,
+        "codes": sorted({code for window in taken.windows.values() for code in window.codes}),
+        "easy_over_hard": {
+            name: paired(hard, easy, taken.of(cost), taken.no_energy)
             for name, (cost, hard, easy) in sides.items()
         },
-        verdicts={
+        "verdicts": {
             name: judge(name, hard, easy, provenance=taken.of(cost), tier=tier, validity=validity)
             for name, (cost, hard, easy) in sides.items()
             if taken.of(cost) != "unavailable" and len(hard) == len(easy)
         },
-    )
+    }
 
 
-def _taken(windows: Sequence[Window], no_energy: str) -> tuple[_Taken, int]:
-    """The valid rounds, and how many there were."""
+def _taken(windows: Sequence[Window], no_energy: str) -> _Taken:
     mine = [w for w in windows if w.phase == "answer"]
     rounds = {w.place.unit for w in mine if w.place}
     spoiled = {w.place.unit for w in mine if w.place and w.validity == "invalid"}
@@ -108,7 +138,7 @@ def _taken(windows: Sequence[Window], no_energy: str) -> tuple[_Taken, int]:
         if w.place and w.place.bin and w.who in WHO
     }
     provenance: Provenance = next((w.energy[0].provenance for w in mine if w.energy), "unavailable")
-    return _Taken(cells, sorted(rounds - spoiled), provenance, no_energy), len(rounds)
+    return _Taken(cells, sorted(rounds - spoiled), len(rounds), provenance, no_energy)
 
 
 def _bin(name: Bin, asked: Asked, taken: _Taken) -> Questions:
@@ -119,11 +149,22 @@ def _bin(name: Bin, asked: Asked, taken: _Taken) -> Questions:
         bin=name,
         items=len(questions),
         asked=len(once),
-        margins=_margins(questions),
         prompt_tokens=asked.prompt_tokens[name],
-        baseline=_levels(name, "baseline", questions, taken),
-        candidate=_levels(name, "candidate", questions, taken),
-        ratios={
+        **_costs(name, asked.questions, taken),
+        mean_depth=_mean(once, _depth, "block", "no technique here exits early"),
+        accepted_per_pass=_mean(once, _accepted, "token/pass", "no technique here drafts tokens"),
+        observed=total(shown),
+    )
+
+
+def _costs(name: Bin, questions: Mapping[Bin, Sequence[Question]], taken: _Taken) -> dict[str, Any]:
+    """By field of `Questions`, what follows from the windows and the items."""
+    mine = questions[name]
+    return {
+        "margins": _margins(mine),
+        "baseline": _levels(name, "baseline", mine, taken),
+        "candidate": _levels(name, "candidate", mine, taken),
+        "ratios": {
             cost.metric.ratio: paired(
                 taken.values(name, "baseline", cost),
                 taken.values(name, "candidate", cost),
@@ -133,10 +174,7 @@ def _bin(name: Bin, asked: Asked, taken: _Taken) -> Questions:
             for cost in COSTS
             if cost.paired
         },
-        mean_depth=_mean(once, _depth, "block", "no technique here exits early"),
-        accepted_per_pass=_mean(once, _accepted, "token/pass", "no technique here drafts tokens"),
-        observed=total(shown),
-    )
+    }
 
 
 def _levels(
@@ -199,10 +237,6 @@ BINS: Final[tuple[Bin, ...]] = get_args(Bin)
 NEW_TOKENS: Final = 16
 
 
-Counts = dict[str, Any]
-"""What one technique counted: whole numbers, and mappings of them."""
-
-
 class Question(NamedTuple):
     """An item with choices, and the baseline's margin between the best two."""
 
@@ -248,27 +282,4 @@ def thirds(quality: Sequence[TaskScore]) -> dict[Bin, list[Question]]:
         known.sort(key=lambda question: (-question.margin, question.item.index))
         for rank, question in enumerate(known):
             found[BINS[(6 * rank + 3) // (2 * len(known))]].append(question)
-    return found
-
-
-def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> Counts:
-    """What the counts in `after` have more than in `before`; all that is no whole number is left out."""
-    found: Counts = {}
-    for name, value in after.items():
-        if isinstance(value, dict):
-            found[name] = added(before.get(name, {}), value)
-        elif isinstance(value, int):
-            found[name] = value - before.get(name, 0)
-    return found
-
-
-def total(counts: Iterable[Mapping[str, Any]]) -> Counts:
-    """The sum of what several windows added."""
-    found: Counts = {}
-    for each in counts:
-        for name, value in each.items():
-            if isinstance(value, dict):
-                found[name] = total([found.get(name, {}), value])
-            else:
-                found[name] = found.get(name, 0) + value
     return found

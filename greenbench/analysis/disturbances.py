@@ -66,7 +66,7 @@ def drift_codes(windows: Sequence[Window]) -> list[str]:
     return ["drift_high"] if change > DRIFT_HIGH else ["drift"] if change > DRIFT else []
 
 
-def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: bool) -> list[str]:
+def run_codes(windows: Sequence[Window], tier: str, settled: bool) -> list[str]:
     """Codes of a whole run: those of its block windows, and what only the whole shows."""
     mine = [w for w in windows if w.block is not None]
     found = {code for w in mine if w.validity == "flagged" for code in w.codes}
@@ -75,7 +75,6 @@ def run_codes(windows: Sequence[Window], tier: str, settled: bool, on_battery: b
         found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}
     found |= _capped_apart(windows)
     found |= {"unsettled"} if not settled else set()
-    found |= {"on_battery"} if on_battery else set()
     return sorted(found)
 
 

@@ -9,14 +9,14 @@ from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.window import Who, Window
 
 
-def exact(value: int, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
+def exact(value: float, unit: str, provenance: Provenance = "measured:memory") -> Quantity:
     """A count, which has no spread."""
     return Quantity(
         value=value, unit=unit, provenance=provenance, n=1, reason="an exact count has no interval"
     )
 
 
-def exact_ratio(baseline: int | None, candidate: int | None, unknown: str = "") -> Quantity:
+def exact_ratio(baseline: float | None, candidate: float | None, unknown: str = "") -> Quantity:
     """Ratio of two counts, which has no spread; `unknown` says why one is null."""
     if baseline is None or candidate is None:
         return missing("ratio", unknown)

@@ -102,16 +102,13 @@ def solved(
 ) -> Solved:
     """Tables and verdict; `no_energy` says why there are no joules.
 
-    Groups with an invalid window of either model are left out of the factors, whole. Tasks whose metric is no
-    share of items have no factors.
+    Groups with an invalid window are left out whole. Tasks whose metric is no share of items have no factors.
     """
     taken = _Windows(windows, no_energy)
     shares = [each for each in graded if each.is_share]
     tasks = [_task([each], taken) for each in shares]
     if len(shares) > 1:
         tasks.append(_task(shares, taken))
-    if not shares:
-        return Solved([], {})
     groups = [group for each in shares for group in _groups(each, taken)]
     found = split(groups) if groups else None
     if found is None or WHOLE not in found.ratio:
@@ -130,29 +127,33 @@ def solved(
     return Solved(tasks, {ENERGY_PER_SOLVED.ratio: verdict})
 
 
+def regraded(record: Record) -> list[Graded]:
+    """The graded answers of a record, as they were when it was concluded."""
+    return [
+        Graded(
+            task=task.task,
+            metric=task.metric,
+            filter=task.filter,
+            shots=task.shots,
+            chat=task.chat_template,
+            sampling=task.sampling,
+            indices=[item.index for item in task.items],
+            documents=[item.document or str(item.index) for item in task.items],
+            groups=[item.group for item in task.items],
+            replies={
+                "baseline": [item.baseline for item in task.items],
+                "candidate": [item.candidate for item in task.items],
+            },
+        )
+        for task in record.solved
+        if task.items
+    ]
+
+
 def regrouped(record: Record) -> list[Group]:
     """Of a record with graded answers: what all its tasks' factors were found from."""
     taken = _Windows(record.windows, "")
-    return [group for task in record.solved for group in _groups(_graded(task), taken)]
-
-
-def _graded(task: SolvedTask) -> Graded:
-    """As it was when it was analysed; of all tasks together without items."""
-    return Graded(
-        task=task.task,
-        metric=task.metric,
-        filter=task.filter,
-        shots=task.shots,
-        chat=task.chat_template,
-        sampling=task.sampling,
-        indices=[item.index for item in task.items],
-        documents=[item.document or str(item.index) for item in task.items],
-        groups=[item.group for item in task.items],
-        replies={
-            "baseline": [item.baseline for item in task.items],
-            "candidate": [item.candidate for item in task.items],
-        },
-    )
+    return [group for each in regraded(record) for group in _groups(each, taken)]
 
 
 def _task(parts: Sequence[Graded], taken: _Windows) -> SolvedTask:

@@ -107,7 +107,7 @@ def judge_found(
     )
 
 
-def judge_exact(metric: str, baseline: int, candidate: int) -> Verdict:
+def judge_exact(metric: str, baseline: float, candidate: float) -> Verdict:
     """Verdict on two exact counts above 0, such as bytes: only the size of the effect decides."""
     ratio = candidate / baseline
     word: Word = "saves" if ratio < 1 - MARGIN else "costs" if ratio > 1 + MARGIN else "equivalent"

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from greenbench.wording import ESTIMATE, duration, number
+from greenbench.wording import ESTIMATE, duration, number, visible
 
 SHOWN = 12
 """Runs that the live table has; those before are counted, and all are there at the end."""
@@ -165,7 +165,7 @@ class Console:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        self._terminal.print(escape(text), soft_wrap=True)
+        self._terminal.print(escape(visible(text)), soft_wrap=True)
         sys.stderr.flush()
 
     def _time_left(self) -> str:

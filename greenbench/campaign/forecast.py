@@ -24,7 +24,7 @@ LEAST: Final = (
     "its blocks alone, without loading, preparing and questions: nothing like it was measured here"
 )
 APART: Final = {
-    "task": {"seed", "include_path"},
+    "task": {"seed", "include_path", "allow_task_code"},
     "workload": {"name"},
     "protocol": {"time_limit_s"},
     "load": {"trace"},

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
+from greenbench.models.keys import labels, run_key
 from greenbench.quality import tasks
 from greenbench.schema.enums import Source
-from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import Inputs, ResolvedSpec
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec
 
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
 
+__all__ = ["exact", "identity", "label", "labels", "run_key", "settled"]
+
 Spec = TypeVar("Spec", bound=RunSpec)
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def run_key(spec: ResolvedSpec) -> str:
-    """Hash of what determines a result (16 hex digits): the schema version, and the spec but its labels."""
-    prose = labels() | ({"device": {"uuids"}} if spec.device.uuids is None else {})
-    return inputs.key([SCHEMA_VERSION, spec.model_dump(mode="json", exclude=prose)])[:16]
-
-
-def labels() -> dict[str, set[str]]:
-    """The labels of a run's spec, by part."""
-    parts = {
-        name: {item.name for item in fields(part) if item.metadata.get("label")}
-        for name, part in get_type_hints(RunSpec).items()
-        if is_dataclass(part)
-    }
-    return {name: found for name, found in parts.items() if found}
 
 
 def label(spec: RunSpec) -> str:

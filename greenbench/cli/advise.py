@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greenbench import api
-from greenbench.cli.read import Commands, impact_of, loaded
+from greenbench.cli.read import Commands, analysed, impact_of, loaded
+from greenbench.cli.terminal import say
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _advise(arguments: argparse.Namespace) -> int:
             raise UserError(f"{path} is not a directory: give the results directory of a bench.")
     records = loaded(results, required=False)  # what to run first is an advice too
     answer = _devices if arguments.devices else _choice
-    print(answer(records, wanted, given, arguments))
+    say(analysed(records, lambda kept: answer(kept, wanted, given, arguments)))
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench import api
 from greenbench.cli.overrides import add_overrides
+from greenbench.cli.terminal import say
 
 if TYPE_CHECKING:
     from greenbench.campaign.bench import Asked
@@ -129,7 +130,7 @@ def _show(arguments: argparse.Namespace) -> int:
         jobs = plan(
             arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir
         )
-    print("---\n".join(resolved_yaml(job) for job in jobs), end="")
+    say("---\n".join(resolved_yaml(job) for job in jobs), end="")
     return 0
 
 
@@ -137,7 +138,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from greenbench.campaign.bench import listed
 
     for line in listed(_asked(arguments)):
-        print(line)
+        say(line)
     return 0
 
 

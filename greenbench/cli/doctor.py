@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TypeAlias
+
+from greenbench.cli.terminal import say
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -36,7 +37,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         from greenbench.files import require_cache
 
         require_cache()
-        calibrate(lambda text: print(text, file=sys.stderr, flush=True))
+        calibrate(lambda text: say(text, error=True))
     findings = examine.examine()
-    print(json.dumps(findings, indent=1) if arguments.json else examine.as_text(findings))
+    say(json.dumps(findings, indent=1) if arguments.json else examine.as_text(findings))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from greenbench import __version__
@@ -16,11 +15,13 @@ from greenbench.cli.mcp import add_mcp
 from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
+from greenbench.cli.terminal import say
 from greenbench.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status: 0 well, 1 a run failed, 2 a mistake in the call."""
+    """Run one command; return its exit status: 0 well, 1 a run failed or a limit is broken, 2 a mistake in
+    the call, 3 a limit that cannot be judged."""
     return printed(lambda: _run(argv))
 
 
@@ -29,12 +30,11 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments = _parse(argv)
         status: int = arguments.command(arguments)
     except UserError as error:
-        print(f"greenbench: {error}", file=sys.stderr)
+        say(f"greenbench: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print(
-            "greenbench: interrupted; finished runs are kept, the same command goes on.",
-            file=sys.stderr,
+        say(
+            "greenbench: interrupted; finished runs are kept, the same command goes on.", error=True
         )
         return 130
     return status

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TypeAlias
 
 from greenbench import api
 from greenbench.cli.overrides import add_overrides
+from greenbench.cli.terminal import say
 from greenbench.errors import EngineFault
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -46,10 +46,10 @@ def _make(arguments: argparse.Namespace) -> int:
             arguments.overrides, output=arguments.output, config_dir=arguments.config_dir
         )
     except EngineFault as error:
-        print(f"greenbench: {error}", file=sys.stderr)
+        say(f"greenbench: {error}", error=True)
         return 1
-    print(made.directory)
-    print(f"checkpoint {made.checkpoint}")
+    say(made.directory)
+    say(f"checkpoint {made.checkpoint}")
     if made.flags:
-        print(f"serve it with {' '.join(made.flags)}")
+        say(f"serve it with {' '.join(made.flags)}")
     return 0

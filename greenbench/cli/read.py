@@ -6,17 +6,24 @@ import argparse
 import gc
 import json
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from greenbench import api
+from greenbench.cli.terminal import say
 from greenbench.errors import UserError
+from greenbench.wording import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from greenbench.analysis.impact import Assumptions
+    from greenbench.records.store import Rejected
     from greenbench.schema.record import Record
 
+NAMED = 8
+"""Files that are no records, of which each is named."""
+Found = TypeVar("Found")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -64,7 +71,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         from greenbench.schema.record import json_schema
 
-        print(json.dumps(json_schema(), indent=1))
+        say(json.dumps(json_schema(), indent=1))
         return 0
     impact, results = impact_of(arguments)
     if arguments.output is None and len(results) > 1:
@@ -78,7 +85,7 @@ def _report(arguments: argparse.Namespace) -> int:
         margin=arguments.margin,
         sort=arguments.sort,
     ):
-        print(path)
+        say(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records
     return 0
 
@@ -100,8 +107,8 @@ def add_compare(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="LIMIT",
-        help="exit with 1 where B is shown beyond it, or where no verdict may be made, and with 2 where the "
-        "runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
+        help="exit with 1 where B is shown beyond it, with 3 where that cannot be judged, and with 2 where "
+        "the runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
     )
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     compare.set_defaults(command=_compare)
@@ -109,7 +116,7 @@ def add_compare(commands: Commands) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.choices.comparison import as_json
-    from greenbench.analysis.choices.regression import broken, parse_limit
+    from greenbench.analysis.choices.regression import checked, parse_limit
     from greenbench.report.markdown.comparison import as_markdown, as_text
 
     fail_on, runs = _apart(arguments.fail_on, arguments.runs, "<>")
@@ -119,11 +126,19 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"compare takes two records or two results directories, and here are {len(runs)}: write "
             "greenbench compare A B."
         )
-    pairs = api.compare(loaded(runs[:1]), loaded(runs[1:]))
-    complaints = broken(pairs, limits)
+    first, second = loaded(runs[:1]), loaded(runs[1:])
+    mine = {id(record) for record in first}
+    pairs = analysed(
+        [*first, *second],
+        lambda kept: api.compare(
+            [record for record in kept if id(record) in mine],
+            [record for record in kept if id(record) not in mine],
+        ),
+    )
+    found = checked(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
-    print(formats[arguments.format](pairs, complaints))
-    return int(bool(complaints))
+    say(formats[arguments.format](pairs, *found))
+    return found.status
 
 
 def _apart(words: list[str], paths: list[Path], marks: str) -> tuple[list[str], list[Path]]:
@@ -140,18 +155,35 @@ def impact_of(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
 
 
 def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
-    """All records of `paths`; says how many files are none. Raises UserError where there are none,
+    """All records of `paths`; names the files that are none. Raises UserError where there are none,
     unless nothing was `required`."""
     from greenbench.records.store import require_records
 
     records = api.load(*paths)
     if required or records.rejected:
         require_records(paths, records, records.rejected)
-    if records.rejected:
-        count = len(records.rejected)
-        said = "1 file is" if count == 1 else f"{count} files are"
-        print(f"greenbench: {said} not used; `greenbench report` says why.", file=sys.stderr)
+    _not_used(records.rejected)
     return records
+
+
+def analysed(records: list[Record], analyse: Callable[[list[Record]], Found]) -> Found:
+    """What `analyse` makes of the records; names those that it fails on, and leaves them out."""
+    from greenbench.analysis.trust.guard import guarded
+
+    found, failed = guarded(records, lambda kept, failed: (analyse(kept), failed))
+    _not_used(failed)
+    return found
+
+
+def _not_used(rejected: Sequence[Rejected]) -> None:
+    for name, reason in rejected[:NAMED]:
+        say(f"greenbench: {plain(name, 80)} is not used: {plain(reason)}", error=True)
+    if len(rejected) > NAMED:
+        more = len(rejected) - NAMED
+        say(
+            f"greenbench: {more} more files are not used; `greenbench report` names all.",
+            error=True,
+        )
 
 
 def add_export(commands: Commands) -> None:
@@ -165,7 +197,11 @@ def add_export(commands: Commands) -> None:
     )
     long_table.add_argument("results", nargs="*", type=Path, help="default: results")
     long_table.add_argument("--format", choices=("csv", "parquet", "model-card"), default="csv")
-    long_table.add_argument("--run", metavar="KEY", help="only this run; the first digits suffice")
+    long_table.add_argument(
+        "--run",
+        metavar="KEY",
+        help="only this run, as it stands in the column key; its first digits suffice",
+    )
     long_table.add_argument("--impact", nargs="+", default=[], metavar="KEY=VALUE",
                         help="assumptions of the model card, such as country=FRA")  # fmt: skip
     long_table.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
@@ -174,18 +210,22 @@ def add_export(commands: Commands) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.impact import assumptions
+    from greenbench.records.store import told_apart
 
     impact, results = impact_of(arguments)
     given = assumptions(impact)
     key = arguments.run
     if key is not None and not key.strip():
         raise UserError("--run is empty: give a record's key, or its first digits.")
-    chosen = [record for record in loaded(results) if record.key.startswith(key or "")]
+    records = loaded(results)
+    names = told_apart(records)
+    chosen = [record for record in records if names[id(record)].startswith(key or "")]
     if not chosen:
         raise UserError(f"No record's key starts with {key}: the keys are the records' file names.")
     if arguments.format == "parquet" and arguments.output is None:
         raise UserError("Parquet is binary: say where it goes with -o FILE.")
-    _put(_exported(arguments.format, chosen, given), arguments.output)
+    content = analysed(chosen, lambda kept: _exported(arguments.format, kept, given))
+    _put(content, arguments.output)
     return 0
 
 
@@ -199,7 +239,10 @@ def _exported(form: str, chosen: list[Record], given: Assumptions) -> bytes:
         return long_table.as_parquet(long_table.lines(chosen))
     completed = [record for record in chosen if record.status == "completed"]
     if len(completed) != 1:
-        keys = ", ".join(f"{record.key} ({record.name})" for record in completed[:8])
+        from greenbench.records.store import told_apart
+
+        names = told_apart(chosen)
+        keys = ", ".join(f"{names[id(record)]} ({record.name})" for record in completed[:8])
         raise UserError(
             f"A model card is about one completed run, and here are {len(completed)}: choose one "
             f"with --run KEY{f', of {keys}' if keys else ''}."
@@ -211,7 +254,7 @@ def _put(content: bytes, output: Path | None) -> None:
     from greenbench.files import write_atomically
 
     if output is None:
-        print(content.decode(), end="")
+        say(content.decode(), end="")
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -220,4 +263,4 @@ def _put(content: bytes, output: Path | None) -> None:
         raise UserError(
             f"{output} cannot be written ({error.strerror}): choose another file with -o."
         ) from error
-    print(output)
+    say(output)

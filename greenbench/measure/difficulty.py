@@ -12,7 +12,8 @@ from functools import partial
 from math import ceil
 from typing import NamedTuple
 
-from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Asked, Counts, added, thirds
+from greenbench.analysis.counts import Counts, added
+from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Asked, thirds
 from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder

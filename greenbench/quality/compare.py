@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from greenbench.analysis.accuracy import compared, scored
 from greenbench.engines.query import Nearness
 from greenbench.quality.answers import Answers, Choice, TaskAnswers
 from greenbench.schema.quality import Fidelity, Item, TaskScore
-from greenbench.schema.quantity import Quantity
-from greenbench.stats import items
 from greenbench.stats.intervals import Interval, ratio_of_sums
-
-UNITS = {"bits_per_byte": "bit/byte"}
-"""Units of main metrics other than a fraction of items."""
-
+from greenbench.stats.items import level
 
 NEITHER = "its answers are neither choices nor whole texts"
 
@@ -34,35 +30,32 @@ def _compare(
 ) -> TaskScore:
     if (before.task, before.indices, before.weights) != (after.task, after.indices, after.weights):
         raise ValueError(f"{before.task}: baseline and candidate were not asked the same items")
-    unit = UNITS.get(before.metric, "fraction")
-    found = items.change(before.values, after.values, before.weights, before.documents)
     sure = [_margin(choices) for choices in before.choices]
     columns = (before.indices, before.values, after.values, before.weights, before.documents, sure)
     near = _on_choices(before.choices, after.choices) or _on_text(
         [text for text in nearness if text.task == before.task]
     )
+    items = [
+        Item(
+            index=i,
+            baseline=b,
+            candidate=c,
+            weight=w,
+            margin=m,
+            document=d if d != str(i) else None,
+        )
+        for i, b, c, w, d, m in zip(*columns, strict=True)
+    ]
     return TaskScore(
         task=before.task,
         metric=before.metric,
         higher_is_better=before.higher_is_better,
         filter=before.filter,
         split=before.split,
-        baseline=_quantity(items.level(before.values, before.weights, before.documents), unit),
-        candidate=_quantity(items.level(after.values, after.weights, after.documents), unit),
-        change=_quantity(found, unit),
-        items=[
-            Item(
-                index=i,
-                baseline=b,
-                candidate=c,
-                weight=w,
-                margin=m,
-                document=d if d != str(i) else None,
-            )
-            for i, b, c, w, d, m in zip(*columns, strict=True)
-        ],
+        items=items,
         fidelity=near,
         fidelity_reason=None if near else no_logits,
+        **compared(before.metric, items),
     )
 
 
@@ -76,7 +69,7 @@ def _on_choices(
     apart = [_divergence(one, other) for one, other in pairs]
     same = [float(_answer(one) == _answer(other)) for one, other in pairs]
     ones = [1.0] * len(pairs)
-    return _fidelity("item", ratio_of_sums(apart, ones), items.level(same, ones))
+    return _fidelity("item", ratio_of_sums(apart, ones), level(same, ones))
 
 
 def _on_text(texts: Sequence[Nearness]) -> Fidelity | None:
@@ -93,8 +86,8 @@ def _fidelity(per: str, apart: Interval, same: Interval) -> Fidelity:
     low = None if apart.low is None else max(0.0, apart.low)
     high = None if same.high is None else min(1.0, same.high)
     return Fidelity(
-        divergence=_quantity(apart._replace(low=low), f"nat/{per}"),
-        agreement=_quantity(same._replace(high=high), "fraction"),
+        divergence=scored(apart._replace(low=low), f"nat/{per}"),
+        agreement=scored(same._replace(high=high), "fraction"),
     )
 
 
@@ -118,7 +111,3 @@ def _margin(choices: Sequence[Choice]) -> float | None:
 
 def _answer(choices: Sequence[Choice]) -> int:
     return max(range(len(choices)), key=lambda i: choices[i].score)
-
-
-def _quantity(found: Interval, unit: str) -> Quantity:
-    return Quantity(unit=unit, provenance="measured:score", **found._asdict())

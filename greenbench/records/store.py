@@ -8,23 +8,36 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from blake3 import blake3
 from pydantic import ValidationError
 
 from greenbench.errors import UserError
 from greenbench.files import locked, locked_if_free, unwritable, write_atomically
+from greenbench.records.bounds import broken
+from greenbench.records.calls import rebuilt
+from greenbench.records.folders import files
 from greenbench.records.upgrades import upgraded
-from greenbench.schema.outline import Outline
 from greenbench.schema.record import SCHEMA_VERSION, Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
+MOST_BYTES: Final = 64 << 20
+"""Of one record: a large one has under 1 MiB."""
+
+
+class Refused(Exception):
+    """What is written as a record is, and can be none: its message is the sentence that says why."""
+
+
+UNREADABLE: Final = (OSError, ValidationError, Refused)
 
 
 class Rejected(NamedTuple):
@@ -90,8 +103,8 @@ class Store:
     def read(self, key: str) -> Record | None:
         """The record of `key`; null where there is none that can be read."""
         try:
-            record = _parse(self.record_path(key).read_bytes())
-        except (OSError, ValidationError):
+            record = _parse(_content(self.record_path(key)))
+        except UNREADABLE:
             return None
         return record if record.key == key else None
 
@@ -128,18 +141,18 @@ def canonical(record: Record) -> bytes:
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def load(paths: Sequence[Path]) -> Loaded:
-    """Read all records from results directories, directories of records, and single files.
+def load(paths: Sequence[Path], look: Callable[[Path], Record | Rejected] | None = None) -> Loaded:
+    """Read all records from results directories, directories of records, and single files, by `look`.
 
     Never fails: what is no record, is of a newer version, or is a copy of one, is listed as
     rejected; one of an earlier version is upgraded. Two runs of one key, as two machines leave
-    them, are both kept.
+    them, are both kept. Without `look` they are taken at their word.
     """
     records: dict[tuple[str, ...], list[Record]] = {}
     rejected = []
     with collector_paused():
         for file in files(paths):
-            found = parse(file)
+            found = (look or parse)(file)
             if isinstance(found, Rejected):
                 rejected.append(found)
             elif found in (alike := records.setdefault(identity(found), [])):
@@ -156,7 +169,7 @@ def require_records(
     """Raise UserError, one sentence, where `paths` gave no record, or a file given by itself is none."""
     for path in paths:
         for none in rejected:
-            if none.name == path.name and path.is_file():
+            if none.name == Path(os.path.realpath(path)).name and path.is_file():
                 raise UserError(f"{path} is no record: {none.reason}")
     for path in paths:
         if not files([path]):
@@ -176,21 +189,42 @@ def _ordered(alike: list[Record]) -> list[Record]:
     return sorted(alike, key=canonical) if len(alike) > 1 else alike
 
 
-def files(paths: Sequence[Path]) -> list[Path]:
-    """The files that should be records, each once."""
-    return list(dict.fromkeys(file for path in paths for file in _files(path)))
+def told_apart(records: Iterable[Record]) -> dict[int, str]:
+    """What each goes by, by its ``id``: its key, and where several have that one, its content's hash too."""
+    all_of_them = list(records)
+    uses = Counter(record.key for record in all_of_them)
+    return {
+        id(record): record.key
+        if uses[record.key] == 1
+        else f"{record.key}-{blake3(canonical(record)).hexdigest()[:8]}"
+        for record in all_of_them
+    }
 
 
-def identity(record: Outline) -> tuple[str, str, str]:
+def identity(record: Record) -> tuple[str, str, str]:
     """What two records can only share if one is a copy, or by a rare chance."""
     return record.name, record.key, record.started_at
 
 
 def parse(file: Path) -> Record | Rejected:
     """The record in `file`, or why there is none."""
+    data = content(file)
+    return data if isinstance(data, Rejected) else parsed(file, data)
+
+
+def content(file: Path) -> bytes | Rejected:
+    """What is in `file`, or why it is not read."""
     try:
-        return _parse(file.read_bytes())
-    except (OSError, ValidationError) as error:
+        return _content(file)
+    except UNREADABLE as error:
+        return Rejected(file.name, _why(error))
+
+
+def parsed(file: Path, data: bytes) -> Record | Rejected:
+    """The record in `data`, the content of `file`, or why there is none."""
+    try:
+        return _parse(data)
+    except UNREADABLE as error:
         return Rejected(file.name, _why(error))
 
 
@@ -207,10 +241,23 @@ def collector_paused() -> Iterator[None]:
 
 
 def _parse(data: bytes) -> Record:
-    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError."""
+    """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError or Refused."""
     if EARLIER.search(data) and (document := _upgraded(data)):
-        return Record.model_validate(document)
-    return Record.model_validate_json(data)  # nearly every record: read without a detour
+        record = Record.model_validate(document)
+    else:
+        record = Record.model_validate_json(data)  # nearly every record: read without a detour
+    if said := broken(record):
+        raise Refused(said)
+    return record.model_copy(update={"command": rebuilt(record.command)})
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of `file`. Raises OSError, or Refused for what no record of a folder is."""
+    if file.is_symlink():
+        raise Refused("It is a link that leads out of its folder, and is not followed.")
+    if file.stat().st_size > MOST_BYTES:
+        raise Refused(f"It is over {MOST_BYTES >> 20} MiB, the most that a record may have.")
+    return file.read_bytes()
 
 
 def _upgraded(data: bytes) -> dict[str, Any] | None:
@@ -229,19 +276,10 @@ def _rescue(path: Path, data: bytes) -> str:
     return f"move its record there from {rescued}"
 
 
-def _files(path: Path) -> list[Path]:
-    """The files of `path` that should be records; itself, if it is no directory."""
-    if not path.is_dir():
-        return [path]
-    folder = path / "records" if (path / "records").is_dir() else path
-    files = [Path(os.path.realpath(file)) for file in folder.glob("*.json")]
-    return sorted(file for file in files if file.is_file() and not file.name.startswith("."))
-
-
-def _why(error: OSError | ValidationError) -> str:
-    """One sentence on why a file is no record, telling nothing of its content."""
-    if isinstance(error, OSError):
-        return f"It cannot be read: {error.strerror}."
+def _why(error: OSError | ValidationError | Refused) -> str:
+    """One sentence on why a file is no record, telling of its content no more than a number and its place."""
+    if not isinstance(error, ValidationError):
+        return str(error) if isinstance(error, Refused) else f"It cannot be read: {error.strerror}."
     first, *_ = errors = error.errors(include_url=False)
     version = next(
         (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None

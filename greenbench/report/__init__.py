@@ -10,6 +10,7 @@ from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
+from greenbench.analysis.trust.guard import guarded
 from greenbench.errors import UserError
 from greenbench.files import unwritable, write_together
 from greenbench.records.store import Rejected, collector_paused, require_records
@@ -64,21 +65,16 @@ def write(
     """Write ``leaderboard.md``, ``index.html`` and the figures that the records give; return paths.
 
     The same records and assumptions, in whatever order, give the same bytes. A reader sees the old
-    file or the new one, never a part, and no text before the pictures that it shows. Raises UserError where
-    they cannot be written, with the old ones as they were.
+    file or the new one, never a part, and no text before the pictures that it shows. A record on which it
+    fails is listed, and the rest is written. Raises UserError where they cannot be written, with the old
+    ones as they were.
     """
-    found = groups(records, crowd.beside if crowd else {}, sort)
-    given = given or assumptions()
-    figures = sketches(found, records)
-    contents = {
-        "leaderboard.md": leaderboard(
-            found, records, rejected, given, figures, crowd, margin
-        ).encode(),
-        "index.html": page(found, records, rejected, given, crowd),
-    }
-    contents |= {sketch.name: sketch.draw() for sketch in figures}
-    labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
-    contents |= {file_name(row): svg(row).encode() for row in labelled}
+    surroundings = given or assumptions()
+
+    def made(kept: Sequence[Record], failed: Sequence[Rejected]) -> dict[str, bytes]:
+        return _contents(kept, sorted([*rejected, *failed]), surroundings, crowd, margin, sort)
+
+    contents = guarded(records, made)
     try:
         for name in contents:
             (results / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,3 +87,25 @@ def write(
             f"The report cannot be written to {results}", error, "choose another directory"
         ) from error
     return [results / name for name in contents]
+
+
+def _contents(
+    records: Sequence[Record],
+    rejected: Sequence[Rejected],
+    given: Assumptions,
+    crowd: Crowd | None,
+    margin: float,
+    sort: str,
+) -> dict[str, bytes]:
+    """All files of the report by their names."""
+    found = groups(records, crowd.beside if crowd else {}, sort)
+    figures = sketches(found, records)
+    contents = {
+        "leaderboard.md": leaderboard(
+            found, records, rejected, given, figures, crowd, margin
+        ).encode(),
+        "index.html": page(found, records, rejected, given, crowd),
+    }
+    contents |= {sketch.name: sketch.draw() for sketch in figures}
+    labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
+    return contents | {file_name(row): svg(row).encode() for row in labelled}

@@ -62,6 +62,7 @@ class ResolvedTask(Part):
     """Of each answer in words, at most; null: as many as each task's file says."""
     sampling: Literal["greedy", "model"] = "greedy"
     allow_code_execution: bool = False
+    allow_task_code: bool = False
 
 
 class ResolvedWorkload(Part):

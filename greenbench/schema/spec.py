@@ -93,6 +93,8 @@ class TaskSpec:
     """How answers in words are made."""
     allow_code_execution: bool = False
     """Run the code that a model writes, shut off from the network, where a task is to grade it."""
+    allow_task_code: bool = field(default=False, metadata=LABEL)
+    """Run the Python functions that the user's own task files name (``!function``), with all their rights."""
     include_path: str | None = None
     """Directory of further tasks' YAML files, as lm-eval's ``--include_path``. Never recorded."""
 

@@ -8,12 +8,12 @@ from greenbench.schema.window import POWER_CAP, Trace
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
     good = campaign(0.7)
-    assert disturbances.run_codes(good, "smoke", settled=True, on_battery=False) == []
-    assert disturbances.run_codes(good, "dev", settled=False, on_battery=True) == [
-        "on_battery", "too_few_blocks", "unsettled",
+    assert disturbances.run_codes(good, "smoke", settled=True) == []
+    assert disturbances.run_codes(good, "dev", settled=False) == [
+        "too_few_blocks", "unsettled",
     ]  # fmt: skip
     flagged = [w.model_copy(update={"validity": "flagged", "codes": ["residual"]}) for w in good]
-    assert disturbances.run_codes(flagged, "smoke", settled=True, on_battery=False) == ["residual"]
+    assert disturbances.run_codes(flagged, "smoke", settled=True) == ["residual"]
 
 
 def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_sets_is_not():
@@ -58,7 +58,7 @@ def test_a_gpu_at_its_power_limit_is_a_state_and_flagged_only_where_the_models_d
 
     def codes(baseline, candidate):
         windows = limited(campaign(0.7), {"baseline": baseline, "candidate": candidate})
-        return disturbances.run_codes(windows, "smoke", settled=True, on_battery=False)
+        return disturbances.run_codes(windows, "smoke", settled=True)
 
     assert codes(1, 1) == codes(0.5, 0.5) == codes(0, 0) == []
     assert codes(1, 0.2) == codes(0, 1) == ["power_capped"]

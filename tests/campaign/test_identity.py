@@ -180,6 +180,7 @@ def test_a_local_models_place_is_no_matter_and_its_content_is(tmp_path):
 def test_labels_are_the_names_and_prose_of_the_plan():
     assert labels() == {
         "model": {"name", "license", "note"},
+        "task": {"allow_task_code"},
         "workload": {"name"},
         "protocol": {"time_limit_s"},
     }

@@ -23,6 +23,7 @@ from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.run import conclude
 from greenbench.schema.enums import Design, Tier
+from greenbench.schema.load_spec import LoadSpec, SloSpec
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.record import ModelFacts, Record
 from greenbench.schema.resolved import ResolvedSpec
@@ -209,7 +210,7 @@ class Simulation:
         each = {
             who: Footprint(WEIGHTS // 2, LAYERS, {"bfloat16": size}) for who, size in held.items()
         }
-        spec_ = SimpleNamespace(protocol=PROTOCOL)
+        spec_ = SimpleNamespace(protocol=PROTOCOL, slo=SloSpec(), load=LoadSpec())
         bodies = conclude.Bodies(each, "cuda", share=True)
         found = conclude.conclude(
             spec_, self._meters, self._recorder, bodies,

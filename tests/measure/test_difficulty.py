@@ -18,6 +18,7 @@ from helpers.windows import Watts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from greenbench.analysis import counts as counts_
 from greenbench.analysis import difficulty as difficulty_
 from greenbench.analysis import disturbances
 from greenbench.analysis.blocks import block_ratios, idle_power, valid_blocks
@@ -82,8 +83,8 @@ def test_what_was_added_step_by_step_sums_to_the_whole(steps):
         for name, more in step["by"].items():
             before["x"]["by"][name] = before["x"]["by"].get(name, 0) + more
         so_far.append(before)
-    parts = [difficulty_.added(a, b) for a, b in pairwise(so_far)]
-    assert difficulty_.total(parts) == difficulty_.added(so_far[0], so_far[-1])
+    parts = [counts_.added(a, b) for a, b in pairwise(so_far)]
+    assert counts_.total(parts) == counts_.added(so_far[0], so_far[-1])
     assert set(parts[0]["x"]) == {"tokens", "by"}
 
 
@@ -184,8 +185,8 @@ def test_a_window_of_so_many_answers_is_neither_filled_up_nor_cut():
 def test_exit_depths_of_the_thirds_sum_to_the_tally(stage):
     found = summarise(stage.asked, stage.windows, "smoke", "valid", "")
     parts = [third.observed["early_exit"] for third in found.bins]
-    whole = difficulty_.added(stage.snapshots[0], stage.snapshots[-1])["early_exit"]
-    assert difficulty_.total(parts) == whole
+    whole = counts_.added(stage.snapshots[0], stage.snapshots[-1])["early_exit"]
+    assert counts_.total(parts) == whole
     assert len(whole["tokens_by_depth"]) > 1  # else this shows little
     for third, part in zip(found.bins, parts, strict=True):
         # the first token of an answer comes with the prompt, which takes all blocks
@@ -337,8 +338,8 @@ def test_nothing_of_it_is_in_the_headline_numbers():
         assert kept == valid_blocks(main)
         assert idle_power(both, "") == idle_power(main, "")
         assert block_ratios(both, "energy_per_token") == block_ratios(main, "energy_per_token")
-        assert disturbances.run_codes(both, "smoke", True, False) == disturbances.run_codes(
-            main, "smoke", True, False
+        assert disturbances.run_codes(both, "smoke", True) == disturbances.run_codes(
+            main, "smoke", True
         )
         assert disturbances.drift_codes(kept) == disturbances.drift_codes(valid_blocks(main))
         assert [w for w in disturbances.with_clock_codes(both) if w.phase != "answer"] == (

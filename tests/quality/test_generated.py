@@ -364,7 +364,9 @@ def gated(tmp_path, monkeypatch):
 
     def spec(name, **options):
         name = str(folder / name) if name.endswith(".yaml") else name
-        return TaskSpec([name], items=0, include_path=str(folder), **options)
+        return TaskSpec(
+            [name], items=0, include_path=str(folder), **({"allow_task_code": True} | options)
+        )
 
     spec.loaded = folder / "loaded"
     return spec

@@ -7,8 +7,8 @@ import pytest
 from helpers import factory
 
 from greenbench.analysis.groups.comparable import setting
-from greenbench.analysis.groups.quick_read import shortened
 from greenbench.analysis.groups.rows import technique
+from greenbench.analysis.trust.checked import shortened
 from greenbench.cli.main import main
 from greenbench.records.store import canonical, load, parse
 from greenbench.records.upgrades import FAMILIES, LIFTED, NOTE, upgraded
@@ -89,6 +89,7 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
         "answer_tokens": None,
         "sampling": "greedy",
         "allow_code_execution": False,
+        "allow_task_code": False,
     }
     assert spec.pop("device") == before["spec"].pop("device") | {"uuids": None}
     assert spec == before["spec"] | {"task": before["spec"]["task"] | in_words}

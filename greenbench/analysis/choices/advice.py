@@ -15,6 +15,7 @@ from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid, tech
 from greenbench.analysis.impact import Assumptions
 from greenbench.analysis.yardstick import SOLVED, in_energy
 from greenbench.errors import UserError
+from greenbench.records.calls import NO_CALL
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Quantity
@@ -241,6 +242,8 @@ def _sweep(group: Group) -> Step:
 
 def with_changes(command: str, changes: Mapping[str, str]) -> str:
     """`command` with overrides replaced or added, in words that a shell takes."""
+    if command == NO_CALL:
+        return command
     try:
         words = shlex.split(command)
     except ValueError:  # not one that GreenBench wrote

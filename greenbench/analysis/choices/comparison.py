@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from greenbench.analysis.blocks import block_ratios
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.errors import UserError
+from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
 from greenbench.schema.record import Record
 from greenbench.schema.solved import SolvedTask
@@ -75,12 +76,16 @@ def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]
     for record in sides[0]:
         known[_place(record)].append(record)
     shared = [(_nearest(known[_place(b)], b), b) for b in sides[1] if _place(b) in known]
+    uses, names = Counter(_place(b) for b in sides[1]), told_apart(sides[1])
     if not shared:
         raise UserError(
             "A and B share no completed run of one technique, model, workload and tasks: compare "
             "two records, or two results directories of the same sweep."
         )
-    return [_pairing(technique(b), a, b) for a, b in shared]
+    return [
+        _pairing(technique(b) if uses[_place(b)] == 1 else f"{technique(b)}, {names[id(b)]}", a, b)
+        for a, b in shared
+    ]
 
 
 def _place(record: Record) -> tuple[str, ...]:
@@ -220,7 +225,7 @@ def shown(change: Change) -> str:
     return f"{value} ({sign(fixed(known.low, places))} to {sign(fixed(known.high, places))})"
 
 
-def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+def as_json(found: Sequence[Pairing], broken: Sequence[str], unjudged: Sequence[str]) -> str:
     """The same for machines."""
     runs = [
         {
@@ -238,4 +243,5 @@ def as_json(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
         }
         for pairing in found
     ]
-    return json.dumps({"runs": runs, "broken": list(complaints)}, indent=1)
+    document = {"runs": runs, "broken": list(broken), "unjudged": list(unjudged)}
+    return json.dumps(document, indent=1)

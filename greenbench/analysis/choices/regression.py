@@ -53,11 +53,22 @@ def parse_limit(text: str) -> Limit:
     return Limit(match[1], 1 if match[2] == ">" else -1, size, text)
 
 
-def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
-    """One sentence for each limit that a run is shown to break, or that no verdict can be made on.
+class Checked(NamedTuple):
+    """What came of the limits: one sentence for each that a run does not keep."""
 
-    Raises UserError where no pair has the number that a limit is about.
-    """
+    broken: Sequence[str] = ()
+    """Those that a run is shown to break."""
+    unjudged: Sequence[str] = ()
+    """Those that no verdict can be made on."""
+
+    @property
+    def status(self) -> int:
+        """For CI: 1 where a limit is broken, 3 where one cannot be judged, else 0."""
+        return 1 if self.broken else 3 if self.unjudged else 0
+
+
+def checked(found: Sequence[Pairing], limits: Sequence[Limit]) -> Checked:
+    """Each limit against each run. Raises UserError where no pair has the number that a limit is about."""
     for limit in limits:
         lacks = [lack for pairing in found if (lack := _lack(_about(pairing, limit)))]
         if lacks and len(lacks) == len(found):
@@ -65,12 +76,15 @@ def broken(found: Sequence[Pairing], limits: Sequence[Limit]) -> list[str]:
                 f"--fail-on {limit.text} has nothing to check, as {lacks[0].why}: {lacks[0].remedy}, or "
                 "leave it out."
             )
-    return [
-        f"{pairing.name}: {limit.text} {said}."
-        for pairing in found
-        for limit in limits
-        if (said := _breaks(_about(pairing, limit), limit))
-    ]
+    about = [(pairing, limit, _about(pairing, limit)) for pairing in found for limit in limits]
+    return Checked(*(
+        [
+            f"{pairing.name}: {limit.text} {said}."
+            for pairing, limit, change in about
+            if (said := say(change, limit))
+        ]
+        for say in (_breaks, _open)
+    ))  # fmt: skip
 
 
 def _about(pairing: Pairing, limit: Limit) -> Change:
@@ -86,11 +100,19 @@ def _lack(change: Change) -> Bar | None:
     return change.bar if no_number else None
 
 
-def _breaks(change: Change, limit: Limit) -> str | None:
+def _open(change: Change, _: Limit) -> str | None:
+    """Why no verdict can be made."""
     if change.bar:
         return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
     known = change.found
     if known is None or known.low is None or known.high is None:
         return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
+    return None
+
+
+def _breaks(change: Change, limit: Limit) -> str | None:
+    known = change.found
+    if change.bar or known is None or known.low is None or known.high is None:
+        return None
     beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
     return f"is broken: {shown(change)}" if beyond else None

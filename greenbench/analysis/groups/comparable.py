@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from greenbench.schema.load_spec import SWEEP
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.outline import Outline
 from greenbench.schema.quantity import Provenance
+from greenbench.schema.record import Record
 from greenbench.schema.resolved import (
     Chosen,
     ResolvedLoad,
@@ -102,7 +102,7 @@ class Setting(NamedTuple):
         return f"{words}, {self.boundary}" if self.boundary else words
 
 
-def setting(record: Outline) -> Setting:
+def setting(record: Record) -> Setting:
     """What `record` shares with the runs that it may be compared with."""
     spec = record.spec
     metrics = record.candidate.metrics if record.candidate else {}
@@ -148,7 +148,7 @@ def told_apart(settings: Sequence[Setting]) -> tuple[list[str], list[str]]:
     return common, [text or title for text, title in zip(own, titles, strict=True)]
 
 
-def hardware(record: Outline) -> str:
+def hardware(record: Record) -> str:
     """The device by name, and whether it is a CPU or a GPU."""
     device = record.spec.device
     return f"{device.name} ({device.kind})"
@@ -164,12 +164,12 @@ def rank(key: Setting) -> tuple[Any, ...]:
     return (TIERS.index(key.tier), trust, key.model, key.device, *asked, *last)
 
 
-def _boundary(record: Outline, source: Provenance) -> str:
+def _boundary(record: Record, source: Provenance) -> str:
     primary = (window.energy[0] for window in record.windows if window.energy)
     return " + ".join(sorted({span.boundary for span in primary if span.provenance == source}))
 
 
-def _model(record: Outline) -> str:
+def _model(record: Record) -> str:
     model = record.spec.model
     packing = record.model.packing if record.model else None
     form = f"{packing}; computed in {model.dtype}" if packing else model.dtype
@@ -269,7 +269,7 @@ def _engine(engine: Chosen) -> str:
     return f"{engine.name}({knobs})" if knobs else engine.name
 
 
-def _changed(record: Outline) -> str:
+def _changed(record: Record) -> str:
     """The knobs for a reader: a switch by its name; all of them where none says which are unusual."""
     known = record.engine.changed if record.engine else None
     said = _said(record.spec.engine.knobs if known is None else known)

@@ -1,21 +1,15 @@
-"""What choosing among very many runs takes of a record: read fast, its raw readings passed over."""
+"""What choosing among very many runs takes of a record."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import NamedTuple
 
 from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
-from greenbench.records.store import Rejected, identity, parse
-from greenbench.schema.codes import Validity
+from greenbench.records.store import identity
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
-from greenbench.schema.outline import Outline
-from greenbench.schema.quantity import Provenance, Quantity
-from greenbench.schema.record import EngineFacts, ModelFacts, Status
-from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.record import Record
 
 
 class Brief(NamedTuple):
@@ -35,66 +29,8 @@ class Brief(NamedTuple):
     """p-values of its verdicts by metric."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class _Span(_Part):
-    boundary: str
-    provenance: Provenance
-
-
-class _Window(_Part):
-    energy: list[_Span]
-
-
-class _Score(_Part):
-    higher_is_better: bool
-    change: Quantity
-
-
-class _Subject(_Part):
-    metrics: dict[str, Quantity]
-
-
-class _Verdict(_Part):
-    metric: str
-    p_difference: float | None
-    barred: str | None
-
-
-class _Light(_Part):
-    """The `Outline` of a record; all else that a record must have is looked for, but not kept."""
-
-    schema_version: Literal[2]
-    key: str
-    name: str
-    status: Status
-    started_at: str
-    spec: ResolvedSpec
-    command: str
-    environment: dict[str, Any]
-    validity: Validity = "valid"
-    model: ModelFacts | None = None
-    engine: EngineFacts | None = None
-    candidate: _Subject | None = None
-    windows: list[_Window] = []
-    ratios: dict[str, Quantity] = {}
-    verdicts: dict[str, _Verdict] = {}
-    quality: list[_Score] = []
-
-
-def shortened(path: Path) -> Brief | Rejected:
-    """The record in `path` in short, or why there is none."""
-    try:
-        found = _Light.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        whole = parse(path)  # knows the reason, or how to upgrade it
-        return whole if isinstance(whole, Rejected) else _brief(path, whole)
-    return _brief(path, found)
-
-
-def _brief(path: Path, record: Outline) -> Brief:
+def brief_of(path: Path, record: Record) -> Brief:
+    """`record`, which `path` holds, in short."""
     energy = record.ratios.get(ENERGY_PER_TOKEN.ratio)
     return Brief(
         path=path,
@@ -112,7 +48,7 @@ def _brief(path: Path, record: Outline) -> Brief:
     )
 
 
-def _change(record: Outline) -> float | None:
+def _change(record: Record) -> float | None:
     """Mean change of the tasks of which more is better, in points: enough to choose by."""
     parts = [
         (score.change.n, score.change.value)

@@ -24,8 +24,8 @@ from greenbench.analysis.frontiers.frontier_confidence import (
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.verdicts import judge_sweep
+from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
-from greenbench.schema.outline import Outline
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
@@ -52,6 +52,13 @@ class Row:
     twin: Record | None = None
     """Where this one's candidate ran eager beside a compiled baseline: the run of the same technique against
     an eager one, if there is any."""
+    among: str = ""
+    """What its record goes by where others have its key: see `told_apart`."""
+
+    @property
+    def name(self) -> str:
+        """What its record goes by."""
+        return self.among or self.record.key
 
     @property
     def is_baseline(self) -> bool:
@@ -175,25 +182,27 @@ def groups(
     Whatever their order was. `beside` holds p-values of runs of these groups that are not among
     `records`, so that verdicts hold over all. `order`, of `ORDERS`, is that of the rows of each.
     """
-    usable = (record for record in records if record.status == "completed")
+    read = list(records)
+    usable = (record for record in read if record.status == "completed")
     ranked = sorted(
         ((setting(record), record) for record in usable if not is_invalid(record)),
         key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),
     )
+    names = told_apart(read)
     twins = {(key, _stack(record)): record for key, record in ranked}
     together = groupby(ranked, key=lambda pair: pair[0])
     return [
-        _group(key, [record for _, record in pairs], beside.get(key, {}), twins, order)
+        _group(key, [record for _, record in pairs], names, beside.get(key, {}), twins, order)
         for key, pairs in together
     ]
 
 
-def is_invalid(record: Outline) -> bool:
+def is_invalid(record: Record) -> bool:
     """Whether a run has numbers that nothing may rest on."""
     return record.status == "completed" and record.validity == "invalid"
 
 
-def technique(record: Outline) -> str:
+def technique(record: Record) -> str:
     """The technique's label, without the model's name that may stand before it."""
     return record.name.removeprefix(f"{record.spec.model.name}-") or "none"
 
@@ -206,6 +215,7 @@ def _stack(record: Record) -> str:
 def _group(
     key: Setting,
     records: Sequence[Record],
+    names: Mapping[int, str],
     beside: Mapping[str, Sequence[float]],
     twins: Twins,
     order: str,
@@ -217,7 +227,7 @@ def _group(
             axis=axis,
             twin=twins.get((key.usual, _stack(row.record))) if row.why_eager else None,
         )
-        for row in _judged(_labelled(records), beside)
+        for row in _judged(_labelled(records, names), beside)
     ]
     found = draw({row.label: row.record for row in rows}, axis)
     place = ORDERS[order]
@@ -225,14 +235,15 @@ def _group(
     return Group(key, placed, hypervolume(found))
 
 
-def _labelled(records: Sequence[Record]) -> list[Row]:
+def _labelled(records: Sequence[Record], names: Mapping[int, str]) -> list[Row]:
     """Runs that share a label are numbered, by key."""
     uses, seen = Counter(map(technique, records)), Counter[str]()
     rows = []
     for record in records:
         label = technique(record)
         seen[label] += 1
-        rows.append(Row(record, label if uses[label] == 1 else f"{label} #{seen[label]}"))
+        shown = label if uses[label] == 1 else f"{label} #{seen[label]}"
+        rows.append(Row(record, shown, among=names[id(record)]))
     return rows
 
 

@@ -1,8 +1,8 @@
 """Very many runs: all are read and counted, and the best of each group are shown.
 
 A record with its raw readings takes most of a megabyte of memory, and a table of a thousand lines
-has no readers. So a first pass takes of each record what choosing needs, and a second reads in whole
-those that were chosen.
+has no readers. So a first pass takes of each record what choosing needs, from the cache where it has been
+read before, and a second reads in whole those that were chosen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.groups.comparable import Setting, rank
-from greenbench.analysis.groups.quick_read import Brief, shortened
+from greenbench.analysis.groups.quick_read import Brief
 from greenbench.analysis.groups.rows import Beside
-from greenbench.records.store import COPY, Rejected, files, load, parse
+from greenbench.analysis.trust.checked import load, look, shortened
+from greenbench.records.folders import files
+from greenbench.records.store import COPY, Rejected
 from greenbench.schema.record import Record
 
 FULL = 500
@@ -89,7 +91,7 @@ def _scan(found: Iterable[Path]) -> tuple[list[Brief], list[Rejected]]:
             rejected.append(short)
             continue
         alike = seen[short.identity]
-        if alike and parse(file) in map(parse, alike):
+        if alike and look(file) in map(look, alike):
             rejected.append(Rejected(file.name, COPY))
         else:
             alike.append(file)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.models import texts
-from greenbench.quality.tasks.digests import files_of, identities
+from greenbench.quality.tasks.consents import require_consents, require_execution
+from greenbench.quality.tasks.digests import identities
 from greenbench.quality.tasks.lookup import (
     FOLDER,
     first_line,
@@ -80,7 +80,7 @@ def check_tasks(spec: TaskSpec) -> None:
         content = read(FOLDER / f"{name}.yaml")
         offers.append(_offer(content))
         if content.get("unsafe_code"):
-            _require_consent(name, spec)
+            require_execution(name, spec)
         about = content["metadata"]
         texts.wheel_path(about["wheel"], "")
         require_examples(name, about["examples"], content.get("num_fewshot"), spec.fewshot)
@@ -109,7 +109,7 @@ def _check_others(spec: TaskSpec, ours: list[str]) -> Offer:
     from greenbench.quality.lm_eval_seeds import seeded
 
     for name in spec.names:
-        _require_consents(name, spec)
+        require_consents(name, spec)
     with quiet(), seeded():
         tasks = load_tasks(spec)
         require_one([*ours, *tasks])
@@ -244,29 +244,10 @@ def _items(task: Task) -> Any:
     return getattr(task, "task_docs", None) or task.eval_docs
 
 
-def _require_consents(name: str, spec: TaskSpec) -> None:
-    """Of what the files say, before any module of theirs is loaded: that may refuse in words of its own."""
-    runs: list[str] = []
-    for path in files_of(name, spec.include_path):
-        with suppress(Exception):  # lm-eval will say what is wrong with the file
-            content = read(path)
-            runs += [str(content.get("task", name))] if content.get("unsafe_code") else []
-    if runs:
-        _require_consent(runs[0], spec)
-
-
-def _require_consent(name: str, spec: TaskSpec) -> None:
-    if not spec.allow_code_execution:
-        raise UserError(
-            f"task {name} runs code that models write (unsafe_code), shut off from the network: allow it by "
-            f"task.allow_code_execution=true, or choose another task."
-        )
-
-
 def _try(name: str, task: Task, items: list[int], spec: TaskSpec) -> None:
     """Raise UserError for a task that needs what GreenBench has not, or whose prompts cannot be made."""
     if getattr(task, "UNSAFE_CODE", False):
-        _require_consent(name, spec)
+        require_execution(name, spec)
     if getattr(task, "MULTIMODAL", False):
         raise UserError(
             f"task {name} asks about images or sounds, and models here read text: choose another task."

@@ -66,31 +66,32 @@ def files_of(name: str, include_path: str | None) -> list[Path]:
 
 def _content(content: dict[str, Any]) -> list[Any]:
     """What a file says, and of what it refers to, the content."""
-    functions = list(_functions(content))
-    code = [sources(function) for function in functions]
+    named = list(functions(content))
+    code = [sources(function) for function in named]
     return [
         _plain(content),
         sorted({inputs.digest(path) for each in code for path in each.files}),
         sorted({package for each in code for package in each.packages}),
-        [_wheel(texts.wheel_path(name, "")) for name in _wheels(content, functions)],
+        [_wheel(texts.wheel_path(name, "")) for name in _wheels(content, named)],
     ]
 
 
-def _functions(value: Any) -> Iterator[Function]:
+def functions(value: Any) -> Iterator[Function]:
+    """All that a task's file names."""
     if isinstance(value, Function):
         yield value
     elif isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _functions(part)
+            yield from functions(part)
 
 
-def _wheels(content: dict[str, Any], functions: list[Function]) -> list[str]:
+def _wheels(content: dict[str, Any], named: list[Function]) -> list[str]:
     """Data wheels that our functions read: the one that the file's metadata names, or else any."""
-    if not any(function.text.startswith(DATA) for function in functions):
+    if not any(function.text.startswith(DATA) for function in named):
         return []
     about = content.get("metadata")
-    named = about.get("wheel") if isinstance(about, dict) else None
-    return [named] if named else sorted(texts.MODULES)
+    wheel = about.get("wheel") if isinstance(about, dict) else None
+    return [wheel] if wheel else sorted(texts.MODULES)
 
 
 @cache

@@ -18,6 +18,7 @@ from greenbench.analysis import accuracy
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Row, groups, technique
+from greenbench.records.store import told_apart
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.traffic import LoadCurve
@@ -32,6 +33,7 @@ class Run(NamedTuple):
     """The run that a number is of."""
 
     key: str
+    """What its record goes by: of several with one key, each has its content's hash behind it."""
     technique: str
     model: str
     device: str
@@ -86,16 +88,23 @@ def lines(records: Sequence[Record]) -> Iterator[Line]:
     no verdicts.
     """
     rows = {id(row.record): row for group in groups(records) for row in group.rows}
-    for run, record in sorted(((_run(record), record) for record in records), key=itemgetter(0)):
-        row = rows.get(id(record)) or Row(record, technique(record))
+    names = told_apart(records)
+    left_out = [
+        Row(record, technique(record), among=names[id(record)])
+        for record in records
+        if id(record) not in rows
+    ]
+    found = [(_run(row), row) for row in (*rows.values(), *left_out)]
+    for run, row in sorted(found, key=itemgetter(0)):
         for number in _numbers(row):
             yield run, number
 
 
-def _run(record: Record) -> Run:
+def _run(row: Row) -> Run:
+    record = row.record
     here = setting(record)
     return Run(
-        record.key, technique(record), here.model, here.device, here.asked, here.tasks, here.tier,
+        row.name, technique(record), here.model, here.device, here.asked, here.tasks, here.tier,
         record.status, record.validity, " ".join(record.codes), record.started_at, record.command,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ COLOURS = {
 
 def file_name(row: Row) -> str:
     """Where the report keeps the picture, from the leaderboard's place."""
-    return f"labels/{file_stem(row.record.key)}.svg"
+    return f"labels/{file_stem(row.name)}.svg"
 
 
 def svg(row: Row) -> str:

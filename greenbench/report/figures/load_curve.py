@@ -56,7 +56,7 @@ LABEL: Final = 14
 
 def file_name(row: Row) -> str:
     """Where the report keeps the picture, from the leaderboard's place."""
-    return f"{FOLDER}/{file_stem(row.record.key)}.svg"
+    return f"{FOLDER}/{file_stem(row.name)}.svg"
 
 
 def load_curves(groups: Sequence[Group]) -> list[Sketch]:

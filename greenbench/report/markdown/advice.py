@@ -177,7 +177,7 @@ def _option(option: Option) -> dict[str, Any]:
     record, saved, days = option.row.record, option.saved, option.payback_days
     return {
         "name": option.row.label,
-        "key": record.key,
+        "key": option.row.name,
         "command": record.command,
         "checks": [_check(check) for check in option.checks],
         "energy_per_request_ratio": option.ratio.model_dump(),

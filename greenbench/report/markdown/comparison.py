@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from greenbench.analysis.choices.comparison import Change, Pairing, shown
 from greenbench.report.markdown.format import Column, code, prose, table
+from greenbench.wording import plain
+
+LONG = 4000
 
 
 class _Line(NamedTuple):
@@ -23,23 +26,27 @@ COLUMNS: list[Column[_Line]] = [
 ]
 
 
-def as_markdown(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+def as_markdown(
+    found: Sequence[Pairing], broken: Sequence[str] = (), unjudged: Sequence[str] = ()
+) -> str:
     """A table for a pull request's comment."""
     lines = table([_Line(p.name, change) for p in found for change in p.changes], COLUMNS)
     apart = [f"{p.name} {_apart(p)}" for p in found if p.differs]
     return "\n".join(
-        ["### GreenBench: B against A", "", *lines, "", *map(prose, [*apart, *complaints])]
+        ["### GreenBench: B against A", "", *lines, "", *map(prose, [*apart, *broken, *unjudged])]
     ).rstrip()
 
 
-def as_text(found: Sequence[Pairing], complaints: Sequence[str]) -> str:
+def as_text(
+    found: Sequence[Pairing], broken: Sequence[str] = (), unjudged: Sequence[str] = ()
+) -> str:
     """The same for a terminal."""
     lines = []
     for pairing in found:
-        lines.append(pairing.name)
-        lines += [f"  {_apart(pairing)}"] if pairing.differs else []
+        lines.append(plain(pairing.name))
+        lines += [f"  {plain(_apart(pairing), LONG)}"] if pairing.differs else []
         lines += [f"  {c.metric:8} {shown(c):34} {c.verdict}: {c.why}" for c in pairing.changes]
-    return "\n".join([*lines, *complaints])
+    return "\n".join([*lines, *(plain(said, LONG) for said in (*broken, *unjudged))])
 
 
 def _apart(pairing: Pairing) -> str:

@@ -143,7 +143,7 @@ def _document(found: Fleet) -> dict[str, Any]:
     }
     return {
         "name": found.row.label,
-        "key": found.row.record.key,
+        "key": found.row.name,
         "judged_by": found.judged,
         "baseline": _parts(found.baseline),
         "candidate": _parts(found.candidate),

@@ -11,6 +11,7 @@ from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.groups.comparable import SOURCES, setting
 from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
 from greenbench.analysis.impact import Assumptions
+from greenbench.records.store import told_apart
 from greenbench.report.markdown.headline import noise_floor
 from greenbench.report.markdown.leaderboard import bands
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
@@ -79,7 +80,8 @@ def _left_out(records: Sequence[Record]) -> list[Row]:
     """Runs that stand in no group: invalid ones and those without a result."""
     found = [record for record in records if record.failure or is_invalid(record)]
     found.sort(key=lambda record: (record.name, record.key, record.started_at))
-    return [Row(record, technique(record)) for record in found]
+    names = told_apart(records)
+    return [Row(record, technique(record), among=names[id(record)]) for record in found]
 
 
 def _group(group: Group, runs: list[int]) -> Json:

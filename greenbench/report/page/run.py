@@ -84,7 +84,7 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
     standing = row.standing
     return {
         "label": shown(row.label),
-        "key": shown(record.key),
+        "key": shown(row.name),
         "group": group,
         "outcome": outcome(record),
         "aa": row.is_baseline,

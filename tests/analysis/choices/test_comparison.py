@@ -8,7 +8,7 @@ from helpers import campaign, graded
 from scipy import stats
 
 from greenbench.analysis.choices import comparison
-from greenbench.analysis.choices.regression import broken, parse_limit
+from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.cli.main import main
 from greenbench.errors import UserError
 from greenbench.records.store import canonical
@@ -65,7 +65,7 @@ def test_estimates_and_smoke_are_never_graded():
 )
 def test_limits_break_only_where_it_is_shown(limit, is_broken):
     found = comparison.pairings([campaign.run("x", 0.7)], [campaign.run("x", 0.9)])
-    assert bool(broken(found, [parse_limit(limit)])) == is_broken
+    assert bool(checked(found, [parse_limit(limit)]).broken) == is_broken
 
 
 def test_no_limit_is_broken_where_no_verdict_may_be_made(tmp_path, capsys):
@@ -73,7 +73,7 @@ def test_no_limit_is_broken_where_no_verdict_may_be_made(tmp_path, capsys):
     for path, ratio in zip(sides, (0.7, 0.9), strict=True):
         path.write_bytes(canonical(campaign.run("x", ratio, tier="smoke")))
     limits = ["--fail-on", "time>-50%", "energy>+3%"]
-    assert main(["compare", *map(str, sides), *limits]) == 1
+    assert main(["compare", *map(str, sides), *limits]) == 3
     out = capsys.readouterr().out
     assert "broken" not in out
     assert "time>-50% is inconclusive, as tier smoke makes no claims: run both with protocol" in out
@@ -89,22 +89,21 @@ def unmetered(record):
     )
 
 
-def spoiled(record):
-    bad = {"validity": "invalid", "codes": ["short_window"]}
-    return record.model_copy(
-        update={"windows": [window.model_copy(update=bad) for window in record.windows]}
-    )
+def unpaced(record):
+    windows = [window.model_copy(update={"tpot": None}) for window in record.windows]
+    return record.model_copy(update={"windows": windows})
 
 
 def unsized(record):
-    ratios = record.ratios | {"model_bytes": missing("ratio", "not known")}
-    return record.model_copy(update={"ratios": ratios})
+    metrics = record.candidate.metrics | {"model_bytes": missing("B", "not known")}
+    candidate = record.candidate.model_copy(update={"metrics": metrics})
+    return record.model_copy(update={"candidate": candidate})
 
 
 LACKS = [
     ("solved>+3%", lambda record: record, "not both runs have graded answers"),
     ("energy>+3%", unmetered, "joules are not measured"),
-    ("time>+3%", spoiled, "not both runs have a valid block"),
+    ("time>+3%", unpaced, "not both runs have a valid block"),
     ("bytes>+3%", unsized, "not both runs know the bytes"),
     ("quality<-1", lambda r: r.model_copy(update={"quality": []}), "no item was answered by both"),
 ]
@@ -114,7 +113,7 @@ LACKS = [
 @pytest.mark.parametrize("limit", [limit for limit, _, _ in LACKS])
 def test_every_limit_is_checked_where_its_number_is_there(limit):
     run = graded.run()
-    assert broken(comparison.pairings([run], [run]), [parse_limit(limit)]) == []
+    assert checked(comparison.pairings([run], [run]), [parse_limit(limit)]) == ([], [])
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_so_it_is_where_one_of_the_two_lacks_it(compared, limit, lacking, said):
     for sides in ((whole, bare), (bare, whole)):
         status, told = compared(*sides, limit)
         if limit.startswith("energy"):  # without its meter a run is of another setting
-            assert status == 1
+            assert status == 3
             assert "is inconclusive, as the two runs differ in their setting" in told.out
         else:
             assert status == 2
@@ -160,7 +159,7 @@ def test_so_it_is_where_one_of_the_two_lacks_it(compared, limit, lacking, said):
 def test_of_several_pairs_those_that_a_limit_could_not_be_checked_on_are_named():
     sides = [graded.run("talker"), campaign.run("mute", 0.7)]
     found = comparison.pairings(sides, sides)
-    (complaint,) = broken(found, [parse_limit("solved>+3%")])
+    (complaint,) = checked(found, [parse_limit("solved>+3%")]).unjudged
     assert complaint.startswith("mute: solved>+3% is inconclusive, as not both runs have graded")
 
 
@@ -189,7 +188,7 @@ def test_graded_answers_that_nothing_may_be_claimed_of_have_no_verdict(how, why)
     assert found.verdict == "inconclusive"
     assert why in found.why
     pairs = comparison.pairings([run], [run])
-    (complaint,) = broken(pairs, [parse_limit("solved>+900%")])
+    (complaint,) = checked(pairs, [parse_limit("solved>+900%")]).unjudged
     assert "is inconclusive" in complaint
 
 
@@ -213,9 +212,9 @@ def test_runs_of_different_settings_have_no_verdict_and_say_in_what_they_differ(
     (pairing,) = found = comparison.pairings([a], [elsewhere(b, **parts)])
     assert {change.verdict for change in pairing.changes} == {"inconclusive"}
     assert any(each.startswith(said) for each in pairing.differs)
-    for text in (as_text(found, []), as_markdown(found, []), comparison.as_json(found, [])):
+    for text in (as_text(found), as_markdown(found), comparison.as_json(found, [], [])):
         assert said.split(",")[0] in text
-    assert "rule 5" in as_text(found, [])
+    assert "rule 5" in as_text(found)
 
 
 def test_of_several_devices_in_a_directory_the_same_one_is_compared():
@@ -265,3 +264,30 @@ def test_runs_that_share_nothing_are_one_sentence():
     runs = [campaign.run("x", 0.7), campaign.run("y", 0.7)]
     with pytest.raises(UserError, match="share no completed run"):
         comparison.pairings(runs, [campaign.run("z", 0.7), campaign.run("w", 0.7)])
+
+
+def test_a_limit_that_cannot_be_judged_is_told_from_one_that_is_broken(directories, capsys):
+    a, b = map(str, directories)
+    short = campaign.run("third", 0.7, tier="smoke")
+    for side in directories:
+        (side / "records" / "third.json").write_bytes(canonical(short))
+    call = ["--fail-on", "energy>+3%", "--format", "json"]
+    assert main(["compare", a, b, *call]) == 1  # what is shown comes first
+    said = json.loads(capsys.readouterr().out)
+    assert sorted(text.partition(":")[0] for text in said["broken"]) == ["coster", "saver"]
+    assert [text.partition(":")[0] for text in said["unjudged"]] == ["third"]
+    assert main(["compare", b, a, *call]) == 3
+    said = json.loads(capsys.readouterr().out)
+    assert (said["broken"], len(said["unjudged"])) == ([], 1)
+
+
+def test_files_that_cannot_be_read_are_named(directories, capsys):
+    a, b = map(str, directories)
+    (directories[1] / "records" / "cut.json").write_text("{")
+    for number in range(9):
+        (directories[0] / "records" / f"foreign-{number}.json").write_text("[]")
+    assert main(["compare", b, a, "--fail-on", "energy>+3%"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert "greenbench: cut.json is not used: It is not JSON, or was cut short." in told
+    assert "greenbench: foreign-7.json is not used: It is not a record of GreenBench." in told
+    assert "greenbench: 1 more files are not used; `greenbench report` names all." in told

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import campaign, examples
 from helpers.load_windows import IDLE_W, NOISE, at_rates
+from helpers.sound import sound
 from scipy import stats
 
 from greenbench.analysis.choices.fleet import Demand, fleet, fleets
@@ -191,9 +192,16 @@ def test_only_runs_of_techniques_at_rates_are_asked():
     )
 
 
+def metered():
+    """All of whose numbers follow from its windows: enough blocks, and idle power among them."""
+    record = at_rates(WATTS, MOST, noise=(*NOISE, 1.0))
+    resting = [campaign.window("both", "idle", None, IDLE_W * 10, campaign.NVML) for _ in range(2)]
+    return sound(record.model_copy(update={"windows": [*record.windows, *resting]}))
+
+
 @pytest.fixture
 def results(tmp_path):
-    Store(tmp_path / "loaded").write(at_rates(WATTS, MOST))
+    Store(tmp_path / "loaded").write(metered())
     Store(tmp_path / "closed").write(campaign.run("x", 0.7))
     return tmp_path
 

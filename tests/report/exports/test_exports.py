@@ -206,4 +206,4 @@ def test_bad_words_are_one_sentence(results, words, capsys):
 def test_files_that_are_no_records_are_not_passed_over_in_silence(results, capsys):
     (results / "records" / "broken.json").write_text("{")
     assert main(["export", str(results)]) == 0
-    assert "1 file" in capsys.readouterr().err
+    assert "broken.json is not used: It is not JSON" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from greenbench import report
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
+from greenbench.analysis.trust import checked
 from greenbench.cli.main import main
 from greenbench.errors import UserError
 from greenbench.records.store import Rejected, Store
@@ -98,7 +99,7 @@ def test_several_directories_give_one_report_in_whatever_order(two_directories, 
     text = (tmp_path / "ab" / "leaderboard.md").read_text()
     assert "It is a copy of another record." in text
     copies = [Rejected(f"{RECORDS[0].key}.json", "It is a copy of another record.")]
-    assert text == write(RECORDS, copies)
+    assert text == write(checked.load([*two_directories]).records, copies)
     assert not (two_directories[0] / "leaderboard.md").exists()
     assert main(["report", a, b]) == 2
     assert "-o DIR" in capsys.readouterr().err

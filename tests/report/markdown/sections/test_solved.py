@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from greenbench.analysis.choices import comparison
 from greenbench.analysis.choices.advice import advise
 from greenbench.analysis.choices.needs import Needs
-from greenbench.analysis.choices.regression import broken, parse_limit
+from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
@@ -135,7 +135,7 @@ class TestChoices:
         (pairing,) = comparison.pairings([self.saver], [self.talker])
         change = next(each for each in pairing.changes if each.metric == "solved")
         assert change.found.value > 1.5
-        (complaint,) = broken([pairing], [parse_limit("solved>+5%")])
+        (complaint,) = checked([pairing], [parse_limit("solved>+5%")]).broken
         assert "solved>+5% is broken" in complaint
 
 

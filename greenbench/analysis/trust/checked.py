@@ -1,0 +1,138 @@
+"""Records as they may be trusted: each is held against its own windows when it is read for the first time.
+
+What came of that is kept in the cache, under the content of the file and of the code that looked at it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from blake3 import blake3
+
+from greenbench.analysis.conclusions import code
+from greenbench.analysis.groups.comparable import Setting
+from greenbench.analysis.groups.quick_read import Brief, brief_of
+from greenbench.analysis.trust.guard import not_analysed
+from greenbench.analysis.trust.restated import altered, false_key, restated
+from greenbench.files import write_atomically
+from greenbench.paths import cache_dir
+from greenbench.records import store
+from greenbench.records.store import Loaded, Rejected
+from greenbench.records.upgrades import NOTE
+from greenbench.schema.record import Record
+
+ANEW: Final = (
+    "numbers: drawn anew from its own windows and items, as another version's code had drawn them"
+)
+"""Of a record that says another thing than the code of today makes of its windows."""
+
+
+class Kept(NamedTuple):
+    """What is known of a file's content."""
+
+    refused: str | None
+    """Why it is none to be trusted."""
+    holds: bool
+    """Whether what it says is what its windows say."""
+    brief: Brief | None
+    """In short; null of one that is refused."""
+
+
+def load(paths: Sequence[Path]) -> Loaded:
+    """`store.load`, of records as they may be trusted."""
+    return store.load(paths, look)
+
+
+def look(file: Path) -> Record | Rejected:
+    """The record in `file`, as its windows say; or why there is none."""
+    data = store.content(file)
+    if isinstance(data, Rejected):
+        return data
+    kept = _known(file, data)
+    if kept is None or not kept.holds:
+        return _judged(file, data)[0]
+    if kept.refused:
+        return Rejected(file.name, kept.refused)
+    return store.parsed(file, data)
+
+
+def shortened(file: Path) -> Brief | Rejected:
+    """The same in short."""
+    data = store.content(file)
+    if isinstance(data, Rejected):
+        return data
+    kept = _known(file, data)
+    if kept is None:
+        found, kept = _judged(file, data)
+        if kept is None:
+            return found  # type: ignore[return-value]  # of what cannot be read, nothing is known
+    return kept.brief or Rejected(file.name, kept.refused or "")
+
+
+def _judged(file: Path, data: bytes) -> tuple[Record | Rejected, Kept | None]:
+    """What `file` is, and what is kept of it; of what cannot be read at all nothing is."""
+    found = store.parsed(file, data)
+    if isinstance(found, Rejected):
+        return found, None
+    kept, again = _held(file, found)
+    _keep(data, kept)
+    return (Rejected(file.name, kept.refused) if kept.refused else again), kept
+
+
+def _held(file: Path, record: Record) -> tuple[Kept, Record]:
+    """`record` against itself."""
+    by_us = record.conclusions == code()
+    try:
+        again = restated(record)
+        said = (false_key(record) if by_us else None) or altered(record, again)
+        told = brief_of(file, again)
+    except Exception as error:  # whatever somebody has written into its windows
+        return Kept(not_analysed(error), holds=True, brief=None), record
+    if said is None:
+        return Kept(None, holds=True, brief=told), record
+    if by_us:
+        return Kept(said, holds=True, brief=None), record
+    return Kept(None, holds=False, brief=told), _noted(again)
+
+
+def _noted(record: Record) -> Record:
+    notes = record.environment.get(NOTE)
+    said = [*(notes if isinstance(notes, list) else []), ANEW]
+    return record.model_copy(update={"environment": record.environment | {NOTE: said}})
+
+
+def _place(data: bytes) -> Path:
+    name = blake3(data).hexdigest()
+    return cache_dir() / "checked" / code() / name[:2] / f"{name[2:]}.json"
+
+
+def _known(file: Path, data: bytes) -> Kept | None:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        told = json.loads(_place(data).read_bytes())
+        return Kept(told["refused"], told["holds"], _brief(file, told["brief"]))
+    return None
+
+
+def _keep(data: bytes, kept: Kept) -> None:
+    place = _place(data)
+    brief = kept.brief and {**kept.brief._asdict(), "path": ""}
+    with suppress(OSError):  # without a place to keep it, it is looked at again
+        place.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(kept._asdict() | {"brief": brief})
+        write_atomically(place, text.encode(), durable=False)
+
+
+def _brief(file: Path, told: dict[str, Any] | None) -> Brief | None:
+    if told is None:
+        return None
+    told = told | {
+        "path": file,
+        "identity": tuple(told["identity"]),
+        "setting": Setting(*told["setting"]),
+        "tests": tuple((metric, p_value) for metric, p_value in told["tests"]),
+    }
+    return Brief(**told)

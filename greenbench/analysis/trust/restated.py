@@ -1,0 +1,162 @@
+"""A record's numbers, verdicts and validity drawn from its own windows and items anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isclose
+from typing import Any, Final
+
+from greenbench.analysis.accuracy import compared
+from greenbench.analysis.conclusions import Conclusions, Told, conclusions
+from greenbench.analysis.difficulty import summarised_again
+from greenbench.analysis.solved import regraded
+from greenbench.models.keys import run_key
+from greenbench.schema.codes import validity
+from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
+from greenbench.schema.record import Record, Subject
+from greenbench.schema.window import WHO, Who, Window
+from greenbench.wording import plain
+
+SIZES: Final = {MODEL_BYTES.name, HOST_PEAK_BYTES.name, DEVICE_PEAK_BYTES.name}
+"""Levels that the run knows, and that its windows do not tell."""
+CLOSED_OR_USERS: Final = ("closed", "concurrent")
+FOLLOWS: Final = {
+    "baseline", "candidate", "ratios", "verdicts", "uncertainty", "validity", "codes", "idle", "load",
+    "waiting", "difficulty", "quality", "solved",
+}  # fmt: skip
+"""Fields that are drawn anew, whole or in part."""
+CLOSE: Final = 1e-6
+"""Two machines round differently: by as much of itself a number may differ."""
+NEAR: Final = 1e-9
+"""By as much a number near 0 may."""
+CHANCES: Final = ("p_difference", "p_adjusted", "p_equivalence")
+CHANCE: Final = 1e-3
+"""A probability that is counted among thousands of draws may differ by one or two of them."""
+
+
+def restated(record: Record) -> Record:
+    """`record` with all that follows from its windows and items; one without a result as it is.
+
+    What its windows do not tell is taken from it: bytes, the warm-up's end, codes of what only the run saw,
+    which can but make it worse.
+    """
+    if record.status != "completed" or record.baseline is None or record.candidate is None:
+        return record
+    windows = [_judged(window) for window in record.windows]
+    told = _told(record)
+    found = conclusions(windows, told, regraded(record))
+    subjects = {"baseline": record.baseline, "candidate": record.candidate}
+    changes: dict[str, Any] = {
+        **{who: _subject(subjects[who], found, who) for who in WHO},
+        **found.others,
+        "windows": found.windows,
+        "ratios": found.ratios,
+        "verdicts": found.verdicts,
+        "validity": found.validity,
+        "codes": found.codes,
+        "solved": found.solved.tasks,
+        "quality": [
+            score.model_copy(update=compared(score.metric, score.items)) if score.items else score
+            for score in record.quality
+        ],
+        "difficulty": record.difficulty
+        and summarised_again(
+            record.difficulty,
+            record.quality,
+            found.windows,
+            told.tier,
+            found.validity,
+            told.no_energy,
+        ),
+    }
+    if record.waiting is None:  # of a time when it was not looked at
+        del changes["waiting"]
+    return record.model_copy(update=changes)
+
+
+def false_key(record: Record) -> str | None:
+    """That the key is not the one of the spec, in one sentence; null where it is."""
+    key = run_key(record.spec)
+    if key == record.key:
+        return None
+    return f"It is altered: its key is {plain(record.key, 40)}, and its own spec makes it {key}."
+
+
+def altered(record: Record, again: Record) -> str | None:
+    """Where `record` says another thing than `again`, its `restated` self, in one sentence; else null."""
+    place = next(_differences(_statements(record), _statements(again), ""), None)
+    return place and f"It is altered: {place}."
+
+
+def _told(record: Record) -> Told:
+    held: dict[Who, float | None] = {
+        "baseline": _held(record.baseline),
+        "candidate": _held(record.candidate),
+    }
+    reasons = (window.energy_reason for window in record.windows)
+    return Told(
+        tier=record.spec.protocol.tier,
+        slo=record.spec.slo,
+        is_open=record.spec.load.arrivals not in CLOSED_OR_USERS,
+        settled=all(state.settled for state in record.warmup.values()),
+        codes=record.codes,
+        apart=record.design_reason if record.design == "sequential" else None,
+        held=held,
+        unknown="the engine does not tell what it holds",
+        no_energy=next(filter(None, reasons), "no meter answered"),
+    )
+
+
+def _held(subject: Subject | None) -> float | None:
+    return MODEL_BYTES.level(subject.metrics if subject else {}).value
+
+
+def _judged(window: Window) -> Window:
+    """By its codes."""
+    worst = validity(window.codes)
+    return window if window.validity == worst else window.model_copy(update={"validity": worst})
+
+
+def _subject(stated: Subject, found: Conclusions, who: Who) -> Subject:
+    sizes = {name: each for name, each in stated.metrics.items() if name in SIZES}
+    return stated.model_copy(update={"metrics": found.metrics[who] | sizes})
+
+
+def _statements(record: Record) -> dict[str, Any]:
+    items = {"__all__": {"items"}}
+    said = record.model_dump(include=FOLLOWS, exclude={"quality": items, "solved": items})
+    return said | {"windows": [(window.validity, window.codes) for window in record.windows]}
+
+
+def _differences(stated: Any, found: Any, place: str) -> Iterator[str]:
+    """The places of what differs, each with both."""
+    if isinstance(stated, dict) and isinstance(found, dict):
+        for name in sorted({*stated, *found} - _worded(stated), key=str):
+            inside = f"{place}.{name}" if place else name
+            yield from _differences(stated.get(name), found.get(name), inside)
+    elif isinstance(stated, list | tuple) and isinstance(found, list | tuple):
+        if len(stated) != len(found):
+            yield f"its {plain(place, 80)} has {len(stated)} parts, and its own windows give {len(found)}"
+        for number, (one, other) in enumerate(zip(stated, found, strict=False)):
+            yield from _differences(one, other, f"{place}.{number}")
+    elif not _same(stated, found, place.rpartition(".")[2]):
+        yield f"its {plain(place, 80)} is {_shown(stated)}, and its own windows say {_shown(found)}"
+
+
+def _worded(stated: dict[str, Any]) -> set[str]:
+    """Sentences are no statement of their own, but of verdicts that no test stands behind."""
+    untested = "verdict" in stated and stated.get("p_difference") is None
+    return set() if untested else {"reason"}
+
+
+def _same(stated: Any, found: Any, name: str) -> bool:
+    if isinstance(stated, float | int) and isinstance(found, float | int):
+        near = CHANCE if name in CHANCES else NEAR
+        return isclose(stated, found, rel_tol=CLOSE, abs_tol=near)
+    return bool(stated == found)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "another" if isinstance(value, dict | list | tuple) else plain(value, 60)

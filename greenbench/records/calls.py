@@ -1,0 +1,39 @@
+"""The command of a record, made anew of its parts: whoever copies it runs GreenBench and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import fields
+from typing import Final
+
+from greenbench.schema.spec import RunSpec
+
+PROGRAM: Final = ["greenbench", "bench"]
+KEY: Final = re.compile(r"(\+?)([a-z_]\w*)(?:[./]\w+)*", re.ASCII | re.IGNORECASE)
+PARTS: Final = {field.name for field in fields(RunSpec)}
+NO_CALL: Final = "# not shown: what this record has for its command is no call of greenbench bench"
+"""In its place; a shell passes over it."""
+
+
+def rebuilt(command: str) -> str:
+    """The call of ``greenbench bench`` that `command` is, each word quoted; `NO_CALL` where it is none.
+
+    Its words are overrides of a run's spec, or name a group of files that is added to it. None says where
+    anything is written, steers a terminal, or has a value looked up where it is run.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if words[:2] != PROGRAM or not all(map(_is_override, words[2:])):
+        return NO_CALL
+    return shlex.join(words)
+
+
+def _is_override(word: str) -> bool:
+    key, equals, value = word.partition("=")
+    match = KEY.fullmatch(key)
+    if not (match and equals and word.isprintable()) or "${" in value:
+        return False
+    return match[2] in PARTS or (match[1] == "+" and match[2] != "hydra")
