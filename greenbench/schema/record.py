@@ -199,7 +199,7 @@ class Findings(Part):
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
     """What each ratio shows, this run alone; a report judges a sweep anew with Holm."""
     conclusions: str | None = None
-    """Hash of the code that drew the numbers from the windows (protocol, rule 30a): who reads the record
+    """Hash of the code that drew the numbers from the windows (protocol, rule 30b): who reads the record
     draws them again. Null in early records."""
     uncertainty: dict[str, Uncertainty] = Field(default_factory=dict)
     """Budgets of the energy numbers: candidate.NAME and ratio.NAME."""

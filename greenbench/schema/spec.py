@@ -24,8 +24,7 @@ TIERS = {  # design rule 5: what a tier promises its reader
     "publish": (60.0, 10),
 }
 LABEL = {"label": True}
-"""Metadata of a field that says what something is called, or when to give up: it is recorded, but decides
-no result, so that changing it changes no run's key."""
+"""Metadata of a field that is recorded, but decides no result: changing it changes no run's key."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 from helpers import campaign, examples
 from helpers.agent import agent
 
+from greenbench.analysis.trust.checked import look
 from greenbench.campaign.catalog import options
 from greenbench.records.store import Store, load
 
@@ -94,7 +95,8 @@ def test_results_are_the_first_screen_and_a_row_for_each_run(asking, there):
 def test_one_run_is_its_whole_record(asking, there):
     key = _key(there / "results", "saver")
     told = asking.told("results", run=key[:10])
-    assert told == json.loads((there / "results" / "records" / f"{key}.json").read_text())
+    record = look(there / "results" / "records" / f"{key}.json")
+    assert told == record.model_dump(mode="json")
 
 
 def test_advice_names_the_run_that_keeps_the_limits(asking, there):
