@@ -13,13 +13,13 @@ def tokenizer():
 
 @pytest.fixture
 def runs(bench, tokenizer, tmp_path):
-    """Runs a technique on a small checkpoint of a kind; the exit status, what was said, and its record."""
+    """Runs a technique on a small checkpoint of a kind: exit status, what was said, the last record."""
 
     def run(kind, *arguments, directory=None):
         directory = directory or checkpoint(kind, tokenizer, tmp_path / kind)
         status, output = bench.run(f"model.path={directory}", "model.dtype=float32", *arguments)
         assert "Traceback" not in output
-        last = max(bench.records(), key=lambda record: record["started_at"])
+        last = max(bench.records(), key=lambda record: record["started_at"], default=None)
         return status, output, last
 
     return run
@@ -65,7 +65,7 @@ def test_experts_are_pruned_as_the_promise_says(runs):
 
 def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench):
     status, output, record = runs("dbrx", "technique=int8_torchao")
-    assert (status, record["status"]) == (1, "failed")
+    assert (status, record) == (2, None)  # before anything is loaded
     assert (
         "technique=int8_torchao reaches 11.3 % of the weights in this dbrx model's blocks" in output
     )
@@ -77,7 +77,7 @@ def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench
 
 def test_a_checkpoint_that_is_packed_already_is_named_so_and_not_packed_again(runs, bench, packed):
     status, output, record = runs("llama", "technique=prune_magnitude", directory=packed)
-    assert (status, record["status"]) == (1, "failed")
+    assert (status, record) == (2, None)
     assert (
         "technique=prune_magnitude needs plain weights, and this checkpoint's are packed already "
         "(bitsandbytes, 4 bits, nf4)" in output

@@ -128,7 +128,7 @@ def test_a_meter_is_one_file(beside, plugged):
         assert 0.3 * watts < (span["end_j"] - span["start_j"]) / (span["end_s"] - span["start_s"])
     beside.environment["USB_METER"] = str(plugged.with_name("nothing"))
     status, output = beside.run("meter.order=[usb]", "technique=none", "seed=1")
-    assert status == 1
+    assert status == 2
     assert "meter.order=[usb] does not answer here (The USB meter does not answer" in output
 
 

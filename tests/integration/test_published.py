@@ -67,7 +67,7 @@ def test_a_checkpoint_of_another_model_is_refused(bench, published, tiny_drafter
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"vocab_size": 77}))
     status, output = bench.run("technique=checkpoint", "technique.checkpoint.path=other")
-    assert status == 1, output
+    assert status == 2, output
     assert "is no checkpoint of this model, as its vocab_size is 77" in output
 
 
@@ -84,7 +84,7 @@ def test_a_format_that_this_engine_cannot_read_is_one_sentence(bench, published,
         ["technique=none", "model=local", "model.path=packed"],
     ):
         status, output = bench.run(*words)
-        assert status == 1, output
-        assert f"unsupported: Model packed is packed ({method}" in output
+        assert status == 2, output
+        assert f"Model packed is packed ({method}" in output
         assert f"it needs the package {package} (pip install {package})" in output
         assert "Traceback" not in output

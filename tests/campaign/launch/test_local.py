@@ -72,7 +72,7 @@ def test_value_progress_and_durations(workers):
         jobs.add, 1, 2, time_limit_s=PATIENCE_S, log_path=None, on_progress=seen.append
     )
     assert (outcome.value, outcome.failure) == (3, None)
-    assert seen == [Progress("add", 0, 2), Progress("add", 2, 2)]
+    assert seen == [Progress("add", 0, 2, ""), Progress("add", 2, 2, "")]
     assert 0 < outcome.start_s < outcome.duration_s
 
 

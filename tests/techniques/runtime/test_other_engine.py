@@ -67,7 +67,7 @@ def test_all_knobs_and_the_version_decide_the_key(tiny_directory):
         (["technique.engine.to=openai"],
          r"^technique\.engine\.to=openai needs .* add technique\.engine\.knobs\.url="),
         (["technique.engine.to=llama_cpp", "technique.engine.knobs.thread=1"],
-         r"^technique\.engine\.knobs\.thread is not a key .* allowed here are context, threads\."),
+         r"^technique\.engine\.knobs\.thread is not a key .* context, threads \(did you mean threads"),
         (["technique.engine.to=llama_cpp", "technique.engine.knobs.threads=many"],
          r"^technique\.engine\.knobs\.threads takes a whole number or null\.$"),
         (["technique.engine.to=llama_cpp", "technique.engine.knobs.threads=0"],
