@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenbench.analysis.groups.rows import Row
 from greenbench.report.figures.load_curve import svg, told
 from greenbench.report.figures.queue_trace import queue_trace, words
-from greenbench.report.markdown.format import Notes
+from greenbench.report.markdown.format import cells
 from greenbench.report.markdown.sections.load_curve import HOW, columns, sentences
 from greenbench.report.page.numbers import Json, Pool, quantity, segments, shown
 from greenbench.report.under_load import UNITS, loaded, pair
@@ -16,12 +16,11 @@ from greenbench.schema.traffic import LoadPoint
 def under_load(pool: Pool, row: Row) -> Json:
     """Null for a run whose requests came one batch after another."""
     for _, curve in loaded([row]):
-        notes, titled = Notes(), columns(row, curve)
-        cells = [[_text(each.cell(point, notes)) for each in titled] for point in curve.points]
+        found = cells(curve.points, columns(row, curve))
         return {
-            "titles": [each.title for each in titled],
-            "cells": cells,
-            "notes": [segments(line) for line in notes.legend()],
+            "titles": found.titles,
+            "cells": [[_text(cell) for cell in line] for line in found.lines],
+            "notes": [segments(line) for line in found.legend],
             "said": [segments(line) for line in sentences(row, curve)],
             "how": [segments(line.removeprefix("- ")) for line in HOW],
             "unit": UNITS[curve.unit],
