@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,10 @@ ROOT = Path(__file__).parents[1]
 def planned(*words):
     """What make would do in a place where nothing is installed."""
     command = ["make", "--dry-run", "setup", "VENV=build/nowhere", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -174,9 +174,10 @@ def _wait(setting: Setting, gpu: Gpu, value: int, clock: Clock) -> tuple[int, fl
 def require_rights(setting: Setting, gpu: Gpu) -> None:
     """Raise Unsupported where this user may not change settings of `gpu`. Changes none.
 
-    It sets the power limit to what it is: all settings need the same rights.
+    It sets the power limit to what it is, and to what no other run has changed meanwhile: all settings need
+    the same rights.
     """
-    with explained(setting, gpu):
+    with _locked(), explained(setting, gpu):
         limit = pynvml.nvmlDeviceGetPowerManagementLimit(gpu.handle)
         try:
             pynvml.nvmlDeviceSetPowerManagementLimit(gpu.handle, limit)

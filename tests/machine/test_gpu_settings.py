@@ -304,3 +304,26 @@ def test_a_lock_of_a_process_that_died_holds_no_one_up(folder):
     subprocess.run([sys.executable, "-c", code], check=False)
     with FileLock(lock, timeout=5) as mine:
         assert mine.is_locked
+
+
+def test_what_is_set_stays_while_a_meter_reads(with_gpu, tmp_path):
+    """The fake driver lost one of some thousand changes so."""
+    code = f"""
+import pynvml, threading
+pynvml.nvmlInit()
+gpu = pynvml.nvmlDeviceGetHandleByUUID("{A}")
+over = threading.Event()
+def meter():
+    while not over.is_set():
+        pynvml.nvmlDeviceGetPowerUsage(gpu)
+meters = [threading.Thread(target=meter) for _ in range(2)]
+[each.start() for each in meters]
+lost = 0
+for change in range(4000):
+    limit = (300_000, 400_000)[change % 2]
+    pynvml.nvmlDeviceSetPowerManagementLimit(gpu, limit)
+    lost += pynvml.nvmlDeviceGetPowerManagementLimit(gpu) != limit
+over.set()
+print(lost)
+"""
+    assert with_gpu(f"{H100}state {tmp_path / 'state'}\n", code) == "0\n"

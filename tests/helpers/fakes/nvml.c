@@ -28,6 +28,7 @@
  * Time is CLOCK_MONOTONIC since nvmlInit, or what fake_nvml_time() last set.
  */
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +197,9 @@ static int read_script(void) {
 
 /* ---- settings: what was set last, and what it replaced until its delay is over ---- */
 
+/* A meter's thread that reads the file between a change and its saving would undo the change. */
+static pthread_mutex_t settings = PTHREAD_MUTEX_INITIALIZER;
+
 static unsigned limit_mw(const Device *d) { return common_s() >= d->set.mw_at ? d->set.mw : d->set.old_mw; }
 
 static unsigned locked_mhz(const Device *d) { return common_s() >= d->set.mhz_at ? d->set.mhz : d->set.old_mhz; }
@@ -244,11 +248,14 @@ static double joules(const Device *d, double t) {
 
 /* Called first thing in every call: a limit that has changed holds from now on. */
 static void settle(Device *d) {
+    pthread_mutex_lock(&settings);
     load_settings(d);
-    if (limit_mw(d) == d->cap_mw) return;
-    d->banked_j = d->cap_mw ? joules(d, now_s()) : 0;
-    d->cap_s = d->cap_mw ? now_s() : 0;
-    d->cap_mw = limit_mw(d);
+    if (limit_mw(d) != d->cap_mw) {
+        d->banked_j = d->cap_mw ? joules(d, now_s()) : 0;
+        d->cap_s = d->cap_mw ? now_s() : 0;
+        d->cap_mw = limit_mw(d);
+    }
+    pthread_mutex_unlock(&settings);
 }
 
 static double mean_w(const Device *d, double start, double end) {
@@ -419,8 +426,11 @@ int nvmlDeviceSetPowerManagementLimit(void *h, unsigned mw) {
     DEVICE(h)
     if (may_set(d)) return may_set(d);
     if (mw < d->min_mw || mw > d->max_mw) return INVALID_ARGUMENT;
+    pthread_mutex_lock(&settings);
+    load_settings(d);
     d->set.old_mw = limit_mw(d), d->set.mw = mw, d->set.mw_at = common_s() + d->setting_delay;
-    return save_settings(d), SUCCESS;
+    save_settings(d);
+    return pthread_mutex_unlock(&settings), SUCCESS;
 }
 
 int nvmlDeviceGetMaxClockInfo(void *h, int type, unsigned *mhz) {
@@ -435,8 +445,11 @@ int nvmlDeviceGetMinMaxClockOfPState(void *h, int type, int state, unsigned *low
 
 static int lock_clock(Device *d, unsigned mhz) {
     if (may_set(d)) return may_set(d);
+    pthread_mutex_lock(&settings);
+    load_settings(d);
     d->set.old_mhz = locked_mhz(d), d->set.mhz = mhz, d->set.mhz_at = common_s() + d->setting_delay;
-    return save_settings(d), SUCCESS;
+    save_settings(d);
+    return pthread_mutex_unlock(&settings), SUCCESS;
 }
 
 int nvmlDeviceSetGpuLockedClocks(void *h, unsigned low, unsigned high) {
