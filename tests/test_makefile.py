@@ -15,9 +15,7 @@ def planned(*words):
     """What make would do in a place where nothing is installed."""
     command = ["make", "--dry-run", "setup", "VENV=build/nowhere", *words]
     alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(
-        command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(

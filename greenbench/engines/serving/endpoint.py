@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from greenbench.errors import EngineFault, UserError
 from greenbench.scrub import HIDDEN
 
+MOST_STOPS = 4
+"""As OpenAI's own API takes, and what follows it to the letter."""
 SILENCE_S = 300.0
 """A server that sends nothing for so long hangs."""
 
@@ -78,8 +80,8 @@ class Endpoint(NamedTuple):
         where = "check that engine.url is the address of an OpenAI-compatible server"
         return self.fault(f"{how} what is no JSON ({said})", "" if self.ours else where)
 
-    def refused(self, status: int, said: str) -> Exception:
-        """The sentence on a reply that is none."""
+    def refused(self, status: int, said: str, stops: int = 0) -> Exception:
+        """The sentence on a reply that is none, to a request with so many `stops`."""
         try:
             said = told(json.loads(said).get("error") or json.loads(said), self.hidden)
         except (ValueError, AttributeError):
@@ -95,7 +97,14 @@ class Endpoint(NamedTuple):
                 f"{server} knows no such model or address (404{': ' + said if said else ''}): check "
                 "engine.url and engine.model."
             )
-        return self.fault(f"answered {status}{f' ({said})' if said else ''}")
+        answered = f"answered {status}{f' ({said})' if said else ''}"
+        if status in (400, 422) and stops > MOST_STOPS and "stop" in said:
+            return self.fault(
+                f"{answered} to an answer that ends at any of {stops} strings, as this task's do",
+                f"start it so that it takes as many (vLLM: VLLM_MAX_STOP_STRINGS={stops}), or choose "
+                "another task",
+            )
+        return self.fault(answered)
 
 
 def told(error: object, hidden: Callable[[str], str] = str) -> str:

@@ -53,10 +53,16 @@ async def reply(
                 raise endpoint.moved(found.headers.get("Location", ""))
             if found.status != 200:
                 said = (await found.read()).decode(errors="replace")
-                raise endpoint.refused(found.status, said)
+                raise endpoint.refused(found.status, said, _stops(body))
             yield found
     except (aiohttp.ClientError, OSError) as error:
         raise await _explained(endpoint, error) from error
+
+
+def _stops(body: Body | None) -> int:
+    """The strings that are to end its answer."""
+    stops = (body or {}).get("stop")
+    return len(stops) if isinstance(stops, list) else 0
 
 
 async def _explained(endpoint: Endpoint, error: Exception) -> Exception:

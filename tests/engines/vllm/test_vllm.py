@@ -191,6 +191,7 @@ def test_what_it_is_started_with(fake, llama):
     for name in ("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
         assert variables[name] == "1"
     assert variables["VLLM_CACHE_ROOT"].startswith(os.environ["GREENBENCH_CACHE"])
+    assert int(variables["VLLM_MAX_STOP_STRINGS"]) > 10
     assert set(footprint.bytes_by_dtype) == {"bfloat16"}
     assert footprint.held_bytes == 2 * footprint.parameters
     from transformers import AutoModelForCausalLM

@@ -31,6 +31,7 @@ SCRIPT = {
     "every": 1,  # ... and of them each so manieth prompt
     "moved": None,  # to where it sends whoever asks
     "page": None,  # status and text of whatever is looked at
+    "most_stops": None,  # as many strings as an answer may end at
     "metrics": None,  # the text of its page for Prometheus
     "echo": True,
     "echoes": None,  # each fault tells the key that was sent, after so many dots
@@ -108,6 +109,9 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"error": {"message": "asked while asleep"}}, 500)
         elif script["status"] != 200 and self._meant(body):
             self._text(self._told("told to fail"), script["status"])
+        elif script["most_stops"] is not None and len(body.get("stop", ())) > script["most_stops"]:
+            wrong = f"body.stop: List should have at most {script['most_stops']} items"
+            self._json({"error": {"message": wrong}}, 400)
         elif body.get("model") not in (None, *script["models"]):
             self._json({"error": {"message": f"no model {body['model']}"}}, 404)
         elif body.get("stream"):
