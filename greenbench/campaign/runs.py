@@ -14,10 +14,18 @@ from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, describe
 from greenbench.run.preflight import refusals
+from greenbench.schema.record import Findings
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import BenchSpec, RunSpec
 
-PRELOAD = ("torch", "transformers", "lm_eval.models.huggingface", "greenbench.run.story")
+PRELOAD = (
+    "torch",
+    "torch._dynamo",  # which transformers asks for as it loads a model
+    "transformers",
+    "lm_eval.models.huggingface",
+    "greenbench.run.story",
+)
+"""What all workers import, but what looks at the device as it is imported, as torchao does."""
 DESCRIBE_LIMIT_S = 120.0
 
 
@@ -74,6 +82,13 @@ def refused_here(
 ) -> Sequence[UserError | None]:
     """What is said against each, before it waits for the device; what cannot be asked tells it as it runs."""
     return _asked(workers, partial(refusals, models=True), runs).value or [None] * len(runs)
+
+
+def found(spec: BenchSpec, log_path: Path, *, progress: Any) -> Findings:
+    """What a run finds: a worker's call, and so are the seconds of its imports."""
+    from greenbench.run import story
+
+    return story.run(spec, log_path, progress=progress)
 
 
 def _asked(workers: Workers, question: Callable[..., Any], about: Any) -> Outcome:

@@ -17,7 +17,7 @@ from greenbench.campaign.forecast import Forecaster, whole
 from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.campaign.running_report import RunningReport
-from greenbench.campaign.runs import PRELOAD, Run, refused_here, runs_of
+from greenbench.campaign.runs import PRELOAD, Run, found, refused_here, runs_of
 from greenbench.engines.engine import Engine
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
@@ -26,7 +26,6 @@ from greenbench.machine.device_lock import device_lock
 from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
-from greenbench.run import story
 from greenbench.schema.knobs import changed
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import EngineFacts, Failure, Findings, Reason, Record, Status
@@ -168,7 +167,7 @@ def _measure(
     key, started_at = run_key(known), _now()
     try:
         outcome = workers.call(
-            story.run,
+            found,
             run.spec,
             store.log_path(key),
             time_limit_s=run.spec.protocol.time_limit_s,

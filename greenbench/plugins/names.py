@@ -73,9 +73,10 @@ def named(room: str) -> Room:
     return _settled(kind, list(once.values())[::-1])
 
 
-def conf_folders() -> list[Path]:
+@cache
+def conf_folders() -> tuple[Path, ...]:
     """The ``conf`` folders of the plug-ins' packages."""
-    return list(dict.fromkeys(_conf_folders()))
+    return tuple(dict.fromkeys(_conf_folders()))
 
 
 def _conf_folders() -> Iterator[Path]:

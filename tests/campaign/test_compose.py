@@ -135,6 +135,7 @@ def test_the_engine_is_one_whose_knobs_stand_in_the_run(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[greenbench.engines]\nx = outside_engine\n")
     monkeypatch.syspath_prepend(tmp_path)
     plugins.named.cache_clear()
+    plugins.conf_folders.cache_clear()
     try:
         assert options("engine")["outside"] == "an engine from outside"
         (job,) = plan(["engine=outside", "engine.slots=3"], multirun=False)
@@ -143,6 +144,7 @@ def test_the_engine_is_one_whose_knobs_stand_in_the_run(tmp_path, monkeypatch):
         assert plan([], multirun=False)[0].spec.engine.name == "transformers"
     finally:
         plugins.named.cache_clear()
+        plugins.conf_folders.cache_clear()
     assert (job.spec.engine.name, job.spec.engine.slots) == ("outside", 3)
 
 

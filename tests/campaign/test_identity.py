@@ -14,7 +14,7 @@ from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import exact, identity, labels, run_key
 from greenbench.campaign.identity import settled as each_reference
 from greenbench.engines.engine import Engine as AnyEngine
-from greenbench.engines.transformers import compiled
+from greenbench.engines.transformers import engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import files, inputs, texts
@@ -342,7 +342,7 @@ def test_nothing_private_is_in_what_is_recorded(settled, tiny_directory, tmp_pat
 
 def test_the_reference_is_decided_before_the_run_and_in_the_key(monkeypatch, tiny_directory):
     """One that runs eager is two runs on a GPU: against its own kind, and against a compiled baseline."""
-    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
     gpu = Machine("cuda", "Some GPU", 1 << 30, capability=(9, 0), uuids=("GPU-0",))
 
     def references(machine, *overrides):

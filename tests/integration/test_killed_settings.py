@@ -70,7 +70,8 @@ def sweep(tiny_directory, gpu_environment, tmp_path):
     quick = [
         "model=local", f"model.path={tiny_directory}", "task=smoke", "task.items=2",
         "workload=short", "workload.prompt_tokens=8", "workload.output_tokens=3", "protocol=smoke",
-        "protocol.window_s=0.3", "protocol.warmup_s=0", "protocol.warmup_limit_s=0", "device=cpu",
+        "protocol.window_s=0.3", "protocol.warmup_s=0", "protocol.warmup_limit_s=0",
+        "protocol.idle_s=0.1", "device=cpu",
     ]  # fmt: skip
 
     def start(*overrides):

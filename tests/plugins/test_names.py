@@ -39,9 +39,11 @@ def install(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[greenbench.{group}]\n{name} = {entry}\n")
         monkeypatch.syspath_prepend(tmp_path)
         plugins.named.cache_clear()
+        plugins.conf_folders.cache_clear()
 
     yield install
     plugins.named.cache_clear()
+    plugins.conf_folders.cache_clear()
 
 
 def strange(room="techniques"):

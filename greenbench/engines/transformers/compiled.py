@@ -146,17 +146,6 @@ def cache_of(model: Any, places: int) -> Iterator[None]:
         delattr(model, LONGEST)
 
 
-def obstacle(spec: ModelSpec, machine: Machine) -> str | None:
-    """Why a model cannot be compiled here, or gains nothing by it; null: it can. Reads no weights."""
-    if machine.device == "cpu":
-        return "it runs on a CPU, where launching kernels costs little"
-    if find_spec("triton") is None:
-        return "triton, which compiles for a GPU, is not installed"
-    if machine.device_map == "auto":
-        return "it is spread over several GPUs"
-    return class_obstacle(spec)
-
-
 def class_obstacle(spec: ModelSpec) -> str | None:
     """Why the code of the model, or of what packs it, is not to be compiled; null: it is."""
     from transformers.quantizers.auto import AutoHfQuantizer

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -141,6 +142,13 @@ def _hindered(spec: ModelSpec, machine: Machine) -> bool:
 
 
 def _obstacle(spec: ModelSpec, machine: Machine) -> str | None:
-    from greenbench.engines.transformers.compiled import obstacle
+    """Why a model cannot be compiled here, or gains nothing by it; null: it can. Reads no weights."""
+    if machine.device == "cpu":
+        return "it runs on a CPU, where launching kernels costs little"
+    if find_spec("triton") is None:
+        return "triton, which compiles for a GPU, is not installed"
+    if machine.device_map == "auto":
+        return "it is spread over several GPUs"
+    from greenbench.engines.transformers.compiled import class_obstacle  # torch
 
-    return obstacle(spec, machine)
+    return class_obstacle(spec)

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from greenbench.campaign.compose import plan
 from greenbench.engines.engine import Build, Request
 from greenbench.engines.start import Start
-from greenbench.engines.transformers import compiled
+from greenbench.engines.transformers import compiled, engine
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
@@ -136,9 +136,9 @@ def test_likelihoods_are_exactly_the_eager_ones(traced, spec):
         for index, pair in enumerate(pairs)
     ]
     found = []
-    for engine in (EAGER, COMPILED):
+    for each in (EAGER, COMPILED):
         plain = Build(spec, "safetensors", spec.path, spec.path, start=START)
-        with engine.serve(plain, CPU) as served:
+        with each.serve(plain, CPU) as served:
             found.append(served.language_model(lambda: None, None).loglikelihood(asked))
     assert found[0] == found[1]
 
@@ -196,7 +196,7 @@ def test_one_that_transformers_does_not_compile_is_refused_or_left_eager(
     ):
         COMPILED.check_model(dbrx, tmp_path, CPU)
     EAGER.check_model(dbrx, tmp_path, CPU)
-    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
     left = Transformers().settled(dbrx, GPU, None, of_reference=False)
     assert left == (EAGER,)
     plain = Build(dbrx, "safetensors", tmp_path, tmp_path)
@@ -205,25 +205,25 @@ def test_one_that_transformers_does_not_compile_is_refused_or_left_eager(
 
 def settled(spec, machine, why=None, *, of_reference=False):
     chosen = Transformers().settled(spec, machine, why, of_reference=of_reference)
-    return [engine.reference.value for engine in chosen]
+    return [each.reference.value for each in chosen]
 
 
 def test_auto_is_compiled_on_a_gpu_and_both_for_what_runs_eager(spec, monkeypatch):
-    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
     assert settled(spec, CPU) == ["eager"]
     assert settled(spec, CPU, "x has a cache of its own") == ["eager"]
     assert settled(spec, GPU) == ["compiled"]
     assert settled(spec, GPU, "x has a cache of its own") == ["compiled", "eager"]
     assert settled(spec, GPU, of_reference=True) == ["eager"]
     assert settled(spec, replace(GPU, uuids=("GPU-0", "GPU-1"))) == ["eager"]
-    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
     assert settled(spec, GPU) == ["eager"]
     assert settled(replace(spec, path="/nowhere"), GPU) == ["eager"]  # its run says what is wrong
     assert COMPILED.settled(spec, CPU, "x", of_reference=False) == (COMPILED,)
 
 
 def test_why_a_model_ran_eager_is_told(spec, monkeypatch):
-    monkeypatch.setattr(compiled, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
     plain = build(None, spec)
     barred = replace(plain, uncompiled="x has a cache of its own")
     assert COMPILED.why_eager(plain, GPU) is None
