@@ -7,7 +7,10 @@ GreenBench's client, and through the engine's own tool. That is `vllm bench serv
 whose wheel has no llama-bench, it is the server's own account of each answer (`timings`). The goal: 3 %.
 
 vLLM's tool sends text of random tokens, keeps so many requests in flight and divides all tokens by all
-seconds; so do we. llama.cpp's account leaves out the connection and the reading of the request.
+seconds; so do we. Its turns lie half a minute apart, as it takes long to start, and the server's speed drifts
+in between: so the server is asked, before and after each turn, how many tokens it has made in how many
+seconds of its requests, and a second ratio is of the clocks alone, each over the server's own account of the
+very same requests. llama.cpp's account leaves out the connection and the reading of the request.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import argparse
 import asyncio
 import json
 import random
+import re
 import subprocess
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +36,7 @@ from greenbench.engines.start import Start
 from greenbench.engines.vllm import environment
 from greenbench.machine.detect import detect
 from greenbench.models import files
-from greenbench.stats.intervals import paired_ratio
+from greenbench.stats.intervals import Interval, paired_ratio
 
 PROMPT, ANSWER = 128, 32
 GOAL = 0.03
@@ -43,6 +48,18 @@ add_cli_args(parser)
 main(parser.parse_args())
 """
 """As `vllm bench serve` starts it; the command itself asks for the metadata of a package named otherwise."""
+
+
+ACCOUNT = ("vllm:request_generation_tokens_sum", "vllm:e2e_request_latency_seconds_sum")
+
+
+class Turn(NamedTuple):
+    """Tokens per second of some requests."""
+
+    speed: float
+    """As the client that asked for them tells it."""
+    server: float | None
+    """As the server does, all its requests' seconds laid end to end; null where it tells none."""
 
 
 class Subject(NamedTuple):
@@ -68,23 +85,61 @@ def main() -> int:
     tool = TOOLS[asked.engine]
     with serving(asked.engine, max(counts), asked.threads) as subject:
         for count in counts:
-            ours: list[float] = []
-            theirs: list[float] = []
+            ours: list[Turn] = []
+            theirs: list[Turn] = []
             for number in range(asked.rounds + 1):  # the first warms up
                 turns = [(ours, _ours), (theirs, tool)]
                 random.Random(number).shuffle(turns)
-                for speeds, turn in turns:
-                    speed = turn(subject, count, asked.requests)
+                for told, turn in turns:
+                    found = taken(subject, turn, count, asked.requests)
                     if number:
-                        speeds.append(speed)
-            ratio = paired_ratio(theirs, ours)
-            print(
-                f"{asked.engine}, {count} at once: ours {sum(ours) / len(ours):.1f} tokens/s, "
-                f"its own tool {sum(theirs) / len(theirs):.1f}, ratio {ratio.value:.3f} "
-                f"({ratio.low:.3f}-{ratio.high:.3f}), goal {1 - GOAL:.2f}-{1 + GOAL:.2f}",
-                flush=True,
-            )
+                        told.append(found)
+            print(f"{asked.engine}, {count} at once: {compared(ours, theirs)}", flush=True)
     return 0
+
+
+def taken(
+    subject: Subject, turn: Callable[[Subject, int, int], float], at_once: int, requests: int
+) -> Turn:
+    """One turn, by the clock that took it and by the server's."""
+    before = _account(subject)
+    speed = turn(subject, at_once, requests)
+    after = _account(subject)
+    if before is None or after is None:
+        return Turn(speed, None)
+    tokens, spent_s = (now - then for now, then in zip(after, before, strict=True))
+    return Turn(speed, at_once * tokens / spent_s)
+
+
+def compared(ours: list[Turn], theirs: list[Turn]) -> str:
+    """Both ratios."""
+    speeds = [[each.speed for each in turns] for turns in (ours, theirs)]
+    mean = [sum(each) / len(each) for each in speeds]
+    said = (
+        f"ours {mean[0]:.1f} tokens/s, its own tool {mean[1]:.1f}, ratio "
+        f"{_shown(paired_ratio(speeds[1], speeds[0]))}, goal {1 - GOAL:.2f}-{1 + GOAL:.2f}"
+    )
+    clocks = [
+        [each.speed / each.server for each in turns if each.server] for turns in (ours, theirs)
+    ]
+    if not all(clocks):
+        return said
+    return f"{said}; of the clocks alone {_shown(paired_ratio(clocks[1], clocks[0]))}"
+
+
+def _shown(ratio: Interval) -> str:
+    return f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
+
+
+def _account(subject: Subject) -> tuple[float, float] | None:
+    """Tokens that the server has made, and the seconds of its requests; null where it does not tell."""
+    try:
+        with urllib.request.urlopen(f"{subject.url}/metrics") as reply:
+            page = reply.read().decode()
+    except urllib.error.HTTPError:
+        return None
+    found = [re.search(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE) for name in ACCOUNT]
+    return None if None in found else (float(found[0][1]), float(found[1][1]))
 
 
 @contextmanager
