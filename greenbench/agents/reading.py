@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from greenbench import api
-from greenbench.analysis.choices.advice import Advice, Option
+from greenbench.analysis.choices.advice import Advice, Option, chosen
 from greenbench.analysis.choices.comparison import Change, Pairing
+from greenbench.analysis.choices.fleet import Demand, first_command, fleets
+from greenbench.analysis.choices.needs import needs
 from greenbench.analysis.choices.picks import Pick, choice, is_claimed
 from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid
@@ -21,6 +23,7 @@ from greenbench.analysis.yardstick import Yardstick
 from greenbench.errors import UserError
 from greenbench.records.folders import files
 from greenbench.records.store import require_records
+from greenbench.report.markdown import fleet
 from greenbench.report.markdown.advice import FIRST, NOTHING
 from greenbench.report.markdown.choice import surer
 from greenbench.report.markdown.headline import answer
@@ -78,6 +81,19 @@ def advice(
         "groups_left_out": max(0, len(found) - GROUPS),
         "to_settle": [] if found else [{"why": NOTHING, "command": FIRST}],
     }
+
+
+def devices(
+    folder: Path, limits: Mapping[str, float], impact: Sequence[str], model: str, device: str
+) -> dict[str, Any]:
+    """How many serve a rate, which is among the limits. Raises UserError."""
+    wanted = needs({name: str(most) for name, most in limits.items()})
+    known = api.load(folder) if folder.exists() else []
+    found, given = chosen(known, model=model, device=device), assumptions(impact)
+    demand = Demand(wanted.rate or 0.0, wanted.within)
+    return fleet.document(
+        fleets(found, demand, given)[:GROUPS], demand, given, first_command(found, demand)
+    )
 
 
 def changes(

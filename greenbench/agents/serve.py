@@ -58,6 +58,13 @@ def serve(results: Sequence[Path], allow_runs: bool, config_dir: Path | None) ->
             f"--config-dir {config_dir} is not a directory: give one that holds config groups."
         )
     places = Places(results)
+    for name, folder in places:
+        if not folder.exists():
+            print(
+                f"greenbench: {name} is not there yet: nothing is read from it until something is measured "
+                "into it.",
+                file=sys.stderr,
+            )
     with Workers(()) as workers:
         tools = Tools(places, workers, config_dir)
         try:
@@ -79,8 +86,8 @@ def _tell(those: Iterable[Started]) -> None:
 def _server(tools: Tools, allow_runs: bool) -> Server:
     server = Server("greenbench", instructions=INSTRUCTIONS, version=__version__)
     reading: list[Callable[..., Any]] = [
-        tools.doctor, tools.techniques, tools.estimate, tools.results, tools.advise, tools.compare,
-        tools.status,
+        tools.doctor, tools.techniques, tools.estimate, tools.results, tools.advise, tools.devices,
+        tools.compare, tools.status,
     ]  # fmt: skip
     running: list[Callable[..., Any]] = [tools.start, tools.stop] if allow_runs else []
     for tool in (*reading, *running):

@@ -3,6 +3,7 @@ reads about it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,9 @@ Results = Annotated[
 ]
 Key = Annotated[str | None, Field(description="A run's key, or its first digits.")]
 Limit = Annotated[float | None, Field(description="At most so much; null: no limit.")]
+Country = Annotated[str | None, Field(description="Such as FRA, USA or WORLD.")]
+Model = Annotated[str, Field(description="Only models whose name holds this.")]
+Device = Annotated[str, Field(description="Only devices whose name holds this.")]
 Overrides = Annotated[
     list[str],
     Field(
@@ -100,9 +104,9 @@ class Tools:
         ] = None,
         ttft_ms: Limit = None,
         tpot_ms: Limit = None,
-        country: Annotated[str | None, Field(description="Such as FRA, USA or WORLD.")] = None,
-        model: Annotated[str, Field(description="Only models whose name holds this.")] = "",
-        device: Annotated[str, Field(description="Only devices whose name holds this.")] = "",
+        country: Country = None,
+        model: Model = "",
+        device: Device = "",
     ) -> dict[str, Any]:
         """Choose the run that saves the most energy and is shown to keep the limits, if one is."""
         limits = {
@@ -115,11 +119,24 @@ class Tools:
             "ttft_ms": ttft_ms,
             "tpot_ms": tpot_ms,
         }
-        given = {name: most for name, most in limits.items() if most is not None}
         _, folder = self._places.named(results)
-        return reading.advice(
-            folder, given, [f"country={country}"] if country else [], model, device
-        )
+        return reading.advice(folder, _given(limits), _impact(country), model, device)
+
+    def devices(
+        self,
+        rate_per_s: Annotated[float, Field(description="Requests per second to be served.")],
+        results: Results = None,
+        ttft_ms: Limit = None,
+        tpot_ms: Limit = None,
+        country: Country = None,
+        model: Model = "",
+        device: Device = "",
+    ) -> dict[str, Any]:
+        """Say how many devices serve a rate within limits, with each technique and without, and what they
+        draw; of runs under load at rates."""
+        limits = {"rate": rate_per_s, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms}
+        _, folder = self._places.named(results)
+        return reading.devices(folder, _given(limits), _impact(country), model, device)
 
     def compare(
         self,
@@ -177,3 +194,11 @@ class Tools:
     def _estimated(self, asked: Asked) -> dict[str, Any]:
         found: dict[str, Any] = outlook.apart(self._workers, outlook.estimate, asked)
         return found
+
+
+def _given(limits: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: most for name, most in limits.items() if most is not None}
+
+
+def _impact(country: str | None) -> list[str]:
+    return [f"country={country}"] if country else []

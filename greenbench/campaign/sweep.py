@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from greenbench.analysis.readings import joules
+from greenbench.analysis.trust.checked import look
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.forecast import Forecaster, whole
@@ -98,7 +99,7 @@ def _outlook(runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserErr
 
 
 def _is_done(run: Run, key: str) -> bool:
-    old = Store(run.folder).read(key)
+    old = Store(run.folder).read(key, look)
     return old is not None and old.status == "completed" and not run.spec.force
 
 
@@ -137,7 +138,7 @@ def _once(
     key = run_key(known)
     store.require_space()
     with nullcontext() if key == claimed else store.claim(key, console.note):
-        old = store.read(key)
+        old = store.read(key, look)
         done_now = done.get((run.folder, key))
         if done_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
@@ -148,6 +149,10 @@ def _once(
             with device_lock(run.around.machine.parts, console.note):
                 record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
+            if old is None and (kept := store.set_aside(key)):
+                console.note(
+                    f"what was there for it is no record to be trusted, and kept as {kept}"
+                )
             store.write(record)
         else:
             console.note("the earlier record is kept, as this run did not complete")

@@ -12,32 +12,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from blake3 import blake3
-from pydantic import ValidationError
 
 from greenbench.errors import UserError
 from greenbench.files import locked, locked_if_free, unwritable, write_atomically
 from greenbench.records.bounds import broken
 from greenbench.records.calls import rebuilt
 from greenbench.records.folders import files
+from greenbench.records.unreadable import UNREADABLE, Refused, why
 from greenbench.records.upgrades import upgraded
-from greenbench.schema.record import SCHEMA_VERSION, Record
+from greenbench.schema.record import Record
 
 FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
-FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
 MOST_BYTES: Final = 64 << 20
 """Of one record: a large one has under 1 MiB."""
-
-
-class Refused(Exception):
-    """What is written as a record is, and can be none: its message is the sentence that says why."""
-
-
-UNREADABLE: Final = (OSError, ValidationError, Refused)
 
 
 class Rejected(NamedTuple):
@@ -46,6 +38,10 @@ class Rejected(NamedTuple):
     name: str
     """The file's name, without its directory."""
     reason: str
+
+
+Look: TypeAlias = Callable[[Path], Record | Rejected]
+"""Reads a file."""
 
 
 class Loaded(NamedTuple):
@@ -100,13 +96,18 @@ class Store:
             ) from error
         return path
 
-    def read(self, key: str) -> Record | None:
-        """The record of `key`; null where there is none that can be read."""
-        try:
-            record = _parse(_content(self.record_path(key)))
-        except UNREADABLE:
-            return None
-        return record if record.key == key else None
+    def read(self, key: str, look: Look | None = None) -> Record | None:
+        """The record of `key` as `look` reads it, as in `load`; null where there is none."""
+        record = (look or parse)(self.record_path(key))
+        return record if isinstance(record, Record) and record.key == key else None
+
+    def set_aside(self, key: str) -> Path | None:
+        """Where what is in the place of the record of `key` is from now on; null where nothing is."""
+        path = self.record_path(key)
+        aside = path.with_name(f"{path.name}.refused")
+        with suppress(FileNotFoundError):
+            return path.rename(aside)
+        return None
 
     @contextmanager
     def claim(self, key: str, on_wait: Callable[[str], None]) -> Iterator[None]:
@@ -141,7 +142,7 @@ def canonical(record: Record) -> bytes:
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def load(paths: Sequence[Path], look: Callable[[Path], Record | Rejected] | None = None) -> Loaded:
+def load(paths: Sequence[Path], look: Look | None = None) -> Loaded:
     """Read all records from results directories, directories of records, and single files, by `look`.
 
     Never fails: what is no record, is of a newer version, or is a copy of one, is listed as
@@ -217,7 +218,7 @@ def content(file: Path) -> bytes | Rejected:
     try:
         return _content(file)
     except UNREADABLE as error:
-        return Rejected(file.name, _why(error))
+        return Rejected(file.name, why(error))
 
 
 def parsed(file: Path, data: bytes) -> Record | Rejected:
@@ -225,7 +226,7 @@ def parsed(file: Path, data: bytes) -> Record | Rejected:
     try:
         return _parse(data)
     except UNREADABLE as error:
-        return Rejected(file.name, _why(error))
+        return Rejected(file.name, why(error))
 
 
 @contextmanager
@@ -274,26 +275,3 @@ def _rescue(path: Path, data: bytes) -> str:
     except OSError:
         return "run it again, as its record could be rescued nowhere"
     return f"move its record there from {rescued}"
-
-
-def _why(error: OSError | ValidationError | Refused) -> str:
-    """One sentence on why a file is no record, telling of its content no more than a number and its place."""
-    if not isinstance(error, ValidationError):
-        return str(error) if isinstance(error, Refused) else f"It cannot be read: {error.strerror}."
-    first, *_ = errors = error.errors(include_url=False)
-    version = next(
-        (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None
-    )
-    if first["type"] == "json_invalid":
-        return "It is not JSON, or was cut short."
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        return (
-            f"It is of a newer GreenBench: its schema version is {version}, and this one reads up "
-            f"to {SCHEMA_VERSION}."
-        )
-    if isinstance(version, int):
-        return f"It has schema version {version}, not {SCHEMA_VERSION} as this GreenBench."
-    if any((fault["type"], len(fault["loc"])) in FOREIGN for fault in errors):
-        return "It is not a record of GreenBench."
-    place = ".".join(map(str, first["loc"])) or "its top"
-    return f"It breaks the record's schema at {place[:80]!r}: {first['msg']}."

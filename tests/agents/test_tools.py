@@ -11,7 +11,7 @@ from greenbench.analysis.trust.checked import look
 from greenbench.campaign.catalog import options
 from greenbench.records.store import Store, load
 
-READING = {"doctor", "techniques", "estimate", "results", "advise", "compare", "status"}
+READING = {"doctor", "techniques", "estimate", "results", "advise", "devices", "compare", "status"}
 TINY = ["model=smollm2-135m", "task=smoke", "protocol=quick", "device=cpu"]
 
 
@@ -191,6 +191,8 @@ WRONG = {
     "no such key": ("results", {"run": "zz"}, "No records have a key that begins with 'zz'"),
     "an empty key": ("results", {"run": ""}, "No records have a key that begins with ''"),
     "a limit of 0": ("advise", {"token_ms": 0}, "The limit token_ms=0.0 is out of range"),
+    "no rate": ("devices", {}, "rate_per_s is not allowed: Field required"),
+    "a rate of 0": ("devices", {"rate_per_s": 0}, "rate=0.0 is out of range"),
     "no country": ("advise", {"country": "XX"}, "XX"),
     "no such model": ("advise", {"model": "nope"}, "No run is of that model and device"),
     "no limit": ("compare", {"fail_on": ["fast"]}, "--fail-on fast is no limit"),
@@ -227,4 +229,8 @@ def test_where_there_is_nothing_yet_it_says_what_to_do(tmp_path):
         told = one.told("advise")
         assert told["groups"] == []
         assert told["to_settle"][0]["command"].startswith("greenbench bench --multirun")
+        told = one.told("devices", rate_per_s=40, ttft_ms=500)
+        assert told["groups"] == []
+        assert told["asked"]["rate"] == 40
+        assert "workload=online" in told["to_measure"][0]
     assert Counter(tmp_path.iterdir()) == Counter()

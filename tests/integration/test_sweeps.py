@@ -1,11 +1,13 @@
 """What a user sees: records, resume, failures that do not stop a sweep, two sweeps at once."""
 
+import json
 import os
 import shlex
 import signal
 import subprocess
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import jsonschema
 import psutil
@@ -53,6 +55,16 @@ def test_a_sweep_leaves_valid_records_and_a_report_and_a_second_one_measures_not
     assert {path: path.stat().st_mtime_ns for path in bench.results.glob("records/*")} == before
     assert (bench.results / "leaderboard.md").read_bytes() == leaderboard
     assert (bench.results / "frontier.svg").read_bytes() == figure
+
+    none = bench.results / "records" / f"{by_name(records)['none']['key']}.json"
+    altered = json.loads(none.read_text())
+    altered["ratios"]["energy_per_token"]["value"] = 0.05
+    none.write_text(json.dumps(altered))
+    status, output = bench.run("technique=none")
+    assert "already done" not in output  # nobody has measured what it says
+    assert f"kept as {none.relative_to(bench.directory)}.refused" in output
+    assert json.loads(Path(f"{none}.refused").read_text()) == altered
+    assert by_name(bench.records())["none"]["ratios"]["energy_per_token"]["value"] != 0.05
 
     status, output = bench.run("technique=none", "force=true")
     assert status == 0

@@ -6,9 +6,11 @@ What came of that is kept in the cache, under the content of the file and of the
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
@@ -29,6 +31,10 @@ ANEW: Final = (
     "numbers: drawn anew from its own windows and items, as another version's code had drawn them"
 )
 """Of a record that says another thing than the code of today makes of its windows."""
+
+
+KEPT_S: Final = 30 * 24 * 3600.0
+"""That code of another version keeps what it knows, counted from the last 1 of 256 folders that it began."""
 
 
 class Kept(NamedTuple):
@@ -121,9 +127,18 @@ def _keep(data: bytes, kept: Kept) -> None:
     place = _place(data)
     brief = kept.brief and {**kept.brief._asdict(), "path": ""}
     with suppress(OSError):  # without a place to keep it, it is looked at again
+        if not (ours := place.parents[1]).exists():
+            _forget(ours.parent)
         place.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(kept._asdict() | {"brief": brief})
         write_atomically(place, text.encode(), durable=False)
+
+
+def _forget(folder: Path) -> None:
+    """Drop what other code has kept, and no one has added to for long."""
+    for each in folder.glob("*"):
+        if time.time() - each.stat().st_mtime > KEPT_S:
+            rmtree(each, ignore_errors=True)
 
 
 def _brief(file: Path, told: dict[str, Any] | None) -> Brief | None:

@@ -121,20 +121,24 @@ def _assumed(given: Assumptions) -> str:
 
 
 def as_json(found: Found, demand: Demand, given: Assumptions, first: str) -> str:
-    """For machines."""
-    document = {
+    """For machines; `first` as above."""
+    return json.dumps(document(found, demand, given, first), indent=1)
+
+
+def document(found: Found, demand: Demand, given: Assumptions, first: str) -> dict[str, Any]:
+    """The same, in JSON's values."""
+    return {
         "asked": {"rate": demand.rate, **demand.limits._asdict()},
         "assumed": asdict(given) | {"grid": given.grid._asdict()},
         "groups": [
-            group.setting._asdict() | {"runs": [_document(each) for each in fleets]}
+            group.setting._asdict() | {"runs": [_run(each) for each in fleets]}
             for group, fleets in found
         ],
         "to_measure": [] if found else [first],
     }
-    return json.dumps(document, indent=1)
 
 
-def _document(found: Fleet) -> dict[str, Any]:
+def _run(found: Fleet) -> dict[str, Any]:
     saved = {
         "watts": found.saved,
         "energy_kwh_a_year": found.energy_kwh,

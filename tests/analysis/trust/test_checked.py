@@ -199,6 +199,15 @@ def test_what_came_of_it_is_kept_under_the_content(results, cache):
     assert checked.look(path).reason.startswith("It is altered")
 
 
+def test_what_other_code_has_kept_goes_when_nobody_has_used_it_for_long(results, cache):
+    old, recent = cache / "checked" / "old", cache / "checked" / "recent"
+    for each in (old, recent):
+        (each / "ab").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    gather([results])
+    assert {each.name for each in (cache / "checked").iterdir()} == {"recent", code()}
+
+
 def test_without_a_place_for_a_cache_it_is_looked_at_each_time(results, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "file"))
