@@ -13,12 +13,13 @@ VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # torch, and cu126, which is on PyTorch's own index alone, for GPUs that later builds have no kernels for.
 TORCH_cu130 := 2.13.0
 TORCH_cu128 := 2.10.0
-TORCH_cu126 = $(if $(TORCH_INDEX),2.10.0,$(error TORCH=cu126 needs the index that pytorch.org names for CUDA 12.6: add TORCH_INDEX=URL))
+TORCH_cu126 = $(if $(TORCH_INDEX)$(wildcard $(VENV)/.ready-cu126),2.10.0,$(error TORCH=cu126 needs the index that pytorch.org names for CUDA 12.6: add TORCH_INDEX=URL))
 TORCH ?= $(or $(patsubst $(VENV)/.ready-%,%,$(firstword $(wildcard $(VENV)/.ready-*))),cu130)
 TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say cu130, cu128 or cu126))
 READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
+ON = $(if $(filter auto,$(DEVICE))$(filter-out 1,$(GPUS)),,device=$(DEVICE))
 GPUS ?= 1
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
@@ -69,8 +70,8 @@ $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or first-gpu and frontier-gpu with CUDA), write the leaderboard
-	@experiments="$(EXPERIMENT)"; test -n "$$experiments" && for experiment in $$experiments; do \
-	$(BIN)/python tools/on_gpus.py "$(GPUS)" +experiments=$$experiment results=$(RESULTS) $(ARGS); \
+	@experiments="$(EXPERIMENT)"; test -n "$$experiments" || exit 2; for experiment in $$experiments; do \
+	$(BIN)/python tools/on_gpus.py "$(GPUS)" +experiments=$$experiment results=$(RESULTS) $(ON) $(ARGS); \
 	status=$$?; failed=$$((status > failed ? status : failed)); test $$status -le 1 || break; done; exit $$((failed))
 
 smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/

@@ -30,6 +30,57 @@ def test_the_cuda_that_is_asked_for_decides_the_torch(words, installed):
     assert f"{installed}\n" in planned(*words).stdout
 
 
+def test_a_build_that_is_there_needs_no_index(tmp_path):
+    """Else every later target would ask for it."""
+    (tmp_path / ".ready-cu126").touch()
+    done = planned(f"VENV={tmp_path}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "device"),
+    [
+        ([], None),
+        (["DEVICE=cuda:2"], "device=cuda:2"),
+        (["DEVICE=cuda_all", "GPUS=all"], None),  # each gets its own
+    ],
+)
+def test_the_device_that_is_asked_for_is_the_sweeps(words, device):
+    said = planned("bench", "EXPERIMENT=runtime", *words).stdout
+    (line,) = [each for each in said.splitlines() if "on_gpus" in each]
+    assert [word for word in line.split() if word.startswith("device=")] == (
+        [device] if device else []
+    )
+
+
+def test_where_no_sweep_can_be_chosen_make_fails(tmp_path):
+    """As where a GPU would go unused: the chooser says why, and names none."""
+    done = made(tmp_path, "exit 1")
+    assert done.returncode == 2
+    assert not (tmp_path / "swept").exists()
+
+
+def test_a_sweep_that_a_signal_ended_is_no_success(tmp_path):
+    done = made(
+        tmp_path, "case $1 in *default_sweep*) echo runtime;; *) touch swept; exit 137;; esac"
+    )
+    assert (tmp_path / "swept").exists()
+    assert done.returncode == 2
+
+
+def made(folder, python):
+    """`make bench` with a program in the place of Python."""
+    stand_in = folder / "venv" / "bin" / "python"
+    stand_in.parent.mkdir(parents=True)
+    stand_in.write_text(f"#!/bin/sh\ncd {folder}\n{python}\n")
+    stand_in.chmod(0o755)
+    (folder / "venv" / ".ready-cu130").touch()
+    os.utime(folder / "venv" / ".ready-cu130", (2**33, 2**33))  # nothing it is made of is newer
+    command = ["make", "bench", f"VENV={folder / 'venv'}"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [("TORCH=cu126", "add TORCH_INDEX=URL"), ("TORCH=cu90", "say cu130, cu128 or cu126")],

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from greenbench.analysis import blocks, disturbances, footprint
+from greenbench.analysis.graded.replies import Graded
+from greenbench.analysis.graded.solved import Solved, solved
 from greenbench.analysis.load_curve import load_codes, load_curve
-from greenbench.analysis.solved import Graded, Solved, solved
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.models import inputs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from greenbench.campaign.compose import Job
 from greenbench.campaign.forecast import Forecast, Forecaster, whole
 from greenbench.campaign.identity import label
 from greenbench.errors import UserError
-from greenbench.machine.detect import detect_used
+from greenbench.machine.detect import Machine, detect_used
 from greenbench.run.preflight import refusals
 
 
@@ -31,7 +33,7 @@ class Foreseen(NamedTuple):
 
 def foreseen(jobs: Sequence[Job]) -> list[Foreseen]:
     """Each job's run. Nothing is fetched from a hub. Raises UserError where the device is not there."""
-    machines = {device: detect_used(device) for device in {job.spec.device for job in jobs}}
+    machines = _machines(sorted({job.spec.device for job in jobs}))
     known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
     refused = refusals(asked, models=False, progress=None)
@@ -39,6 +41,15 @@ def foreseen(jobs: Sequence[Job]) -> list[Foreseen]:
         Foreseen(job, None if error else known.of(*each), error)
         for job, each, error in zip(jobs, asked, refused, strict=True)
     ]
+
+
+def _machines(devices: Sequence[str]) -> dict[str, Machine]:
+    """Each of several in a process of its own: CUDA is initialized once, for the GPUs that are seen then."""
+    if len(devices) == 1:
+        return {device: detect_used(device) for device in devices}
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as each:
+        return dict(zip(devices, each.map(detect_used, devices), strict=True))
 
 
 def in_all(found: Sequence[Foreseen]) -> str:

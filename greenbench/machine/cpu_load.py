@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import psutil
 
 from greenbench.machine.processes import OwnProcesses
 
+ON_CPU: Final = frozenset({"other_load", "cpu_frequency_change"})
+"""What spoils a window where the CPU does the work."""
+BESIDE_GPU: Final = frozenset({"other_load"})
+"""Where a GPU does, which the CPU keeps busy: its clock may well change."""
 OTHER_LOAD = 0.10  # of all CPUs' time, used by others or withheld by the hypervisor
 FREQUENCY = 0.05  # change of the mean clock within a window
 MIN_S = 0.2  # CPU times tick every 10 ms: shorter windows show nothing
@@ -39,7 +43,7 @@ def usage(own: OwnProcesses) -> Usage:
 
 
 def codes(start: Usage, end: Usage) -> list[str]:
-    """``other_load`` and ``cpu_frequency_change``, where a window shows them."""
+    """Those of `ON_CPU` that a window shows."""
     elapsed_s = end.time_s - start.time_s
     if elapsed_s < MIN_S:
         return []

@@ -106,8 +106,9 @@ def _see_only(device: str) -> None:
     """
     import torch
 
+    # Asked by NVML: is_available() would initialize CUDA, which then sees all of them for good.
     index, count = int(device.removeprefix("cuda:")), torch.cuda.device_count()
-    if torch.cuda.is_available() and index >= count:
+    if count and index >= count:
         raise Unsupported(
             f"device={device} was asked for, and torch sees {count} GPU{'s' if count > 1 else ''} here: say "
             f"cuda:0{f' to cuda:{count - 1}' if count > 1 else ''}."
@@ -134,7 +135,7 @@ def describe(device: str, *, progress: object) -> tuple[Machine, dict[str, Any]]
     from greenbench.machine import roofline  # needs torch, as above
 
     machine = detect_used(device)
-    roof = roofline.measure(machine.torch_device, machine.free_bytes())
+    roof = roofline.known(machine.parts, machine.torch_device, machine.free_bytes())
     told = {name: float(f"{value:.3g}") for name, value in roof._asdict().items()}
     return machine, environment(machine) | {"roofline": told}
 

@@ -63,7 +63,7 @@ def require_kernels(name: str, capability: tuple[int, int], built_for: Sequence[
         raise Unsupported(
             f"{name} has compute capability {capability[0]}.{capability[1]}, and this torch has kernels for "
             f"{min(known) // 10}.{min(known) % 10} and newer: take the build for CUDA 12.6, which has "
-            f"older ones (make setup TORCH=cu126), {CPU}."
+            f"older ones (make setup TORCH=cu126 TORCH_INDEX=URL, the index that pytorch.org names), {CPU}."
         )
 
 

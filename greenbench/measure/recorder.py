@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -39,15 +39,15 @@ class Recorder:
         own: OwnProcesses | None = None,
         seed: int = 0,
         *,
-        on_cpu: bool = True,
+        watched: Collection[str] = cpu_load.ON_CPU,
     ) -> None:
         """`meters` may be empty: windows then say why they have no joules.
 
-        `own` processes do the run's work (null: this one and its descendants); where that is
-        `on_cpu`, what others take of the CPUs spoils a window.
+        `own` processes do the run's work (null: this one and its descendants). `watched`: codes of
+        what others do with the CPUs.
         """
         self._opened = meters
-        self._own, self._on_cpu = own or OwnProcesses(), on_cpu
+        self._own, self._watched = own or OwnProcesses(), watched
         self._dice = random.Random(seed)
         self._origin_s = time.monotonic()
         self.origin_epoch_s = time.time()
@@ -201,8 +201,8 @@ class Recorder:
         if phase != "serve":  # between requests a device may well rest
             found += _clock_codes(trace)
         found += short_codes(spans) + start.pulse.codes()
-        if self._on_cpu:
-            found += cpu_load.codes(start.usage, cpu_load.usage(self._own))
+        beside = cpu_load.codes(start.usage, cpu_load.usage(self._own))
+        found += [code for code in beside if code in self._watched]
         faults = sorted(set(found))
         each = [request for batch in done for request in batch]
         window = Window(

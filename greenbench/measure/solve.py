@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
@@ -31,7 +30,7 @@ class Cell(NamedTuple):
     task: str
     group: int
     position: int
-    places: range
+    places: Sequence[int]
     who: Who
 
 
@@ -52,15 +51,21 @@ def solve(
     progress: Progress,
     *,
     apart: bool,
+    about: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Answered]:
     """Ask each model its `asks`, of the same items, so many `at_once`.
 
     In each group both are asked in random order; all of one model's before the other's where they are
-    measured `apart`.
+    measured `apart`. `about`: by task, what each item is about; null: each something else.
     """
     items = {task: len(questions) for task, questions in asks["baseline"].items()}
     size = _sizes(recorder, pair, asks, at_once)
-    cells = list(schedule(items, size, random.Random(seed), apart=apart))
+    groups_of = [
+        (task, places)
+        for task, count in items.items()
+        for places in parted(about[task] if about else [*map(str, range(count))], size[task])
+    ]
+    cells = list(schedule(groups_of, random.Random(seed), apart=apart))
     groups: dict[str, dict[int, int]] = {task: {} for task in items}
     written: dict[tuple[str, Who], dict[int, Written]] = {
         (task, who): {} for task in items for who in WHO
@@ -105,15 +110,30 @@ def _answer(
     return [answer.completion for answer in answers]
 
 
+def parted(about: Sequence[str], size: int) -> list[list[int]]:
+    """Places of items in even groups of at most `size`, or somewhat more where items about the same thing,
+    which are one observation, would stand in two."""
+    together: dict[str, list[int]] = {}
+    for place, each in enumerate(about):
+        together.setdefault(each, []).append(place)
+    many = len(about)
+    count = ceil(many / size)
+    edges = [many * number // count for number in range(1, count + 1)]
+    groups: list[list[int]] = []
+    taken, end = 0, 0
+    for places in together.values():
+        if taken >= end:
+            groups.append([])
+            end = next(edge for edge in edges if edge > taken)
+        groups[-1] += places
+        taken += len(places)
+    return groups
+
+
 def schedule(
-    items: Mapping[str, int], size: Mapping[str, int], dice: random.Random, *, apart: bool
+    groups: Sequence[tuple[str, Sequence[int]]], dice: random.Random, *, apart: bool
 ) -> Iterator[Cell]:
     """Every group of every task, for each model once."""
-    groups: list[tuple[str, range]] = []
-    for task, many in items.items():
-        count = ceil(many / size[task])
-        edges = [many * number // count for number in range(count + 1)]
-        groups += [(task, range(*edge)) for edge in pairwise(edges)]
     if apart:
         for position, who in enumerate(WHO):
             for number, (task, places) in enumerate(groups):

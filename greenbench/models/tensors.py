@@ -34,6 +34,17 @@ def elements(files: list[Path]) -> int:
     return sum(prod(shape) for shape in names(files).values())
 
 
+def held_bytes(files: list[Path], size: int) -> int:
+    """What all tensors take where floating-point numbers have `size` bytes each, and others stay packed."""
+    found = [each for file in files for each in header(file).values()]
+    return sum(
+        size * prod(each["shape"])
+        if each["dtype"] in DTYPES
+        else each["data_offsets"][1] - each["data_offsets"][0]
+        for each in found
+    )
+
+
 def read(files: list[Path]) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.float32]]]]:
     """Every tensor in float32, one after another. Raises KeyError for integers: a packed checkpoint's."""
     import numpy as np  # which the names and shapes do without

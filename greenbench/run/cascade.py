@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
 from greenbench.engines.cascade import Behind, Rule, surety
 from greenbench.engines.engine import Build, Served
@@ -87,12 +87,8 @@ def _settled(trust: Trust, small: Build, place: Place, spec: RunSpec, work: Prep
     with engine.serve(small, machine) as first, engine.serve(place.base, machine) as second:
         tried = _tried(trust, first, second, spec, place.base.directory, work)
     found = boldest(tried, trust.risk, trust.delta)
-    most = float(beta.ppf(1 - trust.delta, found.worse + 1, len(tried) - found.worse))
     work.details.update(
-        held_back_items=len(tried),
-        kept_of_them=found.kept,
-        worse_of_them=found.worse,
-        worse_at_most=round(most, 6),
+        held_back_items=len(tried), kept_of_them=found.kept, worse_of_them=found.worse
     )
     return found.threshold
 
@@ -134,14 +130,15 @@ def _tried(
 
 
 def _held_back(more: Exam, run: Exam) -> list[int]:
-    """Places in `more` of items that the run does not ask, nor others about the same."""
+    """Places in `more` of items that the run does not ask, nor others about the same; of those about the
+    same, which are one observation, the first."""
     asked, about = set(run.indices), set(run.documents)
-    pairs = zip(more.indices, more.documents, strict=True)
-    return [
-        place
-        for place, (index, document) in enumerate(pairs)
-        if index not in asked and document not in about
-    ]
+    found = []
+    for place, (index, document) in enumerate(zip(more.indices, more.documents, strict=True)):
+        if index not in asked and document not in about:
+            found.append(place)
+            about.add(document)
+    return found
 
 
 def _values(

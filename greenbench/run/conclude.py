@@ -10,7 +10,7 @@ from greenbench.analysis import footprint
 from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.conclusions import Told, code, conclusions
 from greenbench.analysis.difficulty import Asked, summarise
-from greenbench.analysis.solved import Graded
+from greenbench.analysis.graded.replies import Graded
 from greenbench.engines.engine import Engine, Footprint
 from greenbench.machine.cpu_load import on_battery
 from greenbench.measure.recorder import Recorder

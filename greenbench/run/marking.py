@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.analysis.solved import Graded
+from greenbench.analysis.graded.replies import Graded
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.schedule import Progress
@@ -61,6 +61,7 @@ def mark(
         spec.seed,
         partial(progress, "solve"),
         apart=apart is not None,
+        about={exam.task: exam.documents for exam in asked},
     )
     texts = {
         who: {

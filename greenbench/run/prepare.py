@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -14,7 +13,14 @@ from typing import Any
 
 from greenbench.analysis import blocks
 from greenbench.engines.engine import Build
-from greenbench.engines.transformers.load import load_model, load_tokenizer, save, seed, shell
+from greenbench.engines.transformers.load import (
+    empty_caches,
+    load_model,
+    load_tokenizer,
+    save,
+    seed,
+    shell,
+)
 from greenbench.engines.transformers.options import apply_options
 from greenbench.engines.transformers.served import HubTokenizer, OnDevice
 from greenbench.measure.recorder import Recorder
@@ -84,7 +90,7 @@ class Candidate:
                 build = self._with(technique, build, work, index, metered)
                 if isinstance(technique, MachineSetting):
                     held.enter_context(technique.hold(machine, work.observed))
-        gc.collect()
+        empty_caches()
         return build
 
     def applied(self) -> list[AppliedTechnique]:
@@ -134,7 +140,7 @@ class Candidate:
                     technique.install(work.device)
                     with metered(promise):
                         build, files = self._edited(technique, build, work, index)
-                        gc.collect()  # what was replaced must not count as the candidate's memory
+                        empty_caches()  # what was replaced must not count as the candidate's memory
                 model = build.source
                 self._note_touched(index, changed(model), model.config)
                 if files is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from greenbench.analysis.difficulty import Asked
-from greenbench.analysis.solved import Graded
+from greenbench.analysis.graded.replies import Graded
 from greenbench.engines.engine import Build, Served
 from greenbench.errors import Lost
 from greenbench.machine.detect import detect

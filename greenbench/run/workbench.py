@@ -12,6 +12,7 @@ from typing import NamedTuple
 from greenbench.engines import cascade
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.start import Start
+from greenbench.machine import cpu_load
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.pair import apart_reason
@@ -98,7 +99,8 @@ class Bench:
         self.engines: Mapping[Who, Engine] = engines(spec)
         self.sleepers: set[Who] = set()
         """Those that sleep while the other is measured."""
-        self.recorder = Recorder(meters, own, spec.seed, on_cpu=machine.device == "cpu")
+        watched = cpu_load.ON_CPU if machine.device == "cpu" else cpu_load.BESIDE_GPU
+        self.recorder = Recorder(meters, own, spec.seed, watched=watched)
 
     @contextmanager
     def serve(self, stages: Stages, who: Who, build: Build) -> Iterator[Served]:

@@ -59,9 +59,9 @@ class Lengths(Part):
     """How long one model's answers were, in tokens."""
 
     right: Quantity
-    """Of solved items, mean."""
+    """Of solved items, mean; of those that are right in part it is told in neither."""
     wrong: Quantity
-    """Of the others."""
+    """Of items without a right part."""
     cut: int
     """Answers that were as long as they might be: their number."""
     thought: Quantity

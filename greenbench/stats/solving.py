@@ -26,6 +26,8 @@ LEFT_OUT: Final = ("energy_per_token", "tokens_per_answer")
 """Whose intervals come from leaving groups out."""
 LEAST_ITEMS = 20
 """Of fewer nothing is claimed."""
+LEAST_GROUPS = 6
+"""Of n groups, all are on one side of the truth in 2^(1-n) of cases: in over 5 % of fewer."""
 DRAWS, SEED = 20_000, 0
 PRIOR = 0.375
 """Of an item in each of the four cells (solved by both, by either, by none), so that of few items, or of a
@@ -83,8 +85,9 @@ def split(groups: Sequence[Group]) -> Split:
     Statistics 9:130), whose tails are widened for their number as Hesterberg does (arXiv 1411.5279); of the
     other two factors from leaving out each group in turn, which of few groups holds more surely.
 
-    Without a solved item, joules per solved item are infinite, as is the upper end where a share may be 0.
-    Raises ValueError of no groups.
+    Without a solved item, joules per solved item are infinite, and so is the upper end; the ratio is 0 where
+    only the candidate solved any. Of few groups what hangs on the share has no interval: no draw is beyond
+    what they were. Raises ValueError of no groups.
     """
     if not groups:
         raise ValueError("nothing was asked")
@@ -185,15 +188,18 @@ def _stretch(groups: int) -> float:
 
 
 def _tail(groups: int) -> float | None:
-    """Where a draw's quantile is a 95 % bound; null of one group."""
-    return float(ndtr(-_stretch(groups) * t_quantile(groups))) if groups > 1 else None
+    """Where a draw's quantile is a 95 % bound; null of too few groups."""
+    if groups < LEAST_GROUPS:
+        return None
+    return float(ndtr(-_stretch(groups) * t_quantile(groups)))
 
 
 def _interval(value: float, drawn: Array, tail: float | None, n: int) -> Interval:
     """Of a value that may be infinite."""
     shown = float(value)
     if tail is None:
-        return Interval(shown, None, None, n, "one group of items has no interval")
+        few = f"fewer than {LEAST_GROUPS} groups of items have no interval"
+        return Interval(shown, None, None, n, few)
     low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
     low, high = (
         min(low, shown),
@@ -204,7 +210,7 @@ def _interval(value: float, drawn: Array, tail: float | None, n: int) -> Interva
 
 def _p_values(drawn: dict[Factor, Array], groups: int) -> tuple[float | None, float | None]:
     """Of the ratio of joules per solved item, in keeping with its interval."""
-    if groups < 2 or "energy_per_solved" not in drawn:
+    if groups < LEAST_GROUPS or "energy_per_solved" not in drawn:
         return None, None
     found = drawn["energy_per_solved"]
     logs = np.log(found[:, 1] / found[:, 0])

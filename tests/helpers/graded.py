@@ -2,7 +2,8 @@
 
 import random
 
-from greenbench.analysis.solved import Graded, solved
+from greenbench.analysis.graded.replies import Graded
+from greenbench.analysis.graded.solved import solved
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, SHARE_SOLVED, TOKENS_PER_ANSWER
 from greenbench.schema.solved import Reply
 from greenbench.schema.window import WHO, Place

@@ -5,6 +5,8 @@ import re
 import urllib.request
 from types import SimpleNamespace
 
+import psutil
+
 from greenbench.engines.engine import Build, Request
 from greenbench.engines.start import Start
 from greenbench.engines.writing import Ask
@@ -22,6 +24,12 @@ TEXTS = ["It was the first time that the team had won the cup.", "x"]
 
 def asked(*each):
     return [SimpleNamespace(args=args, task_name="t", doc_id=i) for i, args in enumerate(each)]
+
+
+def listens_at(served):
+    """The addresses at which its processes take connections."""
+    found = [each for pid in served.pids() for each in psutil.Process(pid).net_connections("tcp")]
+    return {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN}
 
 
 def went_on(served):

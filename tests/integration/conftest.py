@@ -57,10 +57,28 @@ class Outside(ModelEdit):
 '''
 
 
+LOOPBACK = """
+import ipaddress, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+        try:
+            near = ipaddress.ip_address(arguments[1][0]).is_loopback
+        except ValueError:
+            near = arguments[1][0] == "localhost"
+        if not near:
+            raise PermissionError(f"a test reached for {arguments[1]}")
+
+sys.addaudithook(refuse)
+"""
+"""In every process of a test: only loopback is contacted."""
+
+
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory):
     """An installed plug-in: one Python file, and the entry point in its metadata."""
     site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(LOOPBACK)
     (site / "outside_plugin.py").write_text(PLUGIN)
     info = site / "outside_plugin-1.0.dist-info"
     info.mkdir()

@@ -46,7 +46,7 @@ def metered(fake_nvml, monkeypatch):
         monkeypatch.setattr(recorder, "time", clock)
         meters = OpenMeters([NvmlCounter([GPU], clock)])
         opened.append(meters)
-        return recorder.Recorder(meters, on_cpu=False), clock
+        return recorder.Recorder(meters, watched=()), clock
 
     yield open_
     for meters in opened:

@@ -16,10 +16,17 @@ def two_gpus(monkeypatch):
         SimpleNamespace(name="Example GPU", total_memory=80, major=9, minor=minor, uuid=f"u{minor}")
         for minor in (0, 1)
     ]
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    initialized = []
+
+    def is_available():  # by which CUDA is initialized, and the variable looked at for the last time
+        initialized.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return True
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
     monkeypatch.setattr(torch.cuda, "get_device_properties", gpus.__getitem__)
+    return initialized
 
 
 def test_one_gpu_is_a_run_unless_all_are_asked_for(two_gpus):
@@ -59,6 +66,7 @@ def test_one_of_several_gpus_is_all_that_a_run_and_its_servers_see(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert detect(device).device == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == hidden
+    assert set(two_gpus) == {hidden}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what is undone in the end
 
 

@@ -72,7 +72,7 @@ def loads(prompts, load=CONSTANT, work=WORK, kind=Demand, strangers=frozenset(),
 
 
 def recorder():
-    return Recorder(OpenMeters([Watts(POWER_W)]), on_cpu=False)
+    return Recorder(OpenMeters([Watts(POWER_W)]), watched=())
 
 
 def taken(served, asked, window_s=WINDOW_S):

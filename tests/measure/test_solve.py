@@ -1,19 +1,23 @@
 """Graded answers are metered in groups: known lengths, shares and watts come out as factors."""
 
 import random
+from collections import Counter
 from contextlib import contextmanager
 from statistics import median
 from types import SimpleNamespace
 
 import pynvml
 import pytest
+from helpers import factory
 
-from greenbench.analysis.solved import Graded, solved
+from greenbench.analysis.graded.replies import Graded
+from greenbench.analysis.graded.solved import solved
 from greenbench.engines.engine import Completion
 from greenbench.engines.writing import Ask, Written
 from greenbench.measure import recorder, solve
 from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
+from greenbench.records.bounds import broken
 from greenbench.schema.metrics import ENERGY_PER_SOLVED
 from greenbench.schema.solved import Reply
 from greenbench.schema.window import WHO
@@ -90,7 +94,7 @@ def lab(fake_nvml, monkeypatch):
             "baseline": Wrapper(clock, WATTS["baseline"], share=share, seed=seed),
             "candidate": Wrapper(clock, WATTS["candidate"], share=share, seed=seed, **how),
         }
-        return recorder.Recorder(meters, on_cpu=False), _pair(models, handle, jitter, seed)
+        return recorder.Recorder(meters, watched=()), _pair(models, handle, jitter, seed)
 
     yield make
     for meters in opened:
@@ -249,6 +253,73 @@ def test_a_model_that_never_answers_right_is_unbounded_and_claims_nothing(lab):
     assert task.ratio.energy_per_solved.low > 1
     assert verdict_of(found).verdict == "inconclusive"
     assert verdict_of(found).barred.startswith("unbounded")
+
+
+def test_where_only_the_candidate_solves_any_the_record_is_sound_and_claims_nothing(lab):
+    taker, pair = lab(breaks=1.0)
+    answered = solve.solve(
+        taker, pair, {who: {"a": asks(100)} for who in WHO}, 1, 0, lambda *_: None, apart=False
+    )
+    given = graded("a", answered["a"])
+    turned = dict(zip(WHO, (given.replies[who] for who in reversed(WHO)), strict=True))
+    found = solved([given._replace(replies=turned)], taker.windows, "dev", "valid", "no meter")
+    ratio = found.tasks[0].ratio
+    assert ratio.energy_per_solved.value is None
+    assert ratio.energy_per_solved.reason == "0: the baseline solved none"
+    assert ratio.energy_per_solved.high < 1
+    assert ratio.share_solved.reason == "unbounded: the baseline solved none"
+    assert verdict_of(found).barred == "0: the baseline solved none"
+    record = factory.record(solved=found.tasks, verdicts=found.verdicts)
+    assert broken(record) is None
+
+
+def test_of_few_groups_there_is_no_interval_of_the_share(lab):
+    """Five of them are all on one side of the truth in 6 % of runs."""
+    _, found = run(lab, items=40, at_once=8)
+    ratio = found.tasks[0].ratio
+    for quantity in (ratio.share_solved, ratio.energy_per_solved):
+        assert quantity.value > 0
+        assert (quantity.low, quantity.high) == (None, None)
+        assert quantity.reason == "fewer than 6 groups of items have no interval"
+    assert ratio.tokens_per_answer.low is not None
+    assert verdict_of(found).barred == ratio.energy_per_solved.reason
+    _, enough = run(lab, items=48, at_once=8)
+    assert enough.tasks[0].ratio.share_solved.low is not None
+
+
+def test_items_about_the_same_are_in_one_group(lab):
+    taker, pair = lab()
+    about = [f"passage {place // 3 if place < 30 else place}" for place in range(100)]
+    about = [about[place * 7 % 100] for place in range(100)]
+    found = solve.solve(
+        taker, pair, {who: {"a": asks(100)} for who in WHO}, 1, 0, lambda *_: None, apart=False,
+        about={"a": about},
+    )["a"]  # fmt: skip
+    groups = {}
+    for passage, group in zip(about, found.groups, strict=True):
+        groups.setdefault(passage, set()).add(group)
+    assert all(len(each) == 1 for each in groups.values())
+    sizes = Counter(found.groups).values()
+    assert len(sizes) > 15
+    assert max(sizes) <= 5 + 2
+
+
+def test_what_is_right_in_part_is_no_wrong_answer(lab):
+    taker, pair = lab()
+    answered = solve.solve(
+        taker, pair, {who: {"a": asks(40)} for who in WHO}, 1, 0, lambda *_: None, apart=False
+    )
+    given = graded("a", answered["a"])
+    first = given.replies["baseline"][0]
+    partly = first.model_copy(update={"tokens": 10_000, "grades": {"none": {"exact_match": 0.5}}})
+    replies = given.replies | {"baseline": [partly, *given.replies["baseline"][1:]]}
+    (task,) = solved(
+        [given._replace(replies=replies)], taker.windows, "dev", "valid", "no meter"
+    ).tasks
+    lengths = task.lengths["baseline"]
+    assert lengths.right.value < 100
+    assert lengths.wrong.value < 100
+    assert lengths.right.n + lengths.wrong.n == 39
 
 
 def test_of_fewer_than_twenty_items_nothing_is_claimed(lab):

@@ -14,7 +14,7 @@ RECORDED = """
 from greenbench.measure.recorder import Recorder
 from greenbench.meters import OpenMeters
 
-recorder = Recorder(OpenMeters(), on_cpu=False)
+recorder = Recorder(OpenMeters(), watched=())
 with recorder.whole("generate", "baseline"):
     work()
 print(recorder.windows[-1].validity, "stalled" in recorder.windows[-1].codes)

@@ -2,12 +2,14 @@
 
 import os
 import socketserver
+import uuid
 from dataclasses import replace
 from types import SimpleNamespace
 
 import datasets
 import lm_eval.tasks
 import pytest
+from helpers.servers import none_marked
 from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
@@ -443,6 +445,16 @@ class TestCode:
             assert found == [{"none": {"pass_at_1": 0.0}}]
             doc = {"prompt": "def f():\n", "test": "def check(f): f()", "entry_point": "f"}
             assert words.passes(doc, [code]) == {"pass_at_1": 1.0}  # as it is outside
+
+    def test_what_it_starts_in_a_session_of_its_own_ends_with_it(self):
+        mark = f"left-by-{uuid.uuid4().hex}"
+        code = (
+            "    import subprocess, sys\n"
+            f"    sleeper = [sys.executable, '-c', 'import time; time.sleep(600)', '{mark}']\n"
+            "    subprocess.Popen(sleeper, start_new_session=True)\n"
+        )
+        generated.grades(replace(CODE, items=1), {"humaneval_words": [code]})
+        assert none_marked(mark)
 
     def test_what_takes_too_much_memory_fails(self):
         code = "    held = bytearray(64 << 30)\n    held[::4096] = b'x' * len(held[::4096])\n"

@@ -52,9 +52,9 @@ def test_more_than_the_risk_is_lost_as_seldom_as_is_said():
 
 
 def test_items_about_what_the_run_asks_are_not_held_back():
-    more = SimpleNamespace(indices=(1, 2, 3, 4), documents=("a", "a", "b", "c"))
+    more = SimpleNamespace(indices=(1, 2, 3, 4, 5), documents=("a", "a", "b", "c", "b"))
     asked = SimpleNamespace(indices=(1, 4), documents=("a", "c"))
-    assert _held_back(more, asked) == [2]
+    assert _held_back(more, asked) == [2]  # items about one passage are one observation
 
 
 def test_thoughts_are_not_graded():

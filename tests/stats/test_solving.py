@@ -137,7 +137,7 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say(items, share):
         assert seen <= (1.0 if items * share <= 5 else 0.985), (name, seen)
 
 
-@pytest.mark.parametrize(("groups", "near"), [(5, 0.1), (20, 0.05)])
+@pytest.mark.parametrize(("groups", "near"), [(6, 0.1), (20, 0.05)])
 def test_what_is_drawn_anew_spreads_as_the_intervals_do(groups, near):
     some = simulated(200, 0.5, np.random.default_rng(3), groups=groups)
     interval, found = split(some).ratio["energy_per_solved"], redrawn(some, 4000)

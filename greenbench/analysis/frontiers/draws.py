@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from greenbench.analysis.solved import regrouped
+from greenbench.analysis.graded.solved import regrouped
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, t_quantile
 from greenbench.stats.solving import Redrawn, redrawn

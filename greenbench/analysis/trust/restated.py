@@ -9,7 +9,7 @@ from typing import Any, Final
 from greenbench.analysis.accuracy import compared
 from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
-from greenbench.analysis.solved import regraded
+from greenbench.analysis.graded.solved import regraded
 from greenbench.models.keys import run_key
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES

@@ -91,12 +91,12 @@ class Transformers(Engine):
             )
 
     def room_bytes(self, build: Build) -> int:
-        """Its weights, at the dtype they are loaded in."""
+        """Its weights, at the dtype they are loaded in; what is packed may be unpacked, and take more."""
         if build.form == "module":
             from greenbench.models.weights import storage_bytes
 
             return sum(storage_bytes(build.source, build.loop).values())
-        return tensors.elements(files.weights(Path(build.source))) * BYTES[build.model.dtype]
+        return tensors.held_bytes(files.weights(Path(build.source)), BYTES[build.model.dtype])
 
     @contextmanager
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:

@@ -72,7 +72,7 @@ def compress(
     """
     journal.end_leftovers()
     file, log = folder / "job.json", folder / "compressor.log"
-    file.write_text(json.dumps(asdict(job)))
+    file.write_text(json.dumps(asdict(job) | {"device": device}))
     log.write_bytes(b"")
     program = Kept([str(OWN.python()), "-I", one_shot.__file__, str(file)], _variables(device), log)
     try:

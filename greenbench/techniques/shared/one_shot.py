@@ -3,9 +3,9 @@
     one_shot.py JOB
 
 JOB is a JSON file: `model` (a directory), `recipe` (modifiers by name, with their arguments, in order),
-`tokens` (lists of ids to calibrate on; none where the recipe needs none), `out` (gets the checkpoint, as
-compressed-tensors lays it out) and `plain` (gets the weights that it stands for, read back from it). A
-fault is the last line of the output. It imports nothing of ours.
+`tokens` (lists of ids to calibrate on; none where the recipe needs none), `device` (cpu or cuda), `out`
+(gets the checkpoint, as compressed-tensors lays it out) and `plain` (gets the weights that it stands for,
+read back from it). A fault is the last line of the output. It imports nothing of ours.
 """
 
 import json
@@ -17,8 +17,20 @@ from typing import Any
 def main(file: str) -> None:
     """Do the job that `file` describes."""
     job = json.loads(Path(file).read_text())
+    require(job["device"])
     compress(**{name: job[name] for name in ("model", "recipe", "tokens", "out", "trust")})
     read_back(job["out"], job["plain"], trust=job["trust"])
+
+
+def require(device: str) -> None:
+    """Where the run has a GPU, so must its torch, which needs a newer driver than the run's may have."""
+    import torch
+
+    if device == "cuda" and not torch.accelerator.is_available():
+        raise RuntimeError(
+            f"its torch {torch.__version__}, built for CUDA {torch.version.cuda}, sees no GPU: the "
+            "driver may be too old for it"
+        )
 
 
 def compress(

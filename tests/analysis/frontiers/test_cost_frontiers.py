@@ -9,8 +9,8 @@ from helpers import campaign, examples, graded
 from greenbench.analysis.frontiers import cost_frontiers
 from greenbench.analysis.frontiers.cost_frontiers import CORRECT, Resampler, drawn, frontiers
 from greenbench.analysis.frontiers.model_frontier import devices
+from greenbench.analysis.graded.solved import regrouped
 from greenbench.analysis.groups.rows import Row, groups
-from greenbench.analysis.solved import regrouped
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
 from greenbench.report.markdown.sections.model_frontier import side_by_side
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN

@@ -18,6 +18,7 @@ from helpers.real_engines import (
     build,
     counted,
     given_up,
+    listens_at,
     queued,
     sureness,
     went_on,
@@ -214,6 +215,7 @@ def test_a_request_that_is_given_up_frees_its_slot(make):
 def test_greedy_text_is_that_of_the_same_weights_in_process(llama):
     plain = build(llama)
     with LlamaCpp(threads=1).serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
+        assert listens_at(ours) == {"127.0.0.1"}
         assert went_on(ours) == went_on(theirs)
         assert sureness(ours) == pytest.approx(sureness(theirs), rel=0.02)
 

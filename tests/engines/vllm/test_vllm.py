@@ -18,6 +18,7 @@ from helpers.real_engines import (
     build,
     counted,
     given_up,
+    listens_at,
     queued,
     sureness,
     went_on,
@@ -361,6 +362,7 @@ class TestReal:
         engine = Vllm(eager=True, threads=1)
         with engine.serve(plain, CPU) as ours, Transformers().serve(plain, CPU) as theirs:
             (pairs, rolling), (pairs_there, rolling_there) = map(log_likelihoods, (ours, theirs))
+            assert listens_at(ours) == {"127.0.0.1"}
             answers = [went_on(ours), went_on(theirs)]
             sure = [sureness(ours), sureness(theirs)]
             self.answers_are_timed_and_counted(ours)

@@ -27,7 +27,7 @@ from greenbench.techniques.quantization.llm_compressor import (
     W8a8Fp8,
     W8a8Int8,
 )
-from greenbench.techniques.shared import compressor
+from greenbench.techniques.shared import compressor, one_shot
 from greenbench.techniques.stack import require_forms
 
 ALL = (Awq, GptqW4a16, W8a8Int8, W8a8Fp8, Nvfp4, Mxfp4)
@@ -307,6 +307,14 @@ def test_sigkill_of_the_run_leaves_none_of_its_processes(fake, tmp_path):
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
         assert gone(marked(job))
+
+
+def test_where_the_run_has_a_gpu_that_its_torch_does_not_see_it_stops():
+    if torch.accelerator.is_available():
+        pytest.skip("this machine has one")
+    one_shot.require("cpu")
+    with pytest.raises(RuntimeError, match=r"sees no GPU: the driver may be too old"):
+        one_shot.require("cuda")
 
 
 # What is promised, and what the real one leaves

@@ -61,7 +61,7 @@ def _name(line: Line, notes: Notes) -> str:
 def _task(line: Line, notes: Notes) -> str:
     if not line.task.task:
         return "all"
-    asked = [f"{line.task.shots} examples" if line.task.shots else "no examples"]
+    asked = [f"{line.task.shots}-shot"]
     asked += ["chat template"] if line.task.chat_template else []
     asked += [] if line.task.filter == "none" else [f"filter {line.task.filter}"]
     asked += [f"answers {line.task.sampling}"]

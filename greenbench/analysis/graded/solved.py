@@ -7,7 +7,7 @@ from math import isinf, isnan
 from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity
-from greenbench.analysis.readings import joules
+from greenbench.analysis.graded.replies import Graded, Windows, lengths, part
 from greenbench.analysis.verdicts import judge_found
 from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import (
@@ -16,13 +16,22 @@ from greenbench.schema.metrics import (
     SHARE_SOLVED,
     TOKENS_PER_ANSWER,
 )
-from greenbench.schema.quantity import Provenance, Quantity, missing
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
-from greenbench.schema.solved import Lengths, Reply, SolvedItem, SolvedTask, Solving
+from greenbench.schema.solved import Reply, SolvedItem, SolvedTask, Solving
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import Interval, mean_interval
-from greenbench.stats.solving import FACTORS, LEAST_ITEMS, WHOLE, Factor, Group, Split, split
+from greenbench.stats.intervals import Interval
+from greenbench.stats.solving import (
+    FACTORS,
+    LEAST_ITEMS,
+    NONE_SOLVED,
+    WHOLE,
+    Factor,
+    Group,
+    Split,
+    split,
+)
 
 ALL: Final = ""
 """The name of all tasks together."""
@@ -31,34 +40,6 @@ UNITS: Final[Mapping[str, str]] = {
     for metric in (ENERGY_PER_TOKEN, TOKENS_PER_ANSWER, SHARE_SOLVED, ENERGY_PER_SOLVED)
 }
 JOULES: Final = (ENERGY_PER_TOKEN.ratio, ENERGY_PER_SOLVED.ratio)
-
-
-class Graded(NamedTuple):
-    """One task's answers with their grades."""
-
-    task: str
-    metric: str
-    filter: str
-    shots: int
-    chat: bool
-    sampling: str
-    indices: Sequence[int]
-    documents: Sequence[str]
-    groups: Sequence[int]
-    replies: Mapping[Who, Sequence[Reply]]
-    """Without their joules, which their windows have."""
-    higher_is_better: bool = True
-    """Of the metric."""
-
-    def value(self, who: Who, place: int) -> float:
-        """What the main metric makes of an answer."""
-        return self.replies[who][place].grades[self.filter][self.metric]
-
-    @property
-    def is_share(self) -> bool:
-        """Whether each answer is right (1), wrong (0) or partly right, so that their mean is a share."""
-        values = (self.value(who, i) for who in WHO for i in range(len(self.indices)))
-        return self.higher_is_better and all(0 <= value <= 1 for value in values)
 
 
 class Solved(NamedTuple):
@@ -75,24 +56,6 @@ class Solved(NamedTuple):
         return found
 
 
-class _Windows:
-    """The windows of groups, by number and model."""
-
-    def __init__(self, windows: Sequence[Window], no_energy: str) -> None:
-        self.no_energy = no_energy
-        mine = [w for w in windows if w.phase == "solve" and w.place]
-        self.found = {(w.place.unit, w.who): w for w in mine if w.place}
-        self.spoiled = {w.place.unit for w in mine if w.place and w.validity == "invalid"}
-        self.provenance: Provenance = next(
-            (w.energy[0].provenance for w in mine if w.energy), "unavailable"
-        )
-
-    def energy_j(self, group: int, who: Who) -> float | None:
-        """Of one group; null without a meter."""
-        window = self.found.get((group, who))
-        return joules(window) if window else None
-
-
 def solved(
     graded: Sequence[Graded],
     windows: Sequence[Window],
@@ -104,7 +67,7 @@ def solved(
 
     Groups with an invalid window are left out whole. Tasks whose metric is no share of items have no factors.
     """
-    taken = _Windows(windows, no_energy)
+    taken = Windows(windows, no_energy)
     shares = [each for each in graded if each.is_share]
     tasks = [_task([each], taken) for each in shares]
     if len(shares) > 1:
@@ -122,9 +85,16 @@ def solved(
         provenance=taken.provenance,
         tier=tier,
         validity=validity,
-        lacking=tasks[-1].claims or (None if _finite(ratio.value) else ratio.reason or "unbounded"),
+        lacking=tasks[-1].claims or _lacking(ratio),
     )
     return Solved(tasks, {ENERGY_PER_SOLVED.ratio: verdict})
+
+
+def _lacking(ratio: Interval) -> str | None:
+    """Why nothing is claimed of it; null: it is a number with an interval."""
+    if ratio.value == 0 or not _finite(ratio.value):
+        return _why_none(WHOLE, ratio.value, "ratio")
+    return ratio.reason if ratio.low is None else None
 
 
 def regraded(record: Record) -> list[Graded]:
@@ -152,11 +122,11 @@ def regraded(record: Record) -> list[Graded]:
 
 def regrouped(record: Record) -> list[Group]:
     """Of a record with graded answers: what all its tasks' factors were found from."""
-    taken = _Windows(record.windows, "")
+    taken = Windows(record.windows, "")
     return [group for each in regraded(record) for group in _groups(each, taken)]
 
 
-def _task(parts: Sequence[Graded], taken: _Windows) -> SolvedTask:
+def _task(parts: Sequence[Graded], taken: Windows) -> SolvedTask:
     """One, or several as one."""
     first, alone = parts[0], len(parts) == 1
     groups = [group for each in parts for group in _groups(each, taken)]
@@ -173,13 +143,13 @@ def _task(parts: Sequence[Graded], taken: _Windows) -> SolvedTask:
         baseline=_solving(found, "baseline", taken),
         candidate=_solving(found, "candidate", taken),
         ratio=_solving(found, "ratio", taken),
-        lengths={who: _lengths(parts, who, taken) for who in WHO},
+        lengths={who: lengths(parts, who, taken) for who in WHO},
         items=_items(first, taken) if alone else [],
         claims=few if counted < LEAST_ITEMS else None,
     )
 
 
-def _groups(graded: Graded, taken: _Windows) -> list[Group]:
+def _groups(graded: Graded, taken: Windows) -> list[Group]:
     """Those whose windows are all valid."""
     places: dict[int, list[int]] = {}
     for place, group in enumerate(graded.groups):
@@ -197,12 +167,12 @@ def _groups(graded: Graded, taken: _Windows) -> list[Group]:
     return found
 
 
-def _solving(found: Split | None, side: str, taken: _Windows) -> Solving:
+def _solving(found: Split | None, side: str, taken: Windows) -> Solving:
     intervals: Mapping[Factor, Interval] = getattr(found, side) if found else {}
     return Solving(**{name: _quantity(name, intervals.get(name), side, taken) for name in FACTORS})
 
 
-def _quantity(name: Factor, found: Interval | None, side: str, taken: _Windows) -> Quantity:
+def _quantity(name: Factor, found: Interval | None, side: str, taken: Windows) -> Quantity:
     unit = "ratio" if side == "ratio" else UNITS[name]
     if found is None:
         none = taken.no_energy if taken.provenance == "unavailable" else "every group is invalid"
@@ -213,78 +183,39 @@ def _quantity(name: Factor, found: Interval | None, side: str, taken: _Windows) 
     low, high = (
         end if end is not None and _finite(end) else None for end in (found.low, found.high)
     )
-    if _finite(found.value):
+    nothing = found.value == 0 and name in JOULES  # a share may be 0
+    if _finite(found.value) and not nothing:
         reason = found.reason or (None if found.high == high else "the upper end is unbounded")
         return as_quantity(found._replace(low=low, high=high, reason=reason), unit, source)
-    neither = "neither model solved any" if isnan(found.value) else "unbounded: none was solved"
-    return Quantity(value=None, unit=unit, provenance=source, n=found.n, low=low, reason=neither)
+    return Quantity(
+        value=None,
+        unit=unit,
+        provenance=source,
+        n=found.n,
+        low=None if nothing else low,
+        high=high if nothing else None,
+        reason=_why_none(name, found.value, side),
+    )
+
+
+def _why_none(name: Factor, value: float, side: str) -> str:
+    """Of a ratio or a level that is no number above 0."""
+    if isnan(value):
+        return "neither model solved any"
+    if side != "ratio":
+        return NONE_SOLVED
+    if value == 0:
+        return "0: the baseline solved none"
+    return f"unbounded: the {'candidate' if name == WHOLE else 'baseline'} solved none"
 
 
 def _finite(value: float) -> bool:
     return not (isinf(value) or isnan(value))
 
 
-def _lengths(parts: Sequence[Graded], who: Who, taken: _Windows) -> Lengths:
-    pairs = [
-        (each.replies[who][place], each.value(who, place))
-        for each in parts
-        for place in range(len(each.indices))
-    ]
-    right = [answer.tokens for answer, value in pairs if value == 1]
-    wrong = [answer.tokens for answer, value in pairs if value != 1]
-    tokens = sum(answer.tokens for answer, _ in pairs)
-    thought = [answer.thought_tokens for answer, _ in pairs]
-    joules_of = [
-        _part(each, who, place, taken) for each in parts for place in range(len(each.indices))
-    ]
-    return Lengths(
-        right=_mean(right, "token", "none was solved"),
-        wrong=_mean(wrong, "token", "all were solved"),
-        cut=sum(answer.cut for answer, _ in pairs),
-        thought=Quantity(
-            value=sum(thought) / tokens if tokens else None,
-            unit="fraction",
-            provenance="measured:count",
-            n=len(pairs),
-            reason="of these answers, an exact count" if tokens else "no token was made",
-        ),
-        thought_energy=_thought_energy(pairs, joules_of, taken),
-    )
-
-
-def _thought_energy(
-    pairs: Sequence[tuple[Reply, float]], parts: Sequence[float | None], taken: _Windows
-) -> Quantity:
-    known = [
-        part * answer.thought_tokens / answer.tokens
-        for (answer, _), part in zip(pairs, parts, strict=True)
-        if part is not None and answer.tokens
-    ]
-    if not known:
-        return missing("J/answer", taken.no_energy)
-    return as_quantity(mean_interval(known), "J/answer", taken.provenance)
-
-
-def _mean(values: Sequence[int], unit: str, none: str) -> Quantity:
-    if not values:
-        return missing(unit, none)
-    return as_quantity(mean_interval(values), unit, "measured:count")
-
-
-def _part(graded: Graded, who: Who, place: int, taken: _Windows) -> float | None:
-    """An item's joules: its window's, by tokens."""
-    group = graded.groups[place]
-    energy_j = taken.energy_j(group, who)
-    mine = [i for i, other in enumerate(graded.groups) if other == group]
-    tokens = sum(graded.replies[who][i].tokens for i in mine)
-    if energy_j is None or not tokens:
-        return None
-    return energy_j * graded.replies[who][place].tokens / tokens
-
-
-def _items(graded: Graded, taken: _Windows) -> list[SolvedItem]:
+def _items(graded: Graded, taken: Windows) -> list[SolvedItem]:
     def reply(who: Who, place: int) -> Reply:
-        energy_j = _part(graded, who, place, taken)
+        energy_j = part(graded, who, place, taken)
         told = None if energy_j is None else round(energy_j, 6)
         return graded.replies[who][place].model_copy(update={"energy_j": told})
 

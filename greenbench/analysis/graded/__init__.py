@@ -1,0 +1,1 @@
+"""Answers in words: their grades, lengths and joules."""
