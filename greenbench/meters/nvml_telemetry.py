@@ -23,6 +23,13 @@ THROTTLED = (
     | pynvml.nvmlClocksEventReasonHwThermalSlowdown
     | pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
 )
+NONE_BUSY = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_SUCCESS}
+"""No process has run a kernel; pynvml takes a success without samples for an error."""
+NOT_TOLD = {
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NO_PERMISSION,
+}
 RECENT_S = 1.0
 """What a process did longer ago is not of this moment."""
 
@@ -104,10 +111,12 @@ def _busy(gpu: Any) -> set[int] | None:
     since_us = int(1e6 * (time.time() - RECENT_S))
     try:
         samples = pynvml.nvmlDeviceGetProcessUtilization(gpu, since_us)
-    except pynvml.NVMLError_NotFound:  # none has
-        return set()
-    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
-        return None
+    except pynvml.NVMLError as error:
+        if error.value in NONE_BUSY:
+            return set()
+        if error.value in NOT_TOLD:
+            return None
+        raise
     return {sample.pid for sample in samples if sample.smUtil}
 
 

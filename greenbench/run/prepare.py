@@ -30,7 +30,7 @@ from greenbench.run import reach
 from greenbench.run.cascade import handed_over
 from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
-from greenbench.run.replaced import replaced
+from greenbench.run.replaced import replaced, told
 from greenbench.run.workbench import Place
 from greenbench.run.workspace import as_made, kept, workspace
 from greenbench.schema.enums import Dtype
@@ -150,6 +150,7 @@ class Candidate:
             case Replacement():
                 with metered(technique.promise()):
                     build = replaced(technique, build, self._place)
+                    work.details.update(told(build))
             case EngineOption():
                 with metered(technique.promise()):
                     added = technique.options(self._place.engine.name)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from greenbench.engines.engine import Build
 from greenbench.models import files
+from greenbench.models.packing import packing
 from greenbench.run.same_tokens import require_one_vocabulary
 from greenbench.run.workbench import Place
 from greenbench.techniques.replacement import Replacement
@@ -21,3 +25,11 @@ def replaced(technique: Replacement, build: Build, place: Place) -> Build:
     given = replace(build, model=model, directory=path)
     require_one_vocabulary(f"technique.{technique.name}", given, place.base)
     return replace(build, model=model, form="safetensors", source=path, expected=None)
+
+
+def told(build: Build) -> dict[str, Any]:
+    """What the checkpoint of `build` says of itself: how its weights are packed, and their files' bytes."""
+    place = Path(build.source)
+    said = json.loads((place / "config.json").read_text())
+    held = sum(file.stat().st_size for file in files.weights(place))
+    return {"packed": packing(said) or "not packed", "file_bytes": held}

@@ -29,6 +29,10 @@ def test_what_others_made_is_measured_beside_the_plain_model(bench, published):
     assert chosen["path"].startswith("published@")
     assert record["status"] == "completed"
     assert record["ratios"]["tokens_per_s"]["value"] > 0
+    details = record["techniques"][0]["details"]
+    assert details["packed"] == "compressed-tensors, 8 bits, pack-quantized"
+    held = sum(file.stat().st_size for file in published.glob("*.safetensors"))
+    assert details["file_bytes"] == held
     status, output = bench.call("make", *bench.quick, *GPTQ, "-o", "again")
     assert f"checkpoint {record['candidate']['checkpoint']}" in output
 

@@ -152,6 +152,8 @@ def test_a_gap_in_the_samples_is_reported_where_it_fell(fake_nvml):
          ["foreign_process", "idle_neighbour"]),
         ("process_use unsupported\nprocess 11 1 90\nprocess 12 1 0\nprocesses_at 5\n",
          ["foreign_process"]),  # where the driver does not tell, any may compute
+        ("process_use denied\nprocess 11 1 90\nprocess 12 1 0\nprocesses_at 5\n",
+         ["foreign_process"]),
     ],
 )  # fmt: skip
 def test_telemetry_gives_its_codes_from_when_it_happens(fake_nvml, script, expected, monkeypatch):
@@ -201,6 +203,12 @@ def test_the_processes_of_an_engine_are_no_company(fake_nvml, seen, expected, mo
     monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + "".join(f"process {pid} 1000\n" for pid in seen))
     assert company(clock) == expected
+
+
+def test_a_success_without_samples_says_that_none_computes(fake_nvml, monkeypatch):
+    monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
+    clock = fake_nvml(H100 + "process_use empty\nprocess 11 1000 0\nprocess 4711 1000 0\n")
+    assert company(clock) == ["idle_neighbour"]
 
 
 @pytest.mark.parametrize(("use", "expected"), [(0, ["idle_neighbour"]), (3, ["foreign_process"])])

@@ -18,7 +18,7 @@
  *   module_extra W       what the module draws beside the GPU; MODULE scope exists with it only
  *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS]
  *   utilization PERCENT  process PID BYTES [SM_PERCENT]   processes_at T   they appear at T
- *   process_use ok|unsupported   whether each process's use of the GPU is told
+ *   process_use ok|unsupported|denied|empty   whether each process's use of the GPU is told; empty: that of none is
  *   mig 0|1              mig_uuid MIG-UUID     virtualization N
  *   limit W MIN MAX      the power limit, which power never exceeds
  *   default_limit W      setters ok|denied|unsupported   power limit and clock lock
@@ -61,7 +61,7 @@ typedef struct {
     unsigned pids[MAX_PROCESSES];
     unsigned long long bytes[MAX_PROCESSES];
     unsigned use[MAX_PROCESSES];
-    int use_unsupported;
+    int use_unsupported, use_empty;
     unsigned mig;
     unsigned long long virtualization;
     unsigned min_mw, max_mw, default_mw, max_sm_mhz;
@@ -153,7 +153,8 @@ static int read_words(Device *d, const char *key, char *v) {
     else if (is(key, "counter")) d->counter_unsupported = is(v, "unsupported"), d->counter_module = is(v, "module");
     else if (is(key, "field")) d->field_unsupported = is(v, "unsupported");
     else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
-    else if (is(key, "process_use")) d->use_unsupported = is(v, "unsupported");
+    else if (is(key, "process_use")) d->use_unsupported = is(v, "unsupported") ? NOT_SUPPORTED : is(v, "denied") ? NO_PERMISSION : 0,
+                                        d->use_empty = is(v, "empty");
     else if (is(key, "setters")) d->denied = is(v, "denied"), d->setters_unsupported = is(v, "unsupported");
     else if (is(key, "state")) snprintf(d->state_file, sizeof d->state_file, "%s", v);
     else if (is(key, "mig_uuid")) snprintf(d->mig_uuid, sizeof d->mig_uuid, "%s", v);
@@ -396,8 +397,9 @@ typedef struct { unsigned pid; unsigned long long timestamp_us; unsigned sm, mem
 int nvmlDeviceGetProcessUtilization(void *h, Use *list, unsigned *n, unsigned long long since_us) {
     DEVICE(h)
     (void)since_us;
-    if (d->use_unsupported) return NOT_SUPPORTED;
+    if (d->use_unsupported) return d->use_unsupported;
     unsigned there = now_s() >= d->processes_at ? (unsigned)d->processes : 0;
+    if (d->use_empty) return *n = 0, SUCCESS;
     if (!there) return NOT_FOUND;
     if (!list || *n < there) return *n = there, INSUFFICIENT_SIZE;
     *n = there;
