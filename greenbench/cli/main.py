@@ -1,4 +1,4 @@
-"""The commands: bench, fetch, make, report, compare, advise, export, doctor, mcp, completion."""
+"""The commands: bench, fetch, make, report, compare, advise, export, verify, doctor, mcp, completion."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.cli.terminal import say
+from greenbench.cli.verify import add_verify
 from greenbench.errors import UserError
 
 
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         add_compare,
         add_advise,
         add_export,
+        add_verify,
         add_doctor,
         add_mcp,
         add_completion,

@@ -79,6 +79,27 @@ def shortened(file: Path) -> Brief | Rejected:
     return kept.brief or Rejected(file.name, kept.refused or "")
 
 
+class Verified(NamedTuple):
+    """What a file is found to be when it is held against itself."""
+
+    name: str
+    """The file's."""
+    refused: str | None
+    """Why it is none to be trusted."""
+    differs: str | None
+    """What it says otherwise than the code of today, where other code has said it."""
+
+
+def verified(file: Path) -> Verified:
+    """`file`, drawn anew from its raw readings, whatever was kept of it."""
+    found = store.parse(file)
+    if isinstance(found, Rejected):
+        return Verified(file.name, found.reason, None)
+    kept, _ = _held(file, found)
+    differs = None if kept.holds else altered(found, restated(found))
+    return Verified(file.name, kept.refused, differs)
+
+
 def _judged(file: Path, data: bytes) -> tuple[Record | Rejected, Kept | None]:
     """What `file` is, and what is kept of it; of what cannot be read at all nothing is."""
     found = store.parsed(file, data)

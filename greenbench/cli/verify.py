@@ -1,0 +1,56 @@
+"""The command ``verify``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+from greenbench.cli.terminal import say
+from greenbench.errors import UserError
+from greenbench.wording import plain
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_verify(commands: Commands) -> None:
+    """The command ``verify``."""
+    verify = commands.add_parser(
+        "verify",
+        help="say whether records are what their raw readings say",
+        description="Draw every level, ratio, interval, verdict, code and key of records anew from their raw "
+        "readings, and say of each record that is altered, truncated or no record what is wrong. Exit status "
+        "1 where one is.",
+    )
+    verify.add_argument(
+        "results", nargs="*", type=Path, help="directories or records; default: results"
+    )
+    verify.set_defaults(command=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from greenbench.analysis.trust.checked import verified
+    from greenbench.records.folders import files
+    from greenbench.records.store import collector_paused
+
+    paths = arguments.results or [Path("results")]
+    there = files(paths)
+    for path in paths:
+        if not path.exists() or not files([path]):
+            raise UserError(
+                f"There is no record in {path}: give the results directory of a bench, or a record."
+            )
+    refused = differing = 0
+    for file in there:
+        with collector_paused():
+            found = verified(file)
+        if found.refused:
+            refused += 1
+            say(plain(f"{found.name}: refused. {found.refused}"))
+        elif found.differs:
+            differing += 1
+            say(plain(f"{found.name}: holds, by other code: {found.differs}"))
+    held = len(there) - refused
+    by_other = f", {differing} of them by other code than today's" if differing else ""
+    say(f"{held} of {len(there)} records hold{by_other}.")
+    return 1 if refused else 0

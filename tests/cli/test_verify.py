@@ -1,0 +1,70 @@
+"""Records held against their raw readings, on the command line."""
+
+import json
+
+import pytest
+from helpers import sound
+
+from greenbench.cli.main import main
+from greenbench.records.store import Store, canonical
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+    store = Store(tmp_path / "results")
+    for name, ratio in (("one", 0.9), ("other", 0.8)):
+        store.write(sound.run(name, ratio))
+    return store.records
+
+
+def test_what_a_run_leaves_holds(results, capsys):
+    assert main(["verify"]) == 0
+    assert capsys.readouterr().out == "2 of 2 records hold.\n"
+
+
+def test_what_is_altered_truncated_or_foreign_is_named_and_the_rest_holds(results, capsys):
+    document = json.loads(canonical(sound.run("liar", 0.7)))
+    document["ratios"]["energy_per_token"]["high"] = 0.71
+    (results / "liar.json").write_text(json.dumps(document))
+    (results / "cut.json").write_bytes(canonical(sound.run("cut", 0.6))[:-100])
+    (results / "foreign.json").write_text("{}")
+    assert main(["verify", "results"]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["cut.json", "foreign.json", "liar.json"]
+    assert "cut short" in lines[0]
+    assert "not a record of GreenBench" in lines[1]
+    assert "altered" in lines[2]
+    assert "ratios.energy_per_token.high is 0.71" in lines[2]
+    assert last == "2 of 5 records hold."
+    assert main(["verify", str(results / "liar.json")]) == 1
+
+
+def test_of_other_code_what_differs_is_told(results, capsys):
+    document = json.loads(canonical(sound.run("early", 0.7)))
+    document["ratios"]["energy_per_token"]["high"] = 0.71
+    document["conclusions"] = "0123456789abcdef"
+    (results / "early.json").write_text(json.dumps(document))
+    assert main(["verify"]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("early.json: holds, by other code: ")
+    assert "ratios.energy_per_token.high" in first
+    assert last == "3 of 3 records hold, 1 of them by other code than today's."
+
+
+def test_what_was_kept_of_a_record_is_not_taken_at_its_word(results, capsys, tmp_path):
+    main(["report", "results"])
+    for kept in (tmp_path / "cache").rglob("*.json"):
+        kept.write_text(json.dumps({"refused": "kept words", "holds": True, "brief": None}))
+    capsys.readouterr()
+    assert main(["verify"]) == 0
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty", "results/records/none.json"])
+def test_where_there_is_none_it_is_one_sentence(results, capsys, tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    assert main(["verify", place]) == 2
+    said = capsys.readouterr().err
+    assert f"There is no record in {place}" in said
+    assert said.count("\n") == 1
