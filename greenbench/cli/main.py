@@ -1,4 +1,4 @@
-"""The commands: bench, fetch, make, report, compare, advise, export, verify, doctor, mcp, completion."""
+"""All commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from greenbench.cli.completion import add_completion, answer
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
 from greenbench.cli.mcp import add_mcp
+from greenbench.cli.merge import add_merge
 from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         add_advise,
         add_export,
         add_verify,
+        add_merge,
         add_doctor,
         add_mcp,
         add_completion,

@@ -19,7 +19,7 @@ def add_verify(commands: Commands) -> None:
         "verify",
         help="say whether records are what their raw readings say",
         description="Draw every level, ratio, interval, verdict, code and key of records anew from their raw "
-        "readings, and say of each record that is altered, truncated or no record what is wrong. Exit status "
+        "readings, and say of each record that is altered, cut short or no record what is wrong. Exit status "
         "1 where one is.",
     )
     verify.add_argument(

@@ -13,7 +13,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
 from greenbench.schema.codes import meaning
-from greenbench.schema.quantity import Quantity
+from greenbench.schema.quantity import Quantity, decimals_of
 from greenbench.wording import TIMES, fixed, number
 
 NAMED: Final = 6
@@ -21,6 +21,9 @@ NAMED: Final = 6
 MIDDLE: Final = "│"
 BAR: Final = 21
 """Characters of a bar."""
+MOST_PICKED: Final = 4
+"""Of so many there is no room for what is beside them: the table has seven lines at most."""
+FRONTIER: Final = "no other is as good in quality and energy, and better in one"
 LEAST_SPAN: Final = 1.25
 """A bar reaches at least so far beyond 1, lest noise look large."""
 HALF: Final = 1.0
@@ -48,9 +51,11 @@ def lines(group: Group, found: Choice) -> list[Line]:
     doubt = "against itself: the noise here" if again else "no A/A run shows the noise here"
     kept = Line("none: change nothing", f"keep {base}", again, lambda _: doubt)
     rest = [
-        ("**do not use here**", _worse(found), "worse than the baseline"),
+        ("**do not use here**", _told(found.worse, yardstick), "worse than the baseline"),
         ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
     ]
+    if len(picked) < MOST_PICKED and (beside := _beside(group, found)):
+        rest.insert(0, ("also on the frontier", _told(beside, yardstick), FRONTIER))
     others = [
         Line(title, names, None, lambda _, why=why: why)  # type: ignore[misc]
         for title, names, why in rest
@@ -65,14 +70,25 @@ def _chosen(pick: Pick, yardstick: Yardstick) -> str:
     return name if is_claimed(pick.row, yardstick) else f"try {name}"
 
 
-def _worse(found: Choice) -> str:
-    """Those that cost, each with how much."""
-    metric = found.yardstick.metric
-    told = [
-        f"{run_name(row)} {number(row.ratio(metric).value or 0.0)}{TIMES}"
-        for row in found.worse[:NAMED]
+def _beside(group: Group, found: Choice) -> list[Row]:
+    """Those that are probably on the frontier, and in no other line."""
+    named = [*(pick.row for pick in found.picks), *found.worse, *found.same]
+    labels = {row.label for row in named}
+    return [
+        row
+        for row in group.rows
+        if row.frontier and not row.is_baseline and row.label not in labels
     ]
-    more = len(found.worse) - NAMED
+
+
+def _told(rows: Sequence[Row], yardstick: Yardstick) -> str:
+    """Each with how much."""
+    ratios = [row.ratio(yardstick.metric) for row in rows[:NAMED]]
+    told = [
+        f"{run_name(row)} {fixed(ratio.value or 0.0, decimals_of(ratio))}{TIMES}"
+        for row, ratio in zip(rows, ratios, strict=False)
+    ]
+    more = len(rows) - NAMED
     return ", ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
@@ -140,7 +156,7 @@ def _answer(group: Group, title: str) -> Answer:
         line = Line("", chosen, pick.row, _sureness(pick, found.yardstick))
     else:
         again = next((row for row in group.rows if row.is_baseline), None)
-        costs = f"; worse: {_worse(found)}" if found.worse else ""
+        costs = f"; worse: {_told(found.worse, found.yardstick)}" if found.worse else ""
         line = Line("", "keep the baseline", again, lambda _: f"nothing is shown to help{costs}")
     return Answer(title, line, found)
 

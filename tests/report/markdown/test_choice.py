@@ -40,6 +40,18 @@ def test_the_first_line_is_the_one_that_loses_least():
     assert "`int2`" in text[2]
 
 
+def test_what_is_on_the_frontier_and_chosen_by_nobody_is_named_with_its_ratio():
+    """It is better than what is chosen in quality, and no reader of losses asks for that."""
+    group = one(
+        examples.completed("better", energy=0.8, gained=6, lost=0),
+        examples.completed("cheaper", energy=0.5, gained=0, lost=0),
+        examples.completed("slow", energy=1.5, half=0.1),
+    )
+    text = choose(group)
+    assert any("also on the frontier" in line and "`better` 0.8" in line for line in text)
+    assert any("do not use here" in line and "`slow` 1.50×" in line for line in text)
+
+
 def test_a_saving_that_may_not_be_claimed_is_called_a_hint():
     text = choose(one(examples.completed("int8", tier="smoke")))
     (line,) = [each for each in text if "`int8`" in each and "hint" in each]

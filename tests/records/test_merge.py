@@ -1,0 +1,71 @@
+"""Records of several directories in one."""
+
+import json
+
+import pytest
+from helpers import sound
+
+from greenbench import api
+from greenbench.cli.main import main
+from greenbench.records.store import Store, canonical
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def later(record):
+    """The same run, in another session."""
+    return record.model_copy(update={"started_at": "2031-01-01T00:00:00+00:00"})
+
+
+def test_copies_are_taken_once_two_sessions_both_and_what_is_altered_not(here, capsys):
+    one, other, liar = sound.run("one", 0.9), sound.run("other", 0.8), sound.run("liar", 0.7)
+    for folder, records in {"a": [one, other], "b": [one, later(other)], "c": [liar]}.items():
+        for record in records:
+            Store(here / folder).write(record)
+    altered = json.loads(canonical(liar))
+    altered["ratios"]["energy_per_token"]["high"] = 0.71
+    Store(here / "c").record_path(liar.key).write_text(json.dumps(altered))
+    assert main(["merge", "a", "b", "c", "-o", "all"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{liar.key}.json: left out. It is altered")
+    assert last.startswith("3 records were added to all, 1 of them beside another of their key; "
+                           "1 were there already, 1 left out")  # fmt: skip
+    found = api.load(here / "all")
+    assert sorted(record.name for record in found) == ["one", "other", "other"]
+    assert found.rejected == []
+    assert Store(here / "all").read(other.key) == other  # what a sweep goes on from
+    assert main(["merge", "a", "b", "-o", "all"]) == 0
+    assert capsys.readouterr().out.startswith("0 records were added to all; 4 were there already")
+    assert main(["report", "all"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["merge", "nowhere", "-o", "all"], "There is no record in nowhere"),
+        (["merge", "a"], "-o/--output"),
+        (["merge", "a", "-o", "file"], "file is not a directory"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(here, capsys, words, said):
+    Store(here / "a").write(sound.run("one", 0.9))
+    (here / "file").touch()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_place_that_takes_nothing_is_one_sentence(here, capsys):
+    Store(here / "a").write(sound.run("one", 0.9))
+    (here / "shut").mkdir()
+    (here / "shut" / "records").touch()
+    assert main(["merge", "a", "-o", "shut"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written (it is, or lies in, a file and no directory)" in error
+    assert "choose another with -o DIR" in error
