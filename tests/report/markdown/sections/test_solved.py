@@ -68,7 +68,7 @@ def test_each_factor_has_its_ratio_and_they_make_the_whole():
         assert abs(float(shown[1]) - quantity.value) < 0.06 * quantity.value
     assert row[0] == "`int8`"
     assert "`squad` `exact_match`" in row[1]
-    assert any("5 examples, chat template, answers greedy" in line for line in said(record))
+    assert any("5-shot, chat template, answers greedy" in line for line in said(record))
 
 
 def test_a_model_that_never_answers_right_is_unbounded():
