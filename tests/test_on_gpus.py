@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 from helpers.servers import none_marked
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +38,7 @@ def test_who_is_told_to_end_ends_them_all():
     running = subprocess.Popen([sys.executable, "-c", code, mark], cwd=ROOT)
     end_s = time.monotonic() + 60
     while time.monotonic() < end_s:
-        children = subprocess.run(
-            ["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=False
-        )
-        if len(children.stdout.split()) == 2:
+        if len(psutil.Process(running.pid).children()) == 2:
             break
         time.sleep(0.05)
     running.terminate()

@@ -29,15 +29,10 @@ def add_merge(commands: Commands) -> None:
 
 def _merge(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.trust.checked import look
-    from greenbench.records.folders import files
     from greenbench.records.merge import merge
-    from greenbench.records.store import collector_paused
+    from greenbench.records.store import collector_paused, require_files
 
-    for path in arguments.results:
-        if not path.exists() or not files([path]):
-            raise UserError(
-                f"There is no record in {path}: give the results directory of a bench, or a record."
-            )
+    require_files(arguments.results)
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output} is not a directory: choose another with -o DIR.")
     with collector_paused():

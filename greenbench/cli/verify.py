@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from greenbench.cli.terminal import say
-from greenbench.errors import UserError
 from greenbench.wording import plain
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -31,15 +30,11 @@ def add_verify(commands: Commands) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.trust.checked import verified
     from greenbench.records.folders import files
-    from greenbench.records.store import collector_paused
+    from greenbench.records.store import collector_paused, require_files
 
     paths = arguments.results or [Path("results")]
     there = files(paths)
-    for path in paths:
-        if not path.exists() or not files([path]):
-            raise UserError(
-                f"There is no record in {path}: give the results directory of a bench, or a record."
-            )
+    require_files(paths)
     refused = differing = 0
     for file in there:
         with collector_paused():

@@ -172,18 +172,23 @@ def require_records(
         for none in rejected:
             if none.name == Path(os.path.realpath(path)).name and path.is_file():
                 raise UserError(f"{path} is no record: {none.reason}")
-    for path in paths:
-        if not files([path]):
-            raise UserError(
-                f"There is no record in {path}: give the results directory of a bench, or run "
-                "`greenbench bench` first."
-            )
+    require_files(paths)
     if not records:
         first, count = rejected[0], len(rejected)
         raise UserError(
             f"No file of the {count} in {' and '.join(map(str, paths))} is a record "
             f"({first.name}: {first.reason.rstrip('.')}): give the results directory of a bench."
         )
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Raise UserError, one sentence, where one of `paths` has nothing that could be a record."""
+    for path in paths:
+        if not path.exists() or not files([path]):
+            raise UserError(
+                f"There is no record in {path}: give the results directory of a bench, or run "
+                "`greenbench bench` first."
+            )
 
 
 def _ordered(alike: list[Record]) -> list[Record]:

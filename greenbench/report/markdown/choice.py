@@ -11,21 +11,17 @@ from greenbench.analysis.choices.picks import Choice, Pick, choice, is_claimed, 
 from greenbench.analysis.groups.comparable import Setting, told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
+from greenbench.report.markdown.bar import bar, span_of
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
 from greenbench.schema.codes import meaning
-from greenbench.schema.quantity import Quantity, decimals_of
+from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
 
 NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
-MIDDLE: Final = "│"
-BAR: Final = 21
-"""Characters of a bar."""
 MOST_PICKED: Final = 4
 """Of so many there is no room for what is beside them: the table has seven lines at most."""
 FRONTIER: Final = "no other is as good in quality and energy, and better in one"
-LEAST_SPAN: Final = 1.25
-"""A bar reaches at least so far beyond 1, lest noise look large."""
 HALF: Final = 1.0
 """Points of quality that an interval would leave open on either side once it is called sure."""
 
@@ -96,7 +92,7 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
     """The measure that is chosen by first, with a bar of its interval on one scale for all lines."""
     yardstick = found.yardstick
     other = SPEED if yardstick is not SPEED else ENERGY
-    span = _span([line.row.ratio(yardstick.metric) for line in shown if line.row])
+    span = span_of([line.row.ratio(yardstick.metric) for line in shown if line.row])
     return [
         Column("points of quality you would give up, at most", lambda line, _: line.accepts),
         Column("choose", lambda line, _: line.chosen),
@@ -227,31 +223,6 @@ def _quality(line: Line, notes: Notes) -> str:
     if line.row is None:
         return ""
     return show(line.row.change, notes, change=True, decimals=1)
-
-
-def _span(ratios: Sequence[Quantity]) -> float:
-    """How far the farthest end of an interval lies from 1, as a factor."""
-    ends = [end for ratio in ratios for end in (ratio.bounds or ()) if end > 0]
-    return max([LEAST_SPAN, *(max(end, 1 / end) for end in ends)])
-
-
-def bar(ratio: Quantity, span: float) -> str:
-    """The interval of `ratio` on a logarithmic scale from 1/`span` to `span`, 1 in its middle."""
-    if ratio.bounds is None or min(ratio.bounds) <= 0 or ratio.value is None:
-        return ""
-    low, value, high = (
-        _place(end, span) for end in (ratio.bounds[0], ratio.value, ratio.bounds[1])
-    )
-    cells = ["·"] * BAR
-    cells[BAR // 2] = MIDDLE
-    cells[low : high + 1] = ["━"] * (high + 1 - low)
-    cells[value] = "●"
-    return code("".join(cells))
-
-
-def _place(end: float, span: float) -> int:
-    share = math.log(end) / math.log(span)
-    return min(BAR - 1, max(0, round((BAR - 1) / 2 * (1 + share))))
 
 
 def surer(group: Group) -> list[str]:

@@ -12,7 +12,8 @@ from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
 from greenbench.report.figures import Sketch
-from greenbench.report.markdown.choice import MIDDLE, choose, overviews
+from greenbench.report.markdown.bar import MIDDLE
+from greenbench.report.markdown.choice import choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
 from greenbench.report.markdown.headline import answer, noise_floor
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts

@@ -6,7 +6,8 @@ import pytest
 from helpers import examples
 
 from greenbench.analysis.groups.rows import groups
-from greenbench.report.markdown.choice import bar, choose, choosing, overviews, surer
+from greenbench.report.markdown.bar import bar
+from greenbench.report.markdown.choice import choose, choosing, overviews, surer
 from greenbench.report.markdown.format import Notes
 from greenbench.schema.quantity import missing
 
