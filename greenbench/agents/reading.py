@@ -21,8 +21,8 @@ from greenbench.analysis.impact import assumptions
 from greenbench.analysis.trust.checked import look
 from greenbench.analysis.yardstick import Yardstick
 from greenbench.errors import UserError
-from greenbench.records.folders import files
-from greenbench.records.store import require_records
+from greenbench.records.named import named
+from greenbench.records.store import require_records, told_apart
 from greenbench.report.markdown import fleet
 from greenbench.report.markdown.advice import FIRST, NOTHING
 from greenbench.report.markdown.choice import surer
@@ -44,27 +44,28 @@ def overview(folder: Path) -> dict[str, Any]:
     require_records([folder], known, rejected)
     found = groups(known, crowd.beside if crowd else {})
     lost = [record for record in known if record.failure is not None]
+    names = told_apart(known)
     return {
         "runs": dict(crowd.counts if crowd else Counter(map(_kind, known))),
         "files_that_are_no_record": len(rejected),
         "groups": [_group(group) for group in found[:GROUPS]],
         "groups_left_out": max(0, len(found) - GROUPS),
-        "without_result": [_lost(record) for record in lost[:SHOWN]],
+        "without_result": [_lost(record, names[id(record)]) for record in lost[:SHOWN]],
     }
 
 
 def records(folder: Path, key: str | None) -> list[Record]:
-    """All records, or the one whose key begins so. Raises UserError where there is none."""
+    """All records, or the one that results call so, or so at first. Raises UserError where none is."""
     if key is None:
         return api.load(folder)
-    named = [file for file in files([folder]) if key and file.name.startswith(key)]
-    found = [record for record in map(look, named) if isinstance(record, Record)]
+    found = named(folder, key, look) if key else {}
     if len(found) != 1:
+        whole = f"whole: {', '.join(list(found)[:SHOWN])}" if found else "whole"
         raise UserError(
             f"{len(found) or 'No'} records have a key that begins with {key!r}: give one that results "
-            "show, whole."
+            f"show, {whole}."
         )
-    return found
+    return [each.record for each in found.values()]
 
 
 def advice(
@@ -122,9 +123,9 @@ def _kind(record: Record) -> str:
     return "invalid" if is_invalid(record) else record.status
 
 
-def _lost(record: Record) -> dict[str, Any]:
+def _lost(record: Record, name: str) -> dict[str, Any]:
     said = record.failure and record.failure.message
-    return {"key": record.key, "name": record.name, "status": record.status, "why": said}
+    return {"key": name, "name": record.name, "status": record.status, "why": said}
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _pick(pick: Pick, yardstick: Yardstick) -> dict[str, Any]:
     return {
         "losing_at_most_points": ["any" if loss is None else loss for loss in pick.losses],
         "name": pick.row.label,
-        "key": pick.row.record.key,
+        "key": pick.row.name,
         "sure": "shown" if is_claimed(pick.row, yardstick) else "hint",
         "more_loss_is_excluded": pick.within,
         "not_told_apart_from": [row.label for row in pick.rivals[:SHOWN]],
@@ -172,7 +173,7 @@ def _row(row: Row) -> dict[str, Any]:
     shown = dict.fromkeys((row.axis, ENERGY_PER_TOKEN, TOKENS_PER_S, MODEL_BYTES))
     return {
         "name": row.label,
-        "key": row.record.key,
+        "key": row.name,
         **{f"{metric.ratio}_ratio": number(row.ratio(metric)) for metric in shown},
         "accuracy_percent": number(row.quality),
         "accuracy_change_points": number(row.change),
@@ -218,7 +219,7 @@ def _best(option: Option) -> dict[str, Any]:
 def _option(option: Option) -> dict[str, Any]:
     return {
         "name": option.row.label,
-        "key": option.row.record.key,
+        "key": option.row.name,
         "energy_ratio": number(option.ratio),
         "limits": [{"outcome": check.outcome, "why": check.why} for check in option.checks],
     }

@@ -155,10 +155,13 @@ def impact_of(arguments: argparse.Namespace) -> tuple[list[str], list[Path]]:
 
 
 def loaded(paths: list[Path], *, required: bool = True) -> list[Record]:
-    """All records of `paths`; names the files that are none. Raises UserError where there are none,
-    unless nothing was `required`."""
+    """All records of `paths`, which may call one as reports do; names the files that are none. Raises
+    UserError where there are none, unless nothing was `required`."""
+    from greenbench.analysis.trust.checked import look
+    from greenbench.records.named import meant
     from greenbench.records.store import require_records
 
+    paths = [meant(path, look) for path in paths]
     records = api.load(*paths)
     if required or records.rejected:
         require_records(paths, records, records.rejected)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from blake3 import blake3
-
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.folders import files
-from greenbench.records.store import Look, Rejected, Store
+from greenbench.records.store import Look, Rejected, Store, apart
+from greenbench.schema.record import Record
 
 
 class Merged(NamedTuple):
@@ -19,7 +18,7 @@ class Merged(NamedTuple):
     taken: int
     """Records that are there now and were not before."""
     copies: int
-    """Files whose record was there already, to the byte."""
+    """Files whose record was there already."""
     beside: int
     """Of those taken, the ones whose key another record has: another session of the same run."""
     refused: list[Rejected]
@@ -28,8 +27,8 @@ class Merged(NamedTuple):
 def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
     """Copy what `look` takes for records from `paths` into the results directory `output`.
 
-    Two of one key are both kept, the later one named by its content too: what a sweep goes on from stays
-    the one that was there first. Raises UserError where nothing can be written.
+    Two of one key are both kept, the later one under the name that reports tell it by beside the other: what
+    a sweep goes on from stays the one that was there first. Raises UserError where nothing can be written.
     """
     store, refused = Store(output), []
     taken = copies = beside = 0
@@ -38,18 +37,25 @@ def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
         if isinstance(record, Rejected):
             refused.append(record)
             continue
-        data = file.read_bytes()
+        data, name = file.read_bytes(), apart(record)
         place = store.record_path(record.key)
-        named = place.with_stem(f"{record.key}-{blake3(data).hexdigest()[:8]}")
-        known = [each.read_bytes() for each in (place, named) if each.exists()]
-        if data in known:
+        known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
+        if any(_is(each, data, name, look) for each in known):
             copies += 1
             continue
-        place = named if known else place
+        place = place.with_stem(name) if known else place
         _write(place, data)
         taken += 1
-        beside += place == named
+        beside += bool(known)
     return Merged(taken, copies, beside, refused)
+
+
+def _is(there: Path, data: bytes, name: str, look: Look) -> bool:
+    """Whether the record of `data`, which goes by `name`, is that of the file `there`."""
+    if there.read_bytes() == data:
+        return True
+    found = look(there)
+    return isinstance(found, Record) and apart(found) == name
 
 
 def _write(place: Path, data: bytes) -> None:

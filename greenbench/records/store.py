@@ -200,11 +200,13 @@ def told_apart(records: Iterable[Record]) -> dict[int, str]:
     all_of_them = list(records)
     uses = Counter(record.key for record in all_of_them)
     return {
-        id(record): record.key
-        if uses[record.key] == 1
-        else f"{record.key}-{blake3(canonical(record)).hexdigest()[:8]}"
-        for record in all_of_them
+        id(record): record.key if uses[record.key] == 1 else apart(record) for record in all_of_them
     }
+
+
+def apart(record: Record) -> str:
+    """What it goes by beside another of its key."""
+    return f"{record.key}-{blake3(canonical(record)).hexdigest()[:8]}"
 
 
 def identity(record: Record) -> tuple[str, str, str]:

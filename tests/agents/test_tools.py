@@ -4,11 +4,14 @@ import json
 from collections import Counter
 
 import pytest
-from helpers import campaign, examples
+from helpers import campaign, examples, sound
 from helpers.agent import agent
 
+from greenbench.agents.reading import overview, records
 from greenbench.analysis.trust.checked import look
 from greenbench.campaign.catalog import options
+from greenbench.errors import UserError
+from greenbench.records.merge import merge
 from greenbench.records.store import Store, load
 
 READING = {"doctor", "techniques", "estimate", "results", "advise", "devices", "compare", "status"}
@@ -97,6 +100,20 @@ def test_one_run_is_its_whole_record(asking, there):
     told = asking.told("results", run=key[:10])
     record = look(there / "results" / "records" / f"{key}.json")
     assert told == record.model_dump(mode="json")
+
+
+def test_two_runs_of_one_key_are_each_read_by_the_name_that_is_shown(tmp_path):
+    record = sound.run("saver", 0.9)
+    later = record.model_copy(update={"started_at": "2031-01-01T00:00:00+00:00"})
+    for folder, each in {"a": record, "b": later}.items():
+        Store(tmp_path / folder).write(each)
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all", look)
+    rows = overview(tmp_path / "all")["groups"][0]["rows"]
+    keys = [row["key"] for row in rows]
+    read = [records(tmp_path / "all", key)[0] for key in keys]
+    assert {each.started_at for each in read} == {record.started_at, later.started_at}
+    with pytest.raises(UserError, match=f"2 records have a key .*, whole: .*{keys[0]}"):
+        records(tmp_path / "all", record.key)
 
 
 def test_advice_names_the_run_that_keeps_the_limits(asking, there):

@@ -6,8 +6,10 @@ import pytest
 from helpers import sound
 
 from greenbench import api
+from greenbench.analysis.trust.checked import look
 from greenbench.cli.main import main
-from greenbench.records.store import Store, canonical
+from greenbench.records.named import named
+from greenbench.records.store import Store, canonical, told_apart
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,37 @@ def test_a_place_that_takes_nothing_is_one_sentence(here, capsys):
     error = capsys.readouterr().err
     assert "cannot be written (it is, or lies in, a file and no directory)" in error
     assert "choose another with -o DIR" in error
+
+
+def test_what_is_merged_is_called_as_reports_call_it(here):
+    """A key does not say which of two is meant, and a file's bytes may be set otherwise than we set them."""
+    record = sound.run("one", 0.9)
+    Store(here / "a").write(record)
+    loose = here / "b" / "loose.json"
+    loose.parent.mkdir()
+    loose.write_text(json.dumps(json.loads(canonical(later(record)))))
+    assert main(["merge", "a", "b", "-o", "all"]) == 0
+    found = api.load("all")
+    (name,) = (told_apart(found)[id(each)] for each in found if each.started_at.startswith("2031"))
+    assert {path.stem for path in (here / "all/records").iterdir()} == {record.key, name}
+    assert main(["merge", "a", "b", "-o", "all"]) == 0
+    assert len(api.load("all")) == 2
+
+
+@pytest.mark.parametrize("called", ["merged", "renamed"])
+def test_each_of_one_key_is_found_by_the_name_that_is_shown(here, called, capsys):
+    record = sound.run("one", 0.9)
+    for folder, each in {"a": record, "b": later(record)}.items():
+        Store(here / folder).write(each)
+    assert main(["merge", "a", "b", "-o", "all"]) == 0
+    if called == "renamed":
+        (here / "all/records" / f"{record.key}.json").rename(here / "all/records/mine.json")
+    known = api.load("all")
+    for each, name in zip(known, told_apart(known).values(), strict=True):
+        assert {n: one.record for n, one in named(here / "all", name, look).items()} == {name: each}
+        capsys.readouterr()
+        assert main(["export", f"all/records/{name}.json"]) == 0
+        assert each.started_at in capsys.readouterr().out
+    if called == "merged":
+        assert set(named(here / "all", record.key, look)) == set(told_apart(known).values())
+    assert named(here / "all", "beef", look) == {}
