@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from greenbench.analysis.queueing import RAMP
+from greenbench.analysis.queueing import DRAIN, RAMP
 from greenbench.engines.engine import Served
 from greenbench.measure.arrivals import Demand
 from greenbench.measure.driver import STAGGER_S, Flow, at_times, by_users
@@ -16,9 +16,6 @@ from greenbench.measure.tally import tally
 from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import WHO, Place, Who
-
-DRAIN = 0.5
-"""Of a window's length, at most."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,9 @@ class Queue:
             joules=power_w * self._window_s * self._dice.lognormal(0, 0.01),
             e2e=(done - due)[mine], ended=int(((done >= start) & (done < end)).sum()),
             in_flight=in_flight,
+            flight_s=float(
+                np.clip(np.minimum(done, end) - np.maximum(due, start), 0, None).sum()
+            ),
         )  # fmt: skip
 
     def _served(self, due: np.ndarray, work: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
