@@ -120,7 +120,9 @@ def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
         unmeasured = name == "energy" and not _measured(a, b)
         yield _judged(name, found, bar or (UNMEASURED if unmeasured else None))
     if a.solved and b.solved:
-        yield _judged("solved", _solved(a, b), bar or _unsolved(a, b))
+        unsolved = bar or _unsolved(a, b)
+        lost = _none_left(a, b) if unsolved is UNBOUNDED else None
+        yield lost or _judged("solved", _solved(a, b), unsolved)
     sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
@@ -139,6 +141,15 @@ def _solved(a: Record, b: Record) -> Interval | None:
         Interval(before.value, *before.bounds, before.n),
         Interval(after.value, *after.bounds, after.n),
     )
+
+
+def _none_left(a: Record, b: Record) -> Change | None:
+    """Where B's candidate solved none and A's surely solved more: beyond any limit, though no number."""
+    before, after = (_whole(record).candidate.share_solved for record in (a, b))
+    lost = after.value == 0 and after.high is not None and after.high < (before.low or 0)
+    known = _whole(a).ratio.energy_per_solved.bounds
+    why = f"unbounded: B solved none, A a share of {fixed(before.value or 0, 2)}"
+    return Change("solved", None, "costs", why) if lost and known else None
 
 
 def _whole(record: Record) -> SolvedTask:

@@ -91,7 +91,7 @@ def _about(pairing: Pairing, limit: Limit) -> Change:
     """What a limit is about; barred where a pair lacks it."""
     none = Change(limit.metric, None, "inconclusive", NOTHING, LACKING[limit.metric])
     change = next((each for each in pairing.changes if each.metric == limit.metric), none)
-    return change if change.found or change.bar else none
+    return change if change.found or change.bar or change.verdict == "costs" else none
 
 
 def _lack(change: Change) -> Bar | None:
@@ -105,6 +105,8 @@ def _open(change: Change, _: Limit) -> str | None:
     if change.bar:
         return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
     known = change.found
+    if known is None and change.verdict == "costs":
+        return None
     if known is None or known.low is None or known.high is None:
         return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
     return None
@@ -112,6 +114,8 @@ def _open(change: Change, _: Limit) -> str | None:
 
 def _breaks(change: Change, limit: Limit) -> str | None:
     known = change.found
+    if known is None and change.verdict == "costs":
+        return f"is broken: {change.why}" if limit.sign > 0 else None
     if change.bar or known is None or known.low is None or known.high is None:
         return None
     beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size

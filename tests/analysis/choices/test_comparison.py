@@ -192,6 +192,19 @@ def test_graded_answers_that_nothing_may_be_claimed_of_have_no_verdict(how, why)
     assert "is inconclusive" in complaint
 
 
+def test_a_model_that_solves_nothing_any_more_breaks_any_limit():
+    pairs = comparison.pairings([graded.run("x")], [graded.run("x", share=0.0)])
+    found = checked(pairs, [parse_limit("solved>+900%"), parse_limit("solved<-3%")])
+    assert found.status == 1
+    (complaint,) = found.broken
+    assert complaint.startswith(
+        "x: solved>+900% is broken: unbounded: B solved none, A a share of 0.45."
+    )
+    assert not found.unjudged
+    assert "unbounded" in as_text(pairs)
+    assert json.loads(comparison.as_json(pairs, *found))["runs"][0]["changes"]
+
+
 def elsewhere(record, **parts):
     """The same record of another spec."""
     spec = {name: getattr(record.spec, name).model_copy(update=to) for name, to in parts.items()}
