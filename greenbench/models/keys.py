@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from greenbench.models import inputs
 from greenbench.schema.record import SCHEMA_VERSION
@@ -13,8 +14,18 @@ from greenbench.schema.spec import RunSpec
 
 def run_key(spec: ResolvedSpec) -> str:
     """Hash of what determines a result (16 hex digits): the schema version, and the spec but its labels."""
-    prose = labels() | ({"device": {"uuids"}} if spec.device.uuids is None else {})
-    return inputs.key([SCHEMA_VERSION, spec.model_dump(mode="json", exclude=prose)])[:16]
+    return key_of(spec.model_dump(mode="json"))
+
+
+def key_of(spec: Mapping[str, Any]) -> str:
+    """The same of a spec as a record of this schema version has it, whichever code wrote it."""
+    decides: dict[str, Any] = {name: spec[name] for name in spec}
+    unnamed = {"device": {"uuids"}} if (spec.get("device") or {}).get("uuids") is None else {}
+    for part, names in (*labels().items(), *unnamed.items()):
+        if isinstance(decides.get(part), Mapping):
+            held = decides[part].items()
+            decides[part] = {name: value for name, value in held if name not in names}
+    return inputs.key([SCHEMA_VERSION, decides])[:16]
 
 
 def labels() -> dict[str, set[str]]:

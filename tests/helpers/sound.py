@@ -8,6 +8,8 @@ from greenbench.analysis.conclusions import code
 from greenbench.analysis.trust.restated import restated
 from greenbench.records.calls import rebuilt
 from greenbench.schema.record import Record
+from greenbench.schema.spec import TIERS
+from greenbench.schema.window import Window
 from helpers import answers, campaign, graded, load_windows
 
 WATTS: dict[Any, float] = {"baseline": 40.0, "candidate": 20.0}
@@ -17,7 +19,19 @@ MOST: dict[Any, float] = {"baseline": 4.0, "candidate": 6.0}
 def sound(record: Record) -> Record:
     """`record` with the numbers of its windows, as the code of today draws them."""
     fields = {"conclusions": code(), "command": rebuilt(record.command)}
-    return restated(record).model_copy(update=fields)
+    return restated(lasting(record)).model_copy(update=fields)
+
+
+def lasting(record: Record) -> Record:
+    """`record` with windows of blocks that last as long as its tier promises."""
+    least_s, _ = TIERS[record.spec.protocol.tier]
+
+    def longer(window: Window) -> Window:
+        if window.block is None:
+            return window
+        return window.model_copy(update={"end_s": max(window.end_s, window.start_s + least_s)})
+
+    return record.model_copy(update={"windows": [longer(window) for window in record.windows]})
 
 
 def run(name: str = "saver", ratio: float = 0.7, **changes: Any) -> Record:

@@ -19,7 +19,7 @@ from greenbench.analysis.conclusions import code
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.quick_read import Brief, brief_of
 from greenbench.analysis.trust.guard import not_analysed
-from greenbench.analysis.trust.restated import altered, false_key, restated
+from greenbench.analysis.trust.restated import altered, false_key, false_tier, restated
 from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
 from greenbench.records import store
@@ -92,10 +92,11 @@ class Verified(NamedTuple):
 
 def verified(file: Path) -> Verified:
     """`file`, drawn anew from its raw readings, whatever was kept of it."""
-    found = store.parse(file)
-    if isinstance(found, Rejected):
-        return Verified(file.name, found.reason, None)
-    kept, _ = _held(file, found)
+    data = store.content(file)
+    found = data if isinstance(data, Rejected) else store.parsed(file, data)
+    if isinstance(data, Rejected) or isinstance(found, Rejected):
+        return Verified(file.name, found.reason, None)  # type: ignore[union-attr]
+    kept, _ = _held(file, data, found)
     differs = None if kept.holds else altered(found, restated(found))
     return Verified(file.name, kept.refused, differs)
 
@@ -105,20 +106,23 @@ def _judged(file: Path, data: bytes) -> tuple[Record | Rejected, Kept | None]:
     found = store.parsed(file, data)
     if isinstance(found, Rejected):
         return found, None
-    kept, again = _held(file, found)
+    kept, again = _held(file, data, found)
     _keep(data, kept)
     return (Rejected(file.name, kept.refused) if kept.refused else again), kept
 
 
-def _held(file: Path, record: Record) -> tuple[Kept, Record]:
-    """`record` against itself."""
+def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
+    """`record`, the content `data` of `file`, against itself."""
     by_us = record.conclusions == code()
     try:
         again = restated(record)
-        said = (false_key(record) if by_us else None) or altered(record, again)
+        false = false_key(json.loads(data)) or false_tier(again)
+        said = altered(record, again)
         told = brief_of(file, again)
     except Exception as error:  # whatever somebody has written into its windows
         return Kept(not_analysed(error), holds=True, brief=None), record
+    if false:
+        return Kept(false, holds=True, brief=None), record
     if said is None:
         return Kept(None, holds=True, brief=told), record
     if by_us:

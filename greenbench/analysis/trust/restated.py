@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isclose
 from typing import Any, Final
 
 from greenbench.analysis.accuracy import compared
+from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
-from greenbench.models.keys import run_key
+from greenbench.models.keys import key_of
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
-from greenbench.schema.record import Record, Subject
+from greenbench.schema.record import SCHEMA_VERSION, Record, Subject
+from greenbench.schema.spec import TIERS
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.wording import plain
 
@@ -29,6 +31,8 @@ CLOSE: Final = 1e-6
 """Two machines round differently: by as much of itself a number may differ."""
 NEAR: Final = 1e-9
 """By as much a number near 0 may."""
+NEARLY: Final = 0.95
+"""Of the least length of a window, as clocks are read a moment later than they are asked."""
 CHANCES: Final = ("p_difference", "p_adjusted", "p_equivalence")
 CHANCE: Final = 1e-3
 """A probability that is counted among thousands of draws may differ by one or two of them."""
@@ -74,12 +78,29 @@ def restated(record: Record) -> Record:
     return record.model_copy(update=changes)
 
 
-def false_key(record: Record) -> str | None:
-    """That the key is not the one of the spec, in one sentence; null where it is."""
-    key = run_key(record.spec)
-    if key == record.key:
+def false_key(document: Mapping[str, Any]) -> str | None:
+    """That a record's key is not the one of its spec, in one sentence; null where it is, or where it is of
+    an earlier version of the schema, whose spec had other words."""
+    if document["schema_version"] != SCHEMA_VERSION:
         return None
-    return f"It is altered: its key is {plain(record.key, 40)}, and its own spec makes it {key}."
+    key = key_of(document["spec"])
+    if key == document["key"]:
+        return None
+    return (
+        f"It is altered: its key is {plain(document['key'], 40)}, and its own spec makes it {key}."
+    )
+
+
+def false_tier(record: Record) -> str | None:
+    """That windows are shorter than the tier promises, in one sentence; null where they are not."""
+    tier = record.spec.protocol.tier
+    lasted = [window.end_s - window.start_s for window in valid_blocks(record.windows)]
+    if not lasted or min(lasted) >= NEARLY * TIERS[tier][0]:
+        return None
+    return (
+        f"It is altered: its tier is {tier}, whose windows last {TIERS[tier][0]:g} s or more, and its own "
+        f"last {min(lasted):.2g} s."
+    )
 
 
 def altered(record: Record, again: Record) -> str | None:

@@ -13,7 +13,7 @@ from greenbench.analysis.groups import selection
 from greenbench.analysis.groups.selection import gather
 from greenbench.analysis.trust import checked
 from greenbench.cli.main import main
-from greenbench.models.keys import run_key
+from greenbench.models.keys import key_of, run_key
 from greenbench.records.store import Store, canonical
 from greenbench.records.upgrades import NOTE
 
@@ -134,6 +134,27 @@ def test_a_record_that_says_another_thing_is_refused(results, kind, lie, said):
     (rejected,) = api.load(results).rejected
     assert said in rejected.reason
     assert [record.name for record in api.load(results)] == ["other"]
+
+
+@pytest.mark.parametrize("version", [None, "0123456789abcdef"])
+@pytest.mark.parametrize(
+    ("kind", "lie", "said"), [each for each in EACH if each[1].startswith(("key", "spec"))]
+)
+def test_a_key_is_its_specs_whichever_code_wrote_it(results, kind, lie, said, version):
+    put(results, changed(KINDS[kind], lie) | {"conclusions": version})
+    (rejected,) = api.load(results).rejected
+    assert said in rejected.reason
+
+
+@pytest.mark.parametrize("version", [None, code()])
+def test_windows_shorter_than_the_tier_promises_are_refused(results, version):
+    """Its key is made to fit: nobody needs more than this program for that."""
+    document = json.loads(canonical(KINDS["closed"]))
+    for window in document["windows"]:
+        window["end_s"] = window["start_s"] + 0.2 * (window["end_s"] - window["start_s"])
+    put(results, document | {"key": key_of(document["spec"]), "conclusions": version})
+    (rejected,) = api.load(results).rejected
+    assert "its tier is dev, whose windows last 10 s or more, and its own last" in rejected.reason
 
 
 @pytest.mark.parametrize("version", [None, "0123456789abcdef"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import examples, factory
+from helpers import examples, factory, sound
 from markdown_it import MarkdownIt
 
 from greenbench import report
@@ -85,7 +85,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(tmp_path):
 def two_directories(tmp_path):
     for name, some in (("a", RECORDS[::2]), ("b", [*RECORDS[1::2], RECORDS[0]])):
         for record in some:
-            Store(tmp_path / name).write(record)
+            Store(tmp_path / name).write(sound.lasting(record))
     return tmp_path / "a", tmp_path / "b"
 
 
