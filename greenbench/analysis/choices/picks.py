@@ -39,11 +39,12 @@ def choice(group: Group) -> Choice:
     """The picks, least loss first; a run that is the best for two losses stands once."""
     yardstick = yardstick_of(group)
     rows = [row for row in group.rows if not row.is_baseline]
-    helping = [row for row in rows if stands_out(row, yardstick)]
+    helping = [row for row in rows if stands_out(row, yardstick) or _hints(row, yardstick)]
     picks: list[Pick] = []
     for loss in LOSSES:
         kept = [row for row in helping if _keeps(row, loss)]
-        best = best_of(kept, yardstick)
+        firm = [row for row in kept if not _hints(row, yardstick)]
+        best = best_of(firm or kept, yardstick)
         if best is None:
             continue
         if picks and picks[-1].row is best:
@@ -62,6 +63,11 @@ def is_claimed(row: Row, yardstick: Yardstick) -> bool:
     return verdict is not None and not verdict.barred
 
 
+def is_shown(row: Row, yardstick: Yardstick) -> bool:
+    """Whether its verdict says that it saves."""
+    return is_claimed(row, yardstick) and row.verdicts[yardstick.metric.ratio].verdict == "saves"
+
+
 def may_claim(group: Group, yardstick: Yardstick) -> bool:
     """Whether any run's may be."""
     judged = [row for row in group.rows if yardstick.metric.ratio in row.verdicts]
@@ -76,6 +82,14 @@ def stands_out(row: Row, yardstick: Yardstick) -> bool:
     if verdict is None or verdict.barred:
         return helps(row.ratio(yardstick.metric), yardstick)
     return verdict.verdict == "saves"
+
+
+def _hints(row: Row, yardstick: Yardstick) -> bool:
+    """Whether its own interval is clear of 1, and no longer once all runs of the table are counted (Holm)."""
+    verdict = row.verdicts.get(yardstick.metric.ratio)
+    if verdict is None or verdict.barred or verdict.verdict != "inconclusive":
+        return False
+    return helps(row.ratio(yardstick.metric), yardstick)
 
 
 def _is_worse(row: Row, yardstick: Yardstick) -> bool:

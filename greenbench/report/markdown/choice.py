@@ -7,12 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from greenbench.analysis.choices.advice import with_changes
-from greenbench.analysis.choices.picks import Choice, Pick, choice, is_claimed, surely_within
-from greenbench.analysis.groups.comparable import Setting, told_apart
+from greenbench.analysis.choices.picks import (
+    Choice,
+    Pick,
+    choice,
+    is_claimed,
+    is_shown,
+    surely_within,
+)
+from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.bar import bar, span_of
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.report.markdown.headline import model_bounds
 from greenbench.schema.codes import meaning
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
@@ -21,7 +29,10 @@ NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
 MOST_PICKED: Final = 4
 """Of so many there is no room for what is beside them: the table has seven lines at most."""
-FRONTIER: Final = "no other is as good in quality and energy, and better in one"
+FRONTIER: Final = "no other is as good in quality and J/token, and better in one"
+NOT_OF_ALL: Final = (
+    "its own interval is clear of 1×, and no longer once all runs of the table are counted (Holm)"
+)
 HALF: Final = 1.0
 """Points of quality that an interval would leave open on either side once it is called sure."""
 
@@ -45,7 +56,7 @@ def lines(group: Group, found: Choice) -> list[Line]:
     again = next((row for row in group.rows if row.is_baseline), None)
     base = f"the baseline ({run_name(again)})" if again else "the baseline"
     doubt = "against itself: the noise here" if again else "no A/A run shows the noise here"
-    kept = Line("none: change nothing", f"keep {base}", again, lambda _: doubt)
+    kept = Line("nothing is changed", f"keep {base}", again, lambda _: doubt)
     rest = [
         ("**do not use here**", _told(found.worse, yardstick), "worse than the baseline"),
         ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
@@ -63,7 +74,7 @@ def lines(group: Group, found: Choice) -> list[Line]:
 def _chosen(pick: Pick, yardstick: Yardstick) -> str:
     """What may not be claimed is worth a try."""
     name = run_name(pick.row)
-    return name if is_claimed(pick.row, yardstick) else f"try {name}"
+    return name if is_shown(pick.row, yardstick) else f"try {name}"
 
 
 def _beside(group: Group, found: Choice) -> list[Row]:
@@ -94,7 +105,7 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
     other = SPEED if yardstick is not SPEED else ENERGY
     span = span_of([line.row.ratio(yardstick.metric) for line in shown if line.row])
     return [
-        Column("points of quality you would give up, at most", lambda line, _: line.accepts),
+        Column("points of quality lost, as measured, at most", lambda line, _: line.accepts),
         Column("choose", lambda line, _: line.chosen),
         Column(_title(yardstick), lambda line, notes: _ratio(line, yardstick, notes)),
         Column(
@@ -183,11 +194,12 @@ def _accepts(pick: Pick) -> str:
 def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
     def said(notes: Notes) -> str:
         row, metric = pick.row, yardstick.metric
-        if is_claimed(row, yardstick):
+        if is_shown(row, yardstick):
             words = [f"{yardstick.gain} **shown**"]
         else:
             verdict = row.verdicts.get(metric.ratio)
-            why = notes.mark(verdict.barred if verdict else "it has no verdict")
+            barred = verdict.barred or NOT_OF_ALL if verdict else "it has no verdict"
+            why = notes.mark(barred)
             words = [f"{yardstick.gain} a hint {why}"]
         least = next((loss for loss in pick.losses if loss), None)
         if least and row.change.bounds and not surely_within(row, least):
@@ -229,20 +241,20 @@ def surer(group: Group) -> list[str]:
     """What is not known for sure, each with what would show it."""
     found = choice(group)
     within = [pick.row for pick in found.picks if pick.losses[0] is not None]
-    steps = _joules(group.setting)
+    steps = _joules(group)
     for leader in within[-1:]:  # the run that a reader would look at next
         steps += [*_disturbed(leader), *_tier(leader, found), *_items(leader)]
     return steps
 
 
-def _joules(setting: Setting) -> list[str]:
-    if setting.measured:
+def _joules(group: Group) -> list[str]:
+    if group.setting.measured:
         return []
-    what = (
-        "No joules could be had"
-        if setting.source == "unavailable"
-        else "Joules are **estimated** from CPU time (≈)"
-    )
+    what = "No joules could be had"
+    if group.setting.source != "unavailable":
+        bounds = model_bounds(group.rows)
+        apart = f": true ones may be {bounds} times as many" if bounds else ""
+        what = f"Joules are **estimated** from CPU time (≈{apart})"
     return [
         f"{what}, so what is chosen here goes by measured **speed**: run on a machine with RAPL or NVML, or "
         "with `meter=wall meter.wall_log=FILE.csv`."
@@ -273,7 +285,9 @@ def _items(leader: Row) -> list[str]:
         return []
     half = (interval[1] - interval[0]) / 2
     needed = math.ceil(n * (half / HALF) ** 2 / 100) * 100
+    tasks = sum(score.is_accuracy for score in leader.record.quality)
+    more = with_changes(leader.record.command, {"task.items": f"{math.ceil(needed / tasks)}"})
     return [
         f"Quality was compared on {n} questions, which leaves ±{half:.1f} points open; about {needed:,} "
-        f"would leave ±{HALF:g}: `task.items=N`, of each task, and 0 is all of them."
+        f"would leave ±{HALF:g}: {code(more, 400)} asks as many of each task, or all that it has."
     ]

@@ -9,7 +9,8 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, yardstick_of
 from greenbench.report.markdown.format import prose, run_name, show
 from greenbench.report.markdown.sections.verdicts import LOUD, loud, tally
-from greenbench.wording import TIMES, fixed, signed
+from greenbench.schema.metrics import ENERGY_PER_TOKEN_HIGH, ENERGY_PER_TOKEN_LOW
+from greenbench.wording import TIMES, fixed, number, signed
 
 MARGINS = (1, 3)  # points of accuracy
 
@@ -68,6 +69,17 @@ def no_joules(rows: Sequence[Row]) -> str:
     if not any(window.energy for row in rows for window in row.record.windows):
         return "No joules could be had here"
     return "Joules were counted, but not all blocks give those of a token (the table says why)"
+
+
+def model_bounds(rows: Sequence[Row]) -> str:
+    """How far off an estimate may be as a whole, which no repetition shows; empty of no estimate."""
+    shares = [
+        bound.value / row.energy.value
+        for row in rows
+        for name in (ENERGY_PER_TOKEN_LOW.name, ENERGY_PER_TOKEN_HIGH.name)
+        if (bound := row.metrics.get(name)) and bound.value is not None and row.energy.value
+    ]
+    return f"{number(min(shares))} to {number(max(shares))}" if shares else ""
 
 
 def _preface(group: Group) -> list[str]:

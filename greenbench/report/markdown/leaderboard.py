@@ -15,7 +15,7 @@ from greenbench.report.figures import Sketch
 from greenbench.report.markdown.bar import MIDDLE
 from greenbench.report.markdown.choice import choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
-from greenbench.report.markdown.headline import answer, noise_floor
+from greenbench.report.markdown.headline import answer, model_bounds, noise_floor
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts
 from greenbench.report.markdown.sections.codes import counted
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
@@ -40,8 +40,6 @@ from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
-    ENERGY_PER_TOKEN_HIGH,
-    ENERGY_PER_TOKEN_LOW,
     TPOT,
 )
 from greenbench.schema.record import Record
@@ -62,7 +60,7 @@ HOW_TO_READ = (
     "are loaded and nothing runs are taken off.",
     "- Verdicts hold over the whole table (Holm): **saves** and **costs** need the interval clear of "
     f"1{TIMES} and an effect over 2 %; equivalent, an equivalence test; else inconclusive. What is **shown** "
-    "has the verdict saves; a hint has its interval clear of 1 where no verdict may be given.",
+    "has the verdict saves; a hint has its own interval clear of 1, and may have no verdict or not that.",
     "- Energy labels A to G class the energy ratio (A to 0.40, B 0.55, C 0.70, D 0.85, E 1.02, F "
     "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
@@ -71,8 +69,8 @@ HOW_TO_READ = (
     "in half of the resampled blocks and items or more. The percentage is the share in which that holds.",
 )
 SYMBOLS = (
-    f"Quality: {LOST} a loss is shown, {OPEN} one of over a point is not excluded, {KEPT} it is. Ratios: "
-    f"{BETTER} better, {WORSE} worse, {NOISE} within the noise or 2 %."
+    f"Quality: {LOST} a loss is shown, {OPEN} a loss of over a point is not excluded, {KEPT} it is "
+    f"excluded. Ratios: {BETTER} better, {WORSE} worse, {NOISE} within the noise or 2 %."
 )
 OVERVIEW = 7
 """Settings that the first table has."""
@@ -206,21 +204,9 @@ def _baseline(rows: Sequence[Row]) -> list[str]:
     if values and max(values) > 1.02 * min(values):
         drift = fixed(100 * (max(values) / min(values) - 1), 1)
         lines.append(f"Its J/token moved by {drift} % between runs: across rows, compare ratios.")
-    return [" ".join([*lines, *_model_bounds(rows)])]
-
-
-def _model_bounds(rows: Sequence[Row]) -> list[str]:
-    """How far off an estimate may be as a whole, which no repetition shows."""
-    shares = [
-        bound.value / row.energy.value
-        for row in rows
-        for name in (ENERGY_PER_TOKEN_LOW.name, ENERGY_PER_TOKEN_HIGH.name)
-        if (bound := row.metrics.get(name)) and bound.value is not None and row.energy.value
-    ]
-    if not shares:
-        return []
-    low, high = number(min(shares)), number(max(shares))
-    return [f"The estimate's own bounds: true joules may be {low} to {high} times those shown."]
+    if bounds := model_bounds(rows):
+        lines.append(f"The estimate's own bounds: true joules may be {bounds} times those shown.")
+    return [" ".join(lines)]
 
 
 def _milliseconds(row: Row) -> float | None:

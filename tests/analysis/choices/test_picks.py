@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers import campaign, examples
 
-from greenbench.analysis.choices.picks import choice, is_claimed, may_claim
+from greenbench.analysis.choices.picks import choice, is_claimed, is_shown, may_claim
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.yardstick import ENERGY, SPEED
 
@@ -92,3 +92,19 @@ def test_where_no_verdict_may_be_given_a_saving_is_a_hint():
     (early,) = groups([examples.completed("int8", tier="smoke")])
     assert not may_claim(early, ENERGY)
     assert choice(early).picks[0].row.label == "int8"
+
+
+def test_what_is_clear_of_1_but_not_among_so_many_is_a_hint_and_stands_behind_what_is_shown():
+    """To be told to change nothing is worse advice than to be told what to try."""
+    beside = [campaign.run(f"same{number}", 1.0, spread=0.05) for number in range(12)]
+    found = of(campaign.run("hint", 0.93, spread=0.075, gained=0, lost=0), *beside)
+    (pick,) = [pick for pick in found.picks if pick.row.label == "hint"]
+    assert pick.row.verdicts[ENERGY.metric.ratio].verdict == "inconclusive"
+    assert is_claimed(pick.row, ENERGY)
+    assert not is_shown(pick.row, ENERGY)
+    firm = of(
+        campaign.run("hint", 0.93, spread=0.075, gained=0, lost=0),
+        campaign.run("firm", 0.96, spread=0.004, gained=0, lost=0),
+        *beside,
+    )
+    assert [pick.row.label for pick in firm.picks] == ["firm"]

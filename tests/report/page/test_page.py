@@ -363,7 +363,7 @@ def test_it_shows_what_to_choose_and_the_first_tables_without_scripts(browser, t
     tab = context.new_page()
     tab.goto(path.as_uri())
     choice = tab.locator("#answers table").nth(2)  # after one for each measure
-    assert "points of quality you would give up" in choice.text_content()
+    assert "points of quality lost, as measured, at most" in choice.text_content()
     runs = tab.locator("#groups table").first
     for row in example_groups()[0].rows:
         assert row.label in runs.inner_text()
