@@ -13,17 +13,20 @@ from greenbench.analysis.load_crossing import crossing
 from greenbench.analysis.load_point import Sides, load_point, seconds
 from greenbench.analysis.queueing import KEPT_BY, backlog, grew, is_told, saturated_from
 from greenbench.schema.load_spec import SloSpec
-from greenbench.schema.metrics import BACKLOG, ENERGY_PER_REQUEST, GOOD
+from greenbench.schema.metrics import BACKLOG, ENERGY_PER_REQUEST, FAILED, GOOD
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.resolved import ResolvedSlo
 from greenbench.schema.traffic import AtLoad, Capacity, LoadCurve, LoadPoint, Side
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.resampling import correlation_time
+from greenbench.wording import percent
 
 Unit = Literal["request/s", "users"]
 
 LATE: Final = 0.05
 """Of the time that requests took: more of it spent before they were sent is too much."""
+FAILS: Final = 0.05
+"""Of the requests due: where more than that fail, a load is not kept up with."""
 MEMORIES: Final = 10
 """Correlation times that a window must be long for blocks to be independent of each other."""
 
@@ -33,6 +36,8 @@ class State(NamedTuple):
 
     likely: bool
     sure: Literal["kept", "broken", "unsure"]
+    why: str = ""
+    """Why it is not likely, where nothing else says so."""
 
 
 def load_curve(
@@ -99,11 +104,11 @@ def _counts(pair: Mapping[str, Window]) -> bool:
 def capacity(points: Sequence[LoadPoint], side: Side, share: float, unit: str) -> Capacity:
     """The most that one model serves while `share` of the requests, or more, keep the run's limits.
 
-    Without limits a load is kept where the queue does not grow.
+    Without limits a load is kept where the queue does not grow and few requests fail.
     """
     limited = any(GOOD.level(point.side(side).metrics).value is not None for point in points)
     full = points[0].side(side).saturated
-    judge = partial(_good_enough, share=share)
+    judge = partial(_good_enough, share=share, waits=unit == "users")
     return most_served(points, side, unit, judge, limited=limited and not full)
 
 
@@ -127,7 +132,7 @@ def most_served(
     kept = max((load for load, state in below if state.likely), default=None)
     low = max((load for load, state in below if state.sure == "kept"), default=None)
     if kept is None:
-        why = _none(states[0][0], unit, limited)
+        why = _none(*states[0], unit, limited)
         return Capacity(load=missing(unit, why), energy_per_request=missing("J/request", why))
     at = next(point for point in points if point.load == kept)
     load = Quantity(
@@ -142,27 +147,39 @@ def most_served(
     return Capacity(load=load, energy_per_request=ENERGY_PER_REQUEST.level(at.side(side).metrics))
 
 
-def _good_enough(at: AtLoad, share: float) -> State:
+def _good_enough(at: AtLoad, share: float, waits: bool) -> State:
     good = GOOD.level(at.metrics)
     if at.saturated:
         return State(False, "broken")
     if good.value is None or good.bounds is None:
-        return kept_up(at)
+        return kept_up(at, waits)
     low, high = good.bounds
     return State(
         good.value >= share, "kept" if low >= share else "broken" if high < share else "unsure"
     )
 
 
-def kept_up(at: AtLoad) -> State:
-    """Whether one model keeps up with a load that is not shown to be too much, by its queue alone."""
-    found = BACKLOG.level(at.metrics)
-    surely = found.bounds is not None and found.bounds[1] < KEPT_BY
-    return State(found.value is not None and not grew(found), "kept" if surely else "unsure")
+def kept_up(at: AtLoad, waits: bool) -> State:
+    """Whether one model keeps up with a load that is not shown to be too much, by its queue and what failed.
+
+    `waits`: users wait for their answers, so there is no queue that grows.
+    """
+    failed, queue = FAILED.level(at.metrics), BACKLOG.level(at.metrics)
+    if failed.value is not None and failed.value > FAILS:
+        broken = failed.bounds is not None and failed.bounds[0] > FAILS
+        why = f"{percent(failed.value)} of the requests fail"
+        return State(False, "broken" if broken else "unsure", why)
+    few = not failed.value or (failed.bounds is not None and failed.bounds[1] < KEPT_BY)
+    if waits:
+        return State(True, "kept" if few else "unsure")
+    if queue.value is None:
+        return State(False, "unsure", f"whether the queue grows is {queue.reason}")
+    surely = few and queue.bounds is not None and queue.bounds[1] < KEPT_BY
+    return State(not grew(queue), "kept" if surely else "unsure")
 
 
-def _none(load: float, unit: str, limited: bool) -> str:
-    what = "the limits are not kept" if limited else "the queue grows"
+def _none(load: float, state: State, unit: str, limited: bool) -> str:
+    what = state.why or ("the limits are not kept" if limited else "the queue grows")
     return f"{what} at the smallest measured load already, {load:g} {unit}"
 
 
@@ -223,14 +240,21 @@ def _memory_s(windows: Sequence[Window]) -> float | None:
 
 
 def load_codes(windows: Sequence[Window], curve: LoadCurve) -> list[str]:
-    """What went wrong with the load as a whole: ``late_sends``, ``short_against_queue``."""
+    """What went wrong: ``late_sends``, ``short_against_queue``, and at its own load ``failed_requests``."""
     found = by_load(windows)
     memory_s = curve.correlation_s.value or 0.0
     lengths = [seconds(window) for sides in found.values() for side in sides for window in side]
     late = any(_is_late(mine) for _, _, mine in _sides(found))
     short = bool(lengths) and min(lengths) < MEMORIES * memory_s
     short |= curve.unit == "request/s" and not all(is_told(mine) for _, _, mine in _sides(found))
-    return [*(["late_sends"] if late else []), *(["short_against_queue"] if short else [])]
+    failed = any(
+        (FAILED.level(point.side(side).metrics).value or 0.0) > FAILS
+        for point in curve.points
+        for side in WHO
+        if point.load == curve.headline
+    )
+    told = {"failed_requests": failed, "late_sends": late, "short_against_queue": short}
+    return [code for code, found in told.items() if found]
 
 
 def _is_late(windows: Sequence[Window]) -> bool:

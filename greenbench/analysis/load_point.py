@@ -17,6 +17,7 @@ from greenbench.schema.metrics import (
     ENERGY_PER_ANY_TOKEN,
     ENERGY_PER_REQUEST,
     ENERGY_PER_TOKEN,
+    FAILED,
     GOOD,
     GOODPUT,
     IN_FLIGHT,
@@ -132,6 +133,7 @@ def _levels(
         **{rate.metric.name: _level(windows, rate, no_energy) for rate in RATES},
         MARGINAL_ENERGY_PER_REQUEST.name: _marginal(windows, idle, no_energy),
         GOOD.name: _share(windows),
+        FAILED.name: _failed(windows),
         BACKLOG.name: backlog(windows),
         **pooled,
     }
@@ -200,6 +202,13 @@ def _share(windows: Sequence[Window]) -> Quantity:
     if len(good) < len(windows) or not sum(due):
         return missing(GOOD.unit, NO_LIMITS if sum(due) else NO_ANSWER)
     return as_quantity(share_of_blocks(good, due), GOOD.unit, "measured:clock")
+
+
+def _failed(windows: Sequence[Window]) -> Quantity:
+    failed, due = ([int(_traffic(w, name)) for w in windows] for name in ("failed", "due"))
+    if not sum(due):
+        return missing(FAILED.unit, NO_ANSWER)
+    return as_quantity(share_of_blocks(failed, due), FAILED.unit, "measured:clock")
 
 
 def _above_idle(windows: Sequence[Window], power_w: float) -> Sums | None:

@@ -28,6 +28,9 @@ CODES: Final[Mapping[str, Fault]] = {
     "drift_high": Fault(
         "invalid", "the baseline, measured first and last, changed by over 10 % in between"
     ),
+    "failed_requests": Fault(
+        "flagged", "over 5 % of the requests failed at the load of the run's own numbers"
+    ),
     "foreign_process": Fault("invalid", "another process computed on the device"),
     "idle_neighbour": Fault(
         "flagged", "another process held memory of the device, though it computed nothing"

@@ -74,6 +74,8 @@ QUEUE: Final = Metric("queue", "requests")
 """Waiting in the server, as it tells."""
 BACKLOG: Final = Metric("backlog", "fraction")
 """Of the requests due in a window, those that its end found more of than its start."""
+FAILED: Final = Metric("failed", "fraction")
+"""Of the requests due, without a whole answer: refused, cut off or broken."""
 ENERGY_PER_SOLVED: Final = Metric("energy_per_solved_j", "J/item", "energy_per_solved")
 """Of questions answered in words, those that were solved; all joules count, of wrong answers too."""
 TOKENS_PER_ANSWER: Final = Metric("tokens_per_answer", "token/answer", "tokens_per_answer")
@@ -84,6 +86,6 @@ METRICS: Final = (
     PREFILL_ENERGY, TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99, TOKENS_PER_S, MODEL_BYTES,
     HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
-    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, ENERGY_PER_SOLVED, TOKENS_PER_ANSWER, SHARE_SOLVED,
+    E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, FAILED, ENERGY_PER_SOLVED, TOKENS_PER_ANSWER, SHARE_SOLVED,
     ACCURACY,
 )  # fmt: skip

@@ -37,7 +37,7 @@ class Traffic(Part):
     ended: int
     """Requests whose whole answer was there by its end, and not at its start."""
     failed: int
-    """Of those due, without a whole answer."""
+    """Of those due, without a whole answer: refused, cut off or broken."""
     unfinished: int
     """Of those due, given up on a while after the window."""
     requests: float

@@ -333,6 +333,32 @@ def test_failed_requests_are_no_queue():
     assert only(windows).baseline.metrics[metrics.BACKLOG.name].value == 0
 
 
+def test_a_load_whose_requests_fail_is_not_kept_up_with():
+    """No queue is left over, as half of the requests were refused."""
+    shed = {"due": 20, "ended": 10, "failed": 10, "e2e": (0.5,) * 10}
+    windows = [*point(1.0), *point(2.0, candidate={}, **shed)]
+    found = curve(windows)
+    of = found.points[1].baseline.metrics[metrics.FAILED.name]
+    assert (of.value, of.n) == (pytest.approx(0.5), 80)
+    most = found.capacity["baseline"].load
+    assert (most.value, most.low, most.high) == (1.0, 1.0, 2.0)
+    assert load_codes(windows, found) == ["failed_requests"]
+    for unit in ("request/s", "users"):
+        nothing = curve(point(2.0, **shed), unit=unit).capacity["baseline"].load
+        assert (
+            nothing.reason
+            == f"50 % of the requests fail at the smallest measured load already, 2 {unit}"
+        )
+    few = [*point(1.0, **(shed | {"ended": 19, "failed": 1, "e2e": (0.5,) * 19})), *point(2.0)]
+    assert curve(few).capacity["baseline"].load.value == 2.0
+    assert load_codes(few, curve(few)) == []
+
+
+def test_users_wait_so_that_their_load_is_kept_however_long_an_answer_takes():
+    windows = point(2.0, due=20, ended=14, e2e=(6.0,) * 20, candidate={"e2e": (6.0,) * 20})
+    assert curve(windows, unit="users").capacity["baseline"].load.value == 2.0
+
+
 def test_where_even_the_quickest_answer_outlasts_the_ramp_it_is_not_told_whether_the_queue_grows():
     """No queue at all: each answer takes 6 s, and a ramp 3 of the window's 10."""
     windows = point(2.0, due=20, ended=14, e2e=(6.0,) * 20, candidate={"e2e": (6.0,) * 20})
@@ -343,6 +369,9 @@ def test_where_even_the_quickest_answer_outlasts_the_ramp_it_is_not_told_whether
     assert baseline.metrics[metrics.BACKLOG.name].reason.startswith("not told")
     assert load_codes(windows, found) == ["short_against_queue"]
     assert found.capacity["baseline"].load.value is None
+    assert found.capacity["baseline"].load.reason.startswith(
+        "whether the queue grows is not told: "
+    )
 
 
 def test_joules_per_request_are_all_joules_over_all_requests():

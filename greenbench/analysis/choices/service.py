@@ -100,7 +100,7 @@ def judged(record: Record, limits: Limits) -> str:
             f"keep them was not counted, and they are {_bar(limits, share)}"
         )
     if not any(own):
-        return "no limits: a rate is served where the queue does not grow"
+        return "no limits: a rate is served where the queue does not grow and few requests fail"
     return f"{own}, of {percent(record.spec.slo.share)} of the requests, the run's own limits"
 
 

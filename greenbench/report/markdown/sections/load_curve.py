@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.load_curve import by_load
 from greenbench.report.figures.load_curve import file_name, told
 from greenbench.report.markdown.format import (
     Column,
@@ -53,7 +54,7 @@ HOW: Final = (
     f"- Latency counts from when a request was due, and is **{UNBOUNDED}** where requests came faster than "
     "they were answered, or too many were not answered at all.",
 )
-CODES: Final = ("late_sends", "short_against_queue")
+CODES: Final = ("failed_requests", "late_sends", "short_against_queue")
 """What only a load can be flagged for."""
 SAID: Final = 1500
 
@@ -100,6 +101,7 @@ def sentences(row: Row, curve: LoadCurve) -> list[str]:
         *_most(curve, row.record.spec.slo, name),
         winner(curve, name, show),
         *_saturated(curve, name),
+        *_unanswered(row, curve, name),
         *_own(curve),
         *_cut(row),
         *_no_p99(curve, row.record.spec.slo),
@@ -201,6 +203,27 @@ def _saturated(curve: LoadCurve, name: str) -> list[str]:
         f"Saturated: {'; '.join(found)} {UNITS[curve.unit]}. The queue grew for as long as was looked: "
         "J/request there is that of a machine never idle, and latency has no bound."
     ]
+
+
+def _unanswered(row: Row, curve: LoadCurve, name: str) -> list[str]:
+    """How many requests of which model have no whole answer, and at which loads."""
+    found = []
+    for who, called in (("baseline", "the baseline"), ("candidate", name)):
+        told = {
+            load: [w.traffic for w in getattr(sides, who) if w.traffic]
+            for load, sides in by_load(row.record.windows).items()
+        }
+        lost = {
+            load: each for load, each in told.items() if any(t.failed + t.unfinished for t in each)
+        }
+        flat = [traffic for each in lost.values() for traffic in each]
+        if flat:
+            found.append(
+                f"{called} {sum(t.failed for t in flat):,} failed and "
+                f"{sum(t.unfinished for t in flat):,} given up on, of {sum(t.due for t in flat):,} at "
+                f"{', '.join(f'{load:.4g}' for load in lost)} {UNITS[curve.unit]}"
+            )
+    return [f"Requests without a whole answer: {'; '.join(found)}."] if found else []
 
 
 def _own(curve: LoadCurve) -> list[str]:

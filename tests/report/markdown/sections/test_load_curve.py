@@ -152,9 +152,10 @@ def test_a_percentile_that_all_loads_have_is_shown_rather_than_one_that_some_hav
 
 
 def test_what_only_a_load_is_flagged_for_is_explained():
-    codes = ["late_sends", "short_against_queue", "other_load"]
+    codes = ["failed_requests", "late_sends", "short_against_queue", "other_load"]
     text = "\n".join(said(loads.completed(validity="flagged", codes=codes)))
     assert "`int4` ⚑:" in text
+    assert "⚑ `failed_requests`: over 5 % of the requests failed" in text
     assert "⚑ `late_sends`: requests were sent late" in text
     assert "⚑ `short_against_queue`: the windows are shorter" in text
     assert "`other_load`" not in text
@@ -168,6 +169,22 @@ def test_requests_that_were_cut_are_told():
     (line,) = [line for line in said(record) if "were cut" in line]
     assert line.startswith("- 3 of 1,040 requests were longer or shorter")
     assert not any("were cut" in line for line in said(loads.completed()))
+
+
+def test_requests_without_a_whole_answer_are_told_by_model_and_load():
+    lost = {(2.0, "baseline"): {"failed": 3}, (4.0, "baseline"): {"failed": 1, "unfinished": 1200}}
+    windows = [
+        serve(who, block, load, **{"due": 1000, **lost.get((load, who), {})})
+        for load in (1.0, 2.0, 4.0)
+        for block in range(2)
+        for who in ("baseline", "candidate")
+    ]
+    record = loads.completed().model_copy(update={"windows": windows})
+    (line,) = [line for line in said(record) if "without a whole answer" in line]
+    assert line == (
+        "- Requests without a whole answer: the baseline 8 failed and 2,400 given up on, of 4,000 at 2, 4 "
+        "requests/s."
+    )
 
 
 def test_users_are_called_so():
