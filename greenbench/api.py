@@ -3,7 +3,8 @@
     >>> import greenbench
 
 `bench` runs what the command ``greenbench bench`` runs, with the same words, and gives the records.
-The others read records, of which the examples here find some in ``results``:
+The others read records, of which the examples here find some in ``results``. Odd ones that a list could
+not be drawn from are in its `rejected`, each with the reason:
 
     >>> records = greenbench.load("results")
     >>> for group in greenbench.groups(records):
@@ -32,7 +33,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenbench.arguments import maybe_path, path, texts, wrong
+from greenbench.arguments import maybe_path, part, path, several, texts, wrong
 from greenbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from greenbench.analysis.choices.needs import Needs
     from greenbench.analysis.groups.rows import Group
     from greenbench.analysis.impact import Assumptions
+    from greenbench.analysis.trust.guard import Analysed
     from greenbench.engines.engine import Engine
     from greenbench.measure.metered import Metered
     from greenbench.meters.meter import Meter
@@ -156,18 +158,19 @@ def load(*paths: Path | str) -> Records:
     return records
 
 
-def groups(records: Iterable[Record]) -> list[Group]:
+def groups(records: Iterable[Record]) -> Analysed[Group]:
     """Completed, valid runs in comparable groups, the most trustworthy and its surest runs first.
 
     >>> [group.setting.device for group in greenbench.groups(greenbench.load("results"))]
     ['Imaginary GPU (cuda)']
     """
     from greenbench.analysis.groups import rows
+    from greenbench.analysis.trust.guard import analysed
 
-    return rows.groups(_records("records", records))
+    return analysed(_records("records", records), rows.groups)
 
 
-def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
+def compare(a: Iterable[Record], b: Iterable[Record]) -> Analysed[Pairing]:
     """What changed from `a` to `b`, in runs that both hold; one run each is a pair whatever it is.
 
     Energy, time and bytes are ratios, below 1 where `b` needs less; quality is in points. Raises
@@ -179,8 +182,9 @@ def compare(a: Iterable[Record], b: Iterable[Record]) -> list[Pairing]:
         ('none -> saver', [('energy', 'saves'), ('time', 'equivalent')])
     """
     from greenbench.analysis.choices import comparison
+    from greenbench.analysis.trust.guard import of_both
 
-    return comparison.pairings(_records("a", a), _records("b", b))
+    return of_both(_records("a", a), _records("b", b), comparison.pairings)
 
 
 def advise(
@@ -190,7 +194,7 @@ def advise(
     impact: Assumptions | Iterable[str] = (),
     model: str = "",
     device: str = "",
-) -> list[Advice]:
+) -> Analysed[Advice]:
     """Which run saves the most energy and is shown to keep `limits`, for each group.
 
     Limits are ``quality_loss`` (points of accuracy, 1 where not given), ``token_ms``, ``first_token_ms``,
@@ -203,12 +207,11 @@ def advise(
         ('recommended', 'saver')
     """
     from greenbench.analysis.choices import advice
+    from greenbench.analysis.trust.guard import analysed
 
-    chosen = _records("records", records)
-    for name, text in (("model", model), ("device", device)):
-        if not isinstance(text, str):
-            raise wrong(name, text, "a text that the name holds")
-    return advice.advise(chosen, _needs(limits), _assumed(impact), model=model, device=device)
+    chosen, wanted, given = _records("records", records), _needs(limits), _assumed(impact)
+    names = {"model": part("model", model), "device": part("device", device)}
+    return analysed(chosen, lambda kept: advice.advise(kept, wanted, given, **names))
 
 
 def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
@@ -235,11 +238,7 @@ def _assumed(impact: Assumptions | Iterable[str]) -> Assumptions:
 def _records(name: str, value: Iterable[Record]) -> list[Record]:
     from greenbench.schema.record import Record
 
-    whole = isinstance(value, Iterable) and not isinstance(value, Record)
-    several = list(value) if whole else [None]
-    if not all(isinstance(each, Record) for each in several):
-        raise wrong(name, value, "a list of records, such as greenbench.load gives")
-    return several  # type: ignore[return-value]
+    return several(name, value, Record, "a list of records, such as greenbench.load gives")
 
 
 def report(

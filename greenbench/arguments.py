@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from greenbench.errors import UserError
+
+Wanted = TypeVar("Wanted")
 
 
 def wrong(name: str, value: object, wanted: str) -> UserError:
@@ -33,3 +36,19 @@ def path(name: str, value: object) -> Path:
 def maybe_path(name: str, value: object) -> Path | None:
     """The path that `value` is; null where it is not given."""
     return None if value is None else path(name, value)
+
+
+def part(name: str, value: object) -> str:
+    """The part of a name that `value` is. Raises UserError for anything but a text."""
+    if not isinstance(value, str):
+        raise wrong(name, value, "a text that the name holds")
+    return value
+
+
+def several(name: str, value: object, kind: type[Wanted], wanted: str) -> list[Wanted]:
+    """What `value` lists, all of `kind`. Raises UserError for one of it alone, and for anything else."""
+    if isinstance(value, Iterable) and not isinstance(value, kind):
+        given = list(value)
+        if all(isinstance(each, kind) for each in given):
+            return given
+    raise wrong(name, value, wanted)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greenbench import api
 from greenbench.cli.read import Commands, analysed, impact_of, loaded
 from greenbench.cli.terminal import say
 from greenbench.errors import UserError
@@ -91,11 +90,10 @@ def _wanted(arguments: argparse.Namespace) -> Needs:
 def _choice(
     records: list[Record], wanted: Needs, given: Assumptions, arguments: argparse.Namespace
 ) -> str:
+    from greenbench.analysis.choices.advice import advise
     from greenbench.report.markdown.advice import as_json, as_markdown, as_text
 
-    advices = api.advise(
-        records, wanted, impact=given, model=arguments.model, device=arguments.device
-    )
+    advices = advise(records, wanted, given, model=arguments.model, device=arguments.device)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
     return formats[arguments.format](advices, wanted, given)
 

@@ -127,14 +127,8 @@ def _compare(arguments: argparse.Namespace) -> int:
             "greenbench compare A B."
         )
     first, second = loaded(runs[:1]), loaded(runs[1:])
-    mine = {id(record) for record in first}
-    pairs = analysed(
-        [*first, *second],
-        lambda kept: api.compare(
-            [record for record in kept if id(record) in mine],
-            [record for record in kept if id(record) not in mine],
-        ),
-    )
+    pairs = api.compare(first, second)
+    _not_used(pairs.rejected)
     found = checked(pairs, limits)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
     say(formats[arguments.format](pairs, *found))

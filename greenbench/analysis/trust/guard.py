@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -37,6 +37,37 @@ def guarded(
                 *(Rejected(plain(f"{kept[at].key}.json", 80), why) for at, why in broken.items()),
             ]
             kept = [record for place, record in enumerate(kept) if place not in broken]
+
+
+class Analysed(list[Found]):
+    """What came of records, and in `rejected` those that it fails on, each with the reason."""
+
+    rejected: Sequence[Rejected] = ()
+
+
+def analysed(
+    records: Sequence[Record], analyse: Callable[[list[Record]], Iterable[Found]]
+) -> Analysed[Found]:
+    """What `analyse` makes of the records that it does not fail on."""
+    found, failed = guarded(records, lambda kept, failed: (Analysed(analyse(kept)), failed))
+    found.rejected = failed
+    return found
+
+
+def of_both(
+    first: Sequence[Record],
+    second: Sequence[Record],
+    analyse: Callable[[list[Record], list[Record]], Iterable[Found]],
+) -> Analysed[Found]:
+    """The same of two sides, which may hold one record both."""
+    others = [record.model_copy() for record in second]
+    theirs = {id(record) for record in others}
+
+    def apart(kept: list[Record]) -> Iterable[Found]:
+        mine = [record for record in kept if id(record) not in theirs]
+        return analyse(mine, [record for record in kept if id(record) in theirs])
+
+    return analysed([*first, *others], apart)
 
 
 def _beside(

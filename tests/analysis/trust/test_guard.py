@@ -3,6 +3,9 @@
 import pytest
 from helpers import campaign, examples
 
+from greenbench import api
+from greenbench.analysis.groups import rows
+from greenbench.analysis.groups.rows import technique
 from greenbench.analysis.trust.guard import guarded
 from greenbench.cli.main import main
 from greenbench.errors import UserError
@@ -81,3 +84,28 @@ def test_windows_that_no_number_can_be_drawn_from_are_named_by_every_command(tmp
         told = capsys.readouterr()
         assert "saver" in told.out
         assert f"{record.key}.json is not used: It cannot be analysed (ValueError" in told.err
+
+
+def bare(name):
+    """A run without ratios, which no file may be, but a record of one's own."""
+    return campaign.run(name, 0.6).model_copy(update={"ratios": {}})
+
+
+def test_lists_of_the_python_api_go_on_without_it_and_name_it():
+    saver, odd = campaign.run("saver", 0.7), bare("odd")
+    pairs = api.compare([odd, saver], [odd, saver])
+    assert [pair.name for pair in pairs] == ["saver"]
+    assert {name for name, _ in pairs.rejected} == {f"{odd.key}.json"}
+    assert api.compare([saver], [saver]).rejected == []
+
+
+def test_advice_and_groups_go_on_without_what_they_fail_on(monkeypatch):
+    def fails(record):
+        return 1 / (record.name != "odd") and technique(record)
+
+    monkeypatch.setattr(rows, "technique", fails)
+    known = [campaign.run("odd", 0.6), campaign.run("saver", 0.7)]
+    for found in (api.groups(known), api.advise(known)):
+        assert len(found) == 1
+        ((name, why),) = found.rejected
+        assert (name, "ZeroDivisionError" in why) == (f"{known[0].key}.json", True)
