@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from greenbench import api
-from greenbench.analysis.choices.advice import Advice, Option, chosen
+from greenbench.analysis.choices.advice import Advice, Option, advise, chosen
 from greenbench.analysis.choices.comparison import Change, Pairing
 from greenbench.analysis.choices.fleet import Demand, first_command, fleets
-from greenbench.analysis.choices.needs import needs
-from greenbench.analysis.choices.picks import Pick, choice, is_claimed
+from greenbench.analysis.choices.needs import Needs, needs
+from greenbench.analysis.choices.picks import Pick, choice, is_shown
 from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.analysis.groups.rows import Group, Row, groups, is_invalid
 from greenbench.analysis.groups.selection import gather
 from greenbench.analysis.impact import assumptions
 from greenbench.analysis.trust.checked import look
+from greenbench.analysis.trust.guard import guarded
 from greenbench.analysis.yardstick import Yardstick
 from greenbench.errors import UserError
 from greenbench.records.named import named
-from greenbench.records.store import require_records, told_apart
+from greenbench.records.store import Rejected, require_records, told_apart
 from greenbench.report.markdown import fleet
 from greenbench.report.markdown.advice import FIRST, NOTHING
 from greenbench.report.markdown.choice import surer
@@ -31,6 +32,7 @@ from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import Interval
+from greenbench.wording import plain
 
 GROUPS, ROWS, SHOWN = 12, 25, 5
 """At most, of an answer's groups, the rows of each, and what did not win or has no result."""
@@ -42,16 +44,18 @@ def overview(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is not there yet: measure something into it first.")
     known, rejected, crowd = gather([folder])
     require_records([folder], known, rejected)
-    found = groups(known, crowd.beside if crowd else {})
-    lost = [record for record in known if record.failure is not None]
-    names = told_apart(known)
-    return {
-        "runs": dict(crowd.counts if crowd else Counter(map(_kind, known))),
-        "files_that_are_no_record": len(rejected),
-        "groups": [_group(group) for group in found[:GROUPS]],
-        "groups_left_out": max(0, len(found) - GROUPS),
-        "without_result": [_lost(record, names[id(record)]) for record in lost[:SHOWN]],
-    }
+
+    def told(kept: list[Record]) -> dict[str, Any]:
+        found, names = groups(kept, crowd.beside if crowd else {}), told_apart(kept)
+        lost = [record for record in kept if record.failure is not None]
+        return {
+            "runs": dict(crowd.counts if crowd else Counter(map(_kind, kept))),
+            "groups": [_group(group) for group in found[:GROUPS]],
+            "groups_left_out": max(0, len(found) - GROUPS),
+            "without_result": [_lost(record, names[id(record)]) for record in lost[:SHOWN]],
+        }
+
+    return _guarded(known, rejected, told)
 
 
 def records(folder: Path, key: str | None) -> list[Record]:
@@ -68,33 +72,57 @@ def records(folder: Path, key: str | None) -> list[Record]:
     return [each.record for each in found.values()]
 
 
+def one(folder: Path, key: str, raw: bool) -> dict[str, Any]:
+    """A record; unless `raw`, its windows and items, most of it, are only counted. Raises UserError."""
+    (record,) = records(folder, key)
+    if raw:
+        return record.model_dump(mode="json")
+    items = {"__all__": {"items"}}
+    told = record.model_dump(
+        mode="json", exclude={"windows": True, "quality": items, "solved": items}
+    )
+    counts = {
+        "windows": len(record.windows),
+        "items": {score.task: len(score.items) for score in record.quality},
+        "graded_items": {task.task: len(task.items) for task in record.solved},
+    }
+    return told | {"left_out": counts}
+
+
 def advice(
     folder: Path, limits: Mapping[str, float], impact: Sequence[str], model: str, device: str
 ) -> dict[str, Any]:
     """Which run to choose in each group, and why not the others. Raises UserError."""
-    known = api.load(folder) if folder.exists() else []  # what to run first is an advice too
-    given = assumptions(impact)
-    found = api.advise(known, limits, impact=given, model=model, device=device)
-    return {
-        "limits": limits,
-        "assumed": asdict(given),
-        "groups": [_advised(each) for each in found[:GROUPS]],
-        "groups_left_out": max(0, len(found) - GROUPS),
-        "to_settle": [] if found else [{"why": NOTHING, "command": FIRST}],
-    }
+    known, rejected = _read(folder)
+    wanted, given = _wanted(limits), assumptions(impact)
+
+    def told(kept: list[Record]) -> dict[str, Any]:
+        found = advise(kept, wanted, given, model=model, device=device)
+        return {
+            "limits": limits,
+            "assumed": asdict(given),
+            "groups": [_advised(each) for each in found[:GROUPS]],
+            "groups_left_out": max(0, len(found) - GROUPS),
+            "to_settle": [] if found else [{"why": NOTHING, "command": FIRST}],
+        }
+
+    return _guarded(known, rejected, told)
 
 
 def devices(
     folder: Path, limits: Mapping[str, float], impact: Sequence[str], model: str, device: str
 ) -> dict[str, Any]:
     """How many serve a rate, which is among the limits. Raises UserError."""
-    wanted = needs({name: str(most) for name, most in limits.items()})
-    known = api.load(folder) if folder.exists() else []
-    found, given = chosen(known, model=model, device=device), assumptions(impact)
+    wanted, given = _wanted(limits), assumptions(impact)
+    known, rejected = _read(folder)
     demand = Demand(wanted.rate or 0.0, wanted.within)
-    return fleet.document(
-        fleets(found, demand, given)[:GROUPS], demand, given, first_command(found, demand)
-    )
+
+    def told(kept: list[Record]) -> dict[str, Any]:
+        found = chosen(kept, model=model, device=device)
+        first = first_command(found, demand)
+        return fleet.document(fleets(found, demand, given)[:GROUPS], demand, given, first)
+
+    return _guarded(known, rejected, told)
 
 
 def changes(
@@ -109,7 +137,33 @@ def changes(
         "runs": [_pair(pair) for pair in pairs],
         "broken": list(found.broken),
         "unjudged": list(found.unjudged),
+        **_not_used(pairs.rejected),
     }
+
+
+def _read(folder: Path) -> tuple[list[Record], Sequence[Rejected]]:
+    """None of a place that is not there yet: what to run first is an answer too."""
+    known = api.load(folder) if folder.exists() else api.Records()
+    return known, known.rejected
+
+
+def _wanted(limits: Mapping[str, float]) -> Needs:
+    return needs({name: str(most) for name, most in limits.items()})
+
+
+def _guarded(
+    known: Sequence[Record],
+    rejected: Sequence[Rejected],
+    tell: Callable[[list[Record]], dict[str, Any]],
+) -> dict[str, Any]:
+    """What it tells of the records that it does not fail on, and which are not used, with the reason."""
+    found, failed = guarded(known, lambda kept, failed: (tell(kept), failed))
+    return found | _not_used([*rejected, *failed])
+
+
+def _not_used(rejected: Sequence[Rejected]) -> dict[str, Any]:
+    first = [{"file": plain(name, 80), "why": plain(why)} for name, why in rejected[:SHOWN]]
+    return {"files_not_used": len(rejected), "first_not_used": first}
 
 
 def number(found: Quantity | Interval) -> dict[str, Any]:
@@ -149,7 +203,7 @@ def _pick(pick: Pick, yardstick: Yardstick) -> dict[str, Any]:
         "losing_at_most_points": ["any" if loss is None else loss for loss in pick.losses],
         "name": pick.row.label,
         "key": pick.row.name,
-        "sure": "shown" if is_claimed(pick.row, yardstick) else "hint",
+        "sure": "shown" if is_shown(pick.row, yardstick) else "hint",
         "more_loss_is_excluded": pick.within,
         "not_told_apart_from": [row.label for row in pick.rivals[:SHOWN]],
     }

@@ -76,16 +76,21 @@ class Tools:
         _, folder = self._places.named(results)
         return self._estimated(self._asked(overrides, multirun, folder))
 
-    def results(self, results: Results = None, run: Key = None) -> dict[str, Any]:
+    def results(
+        self,
+        results: Results = None,
+        run: Key = None,
+        raw: Annotated[
+            bool, Field(description="With its windows and items, which take 50 kB or more.")
+        ] = False,
+    ) -> dict[str, Any]:
         """Read what was measured: the answer for each group of comparable runs and their numbers in short.
 
-        Ratios are to each run's own baseline: below 1 takes less. With `run`, its whole record.
+        Ratios are to each run's own baseline: below 1 takes less. With `run`, its record, of whose raw
+        readings only the number is told unless `raw`.
         """
         _, folder = self._places.named(results)
-        if run is None:
-            return reading.overview(folder)
-        (record,) = reading.records(folder, run)
-        return record.model_dump(mode="json")
+        return reading.overview(folder) if run is None else reading.one(folder, run, raw)
 
     def advise(
         self,

@@ -7,7 +7,11 @@ import pytest
 from helpers import campaign, examples, sound
 from helpers.agent import agent
 
-from greenbench.agents.reading import overview, records
+from greenbench import api
+from greenbench.agents import reading
+from greenbench.analysis.choices import comparison
+from greenbench.analysis.groups import rows
+from greenbench.analysis.groups.rows import technique
 from greenbench.analysis.trust.checked import look
 from greenbench.campaign.catalog import options
 from greenbench.errors import UserError
@@ -95,11 +99,53 @@ def test_results_are_the_first_screen_and_a_row_for_each_run(asking, there):
     assert len(answer.text) < 12_000
 
 
-def test_one_run_is_its_whole_record(asking, there):
+def test_one_run_is_its_record_without_raw_readings_unless_asked_for(asking, there):
     key = _key(there / "results", "saver")
-    told = asking.told("results", run=key[:10])
     record = look(there / "results" / "records" / f"{key}.json")
-    assert told == record.model_dump(mode="json")
+    assert asking.told("results", run=key, raw=True) == record.model_dump(mode="json")
+    answer = asking.ask("results", run=key[:10])
+    told = answer.content
+    assert len(answer.text) < 25_000  # indented
+    assert told["left_out"]["windows"] == len(record.windows)
+    assert told["left_out"]["items"]["sciq"] == 100
+    assert "windows" not in told
+    assert "items" not in told["quality"][0]
+    assert told["ratios"] == record.model_dump(mode="json")["ratios"]
+
+
+ANSWERS = {
+    "results": reading.overview,
+    "advise": lambda folder: reading.advice(folder, {}, [], "", ""),
+    "devices": lambda folder: reading.devices(folder, {"rate": 1}, [], "", ""),
+    "compare": lambda folder: reading.changes(api.load(folder), api.load(folder), []),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_record_that_no_answer_can_be_drawn_from_is_named_and_left_out(
+    there, monkeypatch, answer
+):
+    def fails(record):
+        if record.name == "coster":  # as one may that no check has foreseen
+            raise ZeroDivisionError("division by zero")
+        return technique(record)
+
+    for module in (rows, comparison):
+        monkeypatch.setattr(module, "technique", fails)
+    told = ANSWERS[answer](there / "results")
+    assert told["files_not_used"] == (2 if answer == "compare" else 1)
+    odd = told["first_not_used"][0]
+    assert odd["file"] == f"{_key(there / 'results', 'coster')}.json"
+    assert odd["why"] == "It cannot be analysed (ZeroDivisionError: division by zero)."
+    assert answer == "devices" or "saver" in json.dumps(told)
+
+
+def test_a_file_that_is_no_record_is_named_by_each_answer(there, tmp_path):
+    Store(tmp_path).write(campaign.run("saver", 0.7))
+    (tmp_path / "records" / "broken.json").write_text("{")
+    for answer in ("results", "advise", "devices"):
+        told = ANSWERS[answer](tmp_path)
+        assert [each["file"] for each in told["first_not_used"]] == ["broken.json"]
 
 
 def test_two_runs_of_one_key_are_each_read_by_the_name_that_is_shown(tmp_path):
@@ -108,12 +154,12 @@ def test_two_runs_of_one_key_are_each_read_by_the_name_that_is_shown(tmp_path):
     for folder, each in {"a": record, "b": later}.items():
         Store(tmp_path / folder).write(each)
     merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all", look)
-    rows = overview(tmp_path / "all")["groups"][0]["rows"]
-    keys = [row["key"] for row in rows]
-    read = [records(tmp_path / "all", key)[0] for key in keys]
+    (group,) = reading.overview(tmp_path / "all")["groups"]
+    keys = [row["key"] for row in group["rows"]]
+    read = [reading.records(tmp_path / "all", key)[0] for key in keys]
     assert {each.started_at for each in read} == {record.started_at, later.started_at}
     with pytest.raises(UserError, match=f"2 records have a key .*, whole: .*{keys[0]}"):
-        records(tmp_path / "all", record.key)
+        reading.records(tmp_path / "all", record.key)
 
 
 def test_advice_names_the_run_that_keeps_the_limits(asking, there):
