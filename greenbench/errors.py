@@ -21,3 +21,7 @@ class Lost(Exception):
 
 class EngineFault(Exception):
     """An engine's own program failed. Its text is one sentence: what, why, what to do."""
+
+
+class Busy(EngineFault):
+    """A server that lives has turned a request away, as it has too many."""

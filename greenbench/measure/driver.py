@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from greenbench.engines.engine import Completion, Line, Request, Served
-from greenbench.errors import EngineFault, UserError
+from greenbench.errors import Busy, EngineFault, UserError
 from greenbench.measure.arrivals import Due
 from greenbench.measure.outcomes import Outcome, Poll
 
 STAGGER_S = 1.0  # users do not all ask first at the same moment
 GAUGE_S = 0.25
-DEAD = 5  # failures in a row, with no answer between: the server is gone
+DEAD = 5  # failures in a row, with no answer between, not even that it is busy: the server is gone
+BACK_OFF_S = 1.0  # until a user who was turned away asks again; at once would be a storm
 LET_GO_S = 60.0  # what computes in this process ends its answer before it can be given up
 
 
@@ -149,7 +150,7 @@ class _Sender:
         self.asked: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.polls: list[Poll] = []
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: set[asyncio.Task[object]] = set()
         self._failures = 0
         self._stop_s, self._within_s, self._over = math.inf, 0.0, False
 
@@ -205,7 +206,8 @@ class _Sender:
 
     async def _user(self, requests: Iterator[Request]) -> None:
         while not self._stopping.is_set():
-            await self._answer(self._clock(), next(requests))
+            if await self._answer(self._clock(), next(requests)):
+                await self._until(self._clock() + BACK_OFF_S)
             await asyncio.sleep(0)  # an answer that took no time must not keep all others waiting
 
     async def _until(self, due_s: float) -> None:
@@ -218,13 +220,13 @@ class _Sender:
             async with asyncio.timeout(delay_s):
                 await self._stopping.wait()
 
-    def _send(self, work: Coroutine[Any, Any, None]) -> None:
+    def _send(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._group.create_task(work)
         self._flying.add(task)
         task.add_done_callback(self._flying.discard)
 
-    async def _answer(self, due_s: float, request: Request) -> None:
-        """Ask, and keep what comes of it."""
+    async def _answer(self, due_s: float, request: Request) -> bool:
+        """Ask, and keep what comes of it; whether it was turned away."""
         sent_s, came = self._clock(), list[float]()
         self.asked.append(request)
         try:
@@ -234,14 +236,17 @@ class _Sender:
             self.outcomes.append(
                 broken._replace(done_s=self._clock(), fault=str(fault), wanted_tokens=None)
             )
-            self._failures += 1
+            busy = isinstance(fault, Busy)
+            self._failures = 0 if busy else self._failures + 1
             if self._failures >= DEAD:
                 raise
+            return busy
         except asyncio.CancelledError:
             self.outcomes.append(_broken(due_s, sent_s, request, came))
             raise
         else:
             self._keep(due_s, sent_s, done, request)
+            return False
 
     def _keep(self, due_s: float, sent_s: float, done: Completion, request: Request) -> None:
         """Sent is when it was asked for: what the engine does before it begins is its own queue."""

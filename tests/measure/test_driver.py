@@ -12,7 +12,7 @@ from helpers.virtual import Queueing
 from scipy.special import stdtrit
 
 from greenbench.engines.engine import Queue, Request
-from greenbench.errors import EngineFault, UserError
+from greenbench.errors import Busy, EngineFault, UserError
 from greenbench.measure.arrivals import Due, times
 from greenbench.measure.driver import at_times, by_users
 from greenbench.measure.tally import tally
@@ -168,6 +168,21 @@ def test_a_dead_server_measures_nothing_more(by):
     alive = Failing(lambda number: number % 5, services_s=repeat(0.25))
     outcomes, _ = flowed(alive, dues(range(1, 101)), 110)
     assert sum(each.answered for each in outcomes) == 20
+
+
+@pytest.mark.parametrize("by", ["times", "users"])
+def test_a_server_that_turns_requests_away_lives(by):
+    """Ten requests a second, or four users, who ask once a second: after the third it takes none."""
+    shedding = Failing(lambda number: number > 3, Busy, services_s=repeat(0.0))
+    if by == "times":
+        running = at_times(shedding, dues(count(0.05, 0.1)), shedding.clock)
+    else:
+        running = by_users(shedding, repeat(ASKED), 4, shedding.clock)
+    with running as flow:
+        flow.wait(20)
+        outcomes, _ = flow.stop(0)
+    traffic = tally(outcomes, [], 5.0, 15.0, SloSpec()).traffic
+    assert traffic.failed == traffic.due == pytest.approx(100 if by == "times" else 40, abs=1)
 
 
 CALLS = {

@@ -8,9 +8,11 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from greenbench.errors import EngineFault, UserError
+from greenbench.errors import Busy, EngineFault, UserError
 from greenbench.scrub import HIDDEN
 
+SHEDS = (429, 503)
+"""What a server answers that has too many requests."""
 MOST_STOPS = 4
 """As OpenAI's own API takes, and what follows it to the letter."""
 SILENCE_S = 300.0
@@ -104,7 +106,8 @@ class Endpoint(NamedTuple):
                 f"start it so that it takes as many (vLLM: VLLM_MAX_STOP_STRINGS={stops}), or choose "
                 "another task",
             )
-        return self.fault(answered)
+        fault = self.fault(answered)
+        return Busy(str(fault)) if status in SHEDS else fault
 
 
 def told(error: object, hidden: Callable[[str], str] = str) -> str:

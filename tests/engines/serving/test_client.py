@@ -9,7 +9,7 @@ from helpers.fakes.openai_server import FakeOpenAI
 from greenbench.engines.engine import Request
 from greenbench.engines.serving.answer import Answer
 from greenbench.engines.serving.client import Client, Endpoint
-from greenbench.errors import EngineFault, UserError
+from greenbench.errors import Busy, EngineFault, UserError
 from greenbench.schema.enums import Stop
 
 PROMPT = Request((1, 2, 3, 4), 6)
@@ -153,7 +153,8 @@ def test_one_that_hangs_is_given_up(asked):
     ("status", "kind", "said"),
     [
         (500, EngineFault, r"answered 500 \(told to fail\)"),
-        (429, EngineFault, r"answered 429"),
+        (429, Busy, r"answered 429"),
+        (503, Busy, r"answered 503"),
         (401, UserError, r"refuses the key \(401\)"),
         (403, UserError, r"refuses the key \(403\)"),
         (404, UserError, r"knows no such model or address \(404: told to fail\)"),
