@@ -83,7 +83,7 @@ class Setting(NamedTuple):
     @property
     def usual(self) -> Setting:
         """The same with the usual engine's eager reference."""
-        return self._replace(engine=USUAL_ENGINE, changed="")
+        return self._replace(engine=USUAL_ENGINE, changed="(eager)")
 
     @property
     def measured(self) -> bool:
@@ -270,11 +270,22 @@ def _engine(engine: Chosen) -> str:
 
 
 def _changed(record: Record) -> str:
-    """The knobs for a reader: a switch by its name; all of them where none says which are unusual."""
+    """The knobs for a reader, a switch by its name, all of them where none says which are unusual; and how
+    its kernels are started, as that decides what a small batch takes."""
     known = record.engine.changed if record.engine else None
     said = _said(record.spec.engine.knobs if known is None else known)
-    knobs = ", ".join(name if value is True else f"{name}={value}" for name, value in said)
-    return f"({knobs})" if knobs else ""
+    words = [*_started(record), *(
+        name if value is True else f"{name}={value}" for name, value in said if name != "reference"
+    )]  # fmt: skip
+    return f"({', '.join(words)})" if words else ""
+
+
+def _started(record: Record) -> list[str]:
+    engine, graphs = record.spec.engine, ["CUDA graphs"] * (record.spec.device.kind == "cuda")
+    if engine.name == USUAL_ENGINE:
+        compiled = engine.knobs.get(*EAGER) != "eager"
+        return ["compiled", *graphs] if compiled else ["eager"]
+    return graphs if engine.knobs.get("eager") is False else []
 
 
 def _said(knobs: Mapping[str, Any]) -> list[tuple[str, Any]]:

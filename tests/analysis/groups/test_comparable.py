@@ -22,7 +22,7 @@ def test_a_closed_run_is_named_as_ever():
     here = setting(examples.completed())
     assert here.load == "closed"
     assert here.title == (
-        "smollm2-135m (bfloat16) on Imaginary GPU (cuda) with transformers 5.23.0, "
+        "smollm2-135m (bfloat16) on Imaginary GPU (cuda) with transformers 5.23.0 (eager), "
         "chat (batch 1, 64 tokens in, 32 out)"
     )
 
@@ -107,13 +107,19 @@ def on(version="0.12", changed=None, **engine):
         (on(changed={"context": 8192}, **KNOBS), "vllm 0.12 (context=8192)"),
         (on(**KNOBS), "vllm 0.12 (context=4096, eager, threads=None)"),
         (on(None), "vllm"),
-        (examples.completed(), "transformers 5.23.0"),
-        (examples.completed(engine=None), "transformers"),
-        (examples.against("compiled", "int8", 0.7), "transformers 5.23.0 (reference=compiled)"),
-        (examples.against("eager", "int8", 0.7), "transformers 5.23.0"),
+        (examples.completed(), "transformers 5.23.0 (eager)"),
+        (examples.completed(engine=None), "transformers (eager)"),
+        (on(changed={}, **KNOBS | {"eager": False}), "vllm 0.12 (CUDA graphs)"),
+        (
+            examples.against("compiled", "int8", 0.7),
+            "transformers 5.23.0 (compiled, CUDA graphs)",
+        ),
+        (examples.against("eager", "int8", 0.7), "transformers 5.23.0 (eager)"),
     ],
 )
-def test_the_heading_says_what_ran_the_models_its_version_and_what_is_unusual(record, said):
+def test_the_heading_says_what_ran_the_models_its_version_how_its_kernels_start_and_what_is_unusual(
+    record, said
+):
     assert setting(record).place.partition(" with ")[2] == said
 
 
