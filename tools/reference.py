@@ -73,7 +73,7 @@ OF_NAMES = {
     "probe": "nats a token",
     **dict.fromkeys(("load", "headline"), "requests/s or users"),
     **dict.fromkeys(
-        ("due", "ended", "failed", "unfinished", "cut", "requests", "good"), "requests"
+        ("due", "ended", "failed", "unfinished", "cut", "silent", "requests", "good"), "requests"
     ),
     **dict.fromkeys(("sent", "repeated"), "prompts"),
     **dict.fromkeys(("in_flight", "running", "waiting", "at_once"), "requests"),

@@ -135,13 +135,17 @@ def saturated_from(backlogs: Mapping[float, Quantity]) -> float:
     return first
 
 
-def unanswered(window: Window, n: int) -> int:
+def unanswered(window: Window, kind: Kind, n: int) -> int:
     """Of the requests due in a window under load, of which `n` have a latency, those never answered.
 
-    They failed, or were given up on: either way theirs was longer than any that was seen.
+    They failed, or were given up on: either way theirs was longer than any that was seen. Whole answers
+    without a token have no first one, and no one waits for it.
     """
     traffic = window.traffic
-    return min(traffic.unfinished + traffic.failed, max(traffic.due - n, 0)) if traffic else 0
+    if traffic is None:
+        return 0
+    known = n + (traffic.silent or 0 if kind == "ttft" else 0)
+    return min(traffic.unfinished + traffic.failed, max(traffic.due - known, 0))
 
 
 def sample(window: Window, kind: Kind) -> Sample:
@@ -150,4 +154,4 @@ def sample(window: Window, kind: Kind) -> Sample:
     if found is None:
         return Sample([], 1.0)
     weight = found.n / len(found.seconds) if found.seconds else 1.0
-    return Sample(found.seconds, weight, unanswered(window, found.n))
+    return Sample(found.seconds, weight, unanswered(window, kind, found.n))

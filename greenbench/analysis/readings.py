@@ -71,7 +71,7 @@ def _latency(kind: Literal["ttft", "tpot"], percent: int) -> Value:
         found: Percentiles | None = getattr(window, kind)
         if found is None:
             return None
-        last = found.n + unanswered(window, found.n) - 1
+        last = found.n + unanswered(window, kind, found.n) - 1
         return (
             None if last * percent / 100 > found.n - 1 else float(getattr(found, f"p{percent}_s"))
         )

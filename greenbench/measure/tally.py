@@ -93,6 +93,7 @@ def tally(
         failed=sum(each.fault is not None for each in due),
         unfinished=sum(each.done_s is None for each in due),
         cut=sum(each.cut for each in due),
+        silent=sum(not each.stamps_s for each in whole),
         requests=round(sum(share for _, share in shares), 6),
         good=sum(good(each, slo) for each in due) if slo.limited else None,
         late_s=round(sum(each.sent_s - each.due_s for each in due) / max(len(due), 1), 7),

@@ -62,6 +62,9 @@ class Traffic(Part):
     cut: int | None = None
     """Of those due, not asked at the lengths that were drawn for them: longer, or shorter, than any that is
     asked. Null where it was not counted."""
+    silent: int | None = None
+    """Of those due, answered without a token: there was no first one to wait for. Null where it was not
+    counted."""
     gauges: Gauges | None = None
     """Null where the engine tells none."""
 

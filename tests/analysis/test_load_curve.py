@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from helpers.load_windows import Queue, serve
+from helpers.load_windows import Queue, latencies, serve
 from scipy import stats
 
 from greenbench.analysis.load_curve import load_codes, load_curve
@@ -127,6 +127,16 @@ def test_unfinished_requests_are_infinitely_slow():
     found = only(point(2.0, due=25, ended=25, unfinished=5)).baseline.metrics
     assert found[metrics.E2E.name].value == pytest.approx(0.5)
     assert found[metrics.E2E_P90.name].reason == "unbounded: 20 of 100 requests were not answered"
+
+
+def test_an_answer_without_a_token_leaves_no_first_one_to_wait_for():
+    """Of 100 due 90 whole, 5 answered with no token, 5 given up after a first one: all are known."""
+    first = latencies([0.05] * 95)
+    counts = {"due": 100, "ended": 95, "unfinished": 5, "ttft": first, "silent": 5}
+    found = only(point(2.0, e2e=(0.5,) * 95, **counts, candidate={"e2e": (0.5,) * 95}))
+    assert found.baseline.metrics[metrics.TTFT_P99.name].value == pytest.approx(0.05)
+    endless = found.baseline.metrics[metrics.E2E_P99.name].reason
+    assert endless == "unbounded: 20 of 400 requests were not answered"
 
 
 def test_a_block_counts_at_a_load_if_both_its_windows_there_are_not_invalid():

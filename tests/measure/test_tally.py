@@ -66,6 +66,7 @@ def test_latencies_are_of_what_was_due_in_the_window_and_from_then():
     assert traffic.e2e.seconds == [1, 1, 4, 15]
     assert (traffic.ttft.n, traffic.tpot.n, traffic.e2e.n) == (4, 2, 4)
     assert traffic.late_s == pytest.approx(1.5 / 6)
+    assert traffic.silent == 1
     assert (found.ttft.p50_s, found.ttft.n) == (2.5, 4)
     assert found.tpot.p50_s == 1.75
 
