@@ -127,10 +127,10 @@ def gap_s(each: Outcome) -> float | None:
 
 
 def good(each: Outcome, slo: SloSpec) -> bool:
-    """Whether it was answered within the limits, one that was given up on as far as it came.
+    """Whether each limit that is set was kept: of one that was given up on, as far as it came.
 
-    An answer of one token has no gap that could be too long; one of none has no first token, and so does not
-    keep a limit on it.
+    A limit on what did not come, the first token or the second, is not kept by one that was given up on. A
+    whole answer of one token has no gap that could be too long; one of none has no first token.
     """
     if each.fault is not None:
         return False
@@ -138,7 +138,7 @@ def good(each: Outcome, slo: SloSpec) -> bool:
     soon = slo.ttft_ms is None or (first_s is not None and first_s * 1000 <= slo.ttft_ms)
     gap = gap_s(each)
     if gap is None:
-        return soon and each.answered
+        return soon and (each.answered or slo.tpot_ms is None)
     return soon and (slo.tpot_ms is None or gap * 1000 <= slo.tpot_ms)
 
 
