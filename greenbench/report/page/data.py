@@ -15,6 +15,7 @@ from greenbench.records.store import told_apart
 from greenbench.report.markdown.headline import noise_floor
 from greenbench.report.markdown.leaderboard import bands
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
+from greenbench.report.page.glossary import PLAIN, TERMS
 from greenbench.report.page.numbers import Json, Pool, cleaned, segments, shown
 from greenbench.report.page.run import DERIVED, details, summary
 from greenbench.schema.codes import CODES, UNKNOWN
@@ -71,6 +72,8 @@ def page_data(
         "currency": shown(given.currency),
         "meanings": {code: fault.meaning for code, fault in CODES.items()},
         "unknown": UNKNOWN.meaning,
+        "terms": TERMS,
+        "plain": PLAIN,
         "sources": SOURCES,
         "detailed": DETAILED,
     }

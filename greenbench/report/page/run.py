@@ -78,6 +78,11 @@ TABLED: Final = {
 """The candidate's levels that stand in tables; all others are a run's own."""
 
 
+def is_noise(row: Row) -> bool:
+    """Whether it shows no effect on energy or speed."""
+    return {sign(row, each) for each in (ENERGY, SPEED)} <= {NOISE, ""}
+
+
 def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -> Json:
     """What the tables and the figure need of a run; its `impacts` follow what is derived."""
     record = row.record
@@ -91,7 +96,7 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "families": families(record),
         "signs": [sign(row, yardstick) for yardstick in (ENERGY, SPEED)],
         "lost": loss_sign(row),
-        "noise": {sign(row, each) for each in (ENERGY, SPEED)} <= {NOISE, ""},
+        "noise": is_noise(row),
         "frontier": row.frontier,
         "probability": rounded(standing.probability) if standing else None,
         "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],

@@ -9,12 +9,14 @@ from typing import Final
 from greenbench.analysis.groups.rows import Group
 from greenbench.report.markdown.choice import choosing, overviews, surer
 from greenbench.report.markdown.format import Cells, cells
-from greenbench.report.markdown.leaderboard import SYMBOLS, bands
+from greenbench.report.markdown.leaderboard import OVERVIEW, SYMBOLS, bands
 from greenbench.report.markdown.sections.headline_table import headline
+from greenbench.report.page.glossary import link
 from greenbench.report.page.numbers import segments
+from greenbench.report.page.run import is_noise
 
 CHOSEN: Final = 20
-"""Groups with a table of what to choose."""
+"""Groups with a table of what to choose, of which the first stand in the tables before all others."""
 WHOLE: Final = 4
 """Groups with all their runs, which scripts show of all groups, ..."""
 ROWS: Final = 60
@@ -35,8 +37,11 @@ def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
     if len(shown) > 1:
         said += [
             _table(f"What to choose, by {columns[2].title}", cells(answers, columns))
-            for answers, columns in overviews(shown)
+            for answers, columns in overviews(shown[:OVERVIEW])
         ]
+        if len(groups) > OVERVIEW:
+            more = len(groups) - OVERVIEW
+            said.append(f"<p>{more} more settings have their tables below.</p>")
         each = f"<details><summary>What to choose in each of these</summary>{each}</details>"
     return "".join([*said, each])
 
@@ -47,34 +52,48 @@ def _choice(index: int, group: Group) -> str:
     steps = surer(group)
     todo = "".join(f"<li>{_html(step)}</li>" for step in steps)
     more = f"<p>To be surer:</p><ol>{todo}</ol>" if steps else ""
-    return f"{_table(caption, cells(*choosing(group)))}{more}"
+    terms = f"{link('provenance')}{link('tier')}"
+    return f"{_table(caption, cells(*choosing(group)), terms)}{more}"
 
 
 def tables(groups: Sequence[Group]) -> str:
     """All runs of the first groups, as HTML."""
-    parts = [
-        f"<h2>{index}. {escape(group.setting.title)}</h2>"
-        + _table("All runs", cells(group.rows[:ROWS], headline(group), bands(group.rows[:ROWS])))
-        + f"<p>{escape(SYMBOLS)}</p>"
+    return "".join(
+        f"<h2>{index}. {escape(group.setting.title)}</h2>{_runs(group)}<p>{escape(SYMBOLS)}</p>"
         for index, group in enumerate(groups[:WHOLE], start=1)
-    ]
-    return "".join(parts)
+    )
 
 
-def _table(caption: str, found: Cells) -> str:
-    """Each cell knows its title, which a telephone shows beside it."""
-    head = "".join(f'<th scope="col">{_html(title)}</th>' for title in found.titles)
-    body = "".join(_line(line, found.titles) for line in found.lines)
+def _runs(group: Group) -> str:
+    rows = group.rows[:ROWS]
+    found = cells(rows, headline(group), bands(rows))
+    return _table("All runs", found, noise=[is_noise(row) for row in rows])
+
+
+def _table(caption: str, found: Cells, terms: str = "", noise: Sequence[bool] = ()) -> str:
+    """Each cell knows its title, which a telephone shows beside it; rows of nothing but `noise` are grey."""
+    head = "".join(f'<th scope="col">{_html(title)}{link(title)}</th>' for title in found.titles)
+    grey = iter(noise)
+    body = "".join(
+        _line(line, found.titles, _is_row(line, found) and next(grey, False))
+        for line in found.lines
+    )
     notes = "".join(f"<li>{_html(note)}</li>" for note in found.legend)
     legend = f'<ul class="notes">{notes}</ul>' if notes else ""
     name = escape(caption, quote=True)
     return (
         f'<div class="scroll still" role="region" aria-label="{name}" tabindex="0"><table>'
-        f"<caption>{name}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{legend}"
+        f"<caption>{name}{terms}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"{legend}"
     )
 
 
-def _line(line: Sequence[str], titles: Sequence[str]) -> str:
+def _is_row(line: Sequence[str], found: Cells) -> bool:
+    """And no head over rows."""
+    return len(line) == len(found.titles)
+
+
+def _line(line: Sequence[str], titles: Sequence[str], is_grey: bool) -> str:
     if len(line) == 1 < len(titles):
         return f'<tr class="band"><th scope="rowgroup" colspan="{len(titles)}">{_html(line[0])}</th></tr>'
     first, *rest = line
@@ -82,7 +101,8 @@ def _line(line: Sequence[str], titles: Sequence[str]) -> str:
         f'<td data-title="{escape(title, quote=True)}">{_html(cell)}</td>'
         for title, cell in zip(titles[1:], rest, strict=True)
     )
-    return f'<tr><th scope="row">{_html(first)}</th>{"".join(cells_of)}</tr>'
+    kind = ' class="noise"' if is_grey else ""
+    return f'<tr{kind}><th scope="row">{_html(first)}</th>{"".join(cells_of)}</tr>'
 
 
 def _html(markdown: str) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from html.parser import HTMLParser
 
 import pytest
-from helpers import campaign, examples, factory, loads
+from helpers import campaign, examples, factory, graded, loads
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +24,7 @@ from greenbench.records.store import Rejected
 from greenbench.report.markdown.format import Notes, show
 from greenbench.report.markdown.sections.headline_table import loss_sign, sign
 from greenbench.report.markdown.sections.impact import per_queries
+from greenbench.report.page.glossary import PLAIN, TERMS
 from greenbench.report.page.page import embedded, page
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.schema.record import MeterChoice, Waiting
@@ -143,7 +144,9 @@ def test_nothing_in_it_is_loaded_from_anywhere():
     found = Elements(text)
     outward = {"src", "srcset", "href", "data", "action", "background", "poster"}
     references = [(tag, a[n]) for tag, a in found.found for n in outward & a.keys()]
-    assert references == [("a", "#content")]
+    inside = {f"#{given['id']}" for _, given in found.found if "id" in given}
+    assert {tag for tag, _ in references} == {"a"}
+    assert {place for _, place in references} <= inside
     assert not {"link", "img", "iframe", "object", "embed", "base"} & {
         tag for tag, _ in found.found
     }
@@ -228,6 +231,57 @@ def test_strings_that_markdown_would_set_are_told_as_they_are():
     texts = Elements(f"<div>{part}").texts
     assert any("<script>window.hacked=1</script>" in text for text in texts)
     assert not [text for text in texts if "&lt;" in text.replace("& &lt;", "") or "\\<" in text]
+
+
+KINDS = {
+    "all kinds of joules": lambda: RECORDS,
+    "graded answers": lambda: [graded.run("saver"), graded.run("talker", tokens=90)],
+    "requests that arrive": lambda: [loads.completed()],
+    "eager beside compiled": lambda: [
+        examples.against("compiled", "draft", 1.31, "a loop"),
+        examples.against("eager", "draft", 0.62, "a loop"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_heading_leads_to_what_it_means_without_scripts_too(kind):
+    text = written(KINDS[kind]())
+    entries = {given["id"] for _, given in Elements(text).found if "id" in given}
+    heads = re.findall(r'<th scope="col">(.*?)</th>', text)
+    assert len(set(heads)) > 12
+    for head in heads:
+        title, _, linked = head.partition('<a class="term" href="#')
+        assert linked.partition('"')[0] in entries or title in PLAIN, title
+    captions = re.findall(r"<caption>\d+\. .*?</caption>", text)
+    assert captions
+    for caption in captions:
+        assert re.findall(r'href="#([\w-]+)"', caption) == ["term-provenance", "term-tier"]
+    assert {f"term-{entry}" for _, entry in TERMS} <= entries
+
+
+def test_the_first_table_has_seven_lines_at_most():
+    """However many settings there are: the others have theirs behind a fold."""
+    many = [
+        examples.completed(workload={"name": f"w{at}", "prompt_tokens": at + 8}) for at in range(9)
+    ]
+    first, _, folded = written(many).partition("What to choose in each of these")
+    lines = (
+        first.partition('<div id="answers">')[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    )
+    assert lines.count("<tr>") == 7
+    assert "2 more settings have their tables below." in first
+    assert folded.partition("</details>")[0].count("<table>") == 9
+
+
+def test_rows_of_nothing_but_noise_are_grey_without_scripts():
+    table = written().partition('<div id="groups">')[2].partition("</table>")[0]
+    grey = re.findall(r'<tr class="noise"><th scope="row"><code>(\w+)', table)
+    data = data_of(written())
+    noisy = [run["label"] for run in data["runs"] if run["group"] == 0 and run["noise"]]
+    assert grey == noisy
+    assert "same" in grey
+    assert "saver" not in grey
 
 
 # In a browser
@@ -356,18 +410,56 @@ def test_what_is_missing_sorts_last_either_way(opened):
         assert set(labels(tab)[-2:]) == {"saver", "unsure"}
 
 
-def test_it_shows_what_to_choose_and_the_first_tables_without_scripts(browser, tmp_path):
-    path = tmp_path / "index.html"
-    path.write_text(example())
-    context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
-    tab.goto(path.as_uri())
+@pytest.fixture
+def unscripted(browser, tmp_path):
+    """Opens the page without scripts."""
+    contexts = []
+
+    def open_page(width=1600):
+        path = tmp_path / "index.html"
+        path.write_text(example())
+        viewport = {"width": width, "height": 900}
+        contexts.append(browser.new_context(java_script_enabled=False, viewport=viewport))
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(15_000)
+        tab.goto(path.as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("width", [375, 1600])
+def test_it_shows_what_to_choose_and_the_first_tables_without_scripts(unscripted, width):
+    tab = unscripted(width)
     choice = tab.locator("#answers table").nth(2)  # after one for each measure
-    assert "points of quality lost, as measured, at most" in choice.text_content()
+    assert "points of quality" in choice.text_content()
     runs = tab.locator("#groups table").first
     for row in example_groups()[0].rows:
         assert row.label in runs.inner_text()
-    context.close()
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert tab.evaluate(wide) == 0
+    if width == 375:
+        for still in tab.locator(".still").all():
+            assert still.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_a_term_opens_what_it_means_without_scripts(unscripted):
+    tab = unscripted()
+    assert not tab.locator("#term-sure").is_visible()
+    tab.locator("#answers a.term[href='#term-sure']").first.click()
+    tab.locator("#term-sure").wait_for()
+    assert tab.url.endswith("#term-sure")
+
+
+def test_noise_is_grey_without_scripts(unscripted):
+    def ink(label):
+        row = unscripted_runs.locator("tbody tr", has_text=re.compile(rf"^{label}"))
+        return row.locator("td").first.evaluate("cell => getComputedStyle(cell).color")
+
+    unscripted_runs = unscripted().locator("#groups table").first
+    assert ink("same") != ink("saver") == ink("coster")
 
 
 def test_a_telephone_shows_technique_quality_energy_and_speed_without_scrolling(opened):
@@ -434,11 +526,23 @@ def test_the_table_can_be_had_as_a_file(opened):
 
 def test_each_term_leads_to_what_it_means(opened):
     tab = opened()
-    for term in tab.locator(".runs").first.locator("a.term").all():
+    still = tab.locator("#answers table").first.locator("a.term").all()
+    assert len(still) > 5
+    for term in [*still, *tab.locator(".runs").first.locator("a.term").all()]:
         name = term.get_attribute("href").removeprefix("#")
         term.click()
         assert tab.evaluate("document.activeElement.id") == name
         assert tab.locator(f"#{name}").is_visible()
+
+
+def test_each_heading_of_every_choice_of_columns_has_an_entry(opened):
+    tab = opened()
+    tab.select_option("#columns", "All")
+    for head in tab.locator("#groups .runs").first.locator("thead th").all():
+        assert head.locator("a.term").count() == 1, head.inner_text()
+    for head in tab.locator("#left-out .runs thead th").all():
+        title = re.sub("[\\s↕?]+$", "", head.inner_text())
+        assert head.locator("a.term").count() == 1 or title in PLAIN
 
 
 def test_filters_narrow_tables_and_figure_and_say_so(opened):

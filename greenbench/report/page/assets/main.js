@@ -211,6 +211,7 @@ function start() {
   const changed = () => (keepView(), update());
   filters.addEventListener("input", changed);
   filters.addEventListener("reset", () => setTimeout(changed));
+  document.addEventListener("click", openTerm);
   byId("download").addEventListener("click", download);
   byId("figure-group").addEventListener("change", () => (chooseFigure(), drawFigure(visibleRuns())));
   byId("figure-axis").addEventListener("change", () => drawFigure(visibleRuns()));

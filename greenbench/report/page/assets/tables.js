@@ -3,9 +3,9 @@
 
 const PORTION = 100;
 
-/** A column of numbers: its title, how to read the number, how to show it, the sign before it, its term. */
-function numeric(head, get, text = show, { sign = () => "", term = null, first = false } = {}) {
-  return { head, term, first, value: (run) => get(run).value, cell: (run, note) => `${sign(run)} ${text(get(run), note)}`.trim() };
+/** A column of numbers: its title, how to read the number, how to show it, the sign before it. */
+function numeric(head, get, text = show, { sign = () => "", first = false } = {}) {
+  return { head, first, value: (run) => get(run).value, cell: (run, note) => `${sign(run)} ${text(get(run), note)}`.trim() };
 }
 
 const ratio = (name) => (run) => read(run, "ratios", name);
@@ -14,7 +14,7 @@ const derived = (name) => (run) => read(run, "derived", name);
 const WORDS = ["saves", "equivalent", "inconclusive", "costs"];
 function verdictColumn(head, name) {
   return {
-    head, term: "verdict", mayGo: true,
+    head, mayGo: true,
     value: (run) => {
       const verdict = verdictOf(run, name);
       return verdict && !verdict.barred ? WORDS.indexOf(verdict.word) : null;
@@ -24,16 +24,16 @@ function verdictColumn(head, name) {
 }
 
 const ENERGY_LABEL = {
-  head: "energy label", term: "label", mayGo: true,
+  head: "energy label", mayGo: true,
   value: (run) => run.energyLabel[0] || null,
   cell: (run, note) => run.energyLabel[0] || `\u2013 ${note(run.energyLabel[1])}`,
 };
 const FRONTIER = {
-  head: "frontier, % of draws", term: "frontier",
+  head: "frontier, % of draws",
   value: (run) => run.probability,
   cell: (run) => `${run.frontier ? "★ " : ""}${run.share}`,
 };
-const ENERGY = numeric("J/token", candidate("energy_per_token_j"), show, { term: "energy" });
+const ENERGY = numeric("J/token", candidate("energy_per_token_j"));
 const PROVENANCE = {
   head: "provenance",
   value: (run) => candidate("energy_per_token_j")(run).provenance,
@@ -47,17 +47,17 @@ const HAS_ROOF = DATA.runs.some((run) => derived("roofline_baseline")(run).value
 
 const COLUMNS = {
   "Headline": [
-    numeric("quality change, points", derived("quality_change"), show, { sign: (run) => run.lost, term: "quality", first: true }),
-    numeric("J/token ratio", ratio("energy_per_token"), show, { sign: (run) => run.signs[0], term: "ratio", first: true }),
+    numeric("quality change, points", derived("quality_change"), show, { sign: (run) => run.lost, first: true }),
+    numeric("J/token ratio", ratio("energy_per_token"), show, { sign: (run) => run.signs[0], first: true }),
     ...(RAN_EAGER ? [BOTH_EAGER] : []),
     verdictColumn("verdict on energy", "energy_per_token"),
-    numeric("tokens/s ratio", ratio("tokens_per_s"), show, { sign: (run) => run.signs[1], term: "ratio", first: true }),
+    numeric("tokens/s ratio", ratio("tokens_per_s"), show, { sign: (run) => run.signs[1], first: true }),
     verdictColumn("verdict on time per token", "tokens_per_s"),
     ENERGY_LABEL,
     FRONTIER,
   ],
   "Quality and energy": [
-    numeric("quality, %", derived("quality"), show, { term: "quality" }),
+    numeric("quality, %", derived("quality")),
     numeric("bits per byte", derived("bits_per_byte"), only),
     numeric("bits per byte, change", derived("bits_per_byte_change")),
     ENERGY,
@@ -68,10 +68,10 @@ const COLUMNS = {
     numeric("pays back after, tokens", derived("break_even")),
   ],
   "Latency and memory": [
-    numeric("per output token p50, ms", candidate("tpot_p50_s"), show, { term: "latency" }),
-    numeric("first token p50, ms", candidate("ttft_p50_s"), show, { term: "latency" }),
+    numeric("per output token p50, ms", candidate("tpot_p50_s")),
+    numeric("first token p50, ms", candidate("ttft_p50_s")),
     numeric("tokens/s", candidate("tokens_per_s")),
-    ...(HAS_ROOF ? [numeric("of the roofline, baseline, %", derived("roofline_baseline"), only, { term: "roofline" }), numeric("candidate, %", derived("roofline_candidate"), only)] : []),
+    ...(HAS_ROOF ? [numeric("of the roofline, baseline, %", derived("roofline_baseline"), only), numeric("candidate, %", derived("roofline_candidate"), only)] : []),
     numeric("model, MB", candidate("model_bytes"), only),
     numeric("model, share of the baseline", ratio("model_bytes"), only),
     numeric("peak memory, MB", derived("peak_memory"), only),
@@ -161,7 +161,8 @@ class RunTable {
     const order = active ? (this.sort.descending ? "descending" : "ascending") : null;
     const arrow = make("span", { "aria-hidden": "true", class: "arrow" }, active ? (this.sort.descending ? "▼" : "▲") : "↕");
     const button = make("button", { type: "button", onclick: () => this.sortBy(column) }, column.head, arrow);
-    const term = column.term ? make("a", { class: "term", href: `#term-${column.term}`, "aria-label": `What ${column.head} means`, onclick: openTerm }, "?") : null;
+    const name = termOf(column.head);
+    const term = name ? make("a", { class: "term", href: `#term-${name}`, "aria-label": `What ${column.head} means` }, "?") : null;
     return make("th", { scope: "col", "aria-sort": order, class: column.first ? null : "side" }, button, term);
   }
 
@@ -201,11 +202,19 @@ class RunTable {
   }
 }
 
+/** The entry of the glossary that says what a heading means; null for plain words. */
+function termOf(head) {
+  if (DATA.plain.includes(head)) return null;
+  return DATA.terms.find(([words]) => head.includes(words))?.[1] ?? null;
+}
+
 /** Unfold the words, and go to the one asked for; the address keeps the view. */
 function openTerm(event) {
+  const link = event.target.closest("a.term");
+  if (!link) return;
   event.preventDefault();
   byId("words-of-tables").open = true;
-  const term = byId(event.currentTarget.getAttribute("href").slice(1));
+  const term = byId(link.getAttribute("href").slice(1));
   term.tabIndex = -1;
   term.focus();
   term.scrollIntoView({ block: "center" });
