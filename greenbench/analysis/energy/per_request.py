@@ -79,7 +79,7 @@ def _requests(windows: list[Window], who: Who, batch: int) -> dict[int, Request]
 
 def _closed(window: Window, batch: int) -> Request | None:
     energy_j, count = joules(window), window.iterations * batch
-    if energy_j is None or not count:
+    if energy_j is None or not count or not window.tokens:
         return None
     return Request(energy_j / count, sum(window.iteration_s) / count, window.tokens / count)
 

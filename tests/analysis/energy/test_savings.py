@@ -3,7 +3,7 @@
 import pytest
 from helpers import campaign, factory
 
-from greenbench.analysis.energy.per_request import ALWAYS_ON, OFF, SHARED, saving
+from greenbench.analysis.energy.per_request import ALWAYS_ON, NO_JOULES, OFF, SHARED, saving
 from greenbench.analysis.energy.savings import payback_days, saved, too_many
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import HOURS_PER_YEAR, assumptions
@@ -71,6 +71,15 @@ def test_faster_at_more_power_may_save_joules_and_yet_cost_a_box_that_stays_on()
     assert saving(row, ALWAYS_ON).value == pytest.approx(-15)
     assert payback_days(row, 1000, SHARED).value > 0
     assert payback_days(row, 1000).reason == "no break-even: it saves no energy"
+
+
+def test_answers_without_a_token_are_no_requests_to_compare():
+    record = twice_as_fast().record
+    (group,) = groups([record.model_copy(update={"windows": [
+        w.model_copy(update={"tokens": 0}) if w.who == "candidate" and w.phase == "generate" else w
+        for w in record.windows
+    ]})])  # fmt: skip
+    assert saving(group.rows[0], ALWAYS_ON, per_token=True).reason == NO_JOULES
 
 
 def test_payback_by_hand():
