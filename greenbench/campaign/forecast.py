@@ -12,6 +12,7 @@ from greenbench.analysis.readings import joules
 from greenbench.campaign.compose import plain
 from greenbench.campaign.identity import label
 from greenbench.machine.detect import Machine
+from greenbench.machine.gpus import most_w
 from greenbench.records.store import load
 from greenbench.schema.record import Record
 from greenbench.schema.spec import RunSpec
@@ -37,7 +38,8 @@ class Forecast(NamedTuple):
 
     seconds: float
     power_w: float | None
-    """Mean of both models; null where no record tells it."""
+    """Mean of both models; of what was never measured here, what its GPUs may draw; null where that is not
+    known."""
     basis: str
     """One of the three above."""
     estimated: bool = False
@@ -74,7 +76,7 @@ class Forecaster:
                     basis,
                     any(map(_is_estimate, records)),
                 )
-        return Forecast(_least_s(spec), None, LEAST)
+        return Forecast(_least_s(spec), most_w(machine.uuids), LEAST)
 
 
 def whole(forecasts: Sequence[Forecast], *, done: int, refused: int) -> str:
@@ -98,7 +100,8 @@ def _total(forecasts: Sequence[Forecast]) -> str:
         return said
     energy_j = sum(one.seconds * (one.power_w or 0.0) for one in forecasts)
     mark = ESTIMATE if any(one.estimated for one in forecasts) else ""
-    return f"{said} and {mark}{number(energy_j / 3600)} Wh"
+    most = "in it at most " if any(one.basis == LEAST for one in forecasts) else ""
+    return f"{said} and {most}{mark}{number(energy_j / 3600)} Wh"
 
 
 def _asked(spec: RunSpec, machine: Machine) -> str:

@@ -195,6 +195,24 @@ def power_limits_mw(gpu: Gpu) -> tuple[int, int, int]:
     return low, high, int(pynvml.nvmlDeviceGetPowerManagementDefaultLimit(gpu.handle))
 
 
+def most_w(uuids: Sequence[str]) -> float | None:
+    """Watts that these GPUs may draw together by the limits that are set; null where NVML does not tell."""
+    try:
+        start()
+    except Unavailable:
+        return None
+    try:
+        limits = [
+            pynvml.nvmlDeviceGetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+            for uuid in uuids
+        ]
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+    return sum(limits) / 1000 if limits else None
+
+
 def clock_limits_mhz(gpu: Gpu) -> tuple[int, int]:
     """Megahertz of the SM clock: the least and the most."""
     highest = int(pynvml.nvmlDeviceGetMaxClockInfo(gpu.handle, pynvml.NVML_CLOCK_SM))

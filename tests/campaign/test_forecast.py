@@ -111,3 +111,14 @@ def test_a_file_of_an_earlier_time_is_read_too():
     del record["spec"]["inputs"]
     old = examples.completed().model_validate(record)
     assert Forecaster([old]).of(asked(), CPU).basis == SAME
+
+
+def test_a_first_sweep_of_a_gpu_has_at_most_the_joules_of_its_power_limit(fake_nvml):
+    """25 s at 288 W are 2 Wh; without NVML, nothing is said."""
+    uuid = "GPU-19191919-0000-1111-2222-333333333333"
+    fake_nvml(f"device {uuid}\npower 100\ntick 0.1\nlimit 288\n")
+    gpu = Machine("cuda", "Some GPU", 1 << 30, uuids=(uuid,))
+    found = Forecaster([]).of(asked(), gpu)
+    assert found.power_w == 288.0
+    assert "at least 25 s and in it at most 2.00 Wh" in str(found)
+    assert Forecaster([]).of(asked(), gpu._replace(uuids=("GPU-none",))).power_w is None
