@@ -1,6 +1,7 @@
 """How long a sweep will take: as runs like its own took here, else at least what the protocol asks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from helpers import examples
@@ -121,4 +122,4 @@ def test_a_first_sweep_of_a_gpu_has_at_most_the_joules_of_its_power_limit(fake_n
     found = Forecaster([]).of(asked(), gpu)
     assert found.power_w == 288.0
     assert "at least 25 s and in it at most 2.00 Wh" in str(found)
-    assert Forecaster([]).of(asked(), gpu._replace(uuids=("GPU-none",))).power_w is None
+    assert Forecaster([]).of(asked(), replace(gpu, uuids=("GPU-none",))).power_w is None
