@@ -512,6 +512,50 @@ def test_the_address_keeps_the_view(opened, browser, tmp_path):
     context.close()
 
 
+def look_of(tab):
+    """What a reader has before him: the order, the figure, and the runs chosen."""
+    return [
+        labels(tab),
+        tab.inner_text("#figure .caption"),
+        tab.inner_text("#tray"),
+        tab.locator("#figure svg").first.text_content(),
+    ]
+
+
+def test_the_address_keeps_order_figure_and_chosen_runs(opened, browser, tmp_path):
+    tab = opened()
+    usual = look_of(tab)
+    for _ in range(2):
+        tab.locator(".runs").first.get_by_role("button", name="J/token ratio").click()
+    tab.select_option("#figure-group", "3")
+    tab.select_option("#figure-axis", label="bytes of the model")
+    tab.get_by_label("Compare saver").check()
+    tab.get_by_label("Compare coster").check()
+    tab.select_option("#columns", "All")  # which has the column too
+    chosen, address = look_of(tab), tab.evaluate("location.hash")
+    assert chosen[0] == ["coster", "same", "none", "unsure", "capped", "saver"]
+    assert all(one != other for one, other in zip(chosen, usual, strict=True))
+    again = browser.new_context(viewport={"width": 1600, "height": 900}).new_page()
+    again.goto(f"{(tmp_path / 'index.html').as_uri()}{address}")
+    assert look_of(again) == chosen
+    assert again.get_by_label("Compare saver").is_checked()
+    again.context.close()
+
+
+def test_a_link_put_into_an_open_page_is_followed(opened):
+    tab = opened()
+    usual = look_of(tab)
+    tab.get_by_label("Compare saver").check()
+    tab.evaluate("location.hash = '#words=capped&sort=1:-technique&figure=9&axis=none&runs=beef'")
+    tab.locator("#count", has_text="1 of 11").wait_for()
+    assert labels(tab) == ["capped"]
+    tab.evaluate("location.hash = '#content'")  # a part of the page, no view of it
+    assert labels(tab) == ["capped"]
+    tab.evaluate("location.hash = ''")
+    tab.locator("#count", has_text="11 of 11").wait_for()
+    assert look_of(tab) == usual
+
+
 def test_the_table_can_be_had_as_a_file(opened):
     tab = opened()
     tab.fill("#words", "gpu CAPPED")

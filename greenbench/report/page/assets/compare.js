@@ -10,6 +10,7 @@ function choose(run, on) {
   if (chosen.size > 2) chosen.delete(chosen.values().next().value);
   for (const box of document.querySelectorAll("input.choose")) box.checked = chosen.has(Number(box.dataset.run));
   drawTray();
+  keepView();
 }
 
 function chosenRuns() {

@@ -13,6 +13,7 @@ const PLACES = ["engine", "device", "asked"];
 const KEPT = ["words", "family", "outcome", "joules", ...PLACES, "loss", "columns"];
 const NO_RESULT = ["failed", "unsupported"];
 const figure = new Figure(byId("figure"));
+const asked = { group: "0", axis: "" }; // of the figure, by the reader
 const sections = [];
 let sectionLimit = SECTIONS;
 
@@ -55,6 +56,7 @@ class Section {
     this.index = index;
     this.heading = make("h2", { id: `group-${index + 1}` }, `${index + 1}. ${group.title}`);
     this.table = null;
+    this.order = null; // as the reader has sorted it, whichever columns are shown
     const badge = group.measured ? "measured" : group.source === "unavailable" ? "no joules" : "≈ estimated, not measured";
     const facts = `Tier ${group.tier}. Joules: ${group.meter}. Tasks: ${group.tasks}.`;
     this.slot = make("div");
@@ -78,9 +80,10 @@ class Section {
     this.element.hidden = !runs.length;
     if (this.columns !== columns) {
       this.columns = columns;
-      this.table = new RunTable(`${columns}, group ${this.index + 1}`, COLUMNS[columns], { bands: this.bands() });
+      this.table = new RunTable(`${columns}, group ${this.index + 1}`, COLUMNS[columns], { bands: this.bands(), sorted: (order) => ((this.order = order), keepView()) });
       this.slot.replaceChildren(this.table.element);
     }
+    this.table.sortAs(this.order);
     this.table.fill(runs);
   }
 }
@@ -104,7 +107,8 @@ function leftOut(visible) {
 function chooseFigure() {
   const group = DATA.groups[Number(byId("figure-group").value)];
   if (!group) return;
-  fill("figure-axis", group.axes.map((axis, index) => [String(index), title(axis.ratio)]));
+  fill("figure-axis", group.axes.map((axis) => [axis.ratio, title(axis.ratio)]));
+  if (group.axes.some((axis) => axis.ratio === asked.axis)) byId("figure-axis").value = asked.axis;
 }
 
 function update() {
@@ -135,7 +139,16 @@ function drawFigure(visible) {
     chooseFigure();
   }
   const group = DATA.groups[Number(place.value)];
-  if (group) figure.show(group, group.axes[Number(byId("figure-axis").value)], visible);
+  if (group) figure.show(group, group.axes.find((axis) => axis.ratio === byId("figure-axis").value), visible);
+}
+
+/** Draw the figure that the reader asks for. */
+function ask(wanted) {
+  const isOther = wanted.group !== asked.group;
+  Object.assign(asked, wanted);
+  if (isOther) chooseFigure();
+  keepView();
+  drawFigure(visibleRuns());
 }
 
 /** The reader's choice of colours, kept where the browser allows it; the button says which it is. */
@@ -163,19 +176,41 @@ function theme() {
 /** The view in the address, so that it can be sent to someone who has the file. */
 function keepView() {
   const view = new URLSearchParams(KEPT.map((id) => [id, byId(id).value]).filter(([id, value]) => value && value !== USUAL[id]));
+  for (const { order, index } of sections) if (order) view.append("sort", `${index + 1}:${order.descending ? "-" : ""}${order.head}`);
+  if (asked.group !== "0") view.set("figure", String(Number(asked.group) + 1));
+  if (asked.axis) view.set("axis", asked.axis);
+  if (chosen.size) view.set("runs", chosenRuns().map((run) => run.key).join(","));
   try {
     history.replaceState(null, "", `#${view}`);
   } catch { /* some browsers keep no address for files */ }
 }
 
+/** What the address says, and the usual of all that it does not say, or that another report has. */
 function readView() {
-  for (const [id, value] of new URLSearchParams(location.hash.slice(1))) {
-    const control = KEPT.includes(id) ? byId(id) : null;
-    if (!control) continue;
-    const before = control.value;
+  const view = new URLSearchParams(location.hash.slice(1));
+  for (const id of KEPT) {
+    const control = byId(id), value = view.get(id) ?? USUAL[id];
     control.value = value;
-    if (control.value !== value) control.value = before; // of another report
+    if (control.value !== value) control.value = USUAL[id];
   }
+  const orders = new Map(view.getAll("sort").map((text) => /^(\d+):(-?)(.+)$/.exec(text) ?? []).map(([, at, down, head]) => [Number(at), { head, descending: down === "-" }]));
+  for (const section of sections) section.order = orders.get(section.index + 1) ?? null;
+  const place = Number(view.get("figure")) - 1;
+  asked.group = String(DATA.groups[place] ? place : 0);
+  asked.axis = view.get("axis") ?? "";
+  byId("figure-group").value = asked.group;
+  chooseFigure();
+  const keys = (view.get("runs") ?? "").split(",");
+  chosen.clear();
+  for (const run of DATA.runs.filter((run) => keys.includes(run.key)).slice(0, 2)) chosen.add(run.number);
+  drawTray();
+}
+
+/** A link put into an open page; one to a part of it says nothing of the view. */
+function followLink() {
+  if (byId(location.hash.slice(1))) return;
+  readView();
+  update();
 }
 
 /** The runs that are shown, with the columns that are, as a file. */
@@ -203,7 +238,6 @@ function start() {
   fill("columns", Object.keys(COLUMNS).map((name) => [name, name]));
   fill("figure-group", DATA.groups.map((group, index) => [String(index), `${index + 1}. ${group.title}`]));
   sections.push(...DATA.groups.map((group, index) => new Section(group, index)));
-  chooseFigure();
   for (const id of KEPT) USUAL[id] = byId(id).value;
   readView();
   const filters = byId("filters");
@@ -213,8 +247,9 @@ function start() {
   filters.addEventListener("reset", () => setTimeout(changed));
   document.addEventListener("click", openTerm);
   byId("download").addEventListener("click", download);
-  byId("figure-group").addEventListener("change", () => (chooseFigure(), drawFigure(visibleRuns())));
-  byId("figure-axis").addEventListener("change", () => drawFigure(visibleRuns()));
+  byId("figure-group").addEventListener("change", (event) => ask({ group: event.target.value, axis: "" }));
+  byId("figure-axis").addEventListener("change", (event) => ask({ group: byId("figure-group").value, axis: event.target.value }));
+  addEventListener("hashchange", followLink);
   update();
 }
 

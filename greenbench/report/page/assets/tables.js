@@ -109,12 +109,13 @@ function reasons(run) {
 
 /** A table of runs that sorts itself. Without a choice of a column, in the order given. */
 class RunTable {
-  constructor(caption, columns, { comparable = true, bands = new Map() } = {}) {
+  constructor(caption, columns, { comparable = true, bands = new Map(), sorted = () => {} } = {}) {
     const name = { head: "technique", value: (run) => run.label, cell: null, first: true };
     this.bands = bands;
     this.columns = [name, ...columns];
     this.caption = caption;
     this.comparable = comparable;
+    this.tell = sorted;
     this.sort = { column: null, descending: false };
     this.limit = PORTION;
     this.element = make("div", { class: "runs" });
@@ -172,7 +173,14 @@ class RunTable {
     if (before !== column) this.sort = { column, descending: false };
     else if (!descending) this.sort = { column, descending: true };
     else this.sort = { column: null, descending: false };
+    this.tell(this.sort.column ? { head: column.head, descending: this.sort.descending } : null);
     this.draw(this.shown.indexOf(column));
+  }
+
+  /** Sort by the column of that head, if it is among these. */
+  sortAs(order) {
+    const column = this.columns.find((each) => each.head === order?.head) ?? null;
+    this.sort = { column, descending: Boolean(column && order.descending) };
   }
 
   /** What a run's part of the order given is called; nothing in another order. */
