@@ -9,6 +9,8 @@ from typing import TypeAlias
 from greenbench.cli.terminal import say
 from greenbench.wording import plain
 
+FOLLOWS = ": their numbers follow from their raw readings, whose own truth nothing here can prove"
+"""What holding shows of records, and what it does not."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -18,8 +20,9 @@ def add_verify(commands: Commands) -> None:
         "verify",
         help="say whether records are what their raw readings say",
         description="Draw every level, ratio, interval, verdict, code and key of records anew from their raw "
-        "readings, and say of each record that is altered, cut short or no record what is wrong. Exit status "
-        "1 where one is.",
+        "readings, and say of each record that is altered, cut short or no record what is wrong. The raw "
+        "readings themselves are not authenticated: who makes up all of them is not found out. Exit status 1 "
+        "where a record is refused.",
     )
     verify.add_argument(
         "results", nargs="*", type=Path, help="directories or records; default: results"
@@ -47,5 +50,5 @@ def _verify(arguments: argparse.Namespace) -> int:
             say(plain(f"{found.name}: holds, by other code: {found.differs}"))
     held = len(there) - refused
     by_other = f", {differing} of them by other code than today's" if differing else ""
-    say(f"{held} of {len(there)} records hold{by_other}.")
+    say(f"{held} of {len(there)} records hold{by_other}{FOLLOWS if held else ''}.")
     return 1 if refused else 0

@@ -6,6 +6,7 @@ import pytest
 from helpers import sound
 
 from greenbench.cli.main import main
+from greenbench.cli.verify import FOLLOWS
 from greenbench.records.store import Store, canonical
 
 
@@ -21,7 +22,15 @@ def results(tmp_path, monkeypatch):
 
 def test_what_a_run_leaves_holds(results, capsys):
     assert main(["verify"]) == 0
-    assert capsys.readouterr().out == "2 of 2 records hold.\n"
+    assert capsys.readouterr().out == f"2 of 2 records hold{FOLLOWS}.\n"
+
+
+def test_it_says_what_it_does_not_prove(results, capsys):
+    (results / "cut.json").write_text("{")
+    assert main(["verify", "results"]) == 1
+    assert "their raw readings, whose own truth nothing here can prove" in capsys.readouterr().out
+    assert main(["verify", str(results / "cut.json")]) == 1
+    assert capsys.readouterr().out.endswith("0 of 1 records hold.\n")
 
 
 def test_what_is_altered_truncated_or_foreign_is_named_and_the_rest_holds(results, capsys):
@@ -37,7 +46,7 @@ def test_what_is_altered_truncated_or_foreign_is_named_and_the_rest_holds(result
     assert "not a record of GreenBench" in lines[1]
     assert "altered" in lines[2]
     assert "ratios.energy_per_token.high is 0.71" in lines[2]
-    assert last == "2 of 5 records hold."
+    assert last == f"2 of 5 records hold{FOLLOWS}."
     assert main(["verify", str(results / "liar.json")]) == 1
 
 
@@ -50,7 +59,7 @@ def test_of_other_code_what_differs_is_told(results, capsys):
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("early.json: holds, by other code: ")
     assert "ratios.energy_per_token.high" in first
-    assert last == "3 of 3 records hold, 1 of them by other code than today's."
+    assert last == f"3 of 3 records hold, 1 of them by other code than today's{FOLLOWS}."
 
 
 def test_what_was_kept_of_a_record_is_not_taken_at_its_word(results, capsys, tmp_path):
