@@ -291,7 +291,7 @@ def test_rows_of_nothing_but_noise_are_grey_without_scripts():
 def browser():
     sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     if not CHROMIUM:
-        pytest.skip("no Chromium here: apt-get install chromium")
+        pytest.skip("no Chromium here: apt-get install chromium, as .ci/run does")
     with sync.sync_playwright() as driver:
         started = driver.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
@@ -311,7 +311,7 @@ def opened(browser, tmp_path):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(15_000)
+        tab.set_default_timeout(30_000)
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda request: complaints.append(request.url))
@@ -421,7 +421,7 @@ def unscripted(browser, tmp_path):
         viewport = {"width": width, "height": 900}
         contexts.append(browser.new_context(java_script_enabled=False, viewport=viewport))
         tab = contexts[-1].new_page()
-        tab.set_default_timeout(15_000)
+        tab.set_default_timeout(30_000)
         tab.goto(path.as_uri())
         return tab
 
