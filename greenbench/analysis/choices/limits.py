@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, isfinite
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +20,13 @@ from greenbench.analysis.choices.service import (
     too_much,
 )
 from greenbench.analysis.energy.at_rate import beyond
-from greenbench.analysis.energy.per_request import ALWAYS_ON, request_ratio, saving
+from greenbench.analysis.energy.per_request import (
+    ALWAYS_ON,
+    by_block,
+    request_ratio,
+    saving,
+    seconds_per_request,
+)
 from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
@@ -32,6 +39,7 @@ from greenbench.wording import ESTIMATE, TIMES, number, plain
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
 MOST_ITEMS = 800  # of a task; where more are needed, all are asked for
 METER = "a wall meter, or a machine with an energy counter (then without meter=)"
+NOT_IDLE = "; the idle power of the time between is not counted, as it is where a rate is given"
 NO_LIMITS = Limits()
 Outcome = Literal["kept", "broken", "unsure"]
 
@@ -164,11 +172,14 @@ def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_
     saves = verdict.verdict == "saves" if verdict else helps(row.ratio(yardstick.metric), yardstick)
     interval = request.bounds
     if saves and interval and interval[1] < 1:
-        found = Check("energy", "kept", seen)
-        return found if graded else _always_on(row, found, requests_per_day)
-    if verdict and verdict.verdict in {"costs", "equivalent"}:
-        return Check("energy", "broken", f"{seen}: no saving", False)
-    return Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+        gross = Check("energy", "kept", seen)
+    elif verdict and verdict.verdict in {"costs", "equivalent"}:
+        gross = Check("energy", "broken", f"{seen}: no saving", False)
+    else:
+        gross = Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+    if graded:
+        return gross._replace(why=f"{gross.why}{NOT_IDLE}")
+    return _always_on(row, gross, seen, requests_per_day)
 
 
 def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
@@ -188,20 +199,34 @@ def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
     return Check("energy", "unsure", f"{seen}: a saving is not shown", ratio.value < 1, *longer)
 
 
-def _always_on(row: Row, gross: Check, requests_per_day: float | None) -> Check:
-    """`gross` where requests are shown to save joules with idle power counted, or do not fit into a day."""
+def _always_on(row: Row, gross: Check, seen: str, requests_per_day: float | None) -> Check:
+    """With idle power counted, which decides; all joules do where requests do not fit into a day.
+
+    A candidate that is no slower frees time, or none, and so saves no more than `gross` says; a slower one
+    idles less, and may save where gross joules do not.
+    """
+    slower = _is_slower(row)
     if requests_per_day is not None and too_many(row, requests_per_day, ALWAYS_ON):
         return gross
+    if gross.outcome != "kept" and not slower:
+        return gross
     found = saving(row, ALWAYS_ON)
-    said = f"{gross.why}; on a device that stays on a request saves {_shown(found, ' J')}"
+    said = f"{seen}; on a device that stays on a request saves {_shown(found, ' J')}"
     if found.value is None:
         return Check("energy", "unsure", said, True, {"protocol.idle_s": "30"}, "its idle power")
     low, high = found.bounds or (-np.inf, np.inf)
-    if low > 0:
-        return gross._replace(why=said)
-    if high <= 0:
+    least_j = EFFECT * fmean(before.energy_j for before, _ in by_block(row.record))
+    if low > 0 and (gross.outcome == "kept" or found.value > least_j):
+        return Check("energy", "kept", said)
+    if high <= 0 or (gross.outcome == "broken" and high <= least_j):
         return Check("energy", "broken", f"{said}: nothing", False)
     return Check("energy", "unsure", f"{said}: not shown", found.value > 0, *_longer(_tier(row)))
+
+
+def _is_slower(row: Row) -> bool:
+    """Whether a request takes the candidate's device longer."""
+    before, after = seconds_per_request(row.record) or (0.0, 0.0)
+    return after > before
 
 
 def limits(metrics: Mapping[str, Quantity], wanted: Needs, tier: str) -> list[Check]:

@@ -246,11 +246,11 @@ def test_filters_choose_among_groups(results):
         advise(records, Needs(), assumptions(), model="llama")
 
 
-def fast(watts):
-    """Twice as fast as the baseline, at `watts` times its 300 W; idle are 60."""
-    record = run("fast", 0.5 * watts, spread=0.0)
+def fast(watts, seconds=0.5):
+    """A request takes so many seconds, and the baseline one, at `watts` times its 300 W; idle are 60."""
+    record = run("fast", seconds * watts, spread=0.0)
     windows = [
-        w.model_copy(update={"iteration_s": [0.5] * 10, "end_s": w.start_s + 5.0})
+        w.model_copy(update={"iteration_s": [seconds] * 10, "end_s": w.start_s + 10 * seconds})
         if w.who == "candidate" and w.phase == "generate" else w
         for w in record.windows
     ]  # fmt: skip
@@ -263,6 +263,25 @@ def test_what_costs_a_box_that_stays_on_is_not_recommended(needs):
     found = only(fast(1.9), **needs)
     assert found.answer == "keep the baseline"
     assert "on a device that stays on a request saves −15.0 J" in found.left_out[0].broken[0].why
+
+
+@pytest.mark.parametrize("needs", [{}, {"requests_per_day": 1000}])
+@pytest.mark.parametrize("joules", [0.99, 1.01])
+def test_slower_at_less_power_saves_on_a_box_that_stays_on(needs, joules):
+    """297 or 303 J in 1.25 s instead of 300 J in one: it idles a quarter of a second less, of 15 J."""
+    found = only(fast(joules / 1.25, 1.25), **needs)
+    saved_j = 300 * (1 - joules) + 15
+    assert found.answer == "recommended"
+    (why,) = [check.why for check in found.best.checks if check.what == "energy"]
+    assert f"on a device that stays on a request saves {saved_j:.2f} J" in why
+    assert "no saving" not in why
+
+
+def test_slower_with_nothing_saved_or_no_known_idle_power_is_not_recommended():
+    costs = only(fast(1.06 / 1.25, 1.25))
+    assert costs.answer == "keep the baseline"
+    unknown = only(fast(0.99 / 1.25, 1.25).model_copy(update={"idle": {}}))
+    assert unknown.steps[0].command.endswith("protocol.idle_s=30")
 
 
 def test_without_idle_power_it_is_asked_for():

@@ -129,6 +129,7 @@ class TestChoices:
         }
         assert energy["saver"].outcome == "kept"
         assert "energy per solved problem: 0.7" in energy["saver"].why
+        assert "idle power of the time between is not counted" in energy["saver"].why
         assert energy["talker"].outcome == "broken"
 
     def test_two_runs_are_compared_by_it(self):
