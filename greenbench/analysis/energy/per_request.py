@@ -171,6 +171,28 @@ def saving(
     return doubted(found, half_width(idle) * slope, idle)
 
 
+def always_on_token(row: Row) -> Quantity:
+    """Joules of the candidate's token on a device that stays on and makes as many as a busy baseline.
+
+    They are its own and those of idling through the time that it frees, less through what it takes longer:
+    so the baseline's less these is what `saving` says. Under load its joules hold idle power already.
+    """
+    if row.record.load is not None:
+        return row.energy
+    pairs = [(before.per_token, after.per_token) for before, after in by_block(row.record)]
+    idle = resting_power(row.record.idle)
+    if not pairs or idle.value is None:
+        why = (idle.reason or "idle power is not known") if pairs else NO_JOULES
+        return missing(row.energy.unit, why)
+    freed_s = [before.seconds - after.seconds for before, after in pairs]
+    values = [
+        after.energy_j + idle.value * each_s
+        for (_, after), each_s in zip(pairs, freed_s, strict=True)
+    ]
+    found = as_quantity(mean_interval(values), row.energy.unit, row.energy.provenance)
+    return doubted(found, half_width(idle) * sum(freed_s) / len(freed_s), idle)
+
+
 def seconds_per_request(record: Record) -> tuple[float, float] | None:
     """Of baseline and candidate, at work, mean over blocks; null without joules of both."""
     pairs = by_block(record)

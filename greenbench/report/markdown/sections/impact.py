@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from greenbench.analysis.energy.per_request import by_block
+from greenbench.analysis.energy.per_request import always_on_token, by_block
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.impact import Assumptions, Impact, grids, impact
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
@@ -41,6 +41,7 @@ def impacts(groups: Sequence[Group], given: Assumptions) -> list[str]:
     lines = [assumed(given), ""]
     for index, group in known:
         lines += [f"{index}. {prose(group.setting.title)}", "", *table(group.rows, _columns(given))]
+        lines += _busy_only(group.rows)
         lines += ["", *table(group.rows, _what_if(given)), ""]
     return lines
 
@@ -56,10 +57,22 @@ def assumed(given: Assumptions) -> str:
         f"{given.water_l_per_kwh:g} l of water per kWh on site; {given.embodied_kg:g} kg CO₂e to "
         f"make the device, spread over {given.lifetime_years:g} years of use; "
         f"{given.tokens_per_query} generated tokens a query. Carbon is (E × I) + M per unit "
-        "(ISO/IEC 21031). Intervals are the joules' alone. Joules are those of a busy device: what it draws "
-        "while it waits is left out, so the difference of two rows is saved only where the time that it "
-        "frees is used (`greenbench advise` counts it)."
+        "(ISO/IEC 21031). Intervals are the joules' alone. Joules are **always-on**, of a device that makes "
+        "as many tokens as a busy baseline: idle power counts for time that a technique frees, and is taken "
+        "off for what it takes longer, so the difference of two rows is what a device that stays on saves."
     )
+
+
+def _busy_only(rows: Sequence[Row]) -> list[str]:
+    """Which of `rows` are no device that stays on, and why."""
+    known = [(row, always_on_token(row)) for row in rows if row.energy.value is not None]
+    found = [f"{run_name(row)} ({prose(on.reason)})" for row, on in known if on.value is None]
+    if not found:
+        return []
+    return [
+        "",
+        f"Of a busy device alone, with no idle power for time that is freed: {'; '.join(found)}.",
+    ]
 
 
 def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
@@ -73,12 +86,15 @@ def per_queries(row: Row, given: Assumptions) -> dict[str, Quantity]:
 
 def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     """One impact of `tokens` generated tokens, with the interval of the joules."""
-    seconds = tokens * _device_s(row)
+    energy = always_on_token(row)
+    stays_on = energy.value is not None
+    energy = energy if stays_on else row.energy
+    seconds = tokens * _device_s(row, stays_on)
 
     def at(joules: float) -> float:
         return pick(impact(joules * tokens, seconds, given))
 
-    energy, interval = row.energy, row.energy.bounds
+    interval = energy.bounds
     return energy.model_copy(
         update={
             "value": None if energy.value is None else at(energy.value),
@@ -88,10 +104,11 @@ def _of(row: Row, tokens: float, pick: Pick, given: Assumptions) -> Quantity:
     )
 
 
-def _device_s(row: Row) -> float:
-    """Seconds of the device that one token takes: under load of its whole time, at rest as at work."""
+def _device_s(row: Row, stays_on: bool) -> float:
+    """Seconds of the device that one token takes: under load of its whole time, at rest as at work; on one
+    that stays on those of a busy baseline, as what is freed is shed to no one."""
     if row.record.load is None:
-        pace = row.metrics.get(TOKENS_PER_S.name)
+        pace = (row.baseline if stays_on else row.metrics).get(TOKENS_PER_S.name)
         return 1 / pace.value if pace and pace.value else 0.0
     each = [after.per_token for _, after in by_block(row.record)]
     return sum(one.seconds + (one.waits_s or 0.0) for one in each) / max(len(each), 1)

@@ -1,11 +1,11 @@
 """Impact tables: labelled as assumed, with the joules' own interval and mark."""
 
 import pytest
-from helpers import examples
+from helpers import campaign, examples
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
-from greenbench.report.markdown.sections.impact import impacts
+from greenbench.report.markdown.sections.impact import impacts, per_queries
 
 
 def cells(lines, start):
@@ -44,3 +44,34 @@ def test_what_if_has_three_regions_and_two_buildings():
 
 def test_no_joules_no_table():
     assert impacts(groups([examples.completed(energy=None)]), assumptions()) == []
+
+
+def fast(**changes):
+    """A second and 300 J a request for the baseline, half of both for the candidate; idle 60 W."""
+    record = campaign.run("fast", 0.5, spread=0.0, **changes)
+    windows = [
+        w.model_copy(update={"iteration_s": [0.5] * 10, "end_s": w.start_s + 5.0})
+        if w.who == "candidate" and w.phase == "generate" else w
+        for w in record.windows
+    ]  # fmt: skip
+    return record.model_copy(update={"windows": windows})
+
+
+def test_joules_are_those_of_a_device_that_stays_on():
+    """150 J of its own, and half a second at 60 W; the device is made once, whoever is faster."""
+    (group,) = groups([fast()])
+    tokens = next(w.tokens for w in fast().windows if w.phase == "generate") / 10
+    found = per_queries(group.rows[0], assumptions(["pue=1", "tokens_per_query=1000"]))
+    assert found["queries_energy"].value == pytest.approx(180 / tokens * 1e6 / 3600)
+    lines = impacts([group], assumptions())
+    assert "always-on" in lines[0]
+    assert not any(line.startswith("Of a busy device alone") for line in lines)
+
+
+def test_without_idle_power_they_are_those_of_a_busy_device_and_it_is_said():
+    (group,) = groups([fast(idle={})])
+    tokens = next(w.tokens for w in fast().windows if w.phase == "generate") / 10
+    found = per_queries(group.rows[0], assumptions(["pue=1", "tokens_per_query=1000"]))
+    assert found["queries_energy"].value == pytest.approx(150 / tokens * 1e6 / 3600)
+    (line,) = [line for line in impacts([group], assumptions()) if line.startswith("Of a busy")]
+    assert "idle power was not measured" in line
