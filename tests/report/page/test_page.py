@@ -445,6 +445,13 @@ def test_it_shows_what_to_choose_and_the_first_tables_without_scripts(unscripted
             assert still.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
+def test_nothing_that_needs_scripts_is_there_without_them(unscripted):
+    tab = unscripted()
+    for control in tab.locator("button, input, select").all():
+        assert not control.is_visible()
+    assert not tab.get_by_text("The frontier: quality against energy").is_visible()
+
+
 def test_a_term_opens_what_it_means_without_scripts(unscripted):
     tab = unscripted()
     assert not tab.locator("#term-sure").is_visible()
