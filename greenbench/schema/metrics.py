@@ -36,7 +36,7 @@ TTFT: Final = Metric("ttft_p50_s", "s", "ttft")
 TTFT_P90: Final = Metric("ttft_p90_s", "s", "ttft_p90")
 TTFT_P99: Final = Metric("ttft_p99_s", "s", "ttft_p99")
 TPOT: Final = Metric("tpot_p50_s", "s", "tpot")
-"""Time per output token."""
+"""Time per output token: of every gap between two, and under load of each request's mean gap."""
 TPOT_P90: Final = Metric("tpot_p90_s", "s", "tpot_p90")
 TPOT_P99: Final = Metric("tpot_p99_s", "s", "tpot_p99")
 TOKENS_PER_S: Final = Metric("tokens_per_s", "token/s", "tokens_per_s", "higher")

@@ -116,7 +116,7 @@ class Window(Part):
     ttft: Percentiles | None = None
     """Seconds to the first token."""
     tpot: Percentiles | None = None
-    """Seconds between successive tokens."""
+    """Seconds between successive tokens: of every gap, and under load of each request's mean gap."""
     traffic: Traffic | None = None
     """Under load, what came of its requests."""
     host_peak_bytes: int | None = None

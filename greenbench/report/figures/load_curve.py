@@ -101,7 +101,7 @@ def panels(curve: LoadCurve, limits: ResolvedSlo, here: Setting) -> list[Panel]:
     ]
     parts = (
         ("to the first token", FIRST_TOKEN, limits.ttft_ms),
-        ("each later token", LATER_TOKENS, limits.tpot_ms),
+        ("later tokens, request means", LATER_TOKENS, limits.tpot_ms),
     )
     for what, latency, limit in parts:
         if limit is not None:

@@ -148,7 +148,7 @@ def _watched(limits: ResolvedSlo) -> list[tuple[str, Sequence[Metric]]]:
     """The latencies that have a limit."""
     parts = (
         ("first token", FIRST_TOKEN, limits.ttft_ms),
-        ("later tokens", LATER_TOKENS, limits.tpot_ms),
+        ("later tokens, request means,", LATER_TOKENS, limits.tpot_ms),
     )
     return [(title, latency) for title, latency, most in parts if most is not None]
 

@@ -76,7 +76,11 @@ def test_a_saturated_side_is_unbounded_where_it_is_and_named():
 def test_with_limits_it_shows_what_they_limit_and_energy_at_equal_service():
     text = "\n".join(said(loads.completed(limits=True)))
     titles = cells(text.splitlines())[0]
-    assert titles[-3:] == ["first token p99, ms", "later tokens p99, ms", "within limits, %"]
+    assert titles[-3:] == [
+        "first token p99, ms",
+        "later tokens, request means, p99, ms",
+        "within limits, %",
+    ]
     assert (
         "The most served within the limits (first token 800 ms, later tokens 40 ms, 90 % of "
         "requests), of the loads measured: the baseline 8 (8–16) requests/s at 20.7 (19.9–21.5) "
@@ -148,7 +152,7 @@ def test_a_percentile_that_all_loads_have_is_shown_rather_than_one_that_some_hav
     record, other = loads.completed(limits=True), loads.completed(limits=True, few=True)
     points = [other.load.points[0], *record.load.points[1:]]
     titles = cells(said(with_curve(record, points=points)))[0]
-    assert titles[-3:-1] == ["first token p90, ms", "later tokens p90, ms"]
+    assert titles[-3:-1] == ["first token p90, ms", "later tokens, request means, p90, ms"]
 
 
 def test_what_only_a_load_is_flagged_for_is_explained():
