@@ -63,6 +63,7 @@ OF_NAMES = {
     "seconds": "s",
     "dtypes": "B",
     "seed": "none",
+    "session": "number, from 1",
     "residual": LESS_1,
     "slopes": "as its name says",
     "sparsity": "fraction of the weights",

@@ -66,7 +66,28 @@ def plan(
         )
         _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
     with _hydra(config_dir), one_sentence(overrides):
-        return [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
+        jobs = [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
+    return list(_in_rounds(jobs))
+
+
+def _in_rounds(jobs: Sequence[Job]) -> Iterator[Job]:
+    """All runs once, then again for as many sessions as each has, so that its sessions lie hours apart."""
+    for session in range(1, max(job.spec.sessions for job in jobs) + 1):
+        for job in jobs:
+            if job.spec.sessions == 1:
+                yield from [job] * (session == 1)
+            elif session <= job.spec.sessions:
+                yield _of_session(job, session)
+
+
+def _of_session(job: Job, session: int) -> Job:
+    kept = (
+        text
+        for text in job.overrides
+        if text.lstrip("+").partition("=")[0] not in {"session", "sessions"}
+    )
+    said = (*kept, *([f"session={session}"] if session > 1 else []))
+    return replace(job, spec=replace(job.spec, session=session, sessions=1), overrides=said)
 
 
 def _experiment_axes(beside: Sequence[Path], overrides: Sequence[str]) -> list[Override]:

@@ -19,7 +19,8 @@ def run_key(spec: ResolvedSpec) -> str:
 
 def key_of(spec: Mapping[str, Any]) -> str:
     """The same of a spec as a record of this schema version has it, whichever code wrote it."""
-    decides: dict[str, Any] = {name: spec[name] for name in spec}
+    # What came with a later version has no part in the key of who does not use it.
+    decides = {name: value for name, value in spec.items() if (name, value) != ("session", 1)}
     unnamed = {"device": {"uuids"}} if (spec.get("device") or {}).get("uuids") is None else {}
     for part, names in (*labels().items(), *unnamed.items()):
         if isinstance(decides.get(part), Mapping):

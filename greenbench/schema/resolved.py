@@ -171,6 +171,7 @@ class ResolvedSpec(Part):
     load: ResolvedLoad
     slo: ResolvedSlo = Field(default_factory=ResolvedSlo)
     seed: int
+    session: int = 1
     inputs: Inputs | None = None
     """Null in records of a time when only samples of the weights were read: they never stand for a run
     of today."""

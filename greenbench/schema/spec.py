@@ -23,6 +23,7 @@ TIERS = {  # design rule 5: what a tier promises its reader
     "dev": (10.0, 5),
     "publish": (60.0, 10),
 }
+MOST_SESSIONS = 100
 LABEL = {"label": True}
 """Metadata of a field that is recorded, but decides no result: changing it changes no run's key."""
 
@@ -198,32 +199,20 @@ class ProtocolSpec:
 
     def __post_init__(self) -> None:
         window_s, blocks = TIERS[self.tier.value]
-        require(self.window_s >= 0, "protocol.window_s", self.window_s, "0 or more")
-        require(
-            self.min_iterations >= 1, "protocol.min_iterations", self.min_iterations, "1 or more"
-        )
-        require(self.blocks >= 1, "protocol.blocks", self.blocks, "1 or more")
-        require(self.idle_s >= 0, "protocol.idle_s", self.idle_s, "0 or more")
-        require(self.warmup_s >= 0, "protocol.warmup_s", self.warmup_s, "0 or more")
-        require(
-            self.blocks <= self.max_blocks <= MOST_BLOCKS,
-            "protocol.max_blocks",
-            self.max_blocks,
-            f"protocol.blocks={self.blocks} to {MOST_BLOCKS}",
-        )
-        require(
-            self.target_half_width > 0,
-            "protocol.target_half_width",
-            self.target_half_width,
-            "above 0",
-        )
-        require(
-            self.warmup_limit_s >= self.warmup_s,
-            "protocol.warmup_limit_s",
-            self.warmup_limit_s,
-            f"protocol.warmup_s={self.warmup_s:g} or more",
-        )
-        require(self.time_limit_s > 0, "protocol.time_limit_s", self.time_limit_s, "more than 0")
+        room = f"protocol.blocks={self.blocks} to {MOST_BLOCKS}"
+        warm = f"protocol.warmup_s={self.warmup_s:g} or more"
+        for name, holds, allowed in (
+            ("window_s", self.window_s >= 0, "0 or more"),
+            ("min_iterations", self.min_iterations >= 1, "1 or more"),
+            ("blocks", self.blocks >= 1, "1 or more"),
+            ("idle_s", self.idle_s >= 0, "0 or more"),
+            ("warmup_s", self.warmup_s >= 0, "0 or more"),
+            ("max_blocks", self.blocks <= self.max_blocks <= MOST_BLOCKS, room),
+            ("target_half_width", self.target_half_width > 0, "above 0"),
+            ("warmup_limit_s", self.warmup_limit_s >= self.warmup_s, warm),
+            ("time_limit_s", self.time_limit_s > 0, "more than 0"),
+        ):
+            require(holds, f"protocol.{name}", getattr(self, name), allowed)
         if self.window_s < window_s or self.blocks < blocks:
             raise UserError(
                 f"protocol.tier={self.tier.value} promises windows of {window_s:g} s or more and "
@@ -263,6 +252,8 @@ class RunSpec:
     """Tell GPUs of one name apart: on each of them it is another run."""
     seed: int = 0
     """Of prompts, items, orders and trainings."""
+    session: int = 1
+    """Which of several times that the same is measured, each in processes of its own."""
     engine: Any = None
     """What runs the model: an Engine, whose name and fields stand in the record."""
     allow_partial: bool = field(default=False, metadata=LABEL)
@@ -271,6 +262,9 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
+        require(
+            1 <= self.session <= MOST_SESSIONS, "session", self.session, f"1 to {MOST_SESSIONS}"
+        )
         require_device(self.device)
         arrivals = f"load.arrivals={self.load.arrivals.value}"
         if self.load.is_closed and self.slo != SloSpec():
@@ -294,7 +288,13 @@ class BenchSpec(RunSpec):
     """Directory of records and reports."""
     force: bool = False
     """Measure again what already has a record."""
+    sessions: int = 1
+    """How often each run is measured, one round of all runs after the other: sessions 1 to so many."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.results.strip()), "results", self.results, "a directory's name")
+        most, beside = (
+            (1, f" beside session={self.session}") if self.session > 1 else (MOST_SESSIONS, "")
+        )
+        require(1 <= self.sessions <= most, "sessions", self.sessions, f"1 to {most}{beside}")

@@ -1,13 +1,18 @@
 """Every file under conf/ and experiments/ composes, and every mistake is one sentence."""
 
+import re
+
 import pytest
 
 from greenbench import plugins
 from greenbench.campaign.catalog import GROUPS, experiments, options
 from greenbench.campaign.compose import plain, plan
+from greenbench.campaign.identity import identity, run_key
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.paths import conf_dir
 
+CPU = Machine("cpu", "Some CPU", 1 << 30)
 NEEDS = {
     "hub": ["model.id=org/name"],
     "local": ["model.path=somewhere/tiny"],
@@ -51,6 +56,39 @@ def test_a_sweep_is_every_combination_and_the_command_line_wins():
     assert {(tuple(job.spec.technique), job.spec.seed) for job in jobs} == {
         (stack, seed) for stack in ((), ("dtype",)) for seed in (1, 2, 3)
     }
+
+
+def test_sessions_of_all_runs_lie_a_round_apart():
+    """Not three times in a row: what a machine does by the hour would be in all three alike."""
+    jobs = plan(["technique=none,gptq", "sessions=2", "task.items=5"], multirun=True)
+    assert [(list(job.spec.technique), job.spec.session) for job in jobs] == [
+        ([], 1), (["gptq"], 1), ([], 2), (["gptq"], 2),
+    ]  # fmt: skip
+    assert {job.spec.sessions for job in jobs} == {1}
+    assert "session=2" in jobs[3].overrides
+    assert not any(text.startswith("sessions") for job in jobs for text in job.overrides)
+    (again,) = plan(jobs[3].overrides, multirun=False)  # each is a call of its own
+    assert again.spec == jobs[3].spec
+    first, second = (run_key(identity(job.spec, CPU)) for job in (jobs[0], jobs[2]))
+    assert first != second
+    (alone,) = plan(["technique=none", "task.items=5"], multirun=False)
+    assert run_key(identity(alone.spec, CPU)) == first
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["sessions=0"], "sessions=0 is out of range: allowed is 1 to 100"),
+        (["session=0"], "session=0 is out of range: allowed is 1 to 100"),
+        (
+            ["session=2", "sessions=3"],
+            "sessions=3 is out of range: allowed is 1 to 1 beside session=2",
+        ),
+    ],
+)
+def test_sessions_that_cannot_be_are_refused(asked, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        plan(asked, multirun=False)
 
 
 def test_a_stack_keeps_its_order():

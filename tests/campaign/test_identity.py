@@ -129,6 +129,7 @@ def test_labels_change_no_key_and_all_else_does(place):
 def test_what_is_no_part_changes_the_key_too():
     others = [
         replace(SPEC, seed=1),
+        replace(SPEC, session=2),
         replace(SPEC, technique={}),
         replace(SPEC, technique={"prune_depth": PruneDepth(0.5)}),
         replace(SPEC, engine=Engine()),
@@ -139,7 +140,7 @@ def test_what_is_no_part_changes_the_key_too():
     keys |= {key(SPEC, machine) for machine in machines}
     assert len(keys) == 1 + len(others) + len(machines)
     assert {field.name for field in fields(RunSpec)} == {
-        *PARTS, "seed", "technique", "engine", "device", "twins", "allow_partial",
+        *PARTS, "seed", "session", "technique", "engine", "device", "twins", "allow_partial",
     }  # fmt: skip
     assert key(replace(SPEC, allow_partial=True)) == key(SPEC)  # it lets a run be, and changes none
     assert key(replace(SPEC, device="cpu")) == key(SPEC)  # by what it turns out to be

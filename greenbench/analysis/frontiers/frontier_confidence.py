@@ -72,15 +72,17 @@ class _Drawn(NamedTuple):
     energy: Array
 
 
-def draw(records: Mapping[str, Record], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
-    """Resample every run that has both numbers: its blocks, and the items that all runs share.
+def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
+    """Resample every run that has both numbers, of its sessions: its blocks, of several sessions these, and
+    the items that all runs share.
 
     The runs of a group answered the same items, so that one resample of items serves all. `axis` is joules
-    per token or per solved problem; of the latter, windows and the items asked in them are drawn together.
+    per token or per solved problem; of the latter, windows and the items asked in them are drawn together,
+    of the first session.
     """
     rng = np.random.default_rng(SEED)
     one = _per_solved if axis is ENERGY_PER_SOLVED else partial(_per_token, rng=rng)
-    found = {label: drawn for label, record in records.items() if (drawn := one(record))}
+    found = {label: drawn for label, sessions in records.items() if (drawn := one(sessions))}
     empty = np.empty((DRAWS, 0))
     return Draws(
         list(found),
@@ -90,17 +92,19 @@ def draw(records: Mapping[str, Record], axis: Metric = ENERGY_PER_TOKEN) -> Draw
     )
 
 
-def _per_token(record: Record, rng: np.random.Generator) -> _Drawn | None:
-    right = answers(record)
+def _per_token(sessions: Sequence[Record], rng: np.random.Generator) -> _Drawn | None:
+    right = answers(sessions[0])
     change = 100 * (right.candidate - right.baseline)
-    logs = np.log(block_ratios(record.windows, ENERGY_PER_TOKEN.ratio))
+    each = [np.log(block_ratios(record.windows, ENERGY_PER_TOKEN.ratio)) for record in sessions]
+    logs = each[0] if len(each) == 1 else np.array([some.mean() for some in each if len(some)])
     if not (len(change) and len(logs)):
         return None
     point = Point(float(change.mean()), float(np.exp(logs.mean())))
     return _Drawn(point, item_means(change), np.exp(means(logs, resampled(len(logs), rng))))
 
 
-def _per_solved(record: Record) -> _Drawn | None:
+def _per_solved(sessions: Sequence[Record]) -> _Drawn | None:
+    record = sessions[0]
     right, ratio = answers(record), record.solved[-1].ratio.energy_per_solved.value
     if not len(right.candidate) or ratio is None:
         return None

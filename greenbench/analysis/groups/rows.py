@@ -23,6 +23,7 @@ from greenbench.analysis.frontiers.frontier_confidence import (
 )
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
+from greenbench.analysis.groups.sessions import by_run
 from greenbench.analysis.verdicts import judge_sweep
 from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
@@ -31,6 +32,7 @@ from greenbench.schema.quantity import Quantity, missing, named
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Verdict
 from greenbench.stats.intervals import Interval
+from greenbench.stats.sessions import Pooled
 
 FLAGGED = "⚑"
 
@@ -54,6 +56,10 @@ class Row:
     an eager one, if there is any."""
     among: str = ""
     """What its record goes by where others have its key: see `told_apart`."""
+    sessions: tuple[Record, ...] = ()
+    """In which it was measured, where they are several: `record` has the ratios of all of them."""
+    pools: Mapping[str, Pooled] = field(default_factory=dict)
+    """By ratio, what all sessions say of it."""
 
     @property
     def name(self) -> str:
@@ -229,21 +235,24 @@ def _group(
         )
         for row in _judged(_labelled(records, names), beside)
     ]
-    found = draw({row.label: row.record for row in rows}, axis)
+    found = draw({row.label: row.sessions or (row.record,) for row in rows}, axis)
     place = ORDERS[order]
     placed = sorted(_placed(rows, standings(found)), key=lambda row: (*place(row, key), row.label))
     return Group(key, placed, hypervolume(found))
 
 
 def _labelled(records: Sequence[Record], names: Mapping[int, str]) -> list[Row]:
-    """Runs that share a label are numbered, by key."""
-    uses, seen = Counter(map(technique, records)), Counter[str]()
+    """A row for each run, in however many sessions; runs that share a label are numbered, by key."""
+    runs = by_run(records)
+    uses, seen = Counter(technique(run.record) for run in runs), Counter[str]()
     rows = []
-    for record in records:
-        label = technique(record)
+    for run in runs:
+        label = technique(run.record)
         seen[label] += 1
         shown = label if uses[label] == 1 else f"{label} #{seen[label]}"
-        rows.append(Row(record, shown, among=names[id(record)]))
+        several = run.sessions if len(run.sessions) > 1 else ()
+        among = names[id(run.sessions[0])]
+        rows.append(Row(run.record, shown, among=among, sessions=several, pools=run.found))
     return rows
 
 

@@ -36,7 +36,7 @@ from greenbench.report.markdown.sections.load_curve import under_load
 from greenbench.report.markdown.sections.quality import MARGIN, per_task
 from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.solved import per_solved
-from greenbench.report.markdown.sections.uncertainty import budgets
+from greenbench.report.markdown.sections.uncertainty import between_sessions, budgets, in_sessions
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
@@ -145,7 +145,8 @@ def _section(index: int, group: Group, margin: float, *, alone: bool) -> list[st
     return [
         f"## {index}. {prose(setting.title)}",
         "",
-        f"Tier {prose(setting.tier)}. Joules: {prose(setting.meter)}. Tasks: {prose(setting.tasks)}.",
+        f"Tier {prose(setting.tier)}{in_sessions(rows, setting.tier)}. "
+        f"Joules: {prose(setting.meter)}. Tasks: {prose(setting.tasks)}.",
         "",
         *([] if alone else choose(group)),
         f"**All {len(rows)} runs**",
@@ -173,6 +174,7 @@ def _section(index: int, group: Group, margin: float, *, alone: bool) -> list[st
         *other_frontiers(rows),
         *verdicts.numbers_behind(rows),
         *by_boundary(rows),
+        *between_sessions(rows, group.axis),
         *budgets(rows),
         *per_task(rows, margin),
     ]

@@ -65,7 +65,7 @@ def test_the_hypervolume_is_the_staircase_area():
 
 def test_resampled_energy_is_as_wide_as_the_t_interval_of_its_blocks():
     record = campaign.group()[1]
-    found = draw({"a": record})
+    found = draw({"a": [record]})
     ratio = record.ratios["energy_per_token"]
     low, high = np.quantile(found.energy[:, 0], [0.025, 0.975])
     assert found.points[0].energy == pytest.approx(ratio.value)
@@ -74,5 +74,5 @@ def test_resampled_energy_is_as_wide_as_the_t_interval_of_its_blocks():
 
 def test_a_run_without_joules_or_accuracy_has_no_standing():
     record = campaign.group()[1]
-    assert standings(draw({"a": record.model_copy(update={"quality": []})})) == {}
-    assert standings(draw({"a": record.model_copy(update={"windows": []})})) == {}
+    assert standings(draw({"a": [record.model_copy(update={"quality": []})]})) == {}
+    assert standings(draw({"a": [record.model_copy(update={"windows": []})]})) == {}

@@ -91,7 +91,9 @@ def test_limits_have_panels_of_their_own_with_a_line():
     plain, limited = drawn(loads.completed()), drawn(loads.completed(limits=True))
     assert int(limited.get("height")) > int(plain.get("height")) + 2 * HEIGHT
     assert [t for t in texts(limited) if re.fullmatch(r"[\d.]+ s", t)] == ["0.8 s", "0.04 s"]
-    assert {"to the first token, p99, s", "later tokens, request means, p99, s"} <= {*texts(limited)}
+    assert {"to the first token, p99, s", "later tokens, request means, p99, s"} <= {
+        *texts(limited)
+    }
 
 
 def test_an_estimate_says_so_over_its_panel_and_no_joules_have_none():

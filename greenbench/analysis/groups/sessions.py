@@ -1,0 +1,113 @@
+"""Runs of one spec that were measured in several sessions, as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from greenbench.models.keys import key_of
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.record import Record
+from greenbench.schema.verdict import Verdict
+from greenbench.stats.intervals import Interval
+from greenbench.stats.sessions import Pooled, pooled
+
+
+class Measured(NamedTuple):
+    """A run, in however many sessions."""
+
+    record: Record
+    """The first session's, with the ratios and verdicts of all."""
+    sessions: tuple[Record, ...]
+    """Each as it was left, earliest first."""
+    found: Mapping[str, Pooled]
+    """By ratio, what all sessions say of it; empty of one session."""
+
+
+def by_run(records: Iterable[Record]) -> list[Measured]:
+    """`records` of one group, the sessions of a run together, each run where its first record stood.
+
+    Sessions are those of one sweep, and runs of one key that began at different times, as on two machines.
+    """
+    runs: dict[str, list[Record]] = {}
+    for record in records:
+        runs.setdefault(_run(record), []).append(record)
+    return [each for some in runs.values() for each in _measured(some)]
+
+
+def _run(record: Record) -> str:
+    """Its key, whichever session it is."""
+    if record.spec.session == 1:
+        return record.key
+    return key_of(record.spec.model_dump(mode="json") | {"session": 1})
+
+
+def _measured(records: Sequence[Record]) -> list[Measured]:
+    apart = len({record.started_at for record in records}) == len(records)
+    if (
+        len(records) == 1 or not apart
+    ):  # of one moment there is one session: somebody changed the others
+        return [Measured(record, (record,), {}) for record in records]
+    return [_as_one(sorted(records, key=lambda record: (record.spec.session, record.started_at)))]
+
+
+def _as_one(sessions: Sequence[Record]) -> Measured:
+    first = sessions[0]
+    ratios = {name: [record.ratios.get(name) for record in sessions] for name in first.ratios}
+    pools = {name: found for name, each in ratios.items() if (found := _pooled(each))}
+    update = {
+        "ratios": first.ratios
+        | {name: _quantity(first.ratios[name], found) for name, found in pools.items()},
+        "verdicts": {name: _verdict(name, sessions) for name in first.verdicts},
+        "validity": max((record.validity for record in sessions), key=WORSE.index),
+        "codes": sorted({code for record in sessions for code in record.codes}),
+    }
+    return Measured(first.model_copy(update=update), tuple(sessions), pools)
+
+
+WORSE = ("valid", "flagged", "invalid")
+
+
+def _pooled(ratios: Sequence[Quantity | None]) -> Pooled | None:
+    """Null where a session has no value above 0, or where all have the same, as of bytes."""
+    known = [each for each in ratios if each and each.value is not None and each.value > 0]
+    if len(known) < len(ratios) or len({each.provenance for each in known}) > 1:
+        return None
+    if len({each.value for each in known}) == 1:
+        return None
+    return pooled([Interval(each.value or 0.0, each.low, each.high, each.n) for each in known])
+
+
+def _quantity(first: Quantity, found: Pooled) -> Quantity:
+    ratio = found.ratio
+    return first.model_copy(
+        update={
+            "value": ratio.value,
+            "low": ratio.low,
+            "high": ratio.high,
+            "n": ratio.n,
+            "reason": None,
+        }
+    )
+
+
+def _verdict(name: str, sessions: Sequence[Record]) -> Verdict:
+    """Of what all sessions say; one that is barred in any is barred."""
+    each = [record.verdicts[name] for record in sessions if name in record.verdicts]
+    barred = next((verdict for verdict in each if verdict.barred or verdict.ratio is None), None)
+    exact = len({verdict.ratio for verdict in each}) == 1
+    if barred or exact or len(each) < len(sessions):
+        return barred or each[0]
+    found = pooled([Interval(v.ratio or 0.0, v.low, v.high, v.n) for v in each])
+    return each[0].model_copy(
+        update={
+            "ratio": found.ratio.value,
+            "low": found.ratio.low,
+            "high": found.ratio.high,
+            "n": found.ratio.n,
+            "method": "sessions",
+            "p_difference": found.p_difference,
+            "p_adjusted": found.p_difference,
+            "p_equivalence": found.p_equivalence,
+        }
+    )
