@@ -21,10 +21,10 @@ from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.window import Who
 
-RATES = 6
-LOWEST, HIGHEST = 1 / 8, 1.25
+RATES = 7
+LOWEST, HIGHEST = 1 / 8, 2.0
 """Of a sweep, in parts of what the slower model answers at most and the faster one: from boxes that both
-mostly idle to two that are asked for more than they can do."""
+mostly idle to two that are asked for so much more than they can do that short windows show it."""
 
 
 class Due(NamedTuple):

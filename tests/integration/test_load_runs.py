@@ -221,9 +221,9 @@ def swept(loaded):
 
 def test_a_sweep_of_a_traces_arrivals_goes_from_idle_to_saturation(swept):
     rates = list(at_points(swept))
-    assert len(rates) == 6
+    assert len(rates) == 7
     assert rates == sorted(rates)
-    assert 10 * 0.9 < rates[-1] / rates[0] < 40  # the model beside itself: as noisy as the machine
+    assert 16 * 0.9 < rates[-1] / rates[0] < 64  # the model beside itself: as noisy as the machine
     assert swept["load"]["headline"] == rates[3]
     check_all_is_said(swept)
     last = at_points(swept)[rates[-1]]

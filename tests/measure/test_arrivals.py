@@ -25,9 +25,9 @@ def test_a_sweep_goes_from_where_both_models_idle_to_where_neither_can(slower, f
     ):
         assert len(found) == RATES
         assert found[0] == pytest.approx(slower / 8, rel=0.05)
-        assert found[-1] == pytest.approx(1.25 * faster, rel=0.05)
-        ratio = (10 * faster / slower) ** (1 / (RATES - 1))
-        assert [b / a for a, b in pairwise(found)] == pytest.approx([ratio] * 5, rel=0.1)
+        assert found[-1] == pytest.approx(2 * faster, rel=0.05)
+        ratio = (16 * faster / slower) ** (1 / (RATES - 1))
+        assert [b / a for a, b in pairwise(found)] == pytest.approx([ratio] * (RATES - 1), rel=0.1)
 
 
 def test_a_model_that_answers_nothing_sets_no_rate():
