@@ -64,6 +64,7 @@ OF_NAMES = {
     "dtypes": "B",
     "seed": "none",
     "session": "number, from 1",
+    "shared": "fraction of the prompt",
     "residual": LESS_1,
     "slopes": "as its name says",
     "sparsity": "fraction of the weights",

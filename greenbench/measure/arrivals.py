@@ -21,6 +21,8 @@ from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.window import Who
 
+HEAD = -4
+"""The place of what all prompts of a run begin with: no cell has it."""
 RATES = 7
 LOWEST, HIGHEST = 1 / 8, 2.0
 """Of a sweep, in parts of what the slower model answers at most and the faster one: from boxes that both
@@ -67,10 +69,12 @@ class Demand:
         whole = self.load.lengths is Lengths.texts and not other
         texts = self.prompts.whole(2 * cell)
         running = self.prompts.running(2 * cell + other)
+        head = self.prompts.running(HEAD + other).take(self._most.prompt if self.load.shared else 0)
         for wanted in self._lengths(cell):
             length = lengths.clipped(wanted, self._most, frame.tokens, self.max_tokens)
             room = length.prompt - frame.tokens
-            text = next(texts)[:room] if whole else running.take(room)
+            alike = head[: round(self.load.shared * room)]
+            text = next(texts)[:room] if whole else [*alike, *running.take(room - len(alike))]
             yield Request(
                 frame.around(text), length.answer, self.workload.stop, cut=length != wanted
             )

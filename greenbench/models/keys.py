@@ -18,9 +18,12 @@ def run_key(spec: ResolvedSpec) -> str:
 
 
 def key_of(spec: Mapping[str, Any]) -> str:
-    """The same of a spec as a record of this schema version has it, whichever code wrote it."""
-    # What came with a later version has no part in the key of who does not use it.
+    """The same of a spec as a record of this schema version has it, whichever code wrote it: what came with
+    later code has no part in the key of who does not use it."""
     decides = {name: value for name, value in spec.items() if (name, value) != ("session", 1)}
+    if "load" in spec:
+        held = spec["load"].items()
+        decides["load"] = {name: value for name, value in held if (name, value) != ("shared", 0)}
     unnamed = {"device": {"uuids"}} if (spec.get("device") or {}).get("uuids") is None else {}
     for part, names in (*labels().items(), *unnamed.items()):
         if isinstance(decides.get(part), Mapping):

@@ -39,6 +39,9 @@ class LoadSpec:
     """How long prompts and answers are."""
     spread: float = 0.5
     """Of ``lognormal`` lengths: standard deviation of their logarithm, around the workload's as medians."""
+    shared: float = 0.0
+    """Share of each prompt that is the same in all of a run, as a system prompt is: else none comes again,
+    and a cache of prefixes shows what it costs."""
     at_once: int = 16
     """Requests that the engine may answer beside each other; more wait in its queue."""
 
@@ -47,6 +50,16 @@ class LoadSpec:
             1 <= self.at_once <= MOST_AT_ONCE, "load.at_once", self.at_once, f"1 to {MOST_AT_ONCE}"
         )
         require(0 < self.spread <= 2, "load.spread", self.spread, "above 0, and 2 at most")
+        require(0 <= self.shared <= 0.95, "load.shared", self.shared, "0 to 0.95")
+        if self.shared:
+            _only(
+                True, "shared", not self.is_closed, "load.arrivals=poisson, or another that is open"
+            )
+            if self.lengths is Lengths.texts:
+                raise UserError(
+                    "load.lengths=texts asks each text whole, and load.shared has them begin alike: leave "
+                    "one of the two out."
+                )
         self._check_loads("rate", self.arrivals in OPEN, MOST_RATE, whole=False)
         self._check_loads(
             "concurrency", self.arrivals is Arrivals.concurrent, MOST_AT_ONCE, whole=True

@@ -126,6 +126,7 @@ class ResolvedLoad(Part):
     """Hash of the trace's content; null: none, or the one that comes with GreenBench."""
     lengths: Literal["fixed", "lognormal", "texts", "trace"] = "fixed"
     spread: float = 0.5
+    shared: float = 0.0
     at_once: int = 16
 
 

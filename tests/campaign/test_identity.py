@@ -53,6 +53,7 @@ OTHER = {
     ("slo", "tpot_ms"): 50.0,
     ("slo", "share"): 0.95,
     ("load", "rate"): [1, 2],
+    ("load", "shared"): 0.5,
     ("load", "concurrency"): 8,
     ("load", "trace"): str(Path(__file__)),
 }
@@ -64,6 +65,7 @@ LOADS = {
     "concurrency": LoadSpec(Arrivals.concurrent, concurrency=4),
     "cv": LoadSpec(Arrivals.gamma, rate=1, cv=2.0),
     "trace": LoadSpec(Arrivals.trace),
+    "shared": LoadSpec(Arrivals.poisson, rate=1),
 }
 """The load in which a field of it may change alone."""
 

@@ -300,3 +300,23 @@ def test_both_models_meet_the_same_arrivals_and_the_same_or_other_prompts(
         assert all(len(tokens) < WORK.prompt_tokens for tokens, _ in same)
     else:
         assert len(same) == 200
+
+
+def test_prompts_begin_alike_where_that_is_asked_and_are_never_the_same(tokenizer):
+    """Half of each, of whatever length, in both models and all blocks; of strangers, with another text."""
+    work = replace(WORK, prompt_tokens=300)
+    prompts = Prompts(tokenizer, texts.passages("prompt"), work, seed=3)
+    load = replace(CONSTANT, lengths=Lengths.lognormal, shared=0.5)
+    demand = loads(prompts, load, work).demand
+    before, frame = len(prompts.frame.before), prompts.frame.tokens
+    asked = [each.tokens for cell in (0, 1) for each in islice(demand.requests(cell), 20)]
+    heads = [each[before : before + round(0.5 * (len(each) - frame))] for each in asked]
+    whole = max(heads, key=len)
+    assert all(whole[: len(head)] == head for head in heads)
+    assert len({len(head) for head in heads}) > 5
+    assert len(set(asked)) == len(asked)
+    (other,) = islice(demand.requests(0, other=True), 1)
+    assert other.tokens[before : before + 10] != whole[:10]
+    plain = loads(prompts, replace(load, shared=0.0), work).demand
+    starts = {each.tokens[before : before + 10] for each in islice(plain.requests(0), 20)}
+    assert len(starts) == 20

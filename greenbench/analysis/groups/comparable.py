@@ -192,7 +192,8 @@ def _load(load: ResolvedLoad, limits: ResolvedSlo) -> str:
     """How requests arrive, how long they are, and how soon they must be answered."""
     if load.arrivals == "closed":
         return CLOSED
-    parts = (_arrivals(load), _lengths(load), _at_once(load), _limits(limits))
+    alike = f"the first {percent(load.shared)} of each prompt alike" if load.shared else ""
+    parts = (_arrivals(load), _lengths(load), alike, _at_once(load), _limits(limits))
     return ", ".join(part for part in parts if part)
 
 

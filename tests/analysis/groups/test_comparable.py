@@ -41,6 +41,10 @@ def test_under_load_the_title_says_the_load_and_no_batch():
         ({"arrivals": "gamma", "cv": 3, "rate": 4}, "bursty (gamma, cv 3) at 4 requests/s"),
         ({"arrivals": "gamma", "cv": 0.5, "rate": 4}, "even (gamma, cv 0.5) at 4 requests/s"),
         ({"arrivals": "concurrent", "concurrency": 8}, "8 users"),
+        (
+            {"arrivals": "concurrent", "concurrency": 8, "shared": 0.5},
+            "8 users, the first 50 % of each prompt alike",
+        ),
         ({"arrivals": "concurrent", "concurrency": 1}, "1 user"),
         ({"arrivals": "concurrent", "concurrency": [1, 8]}, "1, 8 users"),
         (
