@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 rm -rf build/gpu && mkdir -p build/gpu
 export HF_HUB_OFFLINE=1
-first='counter or graphs or sparse or tokens_on_cuda or kernel'
+first='counter or graphs or sparse or tokens_on_cuda or kernel or load_has'
 number=0 failed=0
 for part in "$first" "not ($first)"; do
     number=$((number + 1))

@@ -120,6 +120,21 @@ def test_every_technique_runs_on_cuda_or_says_why_not(technique, tmp_path, smoll
     assert energy["value"] > 0
 
 
+def test_a_load_has_joules_of_the_counter_and_idle_power_on_cuda(tmp_path, smollm2):
+    """One answer after another in process: at rates from idle to beyond what it can do."""
+    load = ["workload=online", "load.rate=[0.5,50]", "protocol.window_s=3", "protocol.idle_s=1"]
+    status, output, (record,) = bench(tmp_path, "technique=none", EAGER, *load)
+    assert status == 0, output[-3000:]
+    light, heavy = record["load"]["points"]
+    for name in ("energy_per_request_j", "marginal_energy_per_request_j"):
+        told = light["baseline"]["metrics"][name]
+        assert told["provenance"] == "measured:counter:nvml"
+        assert told["value"] > 0
+    assert heavy["baseline"]["saturated"]
+    assert not light["baseline"]["saturated"]
+    assert record["idle"]["both"]["value"] > 0
+
+
 STACKS = ["[prune_depth,gptq]", "[prune_depth,int8_torchao,prompt_lookup]", "[int4_bnb,kv_quanto]"]
 
 
