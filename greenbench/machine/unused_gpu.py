@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pynvml
 
 from greenbench.errors import Unavailable, Unsupported
-from greenbench.machine.gpus import gpus, start
+from greenbench.machine.gpus import gpus, optional, start
 
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 """By the major version of CUDA (its release notes, table 3: minor version compatibility)."""
@@ -20,6 +20,7 @@ CPU = "or say device=cpu (make DEVICE=cpu) to measure the CPU"
 
 class _Seen(NamedTuple):
     name: str
+    """With its compute capability, where NVML tells that."""
     driver: str | None
 
 
@@ -76,7 +77,11 @@ def _seen() -> _Seen | None:
         return _Seen("An NVIDIA GPU", None) if nodes else None
     try:
         found = gpus()
-        return _Seen(found[0].name, str(pynvml.nvmlSystemGetDriverVersion())) if found else None
+        if not found:
+            return None
+        told = optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(found[0].handle))
+        capability = f" (compute capability {told[0]}.{told[1]})" if told else ""
+        return _Seen(f"{found[0].name}{capability}", str(pynvml.nvmlSystemGetDriverVersion()))
     except pynvml.NVMLError:
         return None
     finally:

@@ -24,9 +24,11 @@ GPU = "device GPU-19191919-0000-1111-2222-333333333333\nname NVIDIA H100\n"
 )  # fmt: skip
 def test_driver_and_build_are_set_beside_each_other(fake_nvml, monkeypatch, driver, build, said):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    fake_nvml(f"driver {driver}\n{GPU}")
+    fake_nvml(f"driver {driver}\n{GPU}capability 89\n")
     why = unused("2.13.0", build)
-    assert why.startswith("NVIDIA H100 is here, and torch 2.13.0 cannot use it")
+    assert why.startswith(
+        "NVIDIA H100 (compute capability 8.9) is here, and torch 2.13.0 cannot use it"
+    )
     assert "\n" not in why
     with pytest.raises(Unsupported, match=said):
         raise Unsupported(why)
@@ -65,7 +67,7 @@ def test_the_cpu_is_measured_where_it_is_asked_for_or_there_is_no_gpu(fake_nvml,
     assert detect_used("cpu").device == "cpu"
     assert detect("auto").device == "cpu"  # who only looks around is not hindered
     for device in ("auto", "cuda"):
-        with pytest.raises(Unsupported, match="H100 is here"):
+        with pytest.raises(Unsupported, match=r"H100 \(compute capability 9.0\) is here"):
             detect_used(device)
     fake_nvml("")
     assert detect_used("auto").device == "cpu"
@@ -97,5 +99,5 @@ def test_make_chooses_no_sweep_where_a_gpu_goes_unused(gpu_environment, monkeypa
         )  # fmt: skip
     assert (told["cpu"].returncode, told["cpu"].stdout) == (0, "frontier-cpu\n")
     assert (told["auto"].returncode, told["auto"].stdout) == (1, "")
-    assert told["auto"].stderr.startswith("make: NVIDIA H100 is here")
+    assert told["auto"].stderr.startswith("make: NVIDIA H100 (compute capability 9.0) is here")
     assert "Traceback" not in told["auto"].stderr

@@ -63,6 +63,7 @@ typedef struct {
     unsigned use[MAX_PROCESSES];
     int use_unsupported, use_empty;
     unsigned mig;
+    int capability; /* times 10 */
     unsigned long long virtualization;
     unsigned min_mw, max_mw, default_mw, max_sm_mhz;
     int setters_unsupported;
@@ -104,6 +105,7 @@ static void device_defaults(Device *d, const char *uuid) {
     memset(d, 0, sizeof *d);
     snprintf(d->uuid, sizeof d->uuid, "%s", uuid);
     snprintf(d->name, sizeof d->name, "NVIDIA H100 80GB HBM3");
+    d->capability = 90;
     d->tick_s = 0.1, d->sample_period_s = 0.02, d->sample_window_s = 0.02;
     d->gain = d->sensor_gain = 1;
     d->stall_at = d->reset_at = d->lost_at = d->clocks_at = d->throttle_at = INFINITY;
@@ -150,6 +152,7 @@ static int read_numbers(Device *d, const char *key, const char *v) {
 static int read_words(Device *d, const char *key, char *v) {
     if (is(key, "name")) snprintf(d->name, sizeof d->name, "%s", v);
     else if (is(key, "power")) read_power(d, v);
+    else if (is(key, "capability")) d->capability = atoi(v);
     else if (is(key, "counter")) d->counter_unsupported = is(v, "unsupported"), d->counter_module = is(v, "module");
     else if (is(key, "field")) d->field_unsupported = is(v, "unsupported");
     else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
@@ -323,6 +326,11 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
 int nvmlDeviceGetUUID(void *h, char *text, unsigned size) { DEVICE(h) return snprintf(text, size, "%s", d->uuid), SUCCESS; }
 
 int nvmlDeviceGetName(void *h, char *text, unsigned size) { DEVICE(h) return snprintf(text, size, "%s", d->name), SUCCESS; }
+
+int nvmlDeviceGetCudaComputeCapability(void *h, int *major, int *minor) {
+    DEVICE(h)
+    return *major = d->capability / 10, *minor = d->capability % 10, SUCCESS;
+}
 
 int nvmlDeviceGetTotalEnergyConsumption(void *h, unsigned long long *mj) {
     DEVICE(h)
