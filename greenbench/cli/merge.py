@@ -28,7 +28,9 @@ def add_merge(commands: Commands) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    from greenbench.analysis.trust.checked import look
+    from greenbench.analysis.trust import many
+    from greenbench.analysis.trust.checked import look, shortened
+    from greenbench.records.folders import files
     from greenbench.records.merge import merge
     from greenbench.records.store import collector_paused, require_files
 
@@ -36,6 +38,8 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output} is not a directory: choose another with -o DIR.")
     with collector_paused():
+        for _ in many.each(shortened, files(arguments.results)):
+            pass  # merging itself then finds in the cache what each is
         found = merge(arguments.results, arguments.output, look)
     for each in found.refused:
         say(plain(f"{each.name}: left out. {each.reason}"))

@@ -31,6 +31,7 @@ def add_verify(commands: Commands) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from greenbench.analysis.trust import many
     from greenbench.analysis.trust.checked import verified
     from greenbench.records.folders import files
     from greenbench.records.store import collector_paused, require_files
@@ -39,15 +40,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     there = files(paths)
     require_files(paths)
     refused = differing = 0
-    for file in there:
-        with collector_paused():
-            found = verified(file)
-        if found.refused:
-            refused += 1
-            say(plain(f"{found.name}: refused. {found.refused}"))
-        elif found.differs:
-            differing += 1
-            say(plain(f"{found.name}: holds, by other code: {found.differs}"))
+    with collector_paused():
+        for found in many.each(verified, there):
+            if found.refused:
+                refused += 1
+                say(plain(f"{found.name}: refused. {found.refused}"))
+            elif found.differs:
+                differing += 1
+                say(plain(f"{found.name}: holds, by other code: {found.differs}"))
     held = len(there) - refused
     by_other = f", {differing} of them by other code than today's" if differing else ""
     say(f"{held} of {len(there)} records hold{by_other}{FOLLOWS if held else ''}.")

@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers import sound
 
+from greenbench.analysis.trust import many
 from greenbench.cli.main import main
 from greenbench.cli.verify import FOLLOWS
 from greenbench.records.store import Store, canonical
@@ -77,3 +78,18 @@ def test_where_there_is_none_it_is_one_sentence(results, capsys, tmp_path, place
     said = capsys.readouterr().err
     assert f"There is no record in {place}" in said
     assert said.count("\n") == 1
+
+
+def test_of_many_each_is_told_in_its_place(results, capsys):
+    """By several processes, where there are several CPUs."""
+    text = canonical(sound.run("copy", 0.7))
+    for number in range(2 * many.FEW):
+        liar = number % 50 == 7
+        told = text.replace(b'"saves"', b'"costs"', 1) if liar else text
+        (results / f"copy{number:03}.json").write_bytes(told)
+    assert main(["verify", "results"]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"copy{number:03}.json" for number in (7, 57, 107)
+    ]
+    assert last == f"127 of 130 records hold{FOLLOWS}."
