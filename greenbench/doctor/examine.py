@@ -8,7 +8,7 @@ from typing import Any
 
 from greenbench.campaign.catalog import faults, options
 from greenbench.doctor.runnable import OK, compressor, engine, model, task, technique, verdict
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
 from greenbench.machine.unused_gpu import unused
@@ -44,7 +44,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
 
     Takes `watch_s` seconds to see who else is busy.
     """
-    machine = detect("auto")
+    machine, too_old = _machine()
     around = environment(machine)
     facts: dict[str, Any] = {
         "load": surroundings.load(watch_s),
@@ -57,7 +57,8 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
     return {
         "machine": around,
         "meters": _meters(machine),
-        "hardware": _hardware(machine, around["cuda"], facts),
+        "hardware": _hardware(machine, around["cuda"], facts)
+        | ({"cuda": too_old} if too_old else {}),
         "kernels": {name: _kernels(targets) for name, targets in facts["kernels"].items()},
         "techniques": {name: verdict(technique, name, machine) for name in options("technique")},
         "engines": {name: verdict(engine, name, machine) for name in options("engine")},
@@ -72,6 +73,14 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "facts": facts
         | {"calibration": calibrated.model_dump(mode="json") if calibrated else None},
     }
+
+
+def _machine() -> tuple[Machine, str | None]:
+    """The device that a run would take, or the CPU and why its GPU cannot be."""
+    try:
+        return detect("auto"), None
+    except Unsupported as error:
+        return detect("cpu"), str(error)
 
 
 def as_text(findings: dict[str, Any]) -> str:

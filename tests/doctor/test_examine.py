@@ -11,6 +11,7 @@ from helpers import techniques
 
 from greenbench.cli.main import main
 from greenbench.doctor import examine, runnable
+from greenbench.errors import Unsupported
 from greenbench.machine import surroundings
 
 
@@ -72,6 +73,22 @@ def test_what_no_engine_here_runs_says_what_its_own_lacks(monkeypatch, tmp_path)
         runnable.technique, "ngram", techniques.CPU
     )
     assert runnable.verdict(runnable.compressor) == "its environment is not there: make compressor"
+
+
+def test_a_gpu_that_is_too_old_is_a_line_and_all_else_is_told(monkeypatch):
+    """As torch would say it: with its kernels, it sees a card that it cannot use."""
+    real = examine.detect
+
+    def detect(device):
+        if device != "cpu":
+            raise Unsupported("V100 has compute capability 7.0: take an older build.")
+        return real(device)
+
+    monkeypatch.setattr(examine, "detect", detect)
+    found = examine.examine(watch_s=0.1)
+    assert found["hardware"]["cuda"] == "V100 has compute capability 7.0: take an older build."
+    assert found["machine"]["device"]["device"] == "cpu"
+    assert "V100" in examine.as_text(found)
 
 
 SPIN = "print('on', flush=True)\nwhile True: pass"
