@@ -50,7 +50,7 @@ def overview(folder: Path) -> dict[str, Any]:
         lost = [record for record in kept if record.failure is not None]
         return {
             "runs": dict(crowd.counts if crowd else Counter(map(_kind, kept))),
-            "groups": [_group(group) for group in found[:GROUPS]],
+            "groups": [_group(group, names) for group in found[:GROUPS]],
             "groups_left_out": max(0, len(found) - GROUPS),
             "without_result": [_lost(record, names[id(record)]) for record in lost[:SHOWN]],
         }
@@ -182,7 +182,7 @@ def _lost(record: Record, name: str) -> dict[str, Any]:
     return {"key": name, "name": record.name, "status": record.status, "why": said}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group, names: Mapping[int, str]) -> dict[str, Any]:
     found = choice(group)
     return {
         **_place(group),
@@ -192,7 +192,7 @@ def _group(group: Group) -> dict[str, Any]:
         "no_effect_shown": [row.label for row in found.same[:ROWS]],
         "answer": answer(group),
         "to_be_surer": surer(group),
-        "rows": [_row(row) for row in group.rows[:ROWS]],
+        "rows": [_row(row, names) for row in group.rows[:ROWS]],
         "rows_left_out": max(0, len(group.rows) - ROWS),
     }
 
@@ -222,8 +222,8 @@ def _place(group: Group) -> dict[str, str]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    """A run's ratios to its own baseline, below 1 where it takes less."""
+def _row(row: Row, names: Mapping[int, str]) -> dict[str, Any]:
+    """A run's ratios to its own baseline, below 1 where it takes less; of several sessions, their mean's."""
     shown = dict.fromkeys((row.axis, ENERGY_PER_TOKEN, TOKENS_PER_S, MODEL_BYTES))
     return {
         "name": row.label,
@@ -234,6 +234,7 @@ def _row(row: Row) -> dict[str, Any]:
         "verdicts": {name: each.verdict for name, each in row.verdicts.items()},
         "frontier_probability": row.standing.probability if row.standing else None,
         "flags": row.record.codes if row.flagged else [],
+        "sessions": [names[id(each)] for each in row.sessions[:SHOWN]],
     }
 
 

@@ -40,6 +40,8 @@ TPOT: Final = Metric("tpot_p50_s", "s", "tpot")
 TPOT_P90: Final = Metric("tpot_p90_s", "s", "tpot_p90")
 TPOT_P99: Final = Metric("tpot_p99_s", "s", "tpot_p99")
 TOKENS_PER_S: Final = Metric("tokens_per_s", "token/s", "tokens_per_s", "higher")
+SECONDS_PER_TOKEN: Final = Metric("seconds_per_token", "s/token", "seconds_per_token")
+"""One over the last, of which no record speaks: less is better, as of all that quality is set against."""
 MODEL_BYTES: Final = Metric("model_bytes", "B", "model_bytes")
 """Weights held."""
 HOST_PEAK_BYTES: Final = Metric("host_peak_bytes", "B")

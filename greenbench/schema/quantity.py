@@ -75,6 +75,14 @@ class Quantity(Part):
         """Whether it was; one that is unavailable is neither."""
         return self.provenance.startswith("measured")
 
+    def inverse(self, unit: str) -> Quantity:
+        """One over it, of what is above 0; null as it is."""
+        ends = [None if end is None or end <= 0 else 1 / end for end in (self.high, self.low)]
+        value = None if self.value is None or self.value <= 0 else 1 / self.value
+        return self.model_copy(
+            update={"value": value, "low": ends[0], "high": ends[1], "unit": unit}
+        )
+
     def scaled(self, factor: float, unit: str) -> Quantity:
         """The same in another unit, `factor` of which make one of its own."""
         value, low, high = (

@@ -155,7 +155,9 @@ def test_two_runs_of_one_key_are_each_read_by_the_name_that_is_shown(tmp_path):
         Store(tmp_path / folder).write(each)
     merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all", look)
     (group,) = reading.overview(tmp_path / "all")["groups"]
-    keys = [row["key"] for row in group["rows"]]
+    (row,) = group["rows"]  # two sessions of one run
+    keys = row["sessions"]
+    assert row["key"] in keys
     read = [reading.records(tmp_path / "all", key)[0] for key in keys]
     assert {each.started_at for each in read} == {record.started_at, later.started_at}
     with pytest.raises(UserError, match=f"2 records have a key .*, whole: .*{keys[0]}"):

@@ -85,7 +85,7 @@ def drawn(row: Row, resampler: Resampler, joules: str = CORRECT) -> Drawn | None
     quality, cost, right_j = of(row, found, resampler)
     if cost is not None:
         costs[joules] = cost
-    if row.axis is ENERGY_PER_SOLVED:
+    if row.axis is not ENERGY_PER_TOKEN:
         tokens = np.log(block_ratios(row.record.windows, ENERGY_PER_TOKEN.ratio))
         if len(tokens):
             costs[ENERGY_PER_TOKEN.ratio] = np.exp(means(tokens, resampler.blocks(len(tokens))))
@@ -186,8 +186,9 @@ class Frontiers(NamedTuple):
     @property
     def costs(self) -> Mapping[str, str]:
         """The other axes by what their cost is called."""
-        known = self.joules == self.axis.ratio
-        return (TOKENS if known else {self.joules: JOULES[self.joules]}) | OTHERS
+        by_token = {} if self.axis is ENERGY_PER_TOKEN else TOKENS
+        right = {} if self.joules == self.axis.ratio else {self.joules: JOULES[self.joules]}
+        return by_token | right | OTHERS
 
 
 def frontiers(rows: Sequence[Row]) -> Frontiers:

@@ -22,7 +22,13 @@ from greenbench.analysis.frontiers.draws import (
     resampled,
 )
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
-from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, Metric
+from greenbench.schema.metrics import (
+    ENERGY_PER_SOLVED,
+    ENERGY_PER_TOKEN,
+    SECONDS_PER_TOKEN,
+    TOKENS_PER_S,
+    Metric,
+)
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, Interval
 
@@ -77,11 +83,11 @@ def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKE
     the items that all runs share.
 
     The runs of a group answered the same items, so that one resample of items serves all. `axis` is joules
-    per token or per solved problem; of the latter, windows and the items asked in them are drawn together,
-    of the first session.
+    or seconds per token, or joules per solved problem; of the latter, windows and the items asked in them
+    are drawn together, of the first session.
     """
     rng = np.random.default_rng(SEED)
-    one = _per_solved if axis is ENERGY_PER_SOLVED else partial(_per_token, rng=rng)
+    one = _per_solved if axis is ENERGY_PER_SOLVED else partial(_per_token, rng=rng, axis=axis)
     found = {label: drawn for label, sessions in records.items() if (drawn := one(sessions))}
     empty = np.empty((DRAWS, 0))
     return Draws(
@@ -92,10 +98,11 @@ def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKE
     )
 
 
-def _per_token(sessions: Sequence[Record], rng: np.random.Generator) -> _Drawn | None:
+def _per_token(sessions: Sequence[Record], rng: np.random.Generator, axis: Metric) -> _Drawn | None:
     right = answers(sessions[0])
     change = 100 * (right.candidate - right.baseline)
-    each = [np.log(block_ratios(record.windows, ENERGY_PER_TOKEN.ratio)) for record in sessions]
+    sign, read = (-1, TOKENS_PER_S) if axis is SECONDS_PER_TOKEN else (1, axis)
+    each = [sign * np.log(block_ratios(record.windows, read.ratio)) for record in sessions]
     logs = each[0] if len(each) == 1 else np.array([some.mean() for some in each if len(some)])
     if not (len(change) and len(logs)):
         return None

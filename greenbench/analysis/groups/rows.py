@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from greenbench.analysis import accuracy
-from greenbench.analysis.frontiers.axis import axis_of
+from greenbench.analysis.frontiers.axis import axis_of, level_of, ratio_of
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import (
     LIKELY,
@@ -21,7 +21,7 @@ from greenbench.analysis.frontiers.frontier_confidence import (
     hypervolume,
     standings,
 )
-from greenbench.analysis.groups.comparable import Setting, rank, setting
+from greenbench.analysis.groups.comparable import CLOSED, Setting, rank, setting
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.groups.sessions import by_run
 from greenbench.analysis.verdicts import judge_sweep
@@ -150,7 +150,7 @@ class Row:
 
     def ratio(self, metric: Metric) -> Quantity:
         """Candidate over baseline."""
-        return named(self.record.ratios, metric.ratio, "ratio")
+        return ratio_of(metric, self.record.ratios)
 
 
 Beside: TypeAlias = Mapping[Setting, Mapping[str, Sequence[float]]]
@@ -173,10 +173,10 @@ class Group(NamedTuple):
         return self.rows[0].axis
 
     @property
-    def baseline_j(self) -> float | None:
-        """Geometric mean over the runs of the baseline's joules, on the frontier's axis."""
-        known = [row.baseline.get(self.axis.name) for row in self.rows]
-        values = [energy.value for energy in known if energy and energy.value and energy.value > 0]
+    def baseline_level(self) -> float | None:
+        """Geometric mean over the runs of the baseline's own, on the frontier's axis."""
+        known = [level_of(self.axis, row.baseline).value for row in self.rows]
+        values = [value for value in known if value and value > 0]
         return geometric_mean(values) if values else None
 
 
@@ -226,7 +226,8 @@ def _group(
     twins: Twins,
     order: str,
 ) -> Group:
-    axis = axis_of(records)
+    by_joules = key.measured or key.load != CLOSED  # under a load both are as fast as requests come
+    axis = axis_of(records, measured=by_joules)
     rows = [
         replace(
             row,

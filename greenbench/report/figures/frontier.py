@@ -1,4 +1,4 @@
-"""``frontier.svg``: quality against energy, one panel per group that may be compared."""
+"""``frontier.svg``: quality against energy, or time where joules are not measured, a panel per group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from greenbench.report.figures.style import (
     log_ticks,
     svg,
 )
-from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, Metric
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, SECONDS_PER_TOKEN, Metric
 from greenbench.wording import TIMES, plain, short
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -42,6 +42,12 @@ NAME = "frontier.svg"
 PER: Final[Mapping[Metric, str]] = {
     ENERGY_PER_TOKEN: "J/token",
     ENERGY_PER_SOLVED: "J per solved problem",
+    SECONDS_PER_TOKEN: "seconds per token",
+}
+SUBJECTS: Final[Mapping[Metric, str]] = {
+    ENERGY_PER_TOKEN: "energy per token",
+    ENERGY_PER_SOLVED: "energy per solved problem",
+    SECONDS_PER_TOKEN: "time per token",
 }
 FRONTIER = "frontier"
 BARS = "bars: 95 % intervals (vertical: of the change from the baseline, paired by item)"
@@ -58,13 +64,13 @@ class Mark(NamedTuple):
     label: str
     kind: str
     quality: float
-    energy_j: float
+    cost: float
     """On the frontier's axis: the run's ratio times the group's baseline. Ratios are paired within a run,
     so that a machine that drifts between runs does not move the points against each other."""
     quality_bar: tuple[float, float]
     """Interval of the paired change, put around the run's quality: what sampled items leave open
     between baseline and candidate, not what they leave open for both alike. Cut at 0 and 100 %."""
-    energy_bar: tuple[float, float]
+    cost_bar: tuple[float, float]
     on_frontier: bool
 
 
@@ -72,7 +78,7 @@ class Panel(NamedTuple):
     """A group as the figure draws it."""
 
     group: Group
-    baseline_j: float
+    baseline_level: float
     marks: list[Mark]
 
 
@@ -111,7 +117,7 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
         axes = grid.panel(index)
         _draw_panel(axes, panel)
         named = panel.marks[:NAMED]
-        labels = [Label(mark.label, mark.energy_j, mark.quality) for mark in named]
+        labels = [Label(mark.label, mark.cost, mark.quality) for mark in named]
         place_labels(grid.figure, renderer, axes, labels, _obstacles(axes, panel.marks))
     _legend(grid.figure)
     grid.leave_out(len(drawable) - PANELS)
@@ -120,16 +126,15 @@ def frontier_figure(groups: Sequence[Group]) -> Figure:
 
 def _nothing() -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2))
-    text = "No completed run has both an accuracy and an energy yet."
+    text = "No completed run has both an accuracy and a ratio yet."
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
 
 def _subject(panels: Sequence[Panel]) -> str:
-    solved = {panel.group.axis for panel in panels[:PANELS]}
-    if solved == {ENERGY_PER_SOLVED}:
-        return "Quality against energy per solved problem"
-    return "Quality against energy" if len(solved) > 1 else "Quality against energy per token"
+    drawn = {panel.group.axis for panel in panels[:PANELS]}
+    subjects = [words for metric, words in SUBJECTS.items() if metric in drawn]
+    return f"Quality against {' and '.join(subjects) or SUBJECTS[ENERGY_PER_TOKEN]}"
 
 
 def _panels(groups: Sequence[Group]) -> list[Panel]:
@@ -137,14 +142,14 @@ def _panels(groups: Sequence[Group]) -> list[Panel]:
 
 
 def _panel(group: Group) -> Panel | None:
-    baseline_j = group.baseline_j
-    if baseline_j is None:
+    baseline_level = group.baseline_level
+    if baseline_level is None:
         return None
-    marks = [_mark(row, row.point, baseline_j) for row in group.rows if row.point]
-    return Panel(group, baseline_j, marks) if marks else None
+    marks = [_mark(row, row.point, baseline_level) for row in group.rows if row.point]
+    return Panel(group, baseline_level, marks) if marks else None
 
 
-def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
+def _mark(row: Row, point: Point, baseline_level: float) -> Mark:
     member, other, again = KINDS
     ratio = row.ratio(row.axis).bounds or (point.energy, point.energy)
     moved = row.change.value or 0.0
@@ -154,9 +159,9 @@ def _mark(row: Row, point: Point, baseline_j: float) -> Mark:
         label=f"{short(row.label, 40)}{' (flagged)' if row.flagged else ''}",
         kind=again if row.is_baseline else member if row.frontier else other,
         quality=point.quality,
-        energy_j=point.energy * baseline_j,
+        cost=point.energy * baseline_level,
         quality_bar=(max(0.0, low), min(100.0, high)),
-        energy_bar=(ratio[0] * baseline_j, ratio[1] * baseline_j),
+        cost_bar=(ratio[0] * baseline_level, ratio[1] * baseline_level),
         on_frontier=row.frontier,
     )
 
@@ -167,22 +172,22 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     _frame(axes, panel.marks)
     _draw_staircase(axes, panel.marks)
     axes.set_title(_title(panel), loc="left", y=1, pad=19, fontsize="medium", parse_math=False)
-    axes.set_xlabel(_energy_axis(panel.group), parse_math=False)
+    axes.set_xlabel(_cost_axis(panel.group), parse_math=False)
     axes.set_ylabel("quality: items answered right, %")
-    _ratio_axis(axes, panel.baseline_j)
+    _ratio_axis(axes, panel.baseline_level)
 
 
-def _ratio_axis(axes: Axes, baseline_j: float) -> None:
+def _ratio_axis(axes: Axes, baseline_level: float) -> None:
     """The same energies as ratios to the baseline, along the top.
 
     A secondary axis looks the same, and takes several times as long to draw.
     """
-    low, high = (limit / baseline_j for limit in axes.get_xlim())
+    low, high = (limit / baseline_level for limit in axes.get_xlim())
     logarithmic = axes.get_xscale() == "log"
     ticks = LogLocator(subs=COARSE) if logarithmic else MaxNLocator(9, steps=[1, 2, 2.5, 5, 10])
     for ratio in ticks.tick_values(low, high):
         if low <= ratio <= high:
-            axes.text(ratio * baseline_j, 1, f"{ratio:.4g}{TIMES}", color=GREY, fontsize="small",
+            axes.text(ratio * baseline_level, 1, f"{ratio:.4g}{TIMES}", color=GREY, fontsize="small",
                       ha="center", va="bottom", transform=axes.get_xaxis_transform())  # fmt: skip
 
 
@@ -205,8 +210,10 @@ def _legend(figure: Figure) -> None:
     )  # fmt: skip
 
 
-def _energy_axis(group: Group) -> str:
-    if group.setting.measured:
+def _cost_axis(group: Group) -> str:
+    if group.axis is SECONDS_PER_TOKEN:
+        source = "measured by the clock, as joules here are not measured"
+    elif group.setting.measured:
         source = f"measured: {plain(group.setting.meter, 60)}"
     else:
         source = (
@@ -220,16 +227,16 @@ def _draw(axes: Axes, marks: Sequence[Mark], kind: str, style: Mapping[str, Any]
     """All runs of a kind, as one artist of each sort: each takes as long to draw as many points."""
     if not marks:
         return
-    x, y = [mark.energy_j for mark in marks], [mark.quality for mark in marks]
+    x, y = [mark.cost for mark in marks], [mark.quality for mark in marks]
     bar = {"color": style["color"], "linewidth": 1.1, "alpha": 0.7}
-    axes.hlines(y, *zip(*(mark.energy_bar for mark in marks), strict=True), **bar)
+    axes.hlines(y, *zip(*(mark.cost_bar for mark in marks), strict=True), **bar)
     axes.vlines(x, *zip(*(mark.quality_bar for mark in marks), strict=True), **bar)
     axes.plot(x, y, linestyle="none", label=kind, **style)
 
 
 def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
     """Limits with room for labels, and a logarithmic energy axis where the runs lie far apart."""
-    energies = [end for mark in marks for end in (*mark.energy_bar, mark.energy_j)]
+    energies = [end for mark in marks for end in (*mark.cost_bar, mark.cost)]
     if min(energies) > 0 and max(energies) > LOG_FROM * min(energies):
         axes.set_xscale("log")
         log_ticks(axes.xaxis)
@@ -250,7 +257,7 @@ def _draw_staircase(axes: Axes, marks: Sequence[Mark]) -> None:
 
 
 def _steps(axes: Axes, marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
-    steps = staircase([Point(mark.quality, mark.energy_j) for mark in marks if mark.on_frontier])
+    steps = staircase([Point(mark.quality, mark.cost) for mark in marks if mark.on_frontier])
     bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
     x = [steps[0].energy, *(step.energy for step in steps), right]
     return x, [bottom, *(step.quality for step in steps), steps[-1].quality]
@@ -260,12 +267,12 @@ def _obstacles(axes: Axes, marks: Sequence[Mark]) -> Obstacles:
     """Markers, and the segments of interval bars and staircase, as boxes in display coordinates."""
     steps = list(zip(*_steps(axes, marks), strict=True))
     bars = [((low, mark.quality), (high, mark.quality)) for mark in marks
-            for low, high in [mark.energy_bar]]  # fmt: skip
-    bars += [((mark.energy_j, low), (mark.energy_j, high)) for mark in marks
+            for low, high in [mark.cost_bar]]  # fmt: skip
+    bars += [((mark.cost, low), (mark.cost, high)) for mark in marks
              for low, high in [mark.quality_bar]]  # fmt: skip
     ends = np.array([*bars, *pairwise(steps)])
     ends = axes.transData.transform(ends.reshape(-1, 2)).reshape(-1, 2, 2)
-    points = axes.transData.transform([(mark.energy_j, mark.quality) for mark in marks])
+    points = axes.transData.transform([(mark.cost, mark.quality) for mark in marks])
     return Obstacles(
         np.hstack([points - MARKER_PX, points + MARKER_PX]),
         np.hstack([ends.min(axis=1) - 2, ends.max(axis=1) + 2]),

@@ -15,6 +15,7 @@ from greenbench.analysis.choices.picks import (
     is_shown,
     surely_within,
 )
+from greenbench.analysis.frontiers.axis import OF_AXIS
 from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
@@ -29,7 +30,7 @@ NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
 MOST_PICKED: Final = 4
 """Of so many there is no room for what is beside them: the table has seven lines at most."""
-FRONTIER: Final = "no other is as good in quality and J/token, and better in one"
+FRONTIER: Final = "no other is as good in quality and {}, and better in one"
 NOT_OF_ALL: Final = (
     "its own interval is clear of 1×, and no longer once all runs of the table are counted (Holm)"
 )
@@ -62,7 +63,8 @@ def lines(group: Group, found: Choice) -> list[Line]:
         ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
     ]
     if len(picked) < MOST_PICKED and (beside := _beside(group, found)):
-        rest.insert(0, ("also on the frontier", _told(beside, yardstick), FRONTIER))
+        better = FRONTIER.format(OF_AXIS[group.axis])
+        rest.insert(0, ("also on the frontier", _told(beside, yardstick), better))
     others = [
         Line(title, names, None, lambda _, why=why: why)  # type: ignore[misc]
         for title, names, why in rest

@@ -65,7 +65,8 @@ HOW_TO_READ = (
     "1.50, G above; scale version 1), measured and within 3 points of quality, or are withheld.",
     f"- {FLAGGED} marks a run that something disturbed, though not enough to leave it out.",
     "- ★ marks the frontier: no other run in the table is at least as good in quality and J/token "
-    "ratio (J/solved ratio, where the answers of all runs were graded) and better in one of them, here and "
+    "ratio (J/solved ratio, where the answers of all runs were graded; tokens/s, where joules are not "
+    "measured) and better in one of them, here and "
     "in half of the resampled blocks and items or more. The percentage is the share in which that holds.",
 )
 SYMBOLS = (

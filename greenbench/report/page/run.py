@@ -10,6 +10,7 @@ from greenbench.analysis import accuracy
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
+from greenbench.analysis.frontiers.axis import OF_AXIS
 from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.roofline import roofline_share
@@ -24,6 +25,7 @@ from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
     HOST_PEAK_BYTES,
     MODEL_BYTES,
+    SECONDS_PER_TOKEN,
     TOKENS_PER_S,
     TPOT,
     TTFT,
@@ -102,6 +104,7 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],
         "moreTies": max(0, len(standing.ties) - TIES) if standing else 0,
         "share": percent(standing.probability) if standing else "",
+        "beatenIn": OF_AXIS[row.axis],
         "rival": _rival(standing.rival) if standing and standing.rival else None,
         "noted": bool(record.model and record.model.note and not row.is_baseline),
         "energyLabel": [*map(shown, label(row))],
@@ -113,7 +116,9 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
             *(quantity(pool, found) for found in impacts.values()),
         ],
         "candidate": _numbers(pool, {name: q for name, q in row.metrics.items() if name in TABLED}),
-        "ratios": _numbers(pool, record.ratios),
+        "ratios": _numbers(
+            pool, record.ratios | {SECONDS_PER_TOKEN.ratio: row.ratio(SECONDS_PER_TOKEN)}
+        ),
         "verdicts": {
             shown(name): [verdict.verdict, pool.place(verdict.barred)]
             for name, verdict in sorted(row.verdicts.items())
@@ -125,7 +130,7 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
 
 
 def _rival(rival: Rival) -> Json:
-    """Who beats the run: by so many points, at which share of its energy, in how many draws."""
+    """Who beats the run: by so many points, at which share of its energy or time, in how many draws."""
     return [
         shown(rival.label),
         signed(fixed(rival.quality, 1)),

@@ -94,7 +94,7 @@ def test_the_frontier_goes_by_paired_ratios_not_by_what_the_machine_did_between_
         ("frugal", True),
         ("wasteful", False),
     ]
-    assert group.baseline_j == pytest.approx(3.0)
+    assert group.baseline_level == pytest.approx(3.0)
 
 
 def test_runs_of_one_label_are_numbered():

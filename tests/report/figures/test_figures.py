@@ -17,6 +17,8 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.report.figures import frontier_figure, frontier_svg
 from greenbench.report.figures.energy_by_phase import phases_figure
 from greenbench.report.figures.energy_ratios import forest_figure
+from greenbench.report.figures.frontier import frontier
+from greenbench.schema.metrics import SECONDS_PER_TOKEN
 
 HOSTILE = 'a --> ]]> <script>alert(1)</script> & " $\\frac{1$ \x00\x1b[31m\u202e漢字'
 NAMES = ["none", "dtype(float32)", "int8_bnb", "int4_bnb", "prune_depth", "prune_depth + int4_bnb"]
@@ -97,7 +99,6 @@ def test_one_panel_for_each_group_with_both_numbers():
         [
             examples.completed("a"),
             examples.completed("a", tier="smoke"),
-            examples.completed("a", energy=None),
             examples.completed("a", quality=[], device=examples.CPU),
         ]
     )
@@ -106,9 +107,21 @@ def test_one_panel_for_each_group_with_both_numbers():
     assert [title.rpartition("; ")[2] for title in titles] == ["tier dev", "tier smoke: no claims"]
 
 
-def test_an_estimate_says_so_on_its_axis():
-    (axes,) = frontier_figure(groups([examples.completed(source=examples.ESTIMATE)])).axes
-    assert "≈ estimated from CPU time, not measured" in axes.get_xlabel()
+@pytest.mark.parametrize("changes", [{"source": examples.ESTIMATE}, {"energy": None}])
+def test_without_measured_joules_quality_stands_against_time(changes):
+    """As the answer goes by speed then: what ranks is what was measured."""
+    found = groups([examples.completed("fast", speed=1.6, **changes)])
+    assert "Quality against time per token" in frontier(found)[0].said
+    (axes,) = frontier_figure(found).axes
+    assert axes.get_xlabel().startswith("seconds per token at the mean baseline (top: ratio to it)")
+    assert "measured by the clock" in axes.get_xlabel()
+    (mark,) = [line for line in axes.get_lines() if line.get_marker() in ("*", "o")]
+    assert group_ratio(found) == pytest.approx(1 / 1.6)
+    assert mark.get_xdata()[0] == pytest.approx(found[0].baseline_level / 1.6)
+
+
+def group_ratio(found):
+    return found[0].rows[0].ratio(SECONDS_PER_TOKEN).value
 
 
 def test_drift_between_runs_does_not_move_the_points():
@@ -139,10 +152,10 @@ def test_kinds_of_runs_differ_by_shape():
     assert len(set(shapes)) == 3
 
 
-@pytest.mark.parametrize("records", [[], [examples.failed()], [examples.completed(energy=None)]])
+@pytest.mark.parametrize("records", [[], [examples.failed()], [examples.completed(quality=[])]])
 def test_without_both_numbers_the_figure_says_so(records):
     figure = frontier_figure(groups(records))
-    assert "No completed run has both an accuracy and an energy yet." in texts(figure)
+    assert "No completed run has both an accuracy and a ratio yet." in texts(figure)
     ET.fromstring(frontier_svg(groups(records)))
 
 

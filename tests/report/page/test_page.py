@@ -223,7 +223,7 @@ def test_the_figure_has_the_frontier_of_the_tables():
             number for number, row in zip(there["runs"], group.rows, strict=True) if row.frontier
         ]
         by_ratio = {axis["ratio"]: axis["members"] for axis in there["axes"]}
-        assert by_ratio.get("energy_per_token", []) == members
+        assert by_ratio.get(group.axis.ratio, []) == members
 
 
 def test_strings_that_markdown_would_set_are_told_as_they_are():
@@ -611,6 +611,8 @@ def test_filters_narrow_tables_and_figure_and_say_so(opened):
     tab.select_option("#outcome", "")
     tab.select_option("#joules", "estimated")
     assert labels(tab) == ["int8"]
+    assert "≈ estimated from CPU time" not in tab.inner_text("#figure .caption")
+    tab.select_option("#figure-axis", label="J/token")
     assert "≈ estimated from CPU time" in tab.inner_text("#figure .caption")
     tab.select_option("#joules", "")
     tab.select_option("#family", "quantization")
@@ -834,6 +836,7 @@ def test_the_figure_has_other_groups_axes_and_a_table(opened):
         in tab.locator("#figure svg").first.text_content()
     )
     tab.select_option("#figure-group", "1")
+    tab.select_option("#figure-axis", label="J/token")
     assert "≈ estimated from CPU time, not measured" in tab.inner_text("#figure .caption")
     tab.get_by_text("The figure's numbers as a table").click()
     assert "int8" in tab.inner_text("#figure table")

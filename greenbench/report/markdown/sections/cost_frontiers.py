@@ -40,7 +40,9 @@ def other_frontiers(rows: Sequence[Row]) -> list[str]:
 def _columns(found: Frontiers) -> list[Column[Line]]:
     return [
         Column("on the frontier of quality and", lambda line, _: run_name(line.row)),
-        Column(f"{JOULES.get(found.axis.ratio, 'J/token')}, %", lambda line, _: _energy(line)),
+        Column(
+            f"{JOULES.get(found.axis.ratio, found.axis.unit)}, %", lambda line, _: _energy(line)
+        ),
         *(_share(name, title) for name, title in found.costs.items()),
         Column(JOULES[found.joules], lambda line, notes: _level(found, line, notes)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from greenbench.analysis.frontiers.axis import OF_AXIS
 from greenbench.analysis.frontiers.frontier_confidence import REFERENCE
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import Column, code, run_name, table
@@ -19,7 +20,7 @@ def standing(group: Group) -> list[str]:
         "",
         *table(placed, STANDING),
         "",
-        _volume(group.volume),
+        _volume(group.volume, OF_AXIS[group.axis]),
     ]
 
 
@@ -33,7 +34,7 @@ def _beaten(row: Row) -> str:
         return ""
     return (
         f"{code(rival.label)}: {signed(fixed(rival.quality, 1))} points at "
-        f"{fixed(rival.energy, 2)}{TIMES} its energy, in {percent(rival.probability)} of draws"
+        f"{fixed(rival.energy, 2)}{TIMES} its {OF_AXIS[row.axis]}, in {percent(rival.probability)} of draws"
     )
 
 
@@ -48,11 +49,11 @@ STANDING: list[Column[Row]] = [
 ]
 
 
-def _volume(found: Interval | None) -> str:
+def _volume(found: Interval | None, cost: str) -> str:
     if found is None or found.low is None or found.high is None:
         return ""
     return (
         f"Hypervolume of the frontier: {number(found.value)} ({number(found.low)} to "
-        f"{number(found.high)}) points of quality times share of the baseline's energy, counted "
-        f"from {fixed(REFERENCE.quality, 0)} points at {REFERENCE.energy:g}{TIMES} energy."
+        f"{number(found.high)}) points of quality times share of the baseline's {cost}, counted "
+        f"from {fixed(REFERENCE.quality, 0)} points at {REFERENCE.energy:g}{TIMES} {cost}."
     )

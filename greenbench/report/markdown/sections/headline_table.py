@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from greenbench.analysis.choices.picks import surely_within
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
@@ -16,9 +17,11 @@ from greenbench.report.markdown.format import Column, Notes, code, only, run_nam
 from greenbench.report.markdown.sections import verdicts
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
+    ENERGY_PER_SOLVED,
     ENERGY_PER_TOKEN,
     HOST_PEAK_BYTES,
     MODEL_BYTES,
+    SECONDS_PER_TOKEN,
     TPOT,
     TTFT,
     Metric,
@@ -67,6 +70,13 @@ def _size(row: Row, notes: Notes) -> str:
     return only(row.metric(MODEL_BYTES).scaled(1e-6, "MB"), notes) + share
 
 
+FRONTIER: Final[Mapping[Metric, str]] = {
+    ENERGY_PER_TOKEN: "frontier",
+    ENERGY_PER_SOLVED: "frontier, J/solved",
+    SECONDS_PER_TOKEN: "frontier, tokens/s",
+}
+
+
 def headline(group: Group) -> list[Column[Row]]:
     """Verdicts on energy; on time per token too, where joules cannot carry one."""
     return [
@@ -79,7 +89,7 @@ def headline(group: Group) -> list[Column[Row]]:
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
         Column("energy label", _energy_label, may_go=True),
-        Column("frontier" if group.axis is ENERGY_PER_TOKEN else "frontier, J/solved", _frontier),
+        Column(FRONTIER[group.axis], _frontier),
     ]
 
 

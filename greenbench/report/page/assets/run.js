@@ -128,7 +128,7 @@ function standingView(run) {
   if (run.ties.length) lines.push(`Not told apart from ${run.ties.join(", ")}${run.moreTies ? ` and ${run.moreTies} more` : ""}.`);
   if (run.rival) {
     const [label, points, energy, share] = run.rival;
-    lines.push(`Beaten by ${label}: ${points} points at ${energy} its energy, in ${share} of the draws.`);
+    lines.push(`Beaten by ${label}: ${points} points at ${energy} its ${run.beatenIn}, in ${share} of the draws.`);
   }
   return [make("h3", {}, "Its place on the frontier"), make("p", {}, lines.join(" "))];
 }
