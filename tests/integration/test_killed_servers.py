@@ -24,6 +24,7 @@ def kill_at(bench, moment):
     return stage.strip(), {process.pid for process in processes}
 
 
+@pytest.mark.timeout(900)  # eleven runs, which a busy machine takes long over
 def test_at_ten_moments(bench):
     status, output = bench.run(*RUN)
     assert status == 0, output
