@@ -65,7 +65,7 @@ LOADS = {
     "concurrency": LoadSpec(Arrivals.concurrent, concurrency=4),
     "cv": LoadSpec(Arrivals.gamma, rate=1, cv=2.0),
     "trace": LoadSpec(Arrivals.trace),
-    "shared": LoadSpec(Arrivals.poisson, rate=1),
+    "shared": LoadSpec(Arrivals.poisson, rate=2),
 }
 """The load in which a field of it may change alone."""
 
