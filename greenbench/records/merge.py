@@ -37,9 +37,11 @@ def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
         if isinstance(record, Rejected):
             refused.append(record)
             continue
-        data, name = file.read_bytes(), apart(record)
-        place = store.record_path(record.key)
+        data, place = file.read_bytes(), store.record_path(record.key)
         known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
+        name = (
+            apart(record) if known else ""
+        )  # a hash of all of it, which takes as long as all else
         if any(_is(each, data, name, look) for each in known):
             copies += 1
             continue
