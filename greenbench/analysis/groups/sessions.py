@@ -43,10 +43,8 @@ def _run(record: Record) -> str:
 
 
 def _measured(records: Sequence[Record]) -> list[Measured]:
-    apart = len({record.started_at for record in records}) == len(records)
-    if (
-        len(records) == 1 or not apart
-    ):  # of one moment there is one session: somebody changed the others
+    moments = {(record.spec.session, record.started_at) for record in records}
+    if len(records) == 1 or len(moments) < len(records):  # of one there is one: others were changed
         return [Measured(record, (record,), {}) for record in records]
     return [_as_one(sorted(records, key=lambda record: (record.spec.session, record.started_at)))]
 

@@ -70,6 +70,13 @@ def test_two_records_of_one_moment_are_no_sessions():
     assert len(group.rows) == 2
 
 
+def test_sessions_that_begin_together_on_several_machines_are_sessions():
+    """As those of a cluster do, to the second that records keep."""
+    each = [record.model_copy(update={"started_at": "2026-01-01T00:00:00Z"})
+            for record in sessions("int8", RATIOS)]  # fmt: skip
+    assert len(row(each, "int8").sessions) == 3
+
+
 def test_runs_of_other_knobs_are_no_sessions():
     one, two = sessions("int8", [0.7, 0.71])
     spec = two.spec.model_copy(update={"seed": 7})
