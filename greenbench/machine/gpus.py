@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
 from greenbench.errors import Unavailable, Unsupported
 from greenbench.schema.quantity import Boundary
+
+Told = TypeVar("Told")
 
 
 class Gpu(NamedTuple):
@@ -54,23 +56,30 @@ def gpus() -> list[Gpu]:
     return found
 
 
-def memory_of(pids: Container[int]) -> int | None:
-    """Bytes that these processes hold on all GPUs by now; null where NVML does not tell."""
+def _told(query: Callable[[], Told]) -> Told | None:
+    """What `query` answers while NVML runs; null where that does not start, or does not tell."""
     try:
         start()
     except Unavailable:
         return None
     try:
-        running = [
-            process
-            for gpu in gpus()
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
-        ]
+        return query()
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
-    held = [process.usedGpuMemory for process in running if process.pid in pids]
+
+
+def memory_of(pids: Container[int]) -> int | None:
+    """Bytes that these processes hold on all GPUs by now; null where NVML does not tell."""
+    running = _told(
+        lambda: [
+            process
+            for gpu in gpus()
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
+        ]
+    )
+    held = [process.usedGpuMemory for process in running or () if process.pid in pids]
     return sum(held) if held and None not in held else None
 
 
@@ -197,19 +206,12 @@ def power_limits_mw(gpu: Gpu) -> tuple[int, int, int]:
 
 def most_w(uuids: Sequence[str]) -> float | None:
     """Watts that these GPUs may draw together by the limits that are set; null where NVML does not tell."""
-    try:
-        start()
-    except Unavailable:
-        return None
-    try:
-        limits = [
+    limits = _told(
+        lambda: [
             pynvml.nvmlDeviceGetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByUUID(uuid))
             for uuid in uuids
         ]
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+    )
     return sum(limits) / 1000 if limits else None
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from greenbench.models import inputs
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import RunSpec
+
+UNUSED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "": {"session": 1},
+    "load": {"shared": 0.0},
+    "device": {"uuids": None},
+}
+"""By part, values of who does not use what came with later code, or tells no twins apart."""
 
 
 def run_key(spec: ResolvedSpec) -> str:
@@ -18,17 +25,21 @@ def run_key(spec: ResolvedSpec) -> str:
 
 
 def key_of(spec: Mapping[str, Any]) -> str:
-    """The same of a spec as a record of this schema version has it, whichever code wrote it: what came with
-    later code has no part in the key of who does not use it."""
-    decides = {name: value for name, value in spec.items() if (name, value) != ("session", 1)}
-    if "load" in spec:
-        held = spec["load"].items()
-        decides["load"] = {name: value for name, value in held if (name, value) != ("shared", 0)}
-    unnamed = {"device": {"uuids"}} if (spec.get("device") or {}).get("uuids") is None else {}
-    for part, names in (*labels().items(), *unnamed.items()):
-        if isinstance(decides.get(part), Mapping):
-            held = decides[part].items()
-            decides[part] = {name: value for name, value in held if name not in names}
+    """The same of a spec as a record of this schema version has it, whichever code wrote it."""
+    prose = labels()
+
+    def deciding(part: str, held: Mapping[str, Any]) -> dict[str, Any]:
+        unused, words = UNUSED.get(part, {}), prose.get(part, ())
+        return {
+            name: value
+            for name, value in held.items()
+            if name not in words and not (name in unused and unused[name] == value)
+        }
+
+    decides = {
+        name: deciding(name, value) if isinstance(value, Mapping) else value
+        for name, value in deciding("", spec).items()
+    }
     return inputs.key([SCHEMA_VERSION, decides])[:16]
 
 

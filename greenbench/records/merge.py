@@ -39,14 +39,11 @@ def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
             continue
         data, place = file.read_bytes(), store.record_path(record.key)
         known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
-        name = (
-            apart(record) if known else ""
-        )  # a hash of all of it, which takes as long as all else
+        name = apart(record) if known else record.key  # a hash of all takes as long as the rest
         if any(_is(each, data, name, look) for each in known):
             copies += 1
             continue
-        place = place.with_stem(name) if known else place
-        _write(place, data)
+        _write(place.with_stem(name), data)
         taken += 1
         beside += bool(known)
     return Merged(taken, copies, beside, refused)

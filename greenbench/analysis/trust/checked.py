@@ -93,9 +93,11 @@ class Verified(NamedTuple):
 def verified(file: Path) -> Verified:
     """`file`, drawn anew from its raw readings, whatever was kept of it."""
     data = store.content(file)
-    found = data if isinstance(data, Rejected) else store.parsed(file, data)
-    if isinstance(data, Rejected) or isinstance(found, Rejected):
-        return Verified(file.name, found.reason, None)  # type: ignore[union-attr]
+    if isinstance(data, Rejected):
+        return Verified(file.name, data.reason, None)
+    found = store.parsed(file, data)
+    if isinstance(found, Rejected):
+        return Verified(file.name, found.reason, None)
     kept, _ = _held(file, data, found)
     differs = None if kept.holds else altered(found, restated(found))
     return Verified(file.name, kept.refused, differs)
