@@ -12,6 +12,7 @@ from greenbench.analysis.readings import joules
 from greenbench.schema.metrics import ENERGY_PER_REQUEST
 from greenbench.schema.quantity import Provenance, Quantity, missing, named
 from greenbench.schema.traffic import Crossing, LoadPoint, Side
+from greenbench.stats.intervals import from_logs
 from greenbench.stats.resampling import jackknifed
 
 Logs = Mapping[int, float]
@@ -106,9 +107,8 @@ def _where(line: Sequence[tuple[float, Logs]], source: Provenance, unit: str) ->
     known = [each for each in without if each is not None]
     if len(known) < len(without):
         return Quantity(**value, reason="no interval: it is not there without one of the blocks")
-    found = jackknifed(whole, known)
-    bounds = [None if bound is None else exp(bound) for bound in (found.low, found.high)]
-    return Quantity(**value, low=bounds[0], high=bounds[1], reason=found.reason)
+    found = from_logs(jackknifed(whole, known))
+    return Quantity(**value, low=found.low, high=found.high, reason=found.reason)
 
 
 def _passes(line: Sequence[tuple[float, Logs]], left_out: int | None = None) -> float | None:

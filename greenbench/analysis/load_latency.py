@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, inf, log, sqrt
+from math import inf, log, sqrt
 from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, paired
@@ -22,8 +22,8 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.window import Window
-from greenbench.stats.intervals import Interval, t_quantile
-from greenbench.stats.resampling import Sample, in_logs, quantile
+from greenbench.stats.intervals import Interval, from_logs, t_quantile
+from greenbench.stats.resampling import Sample, jackknifed, quantile
 
 NO_ANSWER = "in a block no request was answered"
 NO_LATENCY = "in a block no request has it"
@@ -70,13 +70,15 @@ def _interval(pool: Sequence[Sample], share: float, value: float) -> Interval:
         return Interval(value, None, None, len(pool), "one observation has no interval")
     if len(without) < len(pool) or inf in without or not all(without):
         return Interval(value, None, None, len(pool), "without one of its blocks it has no value")
-    reach = max(_reach(value, without), _own_reach(pool, share, value))
-    return Interval(value, value / reach, value * reach, len(pool))
+    middle, n = log(value), len(pool)
+    reach = max(_reach(middle, without), _own_reach(pool, share, value))
+    found = from_logs(Interval(middle, middle - reach, middle + reach, n))
+    return found._replace(value=value)
 
 
-def _reach(value: float, without: Sequence[float]) -> float:
-    """By which factor the jackknife's interval goes beyond `value`."""
-    return (in_logs(value, without).high or value) / value
+def _reach(middle: float, without: Sequence[float]) -> float:
+    """By how much the jackknife's interval of the logarithms goes beyond `middle`."""
+    return (jackknifed(middle, [log(each) for each in without]).high or middle) - middle
 
 
 def _own_reach(pool: Sequence[Sample], share: float, value: float) -> float:
@@ -88,9 +90,9 @@ def _own_reach(pool: Sequence[Sample], share: float, value: float) -> float:
     own = [quantile([each], share) for each in pool if each.size]
     known = [log(each / value) for each in own if 0 < each < inf]
     if len(known) < 2:
-        return 1.0
+        return 0.0
     spread = sqrt(sum(each**2 for each in known) / (len(known) - 1) / len(known))
-    return exp(t_quantile(len(known)) * spread)
+    return t_quantile(len(known)) * spread
 
 
 def _too_few(size: float, share: float) -> str:

@@ -16,6 +16,8 @@ MARGIN = 0.02  # design rule 6: an effect up to this is none
 BOOTSTRAP_FROM = 10  # blocks, design rule 6
 RESAMPLES = 9999
 SEED = 0  # fixed, so that the same blocks give the same interval everywhere
+REACH = 1e9  # an interval that goes by this factor beyond its value says nothing
+TOO_FAR = "no interval: the blocks differ so much that it would span all numbers"
 SAME = 1e-12  # log-ratios closer than this differ by rounding, not by measurement
 
 Method = Literal["t", "bca"]
@@ -33,6 +35,11 @@ class Interval(NamedTuple):
     high: float | None
     n: int
     reason: str | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Both ends; null where one of them is."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 class Ratio(NamedTuple):
@@ -80,6 +87,19 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     return Interval(value, value - half, value + half, count)
 
 
+def from_logs(found: Interval) -> Interval:
+    """The interval of what `found` is of the logarithms of: none where it spans all numbers.
+
+    Two blocks that differ 200-fold have one of more than 30 decades.
+    """
+    value, low, high, n, reason = found
+    if low is None or high is None:
+        return Interval(exp(value), None, None, n, reason)
+    if max(high - value, value - low) > log(REACH):
+        return Interval(exp(value), None, None, n, TOO_FAR)
+    return Interval(exp(value), exp(low), exp(high), n, reason)
+
+
 def geometric_mean(values: Sequence[float]) -> Interval:
     """Geometric mean with the t interval of the logarithms, which never reaches 0.
 
@@ -88,9 +108,7 @@ def geometric_mean(values: Sequence[float]) -> Interval:
     data = np.asarray(values, dtype=float)
     if (data <= 0).any():
         raise ValueError("a geometric mean needs values above 0")
-    value, low, high, n, reason = mean_interval(np.log(data).tolist())
-    bounds = [None if bound is None else float(np.exp(bound)) for bound in (low, high)]
-    return Interval(float(np.exp(value)), bounds[0], bounds[1], n, reason)
+    return from_logs(mean_interval(np.log(data).tolist()))
 
 
 def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
@@ -113,15 +131,15 @@ def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
     if min(*first, *second) <= 0:
         raise ValueError("a ratio needs values above 0")
     logs = np.log(second), np.log(first)
-    value = float(np.exp(logs[0].mean() - logs[1].mean()))
+    value = float(logs[0].mean() - logs[1].mean())
     n = min(len(first), len(second))
     if n < 2:
-        return Interval(value, None, None, n, "one observation has no interval")
+        return from_logs(Interval(value, None, None, n, "one observation has no interval"))
     bounds = stats.ttest_ind(*logs, equal_var=False).confidence_interval(CONFIDENCE)
-    low, high = float(np.exp(bounds.low)), float(np.exp(bounds.high))
+    low, high = float(bounds.low), float(bounds.high)
     if not isfinite(low) or not isfinite(high):  # no spread at all
-        return Interval(value, value, value, n)
-    return Interval(value, low, high, n)
+        return from_logs(Interval(value, value, value, n))
+    return from_logs(Interval(value, low, high, n))
 
 
 def quotient(first: Interval, second: Interval) -> Interval:
@@ -135,7 +153,7 @@ def quotient(first: Interval, second: Interval) -> Interval:
     value = log(second.value / first.value)
     below = hypot(log(second.value / second.low), log(first.high / first.value))
     above = hypot(log(second.high / second.value), log(first.value / first.low))
-    return Interval(exp(value), exp(value - below), exp(value + above), min(first.n, second.n))
+    return from_logs(Interval(value, value - below, value + above, min(first.n, second.n)))
 
 
 def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
@@ -156,8 +174,7 @@ def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> R
             reason = "the blocks agree too closely to resample: Student t stands in for BCa"
         else:
             (low, high), method = found, "bca"
-    bounds = [None if bound is None else float(np.exp(bound)) for bound in (low, high)]
-    return Ratio(Interval(float(np.exp(value)), bounds[0], bounds[1], n, reason), method)
+    return Ratio(from_logs(Interval(value, low, high, n, reason)), method)
 
 
 def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:

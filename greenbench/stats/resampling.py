@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, inf, log, sqrt
+from math import inf, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
-from greenbench.stats.intervals import CONFIDENCE, Interval, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, Interval, from_logs, t_quantile
 
 Z = float(ndtri((1 + CONFIDENCE) / 2))
 WINDOWING = 5
@@ -81,9 +81,7 @@ def ratio_of_sums(totals: Sequence[float], counts: Sequence[float]) -> Interval:
 
 def in_logs(whole: float, without: Sequence[float]) -> Interval:
     """As `jackknifed`, of what is above 0 and spreads by factors."""
-    found = jackknifed(log(whole), [log(each) for each in without])
-    low, high = (None if end is None else exp(end) for end in (found.low, found.high))
-    return Interval(whole, low, high, found.n, found.reason)
+    return from_logs(jackknifed(log(whole), [log(each) for each in without]))._replace(value=whole)
 
 
 def share_of_blocks(counts: Sequence[int], of: Sequence[int]) -> Interval:

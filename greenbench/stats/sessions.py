@@ -7,13 +7,13 @@ interval says how well that session was measured, and not what another would sho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log, log1p, sqrt
+from math import log, log1p, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.special import stdtr
 
-from greenbench.stats.intervals import MARGIN, Interval, t_quantile
+from greenbench.stats.intervals import MARGIN, Interval, from_logs, t_quantile
 
 ONE: Final = "one session: what another would show is not known"
 UNKNOWN: Final = "a session has no interval of its own"
@@ -25,7 +25,8 @@ class Pooled(NamedTuple):
     ratio: Interval
     """Of the mean session; n is the number of sessions."""
     next: tuple[float, float] | None = None
-    """Between what the next session will show, in 95 of 100 cases; null of one session."""
+    """Between what the next session will show, in 95 of 100 cases; null of one
+    session, and where it spans all numbers."""
     tau: float | None = None
     """Standard deviation of the true log-ratios between sessions: a share of the ratio. Null where a session
     does not tell how well it was measured."""
@@ -55,8 +56,8 @@ def pooled(sessions: Sequence[Interval]) -> Pooled:
     within = _within(sessions)
     between = None if within is None else max(0.0, variance - within)
     return Pooled(
-        Interval(exp(mean), exp(mean - half), exp(mean + half), k),
-        (exp(mean - ahead), exp(mean + ahead)),
+        from_logs(Interval(mean, mean - half, mean + half, k)),
+        from_logs(Interval(mean, mean - ahead, mean + ahead, k)).bounds,
         None if between is None else sqrt(between),
         None if between is None else between / variance if variance else 0.0,
         _tail(abs(mean), error, k, sides=2),

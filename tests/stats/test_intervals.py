@@ -19,8 +19,10 @@ from greenbench.stats.intervals import (
     quotient,
     ratio_and_method,
     ratio_of_sums,
+    unpaired_ratio,
     widened_tail,
 )
+from greenbench.stats.resampling import in_logs
 
 # Extra hours of sleep of Student's ten patients (Biometrika 6 (1908) 1), second drug minus first.
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -52,7 +54,10 @@ def test_swapping_the_two_inverts_ratio_and_interval(pairs):
     there = paired_ratio([a for a, _ in pairs], [b for _, b in pairs])
     other = paired_ratio([b for _, b in pairs], [a for a, _ in pairs])
     assert other.value == pytest.approx(1 / there.value)
-    assert other.low == pytest.approx(1 / there.high)
+    if there.bounds is None:
+        assert other.bounds is None
+    else:
+        assert other.low == pytest.approx(1 / there.high)
 
 
 @given(st.lists(positive, min_size=2, max_size=20))
@@ -67,6 +72,24 @@ def test_a_ratio_refuses_what_has_no_logarithm():
         paired_ratio([1, 0], [1, 1])
     with pytest.raises(ValueError, match="shorter"):
         paired_ratio([1, 2], [1])
+
+
+@pytest.mark.parametrize("factor", [2, 100, 200, 1e6, 1e300])
+def test_blocks_that_differ_by_any_factor_leave_numbers_that_a_record_holds(factor):
+    for found in (
+        paired_ratio([1, 1], [1, factor]),
+        paired_ratio([factor, factor], [1, factor]),
+        geometric_mean([1, factor]),
+        in_logs(math.sqrt(factor), [1, factor]),
+        unpaired_ratio([1, 1], [1, factor]),
+    ):
+        assert 0 < found.value <= factor
+        if found.bounds is None:
+            assert "differ so much" in found.reason
+            assert factor >= 100
+        else:
+            low, high = found.bounds
+            assert 1e-15 < low <= found.value <= high < 1e15
 
 
 def test_an_accuracy_is_the_mean_with_its_t_interval():
