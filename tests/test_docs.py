@@ -16,6 +16,7 @@ import greenbench
 
 ROOT = Path(greenbench.__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
+import record_reference  # noqa: E402
 import reference  # noqa: E402
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -132,8 +133,8 @@ def test_examples_run(stem, tmp_path):
 def test_every_field_of_a_record_has_a_meaning():
     dumb = [
         f"{part.__name__}.{entry.name}"
-        for part in reference.parts(reference.record())
-        for entry in reference.entries(part)
+        for part in record_reference.parts(record_reference.record())
+        for entry in record_reference.entries(part)
         if not entry.meaning
     ]
     assert not dumb
@@ -142,29 +143,29 @@ def test_every_field_of_a_record_has_a_meaning():
 def test_every_number_of_a_record_has_a_unit_and_says_where_it_comes_from():
     bare = [
         f"{part.__name__}.{entry.name}"
-        for part in reference.parts(reference.record())
-        for entry in reference.entries(part)
+        for part in record_reference.parts(record_reference.record())
+        for entry in record_reference.entries(part)
         if "number" in entry.type and not (entry.unit and entry.source)
     ]
     assert not bare
 
 
 def test_the_record_page_shows_every_field():
-    page = reference.record_page()
-    for part in reference.parts(reference.record()):
+    page = record_reference.record_page()
+    for part in record_reference.parts(record_reference.record()):
         section = page.partition(f"## {part.__name__}\n")[2].partition("\n## ")[0]
-        assert not [name for name in reference.hints(part) if f"| `{name}` |" not in section]
+        assert not [name for name in record_reference.hints(part) if f"| `{name}` |" not in section]
 
 
 def test_links_within_the_record_page_lead_somewhere():
-    page = reference.record_page()
+    page = record_reference.record_page()
     heads = {head.lower() for head in re.findall(r"^#+ (\w+)$", page, re.MULTILINE)}
     assert set(re.findall(r"\]\(#(\w+)\)", page)) <= heads
 
 
 def test_every_provenance_and_boundary_is_explained():
     page = (ROOT / "docs" / "record.md").read_text()
-    words = {name: words for words, name in reference.aliases().items()}
+    words = {name: words for words, name in record_reference.aliases().items()}
     assert not [w for w in words["Provenance"] + words["Boundary"] if f"| `{w}` |" not in page]
 
 
