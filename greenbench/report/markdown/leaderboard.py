@@ -36,7 +36,8 @@ from greenbench.report.markdown.sections.load_curve import under_load
 from greenbench.report.markdown.sections.quality import MARGIN, per_task
 from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.solved import per_solved
-from greenbench.report.markdown.sections.uncertainty import between_sessions, budgets, in_sessions
+from greenbench.report.markdown.sections.uncertainty import budgets
+from greenbench.report.markdown.sessions import between_sessions, in_sessions
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
