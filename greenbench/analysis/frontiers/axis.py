@@ -15,12 +15,12 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
 
-OF_AXIS: Final[Mapping[Metric, str]] = {
+COST_NAMES: Final[Mapping[Metric, str]] = {
     ENERGY_PER_TOKEN: "energy",
     ENERGY_PER_SOLVED: "energy per solved problem",
     SECONDS_PER_TOKEN: "time",
 }
-"""What a rival takes less of."""
+"""Of each axis in a sentence."""
 
 
 def is_graded(record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""The frontier: which runs no other run beats in quality and energy together."""
+"""The frontier: which runs no other run beats in quality and cost together."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """A run as the frontier sees it: more quality is better, less energy is better.
+    """A run as the frontier sees it: more quality is better, less of its cost is better, joules or another.
 
     Any unit does, as long as all points share it.
     """
 
     quality: float
-    energy: float
+    cost: float
 
 
 def on_frontier(points: Sequence[Point]) -> list[bool]:
     """Per point, whether no other is at least as good in both and better in one (Pareto).
 
-    Equal points stand or fall together. One sweep from the least energy up, O(n log n).
+    Equal points stand or fall together. One sweep from the least cost up, O(n log n).
     """
     members = [False] * len(points)
     best: Point | None = None
-    for index in sorted(range(len(points)), key=lambda i: (points[i].energy, -points[i].quality)):
+    for index in sorted(range(len(points)), key=lambda i: (points[i].cost, -points[i].quality)):
         point = points[index]
         if best is None or point.quality > best.quality:
             best = point
@@ -34,11 +34,11 @@ def on_frontier(points: Sequence[Point]) -> list[bool]:
 def staircase(points: Sequence[Point]) -> list[Point]:
     """Corners of the line that parts what the frontier's `points` dominate from what they do not.
 
-    From the least energy up: each member, and before every next one the corner under it.
+    From the least cost up: each member, and before every next one the corner under it.
     """
     steps: list[Point] = []
-    for point in sorted(set(points), key=lambda p: p.energy):
+    for point in sorted(set(points), key=lambda p: p.cost):
         if steps:
-            steps.append(Point(steps[-1].quality, point.energy))
+            steps.append(Point(steps[-1].quality, point.cost))
         steps.append(point)
     return steps

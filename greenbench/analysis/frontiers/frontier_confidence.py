@@ -33,8 +33,8 @@ from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, Interval
 
 HYPERVOLUME_DRAWS = 200
-REFERENCE = Point(quality=-10.0, energy=1.0)
-"""What the hypervolume is counted from: 10 points below the baseline, at the baseline's energy."""
+REFERENCE = Point(quality=-10.0, cost=1.0)
+"""What the hypervolume is counted from: 10 points below the baseline, at the baseline's cost."""
 LIKELY = 0.5
 """A run is called a member of the frontier where it is one in so many of the draws: by chance alone, many
 are in a few."""
@@ -42,13 +42,13 @@ APART = (1 - CONFIDENCE) / 2  # two runs are told apart where all but this share
 
 
 class Rival(NamedTuple):
-    """A run that is at least as good in quality and energy, and better in one."""
+    """A run that is at least as good in quality and cost, and better in one."""
 
     label: str
     quality: float
     """By so many points."""
-    energy: float
-    """The rival's energy as a share of this run's."""
+    cost: float
+    """The rival's cost as a share of this run's."""
     probability: float
     """Share of the draws in which it is."""
 
@@ -62,12 +62,12 @@ class Standing(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """Resampled places of the same runs, in columns: change of quality in points, energy ratios."""
+    """Resampled places of the same runs, in columns: change of quality in points, ratios of cost."""
 
     labels: list[str]
     points: list[Point]
     quality: Array
-    energy: Array
+    cost: Array
 
 
 class _Drawn(NamedTuple):
@@ -75,7 +75,7 @@ class _Drawn(NamedTuple):
 
     point: Point
     quality: Array
-    energy: Array
+    cost: Array
 
 
 def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
@@ -94,7 +94,7 @@ def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKE
         list(found),
         [drawn.point for drawn in found.values()],
         np.column_stack([drawn.quality for drawn in found.values()]) if found else empty,
-        np.column_stack([drawn.energy for drawn in found.values()]) if found else empty,
+        np.column_stack([drawn.cost for drawn in found.values()]) if found else empty,
     )
 
 
@@ -135,7 +135,7 @@ def standings(found: Draws) -> dict[str, Standing]:
 
 
 def _memberships(found: Draws) -> npt.NDArray[np.bool_]:
-    return memberships(found.quality, found.energy)
+    return memberships(found.quality, found.cost)
 
 
 def memberships(
@@ -153,8 +153,8 @@ def memberships(
 
 
 def _ties(found: Draws, i: int) -> list[int]:
-    """The runs that neither quality nor energy tells from run `i`."""
-    less = (found.energy < found.energy[:, [i]]).mean(axis=0)
+    """The runs that neither quality nor cost tells from run `i`."""
+    less = (found.cost < found.cost[:, [i]]).mean(axis=0)
     ahead = found.quality - found.quality[:, [i]]
     apart = np.maximum((ahead > 0).mean(axis=0), (ahead < 0).mean(axis=0))
     tied = (less >= APART) & (less <= 1 - APART) & (apart <= 1 - APART)
@@ -167,13 +167,13 @@ def _rival(found: Draws, i: int, members: Sequence[int]) -> Rival:
     beaten = [
         j
         for j in members
-        if found.points[j].quality >= mine.quality and found.points[j].energy <= mine.energy
+        if found.points[j].quality >= mine.quality and found.points[j].cost <= mine.cost
     ]
     shares = {
         j: float(
             (
                 (found.quality[:, j] >= found.quality[:, i])
-                & (found.energy[:, j] <= found.energy[:, i])
+                & (found.cost[:, j] <= found.cost[:, i])
             ).mean()
         )
         for j in beaten
@@ -183,13 +183,13 @@ def _rival(found: Draws, i: int, members: Sequence[int]) -> Rival:
     return Rival(
         label=found.labels[j],
         quality=other.quality - mine.quality,
-        energy=other.energy / mine.energy,
+        cost=other.cost / mine.cost,
         probability=shares[j],
     )
 
 
 def hypervolume(found: Draws) -> Interval | None:
-    """Points of quality times share of energy that the frontier wins over `REFERENCE`.
+    """Points of quality times share of cost that the frontier wins over `REFERENCE`.
 
     By moocore (Fonseca, Paquete and López-Ibáñez, 2006, IEEE CEC), with a percentile interval over
     the draws. None without runs.
@@ -197,7 +197,7 @@ def hypervolume(found: Draws) -> Interval | None:
     if not found.labels:
         return None
     step = DRAWS // HYPERVOLUME_DRAWS
-    places = zip(found.quality[::step], found.energy[::step], strict=True)
+    places = zip(found.quality[::step], found.cost[::step], strict=True)
     volumes = [_volume(np.column_stack(place)) for place in places]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(volumes, [tail, 1 - tail])

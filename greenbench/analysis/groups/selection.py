@@ -110,7 +110,7 @@ def _best(briefs: Sequence[Brief]) -> list[Brief]:
     members = on_frontier(points)
     order = sorted(
         range(len(briefs)),
-        key=lambda i: (briefs[i] is not first, not members[i], points[i].energy, i),
+        key=lambda i: (briefs[i] is not first, not members[i], points[i].cost, i),
     )
     return [briefs[i] for i in order[:ROWS]]
 

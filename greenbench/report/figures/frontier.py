@@ -151,7 +151,7 @@ def _panel(group: Group) -> Panel | None:
 
 def _mark(row: Row, point: Point, baseline_level: float) -> Mark:
     member, other, again = KINDS
-    ratio = row.ratio(row.axis).bounds or (point.energy, point.energy)
+    ratio = row.ratio(row.axis).bounds or (point.cost, point.cost)
     moved = row.change.value or 0.0
     change = row.change.bounds or (moved, moved)
     low, high = (point.quality - moved + bound for bound in change)
@@ -159,7 +159,7 @@ def _mark(row: Row, point: Point, baseline_level: float) -> Mark:
         label=f"{short(row.label, 40)}{' (flagged)' if row.flagged else ''}",
         kind=again if row.is_baseline else member if row.frontier else other,
         quality=point.quality,
-        cost=point.energy * baseline_level,
+        cost=point.cost * baseline_level,
         quality_bar=(max(0.0, low), min(100.0, high)),
         cost_bar=(ratio[0] * baseline_level, ratio[1] * baseline_level),
         on_frontier=row.frontier,
@@ -259,7 +259,7 @@ def _draw_staircase(axes: Axes, marks: Sequence[Mark]) -> None:
 def _steps(axes: Axes, marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
     steps = staircase([Point(mark.quality, mark.cost) for mark in marks if mark.on_frontier])
     bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
-    x = [steps[0].energy, *(step.energy for step in steps), right]
+    x = [steps[0].cost, *(step.cost for step in steps), right]
     return x, [bottom, *(step.quality for step in steps), steps[-1].quality]
 
 

@@ -15,7 +15,7 @@ from greenbench.analysis.choices.picks import (
     is_shown,
     surely_within,
 )
-from greenbench.analysis.frontiers.axis import OF_AXIS
+from greenbench.analysis.frontiers.axis import COST_NAMES
 from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
@@ -63,7 +63,7 @@ def lines(group: Group, found: Choice) -> list[Line]:
         ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
     ]
     if len(picked) < MOST_PICKED and (beside := _beside(group, found)):
-        better = FRONTIER.format(OF_AXIS[group.axis])
+        better = FRONTIER.format(COST_NAMES[group.axis])
         rest.insert(0, ("also on the frontier", _told(beside, yardstick), better))
     others = [
         Line(title, names, None, lambda _, why=why: why)  # type: ignore[misc]

@@ -10,7 +10,7 @@ from greenbench.analysis import accuracy
 from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
-from greenbench.analysis.frontiers.axis import OF_AXIS
+from greenbench.analysis.frontiers.axis import COST_NAMES
 from greenbench.analysis.frontiers.frontier_confidence import Rival
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.roofline import roofline_share
@@ -104,7 +104,7 @@ def summary(pool: Pool, row: Row, group: int, impacts: Mapping[str, Quantity]) -
         "ties": [shown(name) for name in standing.ties[:TIES]] if standing else [],
         "moreTies": max(0, len(standing.ties) - TIES) if standing else 0,
         "share": percent(standing.probability) if standing else "",
-        "beatenIn": OF_AXIS[row.axis],
+        "beatenIn": COST_NAMES[row.axis],
         "rival": _rival(standing.rival) if standing and standing.rival else None,
         "noted": bool(record.model and record.model.note and not row.is_baseline),
         "energyLabel": [*map(shown, label(row))],
@@ -134,7 +134,7 @@ def _rival(rival: Rival) -> Json:
     return [
         shown(rival.label),
         signed(fixed(rival.quality, 1)),
-        f"{fixed(rival.energy, 2)}{TIMES}",
+        f"{fixed(rival.cost, 2)}{TIMES}",
         percent(rival.probability),
     ]
 

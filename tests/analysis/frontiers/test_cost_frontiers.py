@@ -137,7 +137,7 @@ class TestGradedAnswers:
         assert next(iter(found.costs)) == ENERGY_PER_TOKEN.ratio
         for name, record in (("saver", self.saver), ("talker", self.talker)):
             ratio = record.solved[-1].ratio.energy_per_solved.value
-            assert rows[name].point.energy == ratio
+            assert rows[name].point.cost == ratio
         assert rows["saver"].frontier
         assert rows["saver"].standing.probability > 0.95
         assert not rows["talker"].frontier

@@ -13,7 +13,7 @@ POINTS = st.lists(st.builds(Point, st.integers(0, 5), st.integers(1, 5)), max_si
 
 def beats(one: Point, other: Point) -> bool:
     """At least as good in both, better in one."""
-    as_good = one.quality >= other.quality and one.energy <= other.energy
+    as_good = one.quality >= other.quality and one.cost <= other.cost
     return as_good and one != other
 
 
@@ -38,7 +38,7 @@ def test_the_staircase_has_every_beaten_point_under_it_and_no_member(points):
     steps = staircase(members)
     assert set(members) <= set(steps)
     for point in points:
-        reached = [step.quality for step in steps if step.energy <= point.energy]
+        reached = [step.quality for step in steps if step.cost <= point.cost]
         assert max(reached) >= point.quality
 
 

@@ -29,7 +29,7 @@ def test_what_is_far_apart_is_certain_and_names_who_beats_it():
     assert rival.label in {"run 0", "run 2"}
     assert rival.probability == 1.0
     if rival.label == "run 0":
-        assert (rival.quality, rival.energy) == pytest.approx((5.0, 0.5 / 0.9))
+        assert (rival.quality, rival.cost) == pytest.approx((5.0, 0.5 / 0.9))
     assert found["run 0"].rival is None
 
 
@@ -45,7 +45,7 @@ def test_memberships_are_the_frontiers_of_each_draw():
     found = draws([Point(q, 1.0) for q in range(6)], 3.0, 0.3)
     members = frontier_confidence._memberships(found)
     for row in range(0, frontier_confidence.DRAWS, 97):
-        points = [Point(*pair) for pair in zip(found.quality[row], found.energy[row], strict=True)]
+        points = [Point(*pair) for pair in zip(found.quality[row], found.cost[row], strict=True)]
         assert list(members[row]) == frontier_confidence.on_frontier(points)
 
 
@@ -67,8 +67,8 @@ def test_resampled_energy_is_as_wide_as_the_t_interval_of_its_blocks():
     record = campaign.group()[1]
     found = draw({"a": [record]})
     ratio = record.ratios["energy_per_token"]
-    low, high = np.quantile(found.energy[:, 0], [0.025, 0.975])
-    assert found.points[0].energy == pytest.approx(ratio.value)
+    low, high = np.quantile(found.cost[:, 0], [0.025, 0.975])
+    assert found.points[0].cost == pytest.approx(ratio.value)
     assert (low, high) == pytest.approx((ratio.low, ratio.high), rel=0.02)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenbench.analysis.frontiers.axis import OF_AXIS
+from greenbench.analysis.frontiers.axis import COST_NAMES
 from greenbench.analysis.frontiers.frontier_confidence import REFERENCE
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.markdown.format import Column, code, run_name, table
@@ -20,7 +20,7 @@ def standing(group: Group) -> list[str]:
         "",
         *table(placed, STANDING),
         "",
-        _volume(group.volume, OF_AXIS[group.axis]),
+        _volume(group.volume, COST_NAMES[group.axis]),
     ]
 
 
@@ -34,7 +34,7 @@ def _beaten(row: Row) -> str:
         return ""
     return (
         f"{code(rival.label)}: {signed(fixed(rival.quality, 1))} points at "
-        f"{fixed(rival.energy, 2)}{TIMES} its {OF_AXIS[row.axis]}, in {percent(rival.probability)} of draws"
+        f"{fixed(rival.cost, 2)}{TIMES} its {COST_NAMES[row.axis]}, in {percent(rival.probability)} of draws"
     )
 
 
@@ -55,5 +55,5 @@ def _volume(found: Interval | None, cost: str) -> str:
     return (
         f"Hypervolume of the frontier: {number(found.value)} ({number(found.low)} to "
         f"{number(found.high)}) points of quality times share of the baseline's {cost}, counted "
-        f"from {fixed(REFERENCE.quality, 0)} points at {REFERENCE.energy:g}{TIMES} {cost}."
+        f"from {fixed(REFERENCE.quality, 0)} points at {REFERENCE.cost:g}{TIMES} {cost}."
     )
