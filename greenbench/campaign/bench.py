@@ -38,10 +38,9 @@ def bench(asked: Asked) -> list[Record]:
 
     for results in dict.fromkeys(job.spec.results for job in jobs):
         Store(Path(results)).require_space()
-    _fetch(jobs)
     from greenbench.campaign.sweep import sweep
 
-    return sweep(jobs)
+    return sweep(jobs, _say)
 
 
 def fetch(asked: Asked) -> None:

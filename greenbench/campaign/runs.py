@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,12 +55,14 @@ class Run(NamedTuple):
         return Path(self.spec.results)
 
 
-def runs_of(jobs: Sequence[Job], workers: Workers) -> list[Run]:
+def surroundings(jobs: Sequence[Job], workers: Workers) -> dict[str, Surroundings]:
+    """Each device that they name, as a worker sees it. Raises UserError where one is not there."""
+    return {device: describe_here(workers, device) for device in {job.spec.device for job in jobs}}
+
+
+def runs_of(jobs: Sequence[Job], around: Mapping[str, Surroundings]) -> list[Run]:
     """One run for each job, or one against each reference. Raises UserError for what cannot be had."""
-    surroundings = {
-        device: describe_here(workers, device) for device in {job.spec.device for job in jobs}
-    }
-    return [run for job in jobs for run in _settled(job, surroundings[job.spec.device])]
+    return [run for job in jobs for run in _settled(job, around[job.spec.device])]
 
 
 def _settled(job: Job, around: Surroundings) -> list[Run]:

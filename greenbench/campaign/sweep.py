@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from greenbench.analysis.readings import joules
 from greenbench.analysis.trust.checked import look
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
+from greenbench.campaign.downloads import fetch
 from greenbench.campaign.forecast import Forecaster, whole
 from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.campaign.running_report import RunningReport
-from greenbench.campaign.runs import PRELOAD, Run, found, refused_here, runs_of
+from greenbench.campaign.runs import PRELOAD, Run, found, refused_here, runs_of, surroundings
 from greenbench.engines.engine import Engine
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
@@ -34,20 +35,21 @@ from greenbench.schema.resolved import ResolvedSpec
 from greenbench.scrub import scrub
 
 
-def sweep(jobs: Sequence[Job]) -> list[Record]:
+def sweep(jobs: Sequence[Job], say: Callable[[str], None]) -> list[Record]:
     """Run every job that has no record yet, writing the report as they come; return each job's record.
 
-    Presumes `preflight.refuse`.
+    `say` hears what is downloaded. Presumes `preflight.refuse`.
     """
     started_s = time.monotonic()
-    with (
-        Console(len(jobs)) as console,
-        RunningReport(console, write_report) as so_far,
-        terminable(),
-        Workers(PRELOAD) as workers,
-    ):
+    with ExitStack() as held:
+        held.enter_context(terminable())
+        workers = held.enter_context(Workers(PRELOAD))
+        around = surroundings(jobs, workers)
+        fetch([job.spec for job in jobs], say)  # not for a device that cannot be used
+        console = held.enter_context(Console(len(jobs)))
+        so_far = held.enter_context(RunningReport(console, write_report))
         _restore_settings(console)  # of sweeps that are gone
-        runs = runs_of(jobs, workers)
+        runs = runs_of(jobs, around)
         refused = refused_here(workers, [(run.spec, run.around.machine) for run in runs])
         if len(jobs) == 1:
             for error in filter(None, refused):

@@ -73,6 +73,15 @@ def test_a_gated_model_and_one_that_is_not_there_are_told_together_before_any_by
     assert not list((tmp_path / "results").glob("records/*"))
 
 
+def test_nothing_is_fetched_for_a_device_that_cannot_be_used(call, tiny_directory):
+    with fake.serving({"org/tiny": tiny_directory}) as (url, requests):
+        done = call(url, "bench", *MODEL, "device=cuda")
+    assert done.status == 2
+    assert "device=cuda was asked for, but torch sees no CUDA device here" in done.said
+    assert "fetched" not in done.said
+    assert not [path for method, path in requests if method == "GET" and "resolve" in path]
+
+
 def test_a_hub_that_cannot_be_reached_is_one_sentence_for_all_runs(call, tmp_path):
     with fake.serving({}) as (url, _):
         pass
