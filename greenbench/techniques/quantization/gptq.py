@@ -32,14 +32,13 @@ from greenbench.techniques.shared.layerwise import (
     Gram,
     Visit,
     require_calibration,
+    text_size,
     token_batches,
     visits,
 )
 from greenbench.techniques.shared.linear_views import block_linears, linear_blueprint
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
-TEXT = {"cpu": (32, 256), "cuda": (128, 2048)}
-"""Passages and tokens of each that it is calibrated on unless told otherwise, by the kind of device."""
 DIGITS = (0, 0, 0, 2, 0, 3, 2, 3, 0)
 """Binary digits that a product with 0 to 8 has more than the other factor."""
 
@@ -76,7 +75,7 @@ class Gptq(ModelEdit):
 
     def settled(self, device: str) -> Self:
         """With as much text as the paper takes, where that is not a matter of hours."""
-        passages, tokens = self._text(device)
+        passages, tokens = text_size(self.passages, self.tokens, device)
         return replace(self, passages=passages, tokens=tokens)
 
     def traits(self) -> Traits:
@@ -130,13 +129,9 @@ class Gptq(ModelEdit):
             work.details.update(kernels=dict(kernels), operators=dict(operators))
         return Edited(model)
 
-    def _text(self, device: str) -> tuple[int, int]:
-        passages, tokens = TEXT[device]
-        return self.passages or passages, self.tokens or tokens
-
     def _batches(self, model: Any, work: Preparation) -> list[torch.Tensor]:
         """The text, and how much of it there is, for the record."""
-        passages, tokens = self._text(work.device.type)
+        passages, tokens = text_size(self.passages, self.tokens, work.device.type)
         batches = token_batches(work, passages, min(tokens, positions(model.config) or tokens))
         work.details["calibration"] = {
             "passages": len(batches),

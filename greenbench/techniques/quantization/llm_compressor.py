@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
+from greenbench.models.parts import positions
 from greenbench.schema.ranges import require, require_choice
 from greenbench.techniques.shared.compressed import GROUPS, Compressed, Layout, divisor
-from greenbench.techniques.shared.layerwise import require_calibration
+from greenbench.techniques.shared.layerwise import require_calibration, text_size, token_batches
+from greenbench.techniques.technique import Preparation
 
 SHAPE_BYTES = 16
 """Two 64-bit integers beside a layer's 4-bit codes: its shape."""
@@ -20,13 +22,29 @@ SHAPE_BYTES = 16
 class _Calibrated(Compressed):
     """Looks at the activations of real text."""
 
-    passages: int = 32
-    """Calibration passages."""
-    tokens: int = 256
-    """Tokens used of each."""
+    passages: int | None = None
+    """Calibration passages; null: 128 on a GPU, 32 on a CPU."""
+    tokens: int | None = None
+    """Tokens used of each, as far as the model reads; null: 2048 on a GPU, 256 on a CPU."""
 
     def __post_init__(self) -> None:
         require_calibration(self.name, self.passages, self.tokens)
+
+    def settled(self, device: str) -> Self:
+        """With as much text as is a matter of minutes on the device."""
+        passages, tokens = text_size(self.passages, self.tokens, device)
+        return replace(self, passages=passages, tokens=tokens)
+
+    def texts(self, model: Any, work: Preparation) -> list[list[int]]:
+        """As many as the knobs say."""
+        passages, tokens = text_size(self.passages, self.tokens, work.device.type)
+        most = min(tokens, positions(model.config) or tokens)
+        batches = token_batches(work, passages, most)
+        work.details["calibration"] = {
+            "passages": len(batches),
+            "tokens": sum(batch.numel() for batch in batches),
+        }
+        return [batch[0].tolist() for batch in batches]
 
 
 @dataclass(frozen=True)

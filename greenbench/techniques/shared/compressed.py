@@ -20,7 +20,6 @@ from greenbench.models.parts import blueprint, decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared import compressor
-from greenbench.techniques.shared.layerwise import token_batches
 from greenbench.techniques.shared.linear_views import block_linears, reach
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -154,7 +153,7 @@ class Compressed(ModelEdit):
         job = compressor.Job(
             model=str(before),
             recipe=self.recipe(layout, _beside_blocks(model)),
-            tokens=self.texts(work),
+            tokens=self.texts(model, work),
             out=str(folder / "checkpoint"),
             plain=str(folder / "plain"),
             trust=type(model.config).__module__.startswith("transformers_modules"),
@@ -162,10 +161,9 @@ class Compressed(ModelEdit):
         compressor.compress(self.name, job, folder, work.device.type, work.progress)
         shutil.rmtree(before)
 
-    def texts(self, work: Preparation) -> list[list[int]]:
-        """Token ids to calibrate on: as many texts as the knobs say, none where it has no such knobs."""
-        passages, tokens = getattr(self, "passages", 0), getattr(self, "tokens", 0)
-        return [batch[0].tolist() for batch in token_batches(work, passages, tokens)]
+    def texts(self, model: Any, work: Preparation) -> list[list[int]]:
+        """Token ids to calibrate on, a list a text; none where the recipe looks at weights alone."""
+        return []
 
     @abstractmethod
     def layout(self, layers: Iterable[nn.Linear]) -> Layout:

@@ -24,6 +24,8 @@ from greenbench.schema.ranges import require
 from greenbench.techniques.shared.linear_views import linear_layers
 from greenbench.techniques.technique import Preparation
 
+TEXT = {"cpu": (32, 256), "cuda": (128, 2048)}
+"""Passages and tokens of each, by the kind of device."""
 OWN = 512
 """Tokens of a passage up to which it is one text: the texts that come with GreenBench are seldom longer."""
 BETWEEN = "\n\n"
@@ -167,6 +169,13 @@ def _joined(texts: Iterable[str], tokens: int, count: Callable[[str], int]) -> I
             parts, missing = [], tokens
     if parts:
         yield BETWEEN.join(parts)
+
+
+def text_size(passages: int | None, tokens: int | None, device: str) -> tuple[int, int]:
+    """Passages and tokens of each; where a knob leaves it open, as many as the kind of `device` makes
+    a matter of minutes."""
+    usual = TEXT[device]
+    return passages or usual[0], tokens or usual[1]
 
 
 def require_calibration(technique: str, passages: int | None, tokens: int | None) -> None:

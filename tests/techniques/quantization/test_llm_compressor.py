@@ -19,6 +19,7 @@ from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.models import files, tensors
 from greenbench.schema.spec import WorkloadSpec
+from greenbench.techniques.quantization.gptq import Gptq
 from greenbench.techniques.quantization.llm_compressor import (
     Awq,
     GptqW4a16,
@@ -236,6 +237,16 @@ RECIPES = {
     Nvfp4(): {"QuantizationModifier": PRESET | {"scheme": "NVFP4"}},
     Mxfp4(): {"QuantizationModifier": PRESET | {"scheme": "MXFP4"}},
 }
+
+
+def test_a_gpu_calibrates_on_as_much_text_as_our_gptq_does():
+    for calibrated in (Awq(), GptqW4a16(), W8a8Int8(), Nvfp4()):
+        on = {device: calibrated.settled(device) for device in ("cpu", "cuda")}
+        assert (on["cpu"].passages, on["cpu"].tokens) == (32, 256)
+        assert (on["cuda"].passages, on["cuda"].tokens) == (128, 2048)
+        gptq = Gptq().settled("cuda")
+        assert (gptq.passages, gptq.tokens) == (128, 2048)
+        assert calibrated.__class__(passages=9, tokens=99).settled("cuda").tokens == 99
 
 
 @pytest.mark.parametrize("technique", RECIPES, ids=lambda technique: technique.label())
