@@ -19,6 +19,7 @@ from helpers.served import load
 from helpers.techniques import live, stack
 
 from greenbench.campaign.catalog import options
+from greenbench.engines.vllm import environment
 from greenbench.techniques import ModelEdit
 from greenbench.techniques.shared.compressed import Compressed
 
@@ -133,6 +134,70 @@ def test_a_load_has_joules_of_the_counter_and_idle_power_on_cuda(tmp_path, smoll
     assert heavy["baseline"]["saturated"]
     assert not light["baseline"]["saturated"]
     assert record["idle"]["both"]["value"] > 0
+
+
+def test_the_last_gpu_is_measured_where_it_is_asked_for(tmp_path, smollm2):
+    last = torch.cuda.device_count() - 1
+    status, output, records = bench(tmp_path, "technique=none", EAGER, f"device=cuda:{last}")
+    assert status == 0, output[-3000:]
+    (record,) = records
+    uuid = f"GPU-{torch.cuda.get_device_properties(last).uuid}"
+    assert record["environment"]["device"]["uuids"] == [uuid]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_joules_of_all_gpus_are_those_of_a_model_that_is_spread_over_them(tmp_path, smollm2):
+    status, output, records = bench(tmp_path, "technique=none", EAGER, "device=cuda_all")
+    assert status == 0, output[-3000:]
+    (record,) = records
+    assert len(record["environment"]["device"]["uuids"]) == torch.cuda.device_count()
+    assert record["candidate"]["metrics"]["energy_per_token_j"]["value"] > 0
+
+
+def test_models_in_turn_free_the_gpu_for_each_other_and_are_prepared_once(tmp_path, smollm2):
+    turns = ["technique=gptq", EAGER, "protocol.design=sequential"]
+    status, output, records = bench(tmp_path, *turns)
+    assert status == 0, output[-3000:]
+    (record,) = records
+    assert record["design"] == "sequential"
+    prepared = [each for each in record["windows"] if each["phase"] == "prepare"]
+    assert len(prepared) == 1
+
+
+@pytest.mark.parametrize("technique", sorted(SETTINGS))
+def test_a_setting_is_held_and_given_back_or_refused_in_a_sentence(technique, tmp_path, smollm2):
+    from greenbench.machine.gpus import opened
+
+    def settings():
+        import pynvml
+
+        with opened([f"GPU-{torch.cuda.get_device_properties(0).uuid}"]) as (gpu,):
+            return pynvml.nvmlDeviceGetPowerManagementLimit(gpu.handle)
+
+    before = settings()
+    status, output, records = bench(tmp_path, f"technique={technique}", EAGER)
+    assert settings() == before
+    if status != 0:  # without the rights, or with another's setting in place
+        assert output.count("greenbench: ") <= 1
+        assert "Traceback" not in output
+        assert not [each for each in records if each["status"] == "completed"]
+        return
+    assert records[0]["techniques"][0]["observed"]
+
+
+@pytest.mark.skipif(environment.version("vllm") is None, reason="needs vLLM: make engine-vllm")
+@pytest.mark.parametrize("technique", ["none", "w8a8_fp8"])
+def test_vllm_serves_on_the_gpu_and_its_joules_are_the_counters(technique, tmp_path, smollm2):
+    status, output, records = bench(tmp_path, f"technique={technique}", "engine=vllm")
+    if status == 2:  # no kernel on this card, or no llm-compressor
+        assert technique != "none", output
+        return
+    assert status == 0, output[-3000:]
+    (record,) = records
+    energy = record["candidate"]["metrics"]["energy_per_token_j"]
+    assert energy["provenance"] == "measured:counter:nvml"
+    assert energy["value"] > 0
+    assert record["engine"]["name"] == "vllm"
 
 
 STACKS = ["[prune_depth,gptq]", "[prune_depth,int8_torchao,prompt_lookup]", "[int4_bnb,kv_quanto]"]
