@@ -320,7 +320,6 @@ TRIES_THE_NETWORK = """    import socket
             s.connect(("127.0.0.1", %d))
         except OSError:
             raise SystemExit(3)
-    raise SystemExit(0)
 """
 
 
@@ -436,6 +435,15 @@ class TestCode:
         said = [solutions[0], "    return None\n", "    while True: pass\n", solutions[3]]
         found = generated.grades(CODE, {"humaneval_words": said})["humaneval_words"]
         assert [grade["none"]["pass_at_1"] for grade in found] == [1.0, 0.0, 0.0, 1.0]
+
+    @pytest.mark.parametrize(
+        "code",
+        ["    exit()\n", "    raise SystemExit\n", "    import os; os._exit(0)\n", "    return 0\nexit()\n"],
+    )
+    def test_a_program_that_leaves_before_its_check_is_wrong(self, code):
+        doc = {"prompt": "def f():\n", "test": "def check(f): assert f() == 1", "entry_point": "f"}
+        assert words.passes(doc, [code]) == {"pass_at_1": 0.0}
+        assert words.passes(doc, ["    return 1\n"]) == {"pass_at_1": 1.0}
 
     def test_it_has_no_network_not_even_loopback(self):
         with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as listens:

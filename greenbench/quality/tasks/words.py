@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import subprocess
 import sys
 from collections import Counter
@@ -93,10 +95,18 @@ def passes(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
 
     Runs it: for a process that is shut off.
     """
+    end, last = os.pipe()
+    word = secrets.token_hex()  # a program that leaves early ends well too
     program = f"{doc['prompt']}{results[0]}\n{doc['test']}\ncheck({doc['entry_point']})\n"
+    program += f"__import__('os').write({last}, b'{word}')\n"
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    code = in_time([sys.executable, "-I", "-c", program], PROGRAM_S, **silent)
-    return {"pass_at_1": float(code == 0)}
+    with open(end, "rb", buffering=0) as told:
+        os.set_blocking(end, False)
+        try:
+            in_time([sys.executable, "-I", "-c", program], PROGRAM_S, pass_fds=(last,), **silent)
+        finally:
+            os.close(last)
+        return {"pass_at_1": float(told.read() == word.encode())}
 
 
 def gsm8k(**_: object) -> dict[str, Any]:
