@@ -91,10 +91,19 @@ def by_load(windows: Sequence[Window]) -> dict[float, Sides]:
 def _saturated_from(found: Mapping[float, Sides]) -> tuple[float, float]:
     """By model; users wait for their answers, so that their queue never grows."""
     before, after = (
-        saturated_from({load: backlog(sides[side]) for load, sides in found.items()})
+        saturated_from(
+            {load: backlog(sides[side]) for load, sides in found.items()},
+            {load for load, sides in found.items() if _fails(sides[side])},
+        )
         for side in range(2)
     )
     return before, after
+
+
+def _fails(windows: Sequence[Window]) -> bool:
+    """Whether more than a few of the requests that were due failed."""
+    known = [window.traffic for window in windows if window.traffic]
+    return sum(each.failed for each in known) > FAILS * sum(each.due for each in known)
 
 
 def _counts(pair: Mapping[str, Window]) -> bool:
@@ -174,7 +183,7 @@ def kept_up(at: AtLoad, waits: bool) -> State:
         return State(True, "kept" if few else "unsure")
     if queue.value is None:
         return State(False, "unsure", f"whether the queue grows is {queue.reason}")
-    surely = few and queue.bounds is not None and queue.bounds[1] < KEPT_BY
+    surely = few and not grew(queue) and queue.bounds is not None and queue.bounds[1] < KEPT_BY
     return State(not grew(queue), "kept" if surely else "unsure")
 
 

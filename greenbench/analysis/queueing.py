@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Final, Literal
 
@@ -121,15 +121,16 @@ def surely_grew(found: Quantity) -> bool:
     return grew(found) and (found.low is None or found.low > 0)
 
 
-def saturated_from(backlogs: Mapping[float, Quantity]) -> float:
+def saturated_from(backlogs: Mapping[float, Quantity], failing: Collection[float] = ()) -> float:
     """The load from which on a model is saturated; infinite where it is at none.
 
     Whoever cannot keep up with a load cannot with a higher one either: so it is the smallest at which the
-    queue is shown to grow and does not seem to be kept at any above it.
+    queue is shown to grow and does not seem to be kept at any above it. `failing` are loads at which many
+    requests failed: whoever turns them away keeps no queue, and has kept up with nothing.
     """
     first = inf
     for load, found in sorted(backlogs.items(), reverse=True):
-        if found.value is not None and not grew(found):
+        if found.value is not None and not grew(found) and load not in failing:
             break
         first = load if surely_grew(found) else first
     return first

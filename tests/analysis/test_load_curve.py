@@ -347,6 +347,27 @@ def test_a_queue_that_seems_to_grow_at_a_low_load_and_does_not_at_a_higher_one_d
     assert full(kept, by_chance, grown) == [False, False, True]
 
 
+def test_a_load_whose_requests_fail_does_not_hide_that_a_lower_one_was_too_much():
+    """Whoever turns requests away has no queue either."""
+    shed = [
+        serve(who, block, 4.0, due=100, ended=70, failed=30, e2e=(0.5,) * 70)
+        for block in range(4)
+        for who in ("baseline", "candidate")
+    ]
+    found = curve([*backlogs((0, 1, -1, 0), (28, 30, 32, 30)), *shed])
+    assert [point.baseline.saturated for point in found.points] == [False, True, True]
+    most = found.capacity["baseline"].load
+    assert (most.value, most.low, most.high) == (1.0, 1.0, 2.0)
+
+
+def test_no_load_is_surely_kept_whose_queue_seems_to_grow():
+    found = curve(backlogs((0, 1, -1, 0), (7, 6, 8, 7), (0, 1, -1, 0)))
+    assert [point.baseline.saturated for point in found.points] == [False] * 3
+    for load in (found.capacity[who].load for who in ("baseline", "candidate")):
+        assert load.low <= load.value
+        assert load.high is None or load.value <= load.high
+
+
 def test_failed_requests_are_no_queue():
     windows = point(2.0, due=20, ended=16, failed=4, e2e=(0.5,) * 16)
     assert not only(windows).baseline.saturated
