@@ -56,7 +56,7 @@ class Paired(NamedTuple):
 def paired_items(scores: Sequence[TaskScore], *, accuracy: bool = False) -> Paired:
     """The items of `scores`, or of those among them that have an accuracy."""
     found = [
-        (item, f"{score.task} {item.document or f'item {item.index}'}")
+        (item, about(score, item))
         for score in scores
         if not accuracy or score.is_accuracy
         for item in score.items
@@ -67,6 +67,11 @@ def paired_items(scores: Sequence[TaskScore], *, accuracy: bool = False) -> Pair
         weights=[item.weight for item, _ in found],
         documents=[document for _, document in found],
     )
+
+
+def about(score: TaskScore, item: Item) -> str:
+    """What an item is about, told apart from what those of other tasks are."""
+    return f"{score.task} {item.document or f'item {item.index}'}"
 
 
 def bits_per_byte(scores: Sequence[TaskScore]) -> TaskScore | None:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from greenbench.analysis.accuracy import about
 from greenbench.analysis.blocks import block_ratios
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import is_invalid, technique
@@ -196,7 +197,7 @@ def _quality(a: Record, b: Record) -> Change:
     """B's candidate against A's on the items that both answered, in points of accuracy."""
     answers = [
         {
-            (score.task, score.split, item.index): item.candidate
+            (score.task, score.split, item.index): (item.candidate, about(score, item))
             for score in record.quality
             if score.is_accuracy
             for item in score.items
@@ -206,13 +207,13 @@ def _quality(a: Record, b: Record) -> Change:
     shared = sorted(answers[0].keys() & answers[1].keys())
     if not shared:
         return Change("quality", None, "inconclusive", "no item was answered by both")
-    before, after = ([side[key] for key in shared] for side in answers)
-    ones = [1.0] * len(shared)
-    found = items.change(before, after, ones)
+    before, after = ([side[key][0] for key in shared] for side in answers)
+    ones, documents = [1.0] * len(shared), [answers[0][key][1] for key in shared]
+    found = items.change(before, after, ones, documents)
     low, high = (None if x is None else 100 * x for x in (found.low, found.high))
     points = Interval(100 * found.value, low, high, found.n, found.reason)
-    p_value = items.p_difference(before, after, ones)
-    alike = items.p_equivalence(before, after, ones, POINT)
+    p_value = items.p_difference(before, after, ones, documents)
+    alike = items.p_equivalence(before, after, ones, POINT, documents)
     if p_value is not None and p_value < 0.05:
         return Change(
             "quality", points, "saves" if found.value > 0 else "costs", f"p = {p_value:.2g}"

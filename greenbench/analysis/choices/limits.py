@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from greenbench.analysis.accuracy import paired_items
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.choices.service import (
     Limits,
@@ -30,7 +31,7 @@ from greenbench.analysis.energy.per_request import (
 from greenbench.analysis.energy.savings import DAY_S, too_many
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.verdicts import ALPHA
-from greenbench.analysis.yardstick import EFFECT, ENERGY, SOLVED, helps, in_energy
+from greenbench.analysis.yardstick import EFFECT, ENERGY, SOLVED, harms, helps, in_energy
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
 from greenbench.schema.quantity import Quantity, missing, said
 from greenbench.stats.items import p_noninferiority
@@ -102,13 +103,14 @@ def _longer(tier: str) -> tuple[Mapping[str, str], str]:
 
 def quality(row: Row, margin: float) -> Check:
     """Non-inferiority, paired by item: Tango's score test, or a t-test (see `paired`)."""
-    items = [item for score in row.record.quality if score.is_accuracy for item in score.items]
-    if not items:
+    items = paired_items(row.record.quality, accuracy=True)
+    before, after = items.baseline, items.candidate
+    if not before:
         return Check("quality", "unsure", "quality: no accuracy task was scored", False,
                      {"task": "core"}, "accuracy tasks")  # fmt: skip
-    before, after = [item.baseline for item in items], [item.candidate for item in items]
-    p_value = p_noninferiority(before, after, [1.0] * len(items), margin / 100)
-    seen = f"{_shown(row.change, ' points', change=True)} on {len(items)} items"
+    ones = [1.0] * len(before)
+    p_value = p_noninferiority(before, after, ones, margin / 100, items.documents)
+    seen = f"{_shown(row.change, ' points', change=True)} on {len(before)} items"
     interval = row.change.bounds
     if p_value is not None and p_value < ALPHA:
         return Check("quality", "kept",
@@ -141,6 +143,22 @@ def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, 
 
 
 def energy(row: Row, requests_per_day: float | None = None, within: Limits = NO_LIMITS) -> Check:
+    """Whether measured joules are shown to be saved, of a request, or of a solved problem.
+
+    Where requests are at a rate and answers were graded, those of a request decide, unless a solved problem
+    is shown to take more.
+    """
+    found = _energy(row, requests_per_day, within)
+    if requests_per_day is None or in_energy([row]) is not SOLVED:
+        return found
+    solved = row.ratio(SOLVED.metric)
+    said = f"{found.why}; per solved problem: {_shown(solved, TIMES)} the baseline's"
+    if harms(solved, SOLVED):
+        return Check("energy", "broken", f"{said}: no saving", False)
+    return found._replace(why=said)
+
+
+def _energy(row: Row, requests_per_day: float | None, within: Limits) -> Check:
     """Whether measured joules per token and per request, or per solved problem, are shown to be saved.
 
     A device is taken to stay on, so that the idle power of the time that a request frees counts too; under

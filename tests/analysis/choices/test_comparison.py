@@ -304,3 +304,27 @@ def test_files_that_cannot_be_read_are_named(directories, capsys):
     assert "greenbench: cut.json is not used: It is not JSON, or was cut short." in told
     assert "greenbench: foreign-7.json is not used: It is not a record of GreenBench." in told
     assert "greenbench: 1 more files are not used; `greenbench report` names all." in told
+
+
+def about_passages(record, each=5):
+    """With items that share passages, so many each."""
+    scores = [
+        score.model_copy(
+            update={
+                "items": [
+                    item.model_copy(update={"document": f"passage {place // each}"})
+                    for place, item in enumerate(score.items)
+                ]
+            }
+        )
+        for score in record.quality
+    ]
+    return record.model_copy(update={"quality": scores})
+
+
+def test_items_about_one_passage_are_one_observation():
+    """As in the leaderboard: answers to five questions about a passage are wrong together."""
+    a, b = campaign.run("x", 0.7, gained=0, lost=0), campaign.run("x", 0.7, gained=0, lost=10)
+    alone, together = change(a, b, "quality"), change(about_passages(a), about_passages(b), "quality")
+    assert alone.found.value == together.found.value
+    assert (alone.verdict, together.verdict) == ("costs", "inconclusive")

@@ -5,11 +5,12 @@ from math import exp, sqrt
 
 import numpy as np
 import pytest
-from helpers import campaign, examples
+from helpers import campaign, examples, graded
 from helpers.load_windows import at_rates
 from scipy import stats
 
 from greenbench.analysis.choices.advice import advise, with_changes
+from greenbench.analysis.choices.limits import energy, quality
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.per_request import request_ratio
 from greenbench.analysis.energy.savings import payback_days, saved
@@ -367,3 +368,27 @@ def test_one_device_of_each_must_serve_the_rate_within_the_limits():
         "one device of the baseline was seen to serve 4.00 requests/s, and these are 5.00"
         in two.unsure[0].why
     )
+
+
+def test_a_loss_is_excluded_by_passages_where_items_share_them():
+    """As in the leaderboard: 40 passages of 5 questions, one of which the candidate cannot read."""
+    few = run("x", 0.7, n=200, lost=5)
+    (score,) = few.quality
+    items = [
+        item.model_copy(update={"document": f"passage {place // 5}"})
+        for place, item in enumerate(score.items)
+    ]
+    shared = few.model_copy(update={"quality": [score.model_copy(update={"items": items})]})
+    alone, together = (quality(row(record), 6.0) for record in (few, shared))
+    assert (alone.outcome, together.outcome) == ("kept", "unsure")
+
+
+def test_at_a_rate_a_solved_problem_that_takes_more_is_no_saving():
+    """Each request takes less, and so many more are wrong that a right answer takes more."""
+    record = graded.run("x", joules=1.6, share=0.5)
+    found = energy(row(record), 100.0)
+    assert found.outcome == "broken"
+    assert "per solved problem: 1.6" in found.why
+    saver = energy(row(graded.run("y", joules=0.7, share=0.5)), 100.0)
+    assert saver.outcome != "broken"
+    assert "per solved problem: 0.7" in saver.why
