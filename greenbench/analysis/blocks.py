@@ -13,6 +13,7 @@ from greenbench.analysis.readings import (
     PAIRED,
     READINGS,
     TOGETHER,
+    Full,
     Reading,
     decode,
     joules,
@@ -40,15 +41,17 @@ DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: No
 NO_IDLE = "idle power was not measured: no idle window with a model loaded (protocol.idle_s)"
 
 
-def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Quantity]:
+def metrics(
+    windows: Sequence[Window], who: Who, no_energy: str, full: Full = None
+) -> dict[str, Quantity]:
     """Every level of one model: the geometric mean over blocks with its t interval."""
     found = {
         each.metric.name: level(
-            decode(windows, who) if each is DECODED else values(windows, who, each),
+            decode(windows, who) if each is DECODED else values(windows, who, each, full),
             each.metric.unit,
             provenance(windows, each),
             no_energy,
-            why(windows, who, each),
+            why(windows, who, each, full),
         )
         for each in (*READINGS, DECODED)
     }
@@ -57,25 +60,30 @@ def metrics(windows: Sequence[Window], who: Who, no_energy: str) -> dict[str, Qu
     return found
 
 
-def ratios(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
+def ratios(windows: Sequence[Window], no_energy: str, full: Full = None) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block."""
     return {
         each.metric.ratio: paired(
-            *_sides(windows, each), provenance(windows, each), no_energy, _why(windows, each)
+            *_sides(windows, each, full),
+            provenance(windows, each),
+            no_energy,
+            _why(windows, each, full),
         )
         for each in (*PAIRED, DECODED)
     }
 
 
-def _sides(windows: Sequence[Window], reading: Reading) -> tuple[list[float], list[float]]:
+def _sides(
+    windows: Sequence[Window], reading: Reading, full: Full = None
+) -> tuple[list[float], list[float]]:
     """Baseline and candidate by block; both empty if either is."""
-    read = decode if reading is DECODED else partial(values, reading=reading)
+    read = decode if reading is DECODED else partial(values, reading=reading, full=full)
     before, after = (read(windows, who) for who in WHO)
     return (before, after) if before and after else ([], [])
 
 
-def _why(windows: Sequence[Window], reading: Reading) -> str:
-    reasons = (why(windows, who, reading) for who in WHO)
+def _why(windows: Sequence[Window], reading: Reading, full: Full = None) -> str:
+    reasons = (why(windows, who, reading, full) for who in WHO)
     return next((reason for reason in reasons if reason != NO_VALUE), NO_VALUE)
 
 
@@ -87,12 +95,14 @@ def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
     return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
 
 
-def verdicts(windows: Sequence[Window], tier: str, validity: Validity) -> dict[str, Verdict]:
+def verdicts(
+    windows: Sequence[Window], tier: str, validity: Validity, full: Full = None
+) -> dict[str, Verdict]:
     """What each ratio of this run alone shows, by the ratio's name."""
     return {
         each.metric.ratio: judge(
             each.metric.ratio,
-            *_sides(windows, each),
+            *_sides(windows, each, full),
             provenance=provenance(windows, each),
             tier=tier,
             validity=validity,

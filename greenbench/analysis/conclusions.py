@@ -12,6 +12,7 @@ from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.graded.replies import Graded
 from greenbench.analysis.graded.solved import Solved, solved
 from greenbench.analysis.load_curve import load_codes, load_curve
+from greenbench.analysis.readings import Full
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.models import inputs
@@ -83,11 +84,13 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
     sound = validity(sorted(codes))
     found = solved(graded, everything, told.tier, sound, told.no_energy)
     before, after = (told.held[who] for who in WHO)
-    ratios = blocks.ratios(windows, told.no_energy)
+    full = _full(curve)
+    ratios = blocks.ratios(windows, told.no_energy, full)
     ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, told.unknown)
     ratios |= _by_name(found.of("ratio"), ratio=True)
     metrics = {
-        who: blocks.metrics(windows, who, told.no_energy) | _by_name(found.of(who), ratio=False)
+        who: blocks.metrics(windows, who, told.no_energy, full)
+        | _by_name(found.of(who), ratio=False)
         for who in WHO
     }
     energy = metrics["candidate"][ENERGY_PER_TOKEN.name]
@@ -95,7 +98,7 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
         windows=everything,
         metrics=metrics,
         ratios=ratios,
-        verdicts=blocks.verdicts(windows, told.tier, sound)
+        verdicts=blocks.verdicts(windows, told.tier, sound, full)
         | _sizes(before, after)
         | found.verdicts,
         solved=found,
@@ -124,6 +127,14 @@ def _codes(windows: Sequence[Window], told: Told, curve: LoadCurve | None) -> se
     found = disturbances.run_codes(windows, told.tier, told.settled)
     found += disturbances.drift_codes(blocks.valid_blocks(windows)) if told.apart else []
     return {*found, *told.codes, *(load_codes(windows, curve) if curve else ())}
+
+
+def _full(curve: LoadCurve | None) -> Full:
+    """At the load of the run's own numbers, so that these say what its curve says."""
+    if curve is None:
+        return None
+    own = (point for point in curve.points if point.load == curve.headline)
+    return next(({who: point.side(who).saturated for who in WHO} for point in own), None)
 
 
 def _sizes(before: float | None, after: float | None) -> dict[str, Verdict]:

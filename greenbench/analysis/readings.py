@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from greenbench.analysis.queueing import GREW, saturated, unanswered
 from greenbench.schema.metrics import (
@@ -98,27 +98,33 @@ PAIRED = tuple(reading for reading in READINGS if reading.metric.ratio and readi
 LATENCIES = frozenset({TTFT, TTFT_P90, TTFT_P99, TPOT, TPOT_P90, TPOT_P99})
 
 
-def values(windows: Sequence[Window], who: Who, reading: Reading) -> list[float]:
+Full: TypeAlias = Mapping[Who, bool] | None
+"""Whether each model's queue grows, as the windows of all loads show it; null: as those at hand do."""
+
+
+def values(windows: Sequence[Window], who: Who, reading: Reading, full: Full = None) -> list[float]:
     """One value per block, in block order; empty if any block lacks it, or it has none by `unbounded`."""
     mine = [w for w in windows if w.who == who and w.phase in reading.phases]
     found = [reading.value(w) for w in sorted(mine, key=lambda w: w.block or 0)]
-    if None in found or unbounded(windows, who, reading):
+    if None in found or unbounded(windows, who, reading, full):
         return []
     return [value for value in found if value is not None]
 
 
-def unbounded(windows: Sequence[Window], who: Who, reading: Reading) -> bool:
+def unbounded(windows: Sequence[Window], who: Who, reading: Reading, full: Full = None) -> bool:
     """Whether it is a latency that the windows' load lets grow for ever."""
     under_load = [w for w in windows if w.who == who and w.phase == "serve"]
-    return reading.metric in LATENCIES and saturated(under_load)
+    if reading.metric not in LATENCIES:
+        return False
+    return saturated(under_load) if full is None else bool(under_load) and full[who]
 
 
-def why(windows: Sequence[Window], who: Who, reading: Reading) -> str:
+def why(windows: Sequence[Window], who: Who, reading: Reading, full: Full = None) -> str:
     """Why `values` has none, where windows have been taken."""
     under_load = any(w.phase == "serve" for w in windows)
     if under_load and "serve" not in reading.phases:
         return TOGETHER
-    return GREW if unbounded(windows, who, reading) else NO_VALUE
+    return GREW if unbounded(windows, who, reading, full) else NO_VALUE
 
 
 def decode(windows: Sequence[Window], who: Who) -> list[float]:

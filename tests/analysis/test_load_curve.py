@@ -8,10 +8,12 @@ import pytest
 from helpers.load_windows import Queue, latencies, serve
 from scipy import stats
 
+from greenbench.analysis.conclusions import Told, conclusions
 from greenbench.analysis.load_curve import load_codes, load_curve
 from greenbench.schema import metrics
 from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.quantity import Quantity
+from greenbench.schema.window import WHO
 
 DRIFT = (1.0, 1.2, 0.9, 1.05)
 IDLE = {
@@ -358,6 +360,28 @@ def test_a_load_whose_requests_fail_does_not_hide_that_a_lower_one_was_too_much(
     assert [point.baseline.saturated for point in found.points] == [False, True, True]
     most = found.capacity["baseline"].load
     assert (most.value, most.low, most.high) == (1.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "grows"),
+    [((28, 30, 32, 30), (0, 1, -1, 0), False), ((30, 0, 25, 1), (40, 41, 42, 40), False),
+     ((28, 30, 32, 30), (40, 41, 42, 40), True)],
+)  # fmt: skip
+def test_a_runs_own_latency_is_unbounded_where_its_curve_says_so(own, above, grows):
+    windows = backlogs(own, above)
+    taken = [
+        w if w.place.load == 1.0 else w.model_copy(update={"place": w.place.model_copy(update={"series": "load"})})
+        for w in windows
+    ]  # fmt: skip
+    told = Told("dev", SloSpec(), True, True, [], None, dict.fromkeys(WHO), "no bytes", "no meter")
+    found = conclusions(taken, told)
+    point = found.others["load"].points[0]
+    for who in WHO:
+        assert point.side(who).saturated is grows
+        assert (found.metrics[who][metrics.TTFT.name].value is None) is grows
+    assert (metrics.TTFT.ratio not in found.verdicts) is grows or found.ratios[
+        metrics.TTFT.ratio
+    ].value is None
 
 
 def test_no_load_is_surely_kept_whose_queue_seems_to_grow():
