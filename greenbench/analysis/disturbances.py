@@ -67,9 +67,10 @@ def drift_codes(windows: Sequence[Window]) -> list[str]:
 
 
 def run_codes(windows: Sequence[Window], tier: str, settled: bool) -> list[str]:
-    """Codes of a whole run: those of its block windows, and what only the whole shows."""
+    """Codes of a whole run: those of its blocks' and its answers' windows, and what only the whole shows."""
     mine = [w for w in windows if w.block is not None]
-    found = {code for w in mine if w.validity == "flagged" for code in w.codes}
+    answers = [w for w in windows if w.phase == "solve"]
+    found = {code for w in (*mine, *answers) if w.validity == "flagged" for code in w.codes}
     kept = len({w.block for w in valid_blocks(windows)})
     if kept < max(TIERS[tier][1], 1):
         found |= {"too_few_blocks", *(code for w in mine for code in w.codes)}

@@ -20,7 +20,7 @@ from greenbench.measure.tally import percentiles
 from greenbench.meters import OpenMeters
 from greenbench.meters.meter import Reading, at_edge, codes, span
 from greenbench.meters.wall_log import WallLog
-from greenbench.schema.codes import validity
+from greenbench.schema.codes import SHORT, validity
 from greenbench.schema.window import Phase, Place, Span, Trace, Who, Window
 
 IDLE_PARTS = 3  # one window has no spread
@@ -254,4 +254,4 @@ def short_codes(spans: Sequence[Span]) -> list[str]:
     """``short_window`` where the headline counter stepped too seldom to tell."""
     headline = spans[:1]
     short = any(span.end_s - span.start_s < TICKS * span.tick_s for span in headline)
-    return ["short_window"] if short else []
+    return [SHORT] if short else []

@@ -55,8 +55,8 @@ def solve(
 ) -> dict[str, Answered]:
     """Ask each model its `asks`, of the same items, so many `at_once`.
 
-    In each group both are asked in random order; all of one model's before the other's where they are
-    measured `apart`. `about`: by task, what each item is about; null: each something else.
+    In each group both are asked in random order; the candidate between two halves of the baseline's where
+    they are measured `apart`. `about`: by task, what each item is about; null: each something else.
     """
     items = {task: len(questions) for task, questions in asks["baseline"].items()}
     size = _sizes(recorder, pair, asks, at_once)
@@ -133,10 +133,20 @@ def parted(about: Sequence[str], size: int) -> list[list[int]]:
 def schedule(
     groups: Sequence[tuple[str, Sequence[int]]], dice: random.Random, *, apart: bool
 ) -> Iterator[Cell]:
-    """Every group of every task, for each model once."""
+    """Every group of every task, for each model once.
+
+    Where they are measured `apart`, the baseline has half of them before the candidate and half after it, so
+    that what changes evenly meanwhile changes both alike.
+    """
     if apart:
-        for position, who in enumerate(WHO):
-            for number, (task, places) in enumerate(groups):
+        numbered = list(enumerate(groups))
+        turns: list[tuple[Who, list[tuple[int, tuple[str, Sequence[int]]]]]] = [
+            ("baseline", numbered[::2]),
+            ("candidate", numbered),
+            ("baseline", numbered[1::2]),
+        ]
+        for position, (who, mine) in enumerate(turns):
+            for number, (task, places) in mine:
                 yield Cell(task, number, position, places, who)
         return
     for number, (task, places) in enumerate(groups):

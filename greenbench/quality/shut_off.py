@@ -41,6 +41,10 @@ OFFLINE: Final = {
 }
 CANNOT: Final = 41
 """Exit code of a process that could not shut itself off."""
+REFUSED: Final = (
+    "task.allow_code_execution=true needs a process that is shut off from the network, and this machine lets "
+    "none be (unshare is refused): allow user namespaces, or choose other tasks."
+)
 
 
 @contextmanager
@@ -68,21 +72,16 @@ def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
     with tempfile.TemporaryDirectory(prefix="greenbench-") as folder:
         place = Path(folder)
         (place / "asked").write_bytes(pickle.dumps((spec, {k: list(v) for k, v in texts.items()})))
-        command = [sys.executable, "-P", "-m", __name__, folder]
-        environment = os.environ | OFFLINE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         said = place / "said"
         most_s = START_S + ITEM_S * items
         with said.open("wb") as log:
-            code = in_time(command, most_s, env=environment, stdout=log, stderr=log)
+            code = in_time(_command(folder), most_s, env=_environment(), stdout=log, stderr=log)
         if code is None:
             raise UserError(
                 f"The code of {items} answers was not through after {most_s:.0f} s: ask fewer items."
             )
         if code == CANNOT:
-            raise UserError(
-                "task.allow_code_execution=true needs a process that is shut off from the network, and this "
-                "machine lets none be (unshare is refused): allow user namespaces, or choose other tasks."
-            )
+            raise UserError(REFUSED)
         if code:
             last = (said.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[
                 -1
@@ -90,6 +89,21 @@ def graded(spec: TaskSpec, texts: Mapping[str, Sequence[str]]) -> dict[str, list
             raise UserError(f"Grading the code of answers failed (exit code {code}: {last[:200]}).")
         found: dict[str, list[Any]] = json.loads((place / "graded").read_text())
     return found
+
+
+def require() -> None:
+    """Raise UserError where this machine lets no process shut itself off."""
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if in_time(_command(), START_S, env=_environment(), **silent) == CANNOT:
+        raise UserError(REFUSED)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-P", "-m", __name__, *words]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | OFFLINE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def in_time(command: Sequence[str], seconds: float, **how: Any) -> int | None:
@@ -127,10 +141,12 @@ def limit() -> None:
         resource.setrlimit(what, (least, least))
 
 
-def main(folder: str) -> int:
-    """The process itself."""
+def main(folder: str | None = None) -> int:
+    """The process itself; without a folder it only tries."""
     if not shut_off():
         return CANNOT
+    if folder is None:
+        return 0
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     from greenbench.quality.generated import graded_here
@@ -143,4 +159,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:2]))

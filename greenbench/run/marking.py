@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.analysis.graded.replies import Graded
+from greenbench.engines.engine import Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.schedule import Progress
-from greenbench.measure.solve import Answered, solve
+from greenbench.measure.solve import Answered, Asks, solve
 from greenbench.quality.answers import Answers, TaskAnswers
 from greenbench.quality.compare import compare
 from greenbench.quality.generated import Exam, Grades, exams, grades
@@ -32,31 +33,44 @@ class Marked(NamedTuple):
     quality: list[TaskScore]
 
 
+def posed(served: Served, spec: RunSpec, directory: Path) -> list[Exam]:
+    """The questions of every task that is answered in words, as this model is asked them; none without such.
+
+    `directory` holds the plain model's files. Raises UserError for what cannot be asked.
+    """
+    if IN_WORDS not in kinds(spec.task):
+        return []
+    draw = drawing(spec, directory)
+    return exams(spec.task, served.tokenizer, served.max_tokens, draw)
+
+
 def mark(
     pair: Pair,
+    asked: Sequence[Exam],
     spec: RunSpec,
     directory: Path,
     recorder: Recorder,
     apart: str | None,
     progress: Progress,
 ) -> Marked:
-    """Ask both models the questions of every task that is answered in words; nothing where there is none.
+    """Ask both models the questions, which the baseline is `asked` so; nothing where there are none.
 
     `directory` holds the plain model's files. `apart` is why the models are measured in turn, if they are.
     """
-    if IN_WORDS not in kinds(spec.task):
+    if not asked:
         return Marked([], [])
-    how, draw = drawn(spec, directory), drawing(spec, directory)
-    posed: dict[Who, list[Exam]] = {}
-    for who in WHO:  # a technique may have one of them asked otherwise
-        with pair.use(who) as served:
-            template = served.tokenizer.template
-            posed[who] = exams(spec.task, served.tokenizer, served.max_tokens, draw)
-    asked = posed["baseline"]
+    how = drawn(spec, directory)
+    with pair.use("candidate") as served:  # a technique may have it asked otherwise
+        template = served.tokenizer.template
+        others = posed(served, spec, directory)
+    asks: dict[Who, Asks] = {
+        "baseline": {exam.task: exam.asks for exam in asked},
+        "candidate": {exam.task: exam.asks for exam in others},
+    }
     answered = solve(
         recorder,
         pair,
-        {who: {exam.task: exam.asks for exam in posed[who]} for who in WHO},
+        asks,
         spec.workload.batch_size,
         spec.seed,
         partial(progress, "solve"),

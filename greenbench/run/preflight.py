@@ -10,6 +10,7 @@ from greenbench.engines.engine import Build, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.models import files
 from greenbench.models.packing import Packing, grids, packing
+from greenbench.quality import shut_off
 from greenbench.quality.tasks import IN_WORDS, check_tasks, kinds
 from greenbench.run.handing_over import refuse_handover
 from greenbench.run.loads import refuse_lengths, trace
@@ -57,6 +58,8 @@ def refuse_here(spec: RunSpec, machine: Machine) -> None:
     """Raise Unsupported where `machine` cannot run the engine or a technique; no model is loaded."""
     stack = list(spec.technique.values())
     check_order(stack)
+    if spec.task.allow_code_execution:
+        shut_off.require()
     runs = engines(spec)
     _refuse_engine(runs["baseline"], machine)
     refuse_lengths(spec, runs)

@@ -23,10 +23,11 @@ from greenbench.measure.schedule import Kind, Progress, Take
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
+from greenbench.quality.generated import Exam
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, prompts, warming
-from greenbench.run.marking import mark
+from greenbench.run.marking import mark, posed
 from greenbench.run.preflight import (
     refuse_here,
     require_ticks,
@@ -87,7 +88,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.idle("one", spec.protocol.idle_s / 2)
 
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
-        requests = _requests(pair, bench)  # refused, if it must be, before anything is prepared
+        # Refused, if they must be, before anything is prepared.
+        requests, questions = _requests(pair, bench), _questions(pair, bench, bases["baseline"])
         pair.alone(alone)
         pair.fill()
         with stages("score"):
@@ -103,7 +105,8 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         # As the blocks show it: answers have another mix of texts.
         applied, idle = candidate.applied(), candidate.idle()
         with stages("solve"):
-            marked = mark(pair, spec, bases["baseline"].directory, recorder, apart, progress)
+            where = bases["baseline"].directory
+            marked = mark(pair, questions, spec, where, recorder, apart, progress)
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
         with stages("idle"):
@@ -224,6 +227,11 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
 def _requests(pair: Pair, bench: Bench) -> Requests:
     with pair.use("baseline") as served:
         return _asked(served, bench)
+
+
+def _questions(pair: Pair, bench: Bench, base: Build) -> list[Exam]:
+    with pair.use("baseline") as served:
+        return posed(served, bench.spec, base.directory)
 
 
 def _asked(served: Served, bench: Bench) -> Requests:

@@ -16,6 +16,7 @@ class Fault(NamedTuple):
     meaning: str
 
 
+SHORT: Final = "short_window"
 CODES: Final[Mapping[str, Fault]] = {
     "clock_change": Fault("flagged", "the GPU's clock moved by over 5 % during the window"),
     "counter_reset": Fault("invalid", "the joule counter started again from 0 during the window"),
@@ -54,7 +55,7 @@ CODES: Final[Mapping[str, Fault]] = {
     "residual": Fault("flagged", "counter and sampled power differ by over 5 %"),
     "residual_high": Fault("invalid", "counter and sampled power differ by over 10 %"),
     "sampler_gap": Fault("invalid", "power went unsampled for too long"),
-    "short_window": Fault("invalid", "the window is short against the meter's tick"),
+    SHORT: Fault("invalid", "the window is short against the meter's tick"),
     "short_against_queue": Fault(
         "flagged",
         "the windows are shorter than ten times the time for which the queue remembers its length: "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf, log1p, sqrt
+from math import inf, isfinite, log1p, sqrt
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -101,7 +101,7 @@ def split(groups: Sequence[Group]) -> Split:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(of(whole[name])[0])
             if name in LEFT_OUT and len(groups) > 1:
-                return in_logs(value, of(left_out[name]).tolist())._replace(n=n)
+                return _left_out(value, of(left_out[name]).tolist(), n)
             return _interval(value, of(drawn[name]), tail, n)
 
     baseline, candidate = (
@@ -110,6 +110,13 @@ def split(groups: Sequence[Group]) -> Split:
     ratio = {name: found(name, _ratio) for name in whole}
     p_values = _p_values(drawn, len(groups))
     return Split(baseline, candidate, ratio, *p_values)
+
+
+def _left_out(value: float, without: list[float], n: int) -> Interval:
+    """With the interval of leaving out each group, in logarithms: none where one of them has no value."""
+    if not all(isfinite(each) and each > 0 for each in (value, *without)):
+        return Interval(value, None, None, n, "without one of its groups it has no value")
+    return in_logs(value, without)._replace(n=n)
 
 
 def redrawn(groups: Sequence[Group], draws: int) -> Redrawn:
@@ -169,8 +176,9 @@ def _factors(
         found["share_solved"] = right / asked
         if energy is not None:
             found["energy_per_token"] = (weights @ energy) / made
-            found["energy_per_solved"] = (
-                found["energy_per_token"] * found["tokens_per_answer"] / found["share_solved"]
+            # Token by token it is the same; but there may be none.
+            found["energy_per_solved"] = (weights @ energy) / (weights @ items)[:, None] / (
+                found["share_solved"]
             )
     return found
 

@@ -3,7 +3,8 @@
 import random
 from collections import Counter
 from contextlib import contextmanager
-from statistics import median
+from itertools import groupby
+from statistics import mean, median
 from types import SimpleNamespace
 
 import pynvml
@@ -198,11 +199,16 @@ def test_both_models_answer_the_same_items_in_windows_of_their_own(lab):
     assert {w.validity for w in windows} == {"valid"}
 
 
-def test_models_that_are_measured_apart_change_once(lab):
+def test_models_that_are_measured_apart_change_twice_and_what_drifts_evenly_meets_both_alike(lab):
     taker, _ = run(lab, items=60, apart=True)
-    order = [w.who for w in taker.windows if w.phase == "solve"]
-    assert order == sorted(order)
-    assert len(order) == 2 * solve.GROUPS
+    windows = [w for w in taker.windows if w.phase == "solve"]
+    turns = [who for who, _ in groupby(w.who for w in windows)]
+    assert turns == ["baseline", "candidate", "baseline"]
+    assert len(windows) == 2 * solve.GROUPS
+    for who in WHO:
+        assert sorted(w.place.unit for w in windows if w.who == who) == list(range(solve.GROUPS))
+    places = {who: [i for i, w in enumerate(windows) if w.who == who] for who in WHO}
+    assert mean(places["baseline"]) == mean(places["candidate"])
 
 
 def test_of_what_is_better_low_there_is_no_share_that_is_solved(lab):
@@ -237,11 +243,12 @@ def test_a_group_with_an_invalid_window_is_left_out_whole(lab):
     answered = solve.solve(
         taker, pair, {who: {"a": asks(100)} for who in WHO}, 1, 0, lambda *_: None, apart=False
     )
-    spoiled = taker.windows[2].model_copy(update={"validity": "invalid", "codes": ["short_window"]})
-    windows = [*taker.windows[:2], spoiled, *taker.windows[3:]]
-    (task,) = solved([graded("a", answered["a"])], windows, "dev", "valid", "no meter").tasks
-    assert task.ratio.energy_per_solved.n == 95
-    assert len(task.items) == 100
+    for code, counted in (("throttled", 95), ("short_window", 100)):  # as its answers were short
+        spoiled = taker.windows[2].model_copy(update={"validity": "invalid", "codes": [code]})
+        windows = [*taker.windows[:2], spoiled, *taker.windows[3:]]
+        (task,) = solved([graded("a", answered["a"])], windows, "dev", "valid", "no meter").tasks
+        assert task.ratio.energy_per_solved.n == counted
+        assert len(task.items) == 100
 
 
 def test_a_model_that_never_answers_right_is_unbounded_and_claims_nothing(lab):

@@ -52,6 +52,18 @@ def test_the_factors_make_the_whole_for_both_models_and_their_ratio(given_groups
     assert found.candidate["energy_per_solved"].value == pytest.approx(energy / solved)
 
 
+@pytest.mark.parametrize("tokens", [[(9, 0)] * 8, [(9, 5), *[(9, 0)] * 7], [(0, 0)] * 8])
+def test_answers_without_a_token_leave_what_needs_none(tokens):
+    """As of a model that ends at once, which a grader may still find right."""
+    found = split([Group(5, (10.0, 4.0), each, (3, 2)) for each in tokens])
+    assert found.ratio["energy_per_solved"].value == pytest.approx(0.6)
+    assert found.ratio["energy_per_solved"].bounds
+    assert found.candidate["share_solved"].value == pytest.approx(0.4)
+    for name in ("energy_per_token", "tokens_per_answer"):
+        assert found.candidate[name].bounds is None
+        assert "no value" in found.candidate[name].reason
+
+
 def test_by_hand():
     """100 J and 60 J; 50 and 40 tokens; 5 items each, of which 4 and 2 are solved."""
     found = split(

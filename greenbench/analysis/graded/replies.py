@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from greenbench.analysis.blocks import as_quantity
 from greenbench.analysis.readings import joules
+from greenbench.schema.codes import SHORT, validity
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.solved import Lengths, Reply
 from greenbench.schema.window import WHO, Who, Window
@@ -48,7 +49,7 @@ class Windows:
         self.no_energy = no_energy
         mine = [w for w in windows if w.phase == "solve" and w.place]
         self.found = {(w.place.unit, w.who): w for w in mine if w.place}
-        self.spoiled = {w.place.unit for w in mine if w.place and w.validity == "invalid"}
+        self.spoiled = {w.place.unit for w in mine if w.place and _is_spoiled(w)}
         self.provenance: Provenance = next(
             (w.energy[0].provenance for w in mine if w.energy), "unavailable"
         )
@@ -57,6 +58,12 @@ class Windows:
         """Of one group; null without a meter."""
         window = self.found.get((group, who))
         return joules(window) if window else None
+
+
+def _is_spoiled(window: Window) -> bool:
+    """Whether its group is left out. Not for being short alone: that would leave out short answers, and the
+    tick's error, which is as often above as below, is in what groups differ by."""
+    return validity([code for code in window.codes if code != SHORT]) == "invalid"
 
 
 def lengths(parts: Sequence[Graded], who: Who, taken: Windows) -> Lengths:

@@ -183,7 +183,7 @@ def _quantity(name: Factor, found: Interval | None, side: str, taken: Windows) -
     low, high = (
         end if end is not None and _finite(end) else None for end in (found.low, found.high)
     )
-    nothing = found.value == 0 and name in JOULES  # a share may be 0
+    nothing = found.value == 0 and name != SHARE_SOLVED.ratio
     if _finite(found.value) and not nothing:
         reason = found.reason or (None if found.high == high else "the upper end is unbounded")
         return as_quantity(found._replace(low=low, high=high, reason=reason), unit, source)
@@ -200,6 +200,8 @@ def _quantity(name: Factor, found: Interval | None, side: str, taken: Windows) -
 
 def _why_none(name: Factor, value: float, side: str) -> str:
     """Of a ratio or a level that is no number above 0."""
+    if name in (ENERGY_PER_TOKEN.ratio, TOKENS_PER_ANSWER.ratio):
+        return "the answers of one model, or of both, have no token"
     if isnan(value):
         return "neither model solved any"
     if side != "ratio":
