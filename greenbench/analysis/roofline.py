@@ -29,7 +29,7 @@ def roofline_share(record: Record, who: Who) -> Quantity:
     roof: Mapping[str, Any] = record.environment.get("roofline") or {}
     subject = record.baseline if who == "baseline" else record.candidate
     if not roof or subject is None or record.baseline is None:
-        return missing("fraction", NO_ROOF)
+        return missing("fraction", record.environment.get("roofline_missing") or NO_ROOF)
     if record.spec.load.arrivals != "closed":
         return missing("fraction", UNDER_LOAD)
     if len(record.environment.get("device", {}).get("uuids", ())) > 1:

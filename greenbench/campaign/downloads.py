@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -44,15 +44,29 @@ def announce(specs: Iterable[RunSpec], say: Callable[[str], None]) -> None:
 def fetch(specs: Sequence[RunSpec], say: Callable[[str], None]) -> None:
     """Bring the models that `specs` and their techniques need from a hub here, and kernels.
 
-    Raises UserError, before the first is fetched, where any of them cannot be had or all do not fit.
+    Raises UserError, before the first is fetched, where a model cannot be had or all do not fit. A kernel
+    that cannot be had is told, as its runs are refused; it raises where no other run is left.
     """
-    missing = [found for found in _asked([*_models(specs), *_kernels(specs)]) if found.bytes != 0]
-    if not missing:
-        return
-    _require_room(missing, say)
+    models, faults = _asked(_models(specs))
+    kernels, lacking = _asked(_kernels(specs))
+    if faults:
+        raise UserError(" ".join(dict.fromkeys([*faults.values(), *lacking.values()])))
+    _require_left(specs, lacking)
+    missing = [found for found in (*models, *kernels) if found.bytes != 0]
+    if missing:
+        _require_room(missing, say)
     for found in missing:
-        found.bring()  # the hub's library shows how far it is
-        say(f"fetched {found.name}")
+        try:
+            found.bring()  # the hub's library shows how far it is
+        except UserError as error:
+            if found not in kernels:
+                raise
+            lacking[found.name] = str(error)  # it may have builds, and none for this torch
+        else:
+            say(f"fetched {found.name}")
+    _require_left(specs, lacking)
+    for said in lacking.values():
+        say(said)
 
 
 class Wanted(NamedTuple):
@@ -84,8 +98,7 @@ def _beside(spec: RunSpec) -> Iterator[ModelSpec]:
 
 def _kernels(specs: Iterable[RunSpec]) -> list[Wanted]:
     """Each once; where the package is missing that loads them, their runs are refused."""
-    stacks = (technique for spec in specs for technique in spec.technique.values())
-    names = dict.fromkeys(name for technique in stacks for name in technique.kernels())
+    names = dict.fromkeys(name for spec in specs for name in _named(spec))
     if not names:
         return []
     from greenbench.engines.transformers import (
@@ -100,17 +113,26 @@ def _kernels(specs: Iterable[RunSpec]) -> list[Wanted]:
     ]
 
 
-def _asked(wanted: Iterable[Wanted]) -> list[Download]:
-    """Raises UserError with a sentence for each that cannot be had."""
-    found, faults = [], []
+def _named(spec: RunSpec) -> list[str]:
+    """The kernels that its techniques name."""
+    return [name for technique in spec.technique.values() for name in technique.kernels()]
+
+
+def _require_left(specs: Sequence[RunSpec], lacking: Mapping[str, str]) -> None:
+    """Raise UserError where each run needs one of the kernels that are `lacking`."""
+    if lacking and all(lacking.keys() & _named(spec) for spec in specs):
+        raise UserError(" ".join(dict.fromkeys(lacking.values())))
+
+
+def _asked(wanted: Iterable[Wanted]) -> tuple[list[Download], dict[str, str]]:
+    """What can be had, and for each that cannot a sentence, by its name."""
+    found, faults = [], {}
     for each in wanted:
         try:
             found.append(Download(each.name, each.ask(), each.bring))
         except UserError as error:
-            faults.append(str(error))
-    if faults:
-        raise UserError(" ".join(dict.fromkeys(faults)))
-    return found
+            faults[each.name] = str(error)
+    return found, faults
 
 
 def _require_room(missing: list[Download], say: Callable[[str], None]) -> None:

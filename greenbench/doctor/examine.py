@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from importlib import metadata
+from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -11,8 +14,12 @@ from greenbench.doctor.runnable import OK, compressor, engine, model, task, tech
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings, surroundings
 from greenbench.machine.detect import Machine, detect, environment
+from greenbench.machine.gpus import gpus as every_gpu
+from greenbench.machine.gpus import opened
+from greenbench.machine.processes import OwnProcesses
 from greenbench.machine.unused_gpu import unused
 from greenbench.meters import open_meters
+from greenbench.meters.nvml_telemetry import Telemetry, observe
 from greenbench.plugins import ROOMS, answerable, named
 from greenbench.records import calibrations
 from greenbench.run import checkpoint
@@ -67,7 +74,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "models": {name: model(name) for name in options("model")},
         "tasks": {name: verdict(task, name) for name in options("task")},
         "cache": _cache(),
-        "load": _load(facts["load"], facts["gpus"]),
+        "load": _load(facts["load"], facts["gpus"], _company()),
         "power": _power(facts["power"]) | _left_set(),
         "calibration": _calibration(calibrated),
         "facts": facts
@@ -185,22 +192,45 @@ def _kernels(targets: list[str] | None) -> str:
     return f"{OK}: for {', '.join(targets)}" if targets else "installed without compiled kernels"
 
 
-def _load(load: dict[str, Any], gpus: list[dict[str, Any]]) -> dict[str, str]:
+def _load(
+    load: dict[str, Any], gpus: list[dict[str, Any]], company: Sequence[Telemetry]
+) -> dict[str, str]:
     said = {
         "cpu": _cpu_load(load),
         "load average": f"{OK}: {load['load_average_1min']} over the last minute, on "
         f"{load['cores']} cores",
     }
-    for index, gpu in enumerate(gpus):
+    for index, (gpu, seen) in enumerate(zip_longest(gpus, company[: len(gpus)])):
         pids = gpu["compute_pids"]
         if pids is None:
             said[f"gpu {index}"] = "the driver does not say which processes compute on it"
         elif pids:
-            numbers = ", ".join(map(str, pids))
-            said[f"gpu {index}"] = f"used by process {numbers}: stop it, or runs are invalid"
+            said[f"gpu {index}"] = _shared(pids, seen)
         else:
             said[f"gpu {index}"] = f"{OK}: no compute process"
     return said
+
+
+def _shared(pids: list[int], seen: Telemetry | None) -> str:
+    """What processes on a GPU do to a run there: a window would get the codes that `seen` has."""
+    who = f"used by process {', '.join(map(str, pids))}"
+    if seen and seen.strangers:  # all of them, where the driver does not tell who computes
+        who += f", of which {seen.strangers} count as computing"
+        return f"{who}: stop it, or runs are invalid (foreign_process)"
+    held = ", which only held memory just now" if seen and seen.neighbours else ""
+    return (
+        f"{who}{held}: stop it, or runs are flagged (idle_neighbour), and invalid where it computes "
+        "(foreign_process)"
+    )
+
+
+def _company() -> list[Telemetry]:
+    """Each GPU as a run's meter would see it now; empty where NVML does not tell."""
+    try:
+        with opened(()):
+            return [observe([gpu], time.monotonic(), OwnProcesses()) for gpu in every_gpu()]
+    except Unsupported:
+        return []
 
 
 def _cpu_load(load: dict[str, Any]) -> str:

@@ -137,6 +137,8 @@ class Build:
     """What must hold while it runs, and not while the baseline does."""
     manner: Manner = field(default_factory=Manner)
     """How it is asked to answer in words."""
+    gpus: int = 1
+    """That the run spreads it over."""
     behind: Behind | None = None
     """What is asked where this one is not sure; null: it answers alone."""
     start: Start = field(default_factory=Start)

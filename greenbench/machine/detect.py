@@ -8,13 +8,14 @@ import subprocess
 from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from greenbench import __version__
-from greenbench.errors import Unsupported
+from greenbench.errors import Unavailable, Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.unused_gpu import require_kernels, unused
 from greenbench.records.calibrations import calibration_id
@@ -75,8 +76,7 @@ def detect(device: str) -> Machine:
 
     if torch.get_num_threads() > allowance.threads():  # it knows no quota
         torch.set_num_threads(allowance.threads())
-    if device.startswith("cuda:"):
-        _see_only(device)
+    chosen = _see_only(device) if device.startswith("cuda:") else None
     if device == "cpu" or (device == AUTO and not torch.cuda.is_available()):
         return Machine("cpu", cpu_name(), allowance.memory_bytes())
     if not torch.cuda.is_available():
@@ -87,6 +87,8 @@ def detect(device: str) -> Machine:
         )
     count = torch.cuda.device_count() if device == "cuda_all" else 1
     gpus = [torch.cuda.get_device_properties(index) for index in range(count)]
+    if device.startswith("cuda:"):
+        _require_only(device, chosen, f"GPU-{gpus[0].uuid}")
     for gpu in gpus:
         require_kernels(gpu.name, (gpu.major, gpu.minor), torch.cuda.get_arch_list())
     names = Counter(gpu.name for gpu in gpus)
@@ -99,23 +101,60 @@ def detect(device: str) -> Machine:
     )
 
 
-def _see_only(device: str) -> None:
+def _see_only(device: str) -> str | None:
     """Hide all other GPUs from this process and those that it starts, before CUDA is initialized.
 
-    Raises Unsupported where there are not so many.
+    Its UUID; null where NVML does not tell. Raises Unsupported where it is hidden, or there are not so many.
     """
-    import torch
-
-    # Asked by NVML: is_available() would initialize CUDA, which then sees all of them for good.
-    index, count = int(device.removeprefix("cuda:")), torch.cuda.device_count()
+    index, text = int(device.removeprefix("cuda:")), os.environ.get("CUDA_VISIBLE_DEVICES")
+    shown = None if text is None else _shown(text)
+    if shown == []:
+        raise Unsupported(
+            f"device={device} was asked for, and CUDA_VISIBLE_DEVICES={text} hides all GPUs: unset it, or "
+            "say device=cpu."
+        )
+    # torch's own count would initialize CUDA where NVML fails: that then sees all of them for good.
+    count = len(_visible() or shown or ())
     if count and index >= count:
         raise Unsupported(
             f"device={device} was asked for, and torch sees {count} GPU{'s' if count > 1 else ''} here: say "
             f"cuda:0{f' to cuda:{count - 1}' if count > 1 else ''}."
         )
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    os.environ["CUDA_VISIBLE_DEVICES"] = (
-        visible[index] if index < len(visible) and visible[0] else str(index)
+    left = str(index) if shown is None else shown[index]
+    os.environ["CUDA_VISIBLE_DEVICES"] = left
+    return next(iter(_visible() or ()), None)
+
+
+def _shown(text: str) -> list[str]:
+    """The entries of CUDA_VISIBLE_DEVICES that CUDA reads: those before the first that is none."""
+    entries = (entry.strip() for entry in text.split(","))
+    return list(takewhile(lambda entry: entry and not entry.startswith("-"), entries))
+
+
+def _visible(text: str | None = None) -> list[str] | None:
+    """UUIDs of the GPUs that CUDA would see by `text`, or by its variable; null where NVML does not tell."""
+    import pynvml
+
+    from greenbench.machine.gpus import visible_uuids
+
+    try:
+        return visible_uuids(text)
+    except (Unavailable, pynvml.NVMLError):
+        return None
+
+
+def _require_only(device: str, chosen: str | None, found: str) -> None:
+    """Raise Unsupported where CUDA, by now initialized, sees others too, or another than the `chosen` one."""
+    import torch
+
+    count = torch.cuda.device_count()
+    # A slice of a GPU has a UUID of its own, which tells nothing.
+    if count == 1 and (chosen in (None, found) or not _visible(found)):
+        return
+    raise Unsupported(
+        f"device={device} was asked for, and torch would use {found}, of {count} that it sees, as CUDA was "
+        "started before others could be hidden: set CUDA_VISIBLE_DEVICES to "
+        f"{chosen or 'the UUID of that GPU (nvidia-smi -L)'} and say device=cuda:0."
     )
 
 
@@ -135,9 +174,10 @@ def describe(device: str, *, progress: object) -> tuple[Machine, dict[str, Any]]
     from greenbench.machine import roofline  # needs torch, as above
 
     machine = detect_used(device)
-    roof = roofline.known(machine.parts, machine.torch_device, machine.free_bytes())
-    told = {name: float(f"{value:.3g}") for name, value in roof._asdict().items()}
-    return machine, environment(machine) | {"roofline": told}
+    roof = roofline.known(machine.parts, machine.torch_device, machine.free_bytes)
+    told = roof and {name: float(f"{value:.3g}") for name, value in roof._asdict().items()}
+    why = {} if roof else {"roofline_missing": roofline.BUSY}
+    return machine, environment(machine) | {"roofline": told} | why
 
 
 def cpu_name() -> str:

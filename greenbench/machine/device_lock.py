@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from greenbench.files import locked
+from greenbench.files import locked, locked_if_free
 from greenbench.paths import cache_dir
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # random(4): the same in all containers of a machine
@@ -23,11 +23,21 @@ def device_lock(parts: Sequence[str], on_wait: Callable[[str], None]) -> Iterato
     """
     with ExitStack() as held:
         for part in sorted(parts):  # all take them in one order, lest two wait for each other
-            name = re.sub(r"[^\w.-]", "_", part)
             waiting = f"Another run is using {part}: waiting for it, lest both measure each other."
-            lock = cache_dir() / "locks" / f"{name}-{machine_key()}.lock"
-            held.enter_context(locked(lock, waiting, on_wait))
+            held.enter_context(locked(_file(part), waiting, on_wait))
         yield
+
+
+@contextmanager
+def device_lock_if_free(parts: Sequence[str]) -> Iterator[bool]:
+    """As `device_lock`, unless another holds any of them: whether all are held."""
+    with ExitStack() as held:
+        yield all(held.enter_context(locked_if_free(_file(part))) for part in sorted(parts))
+
+
+def _file(part: str) -> Path:
+    name = re.sub(r"[^\w.-]", "_", part)
+    return cache_dir() / "locks" / f"{name}-{machine_key()}.lock"
 
 
 def machine_key() -> str:

@@ -16,7 +16,7 @@ import torch
 
 from greenbench.files import write_atomically
 from greenbench.machine import allowance
-from greenbench.machine.device_lock import machine_key
+from greenbench.machine.device_lock import device_lock_if_free, machine_key
 from greenbench.paths import cache_dir
 
 SHARE = 16
@@ -25,6 +25,7 @@ MOST_BYTES = 1 << 30
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Of the matrices that are multiplied."""
 TRIES = 5
+BUSY = "the device's own speed was not measured, as another run was on it"
 
 
 class Roof(NamedTuple):
@@ -36,15 +37,18 @@ class Roof(NamedTuple):
     """Of matrices in bfloat16, a multiplication and an addition each counted."""
 
 
-def known(parts: Sequence[str], device: torch.device, free_bytes: int) -> Roof:
-    """`measure` of the device of these `parts`, once as long as the machine runs: it would disturb whoever
-    measures something on the device meanwhile."""
+def known(parts: Sequence[str], device: torch.device, free_bytes: Callable[[], int]) -> Roof | None:
+    """`measure` of the device of these `parts`, once as long as the machine runs; null where it is not known
+    and a run is on the device: they would disturb each other, and the ceiling would stay too low."""
     what = json.dumps([*parts, allowance.threads(), torch.__version__])
     name = f"{machine_key()}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
     file = cache_dir() / "roofline" / name
     with suppress(OSError, ValueError, TypeError):
         return Roof(**json.loads(file.read_bytes()))
-    found = measure(device, free_bytes)
+    with device_lock_if_free(parts) as mine:
+        if not mine:
+            return None
+        found = measure(device, free_bytes())
     with suppress(OSError):  # without a place to keep it, it is measured again
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(found._asdict()).encode(), durable=False)

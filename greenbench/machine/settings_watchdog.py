@@ -10,10 +10,12 @@ import signal
 import sys
 import time
 
-from greenbench.machine.gpu_settings import restore
+from greenbench.machine.gpu_settings import _folder, restore
 
 GRACE_S = 2.0
 """A sweep that lives gives it back at once, and says so."""
+PATIENCE_S, POLL_S = 60.0, 2.0
+"""A run that dies lets go of its lock once its GPUs are torn down, seconds after its pipe has ended."""
 
 
 def main() -> int:
@@ -21,8 +23,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
+    end_s = time.monotonic() + PATIENCE_S
     time.sleep(GRACE_S)
     restore()
+    while any(_folder().glob("*.json")) and time.monotonic() < end_s:
+        time.sleep(POLL_S)
+        restore()
     return 0
 
 

@@ -151,7 +151,8 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     forms: dict[Who, Form] = {
         who: "url" if each.forms == {"url"} else "safetensors" for who, each in runs.items()
     }
-    builds = {who: Build(spec.model, form, path, path) for who, form in forms.items()}
+    gpus = max(1, len(machine.uuids))
+    builds = {who: Build(spec.model, form, path, path, gpus=gpus) for who, form in forms.items()}
     for who, build in builds.items():
         _refuse_size(runs[who], build, machine)
     return builds

@@ -45,6 +45,10 @@ def test_many_at_once_take_at_least_the_multiplying():
 def test_it_is_an_estimate_and_what_is_not_known_says_why():
     assert roofline_share(record(), "candidate").is_estimate
     assert "not measured" in roofline_share(record(roof=None), "candidate").reason
+    busy = record(roof=None)
+    why = {"roofline": None, "roofline_missing": "another run was on it"}
+    busy = busy.model_copy(update={"environment": busy.environment | why})
+    assert roofline_share(busy, "candidate").reason == "another run was on it"
     bare = record()
     metrics = {name: q for name, q in bare.candidate.metrics.items() if name != "tpot_p50_s"}
     slow = bare.model_copy(

@@ -111,6 +111,44 @@ def test_what_does_not_fit_on_the_disk_is_refused(monkeypatch):
     assert said == ["to download first: org/tiny 5.0 GB; 6.0 GB are free for the hub's cache"]
 
 
+KERNEL = "kernels-community/tiny-flash-attn"
+ATTEND = ["technique=attention", f"technique.attention.implementation={KERNEL}"]
+
+
+@pytest.fixture(params=["ask", "bring"])
+def no_build(request, monkeypatch):
+    """A kernel that its hub has not, or has in no build for this torch; what models were fetched."""
+
+    def refuse(name):
+        raise UserError(f"attention={name} can neither be had from the hub nor found.")
+
+    failing = {"ask": "missing_bytes", "bring": "fetch"}[request.param]
+    kernels = {"missing_bytes": lambda name: None, "fetch": lambda name: None, failing: refuse}
+    for name, function in (kernels | {"lacking": lambda: None}).items():
+        monkeypatch.setattr(f"greenbench.engines.transformers.hub_kernels.{name}", function)
+    fetched = []
+    monkeypatch.setattr(downloads.files, "missing_bytes", lambda model: 10**6)
+    monkeypatch.setattr(downloads.files, "directory", lambda model: fetched.append(model.id))
+    return fetched
+
+
+def test_a_kernel_that_cannot_be_had_ends_its_own_run_only(no_build):
+    """That run is refused by its technique, as it asks for what is not there."""
+    specs = [plan([*MODEL, *words], multirun=False)[0].spec for words in ([], ATTEND)]
+    said = []
+    downloads.fetch(specs, said.append)
+    assert no_build == ["org/tiny"]
+    assert said[-2:] == [
+        "fetched org/tiny", f"attention={KERNEL} can neither be had from the hub nor found.",
+    ]  # fmt: skip
+
+
+def test_where_all_runs_need_a_kernel_that_cannot_be_had_none_starts(no_build):
+    (job,) = plan([*MODEL, *ATTEND], multirun=False)
+    with pytest.raises(UserError, match=rf"^attention={KERNEL} can neither be had"):
+        downloads.fetch([job.spec, job.spec], lambda said: None)
+
+
 def test_models_from_wheels_and_directories_ask_no_hub(monkeypatch):
     (job,) = plan(["model=smollm2-135m"], multirun=False)
     asked, said = [], []

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -181,3 +183,54 @@ def test_what_disturbs_a_run_has_its_remedy(with_gpu, monkeypatch):
     assert "cpupower" in found["power"]["governor"]
     assert found["power"]["turbo"].startswith("ok: on")
     assert "plug the machine in" in found["power"]["supply"]
+
+
+@pytest.fixture
+def strangers():
+    """Call with a number: as many processes that are no children of this one."""
+    pids = []
+
+    def start(number):
+        for _ in range(number):
+            told = subprocess.check_output(["sh", "-c", "sleep 600 >&- 2>&- & echo $!"])
+            pids.append(int(told))
+        return pids
+
+    yield start
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("uses", "said"),
+    [
+        (
+            (90,),
+            r"^used by process {0}, of which 1 count as computing: .* invalid \(foreign_process\)$",
+        ),
+        ((90, 0), r"{0}, {1}, of which 1 count as computing: .* invalid \(foreign_process\)$"),
+        (
+            (0,),
+            r"{0}, which only held memory just now: stop it, or runs are flagged \(idle_neighbour\), ",
+        ),
+    ],
+)
+def test_who_computes_on_a_gpu_is_told_from_who_only_holds_its_memory(
+    fake_nvml, strangers, uses, said
+):
+    """As a run's windows would be: invalid, or flagged."""
+    pids = strangers(len(uses))
+    lines = [f"process {pid} 1000 {use}\n" for pid, use in zip(pids, uses, strict=True)]
+    fake_nvml(H100 + "".join(lines))
+    load = {"load_average_1min": 0, "cores": 1, "other_cores_used": 0, "codes": []}
+    load |= {"stolen_cores": 0, "processes": []}
+    found = examine._load(load, surroundings.gpus(), examine._company())
+    assert re.search(said.format(*pids), found["gpu 0"])
+
+
+def test_where_the_driver_does_not_tell_who_computes_both_are_told():
+    said = examine._shared([4711], None)
+    assert said.startswith(
+        "used by process 4711: stop it, or runs are flagged (idle_neighbour), and "
+    )
+    assert "invalid where it computes (foreign_process)" in said

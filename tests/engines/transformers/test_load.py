@@ -114,6 +114,7 @@ def test_options_of_the_engine_still_reach_a_request(saved, expected):
         {"model": "cpu", "lm_head": "disk"},
         {"model.embed_tokens": "cpu", "model.layers": "disk", "model.norm": "cpu", "model.rotary_emb": "cpu",
          "lm_head": "cpu"},
+        pytest.param("auto", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it has room")),
     ],
 )  # fmt: skip
 def test_a_model_of_which_parts_would_lie_elsewhere_is_refused(tmp_path, device_map):
@@ -122,3 +123,12 @@ def test_a_model_of_which_parts_would_lie_elsewhere_is_refused(tmp_path, device_
     spec = ModelSpec("tiny", Source.local, path=str(tmp_path / "tiny"), dtype=Dtype.float32)
     with pytest.raises(Unsupported, match="does not fit on the device: parts of it would lie"):
         load_model(spec, tmp_path / "tiny", device_map)
+
+
+@pytest.mark.parametrize(
+    "device_map", ["cpu", torch.device("cpu"), {"": torch.device("cpu")}], ids=str
+)
+def test_a_model_that_was_to_lie_in_the_hosts_memory_may(tmp_path, device_map):
+    tiny_llama().save_pretrained(tmp_path / "tiny")
+    spec = ModelSpec("tiny", Source.local, path=str(tmp_path / "tiny"), dtype=Dtype.float32)
+    assert load_model(spec, tmp_path / "tiny", device_map).device.type == "cpu"

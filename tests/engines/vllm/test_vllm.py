@@ -220,24 +220,46 @@ def test_on_gpus_it_asks_for_the_memory_that_it_is_said_to_take(fake, llama):
     with Vllm(kv_cache_gib=4).serve(plain, GPUS):
         flags = pairs_of(seen()[0])
     assert flags["--tensor-parallel-size"] == "2"
-    assert int(flags["--kv-cache-memory-bytes"]) == 4 * GIB
+    assert int(flags["--kv-cache-memory-bytes"]) == 2 * GIB  # of each GPU, as vLLM reads it
     share = float(flags["--gpu-memory-utilization"])
     assert share * GPUS.memory_bytes == pytest.approx(
-        Vllm(kv_cache_gib=4).room_bytes(plain), rel=1e-2
+        Vllm(kv_cache_gib=4).room_bytes(replace(plain, gpus=2)), rel=1e-2
     )
 
 
-def test_keys_and_values_have_room_for_all_that_is_in_flight(llama, tmp_path):
-    """Else requests would wait for each other, and it would look as if the model were slow."""
+@pytest.fixture
+def wide(llama, tmp_path):
+    """A directory with the shape of an 8B model, of which no layer is there."""
     config = json.loads((llama / "config.json").read_text())
-    wide = tmp_path / "wide"
-    wide.mkdir()
+    path = tmp_path / "wide"
+    path.mkdir()
     shape = {
         "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096,
         "head_dim": 128, "max_position_embeddings": 8192,
     }  # fmt: skip
-    (wide / "config.json").write_text(json.dumps(config | shape))
-    (wide / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes())
+    (path / "config.json").write_text(json.dumps(config | shape))
+    (path / "model.safetensors").write_bytes((llama / "model.safetensors").read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("gpus", "heads"),
+    [(1, 8), (2, 4), (8, 1), (16, 1)],  # each of more GPUs than heads keeps one
+)
+def test_each_gpu_keeps_its_share_of_the_keys_and_values(wide, fake, gpus, heads):
+    """`kv_cache_memory_bytes` is of each GPU to vLLM, and so is what it takes beside them."""
+    fake("vllm")
+    many = build(wide, Dtype.bfloat16, at_once=64, tokens=4096)
+    each = 1.25 * 64 * 4096 * 2 * 32 * heads * 128 * 2
+    there = Machine("cuda", "H100", 80 * gpus * GIB, (9, 0), tuple(f"GPU-{n}" for n in range(gpus)))
+    flags = pairs_of(Vllm()._arguments(many, there))
+    assert int(flags["--kv-cache-memory-bytes"]) == each
+    weights = Transformers().room_bytes(many)
+    assert Vllm().room_bytes(replace(many, gpus=gpus)) == weights + gpus * (each + BESIDE_BYTES)
+
+
+def test_keys_and_values_have_room_for_all_that_is_in_flight(wide):
+    """Else requests would wait for each other, and it would look as if the model were slow."""
     token = 2 * 32 * 8 * 128 * 2
     many = build(wide, Dtype.bfloat16, at_once=64, tokens=1024)
     room = Vllm().room_bytes(many) - BESIDE_BYTES

@@ -178,6 +178,26 @@ def test_it_is_refused_where_it_cannot_run(monkeypatch):
     assert technique.exact() == technique
 
 
+def test_one_that_cannot_be_had_is_refused_by_its_own_run(monkeypatch):
+    """And not as it is named exactly, which would end the whole sweep."""
+
+    def refuse(name):
+        raise UserError(f"attention={name} can neither be had from the hub nor found.")
+
+    for name, function in {
+        "lacking": lambda: None,
+        "fetch": refuse,
+        "cached": lambda name: None,
+    }.items():
+        monkeypatch.setattr(f"greenbench.engines.transformers.hub_kernels.{name}", function)
+    technique = Attention(NAME).exact()
+    assert technique == Attention(NAME)
+    with pytest.raises(
+        Unsupported, match=rf"^attention={NAME} is not in the hub's cache, in a build"
+    ):
+        technique.check(GPU, HERE)
+
+
 @pytest.mark.parametrize(
     "name", ["somebody/flash-attn", "kernels-community/a/b", "kernels-community/a:b"]
 )
