@@ -11,23 +11,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from greenbench.agents import ownership
+from greenbench.agents.ownership import FOLDER
 from greenbench.agents.places import Places
 from greenbench.campaign.bench import Asked
 from greenbench.campaign.console import heard
 from greenbench.errors import UserError
-from greenbench.files import locked_if_free, write_atomically
+from greenbench.files import locked_if_free, require_cache, unwritable, write_atomically
 from greenbench.records.store import Store, parse
 from greenbench.schema.ranges import require_choice
 from greenbench.schema.record import Record
 from greenbench.wording import visible
 
-FOLDER = "started"
-"""In a results directory: a document and a log of each."""
 LEAVE_S = 60.0
 """A bench that is told to end gets this long to put back what it has changed."""
 SHOWN, MOST = 5, 25
@@ -36,16 +36,28 @@ PLAIN = {"TTY_COMPATIBLE": "0"}
 """What keeps a progress bar out of the log, whatever the server's environment asks for."""
 
 
+def _moment(text: str) -> str:
+    """In UTC. Raises ValueError for what is no moment, or none of ours."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or not 1970 <= moment.year < 9999:
+        raise ValueError(f"{text} is no moment of ours")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
 class Document(BaseModel):
-    """What a server leaves for the next one about a bench that it has started."""
+    """What a server leaves for the next one about a bench that it has started.
+
+    Anybody may have written it: it is no reason to take a process for ours, nor its id for a file's name
+    unless it looks like one of ours.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
-    pid: int
+    id: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
+    pid: PositiveInt
     command: list[str]
     overrides: list[str]
-    started_at: str
+    started_at: Annotated[str, AfterValidator(_moment)]
     stopped: bool = False
     exit_status: int | None = None
     """Null while it goes on, and where no server was there to see its end."""
@@ -63,6 +75,11 @@ class Started(NamedTuple):
         """All that it has said."""
         return self.folder / FOLDER / f"{self.told.id}.log"
 
+    @property
+    def place(self) -> tuple[Path, str]:
+        """What tells it from the copy of its document in another directory."""
+        return self.folder.resolve(), self.told.id
+
     def keep(self, **changes: object) -> Started:
         """The same with `changes`, written down."""
         told = self.told.model_copy(update=changes)
@@ -75,10 +92,15 @@ class Background:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[tuple[Path, str], subprocess.Popen[bytes]] = {}
 
     def start(self, results: str, folder: Path, asked: Asked) -> dict[str, Any]:
         """Start a bench of what is `asked`; its status. Raises UserError while another goes on."""
+        if (folder / FOLDER).is_symlink():
+            raise UserError(
+                f"{results}/{FOLDER} is a link, through which logs would be written elsewhere: remove it."
+            )
+        require_cache()
         Store(folder).require_space()
         with locked_if_free(folder / ".locks" / f"{FOLDER}.lock") as mine:
             if not mine:
@@ -98,7 +120,7 @@ class Background:
 
     def going(self) -> Iterator[Started]:
         """Those that have not ended."""
-        return (each for each in self._all() if self._is_going(each.told))
+        return (each for each in self._all() if self._process(each))
 
     def status(self, run: str | None) -> list[dict[str, Any]]:
         """One, or all that go on and the last that ended, the newest first. Raises UserError."""
@@ -110,13 +132,17 @@ class Background:
     def stop(self, run: str) -> dict[str, Any]:
         """Tell a bench to end, and wait until it has; its status. Raises UserError where it has ended."""
         started = self._named(run)
-        if not self._is_going(started.told):
-            raise UserError(f"Run {run} has ended already: its status says how.")
+        process = self._process(started)
+        if process is None:
+            raise UserError(
+                f"Run {run} is not one that you have started on this machine: stop it where it was started."
+                if self._is_unknown(started)
+                else f"Run {run} has ended already: its status says how."
+            )
         started = started.keep(stopped=True)
         with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired, subprocess.TimeoutExpired):
-            process = psutil.Process(started.told.pid)
             process.terminate()
-            (self._children.get(run) or process).wait(LEAVE_S)
+            process.wait(LEAVE_S)
         return self._status(started)
 
     def _begin(self, results: str, folder: Path, asked: Asked) -> Started:
@@ -125,7 +151,7 @@ class Background:
         command += [f"--config-dir={asked.config_dir}"] if asked.config_dir else []
         run, now = secrets.token_hex(4), datetime.now(UTC).isoformat(timespec="seconds")
         (folder / FOLDER).mkdir(exist_ok=True)
-        with (folder / FOLDER / f"{run}.log").open("wb") as log:
+        with (folder / FOLDER / f"{run}.log").open("xb") as log:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -134,33 +160,53 @@ class Background:
                 env=os.environ | PLAIN,
                 start_new_session=True,  # a client ends its server's session, which this is not of
             )
-        self._children[run] = child
+        try:
+            ownership.mark(run, folder, child.pid, command)
+        except OSError as error:
+            child.terminate()  # else it would go on, and nobody could stop it
+            raise unwritable(
+                f"The cache directory cannot hold the mark of run {run}", error,
+                "say where it may be with the environment variable GREENBENCH_CACHE",
+            ) from error  # fmt: skip
+        self._children[folder.resolve(), run] = child
         said = [text for text in asked.overrides if not text.startswith("results=")]  # the agent
         told = Document(id=run, pid=child.pid, command=command, overrides=said, started_at=now)
         return Started(results, folder, told).keep()
 
     def _all(self) -> Iterator[Started]:
+        """A document that no server has written is passed over, and what a link leads to."""
         for name, folder in self._places:
+            if (folder / FOLDER).is_symlink():
+                continue
             for file in sorted((folder / FOLDER).glob("*.json")):
                 with suppress(OSError, ValidationError):
-                    yield Started(name, folder, Document.model_validate_json(file.read_bytes()))
+                    told = Document.model_validate_json(ownership.plain(file))
+                    if told.id == file.stem:
+                        yield Started(name, folder, told)
 
     def _named(self, run: str) -> Started:
-        known = {each.told.id: each for each in self._all()}
+        """Of several with that name, copies of one, the one that goes on."""
+        known: dict[str, Started] = {}
+        for each in self._all():
+            if each.told.id not in known or self._process(each):
+                known[each.told.id] = each
         require_choice(run, "run", known)
         return known[run]
 
-    def _is_going(self, told: Document) -> bool:
-        """Whether its process is there, and no other has its number by now."""
-        if child := self._children.get(told.id):
-            return child.poll() is None
-        with suppress(psutil.Error):
-            return psutil.Process(told.pid).cmdline() == told.command
-        return False
+    def _process(self, started: Started) -> subprocess.Popen[bytes] | psutil.Process | None:
+        """Its process, if it is there and this user's; null: it has ended, or is not known."""
+        if child := self._children.get(started.place):
+            return child if child.poll() is None else None
+        return ownership.process(started.told.id, started.folder, started.told.pid)
+
+    def _is_unknown(self, started: Started) -> bool:
+        """Whether nothing but its document tells of it, which does not tell of an end."""
+        told, ours = started.told, started.place in self._children
+        return told.exit_status is None and not (ours or ownership.marked(told.id, started.folder))
 
     def _status(self, started: Started) -> dict[str, Any]:
-        goes_on = self._is_going(started.told)
-        child = self._children.get(started.told.id)
+        goes_on = self._process(started) is not None
+        child = self._children.get(started.place)
         if child and child.returncode != started.told.exit_status:
             started = started.keep(exit_status=child.returncode)
         told, lines = started.told, _lines(started.log)
@@ -168,11 +214,11 @@ class Background:
         return {
             "run": told.id,
             "results": started.results,
-            "state": _state(told, goes_on),
+            "state": "unknown" if self._is_unknown(started) else _state(told, goes_on),
             "exit_status": told.exit_status,
-            "overrides": told.overrides,
+            "overrides": [visible(text) for text in told.overrides],
             "started_at": told.started_at,
-            "pid": told.pid,
+            "pid": told.pid if goes_on else None,
             "runs": far.total,
             "runs_ended": far.ended,
             "now": far.run if goes_on else None,
@@ -191,7 +237,8 @@ def _state(told: Document, goes_on: bool) -> str:
 
 def _lines(log: Path) -> list[str]:
     try:
-        return [visible(line) for line in log.read_text(errors="replace").splitlines() if line]
+        text = ownership.plain(log).decode(errors="replace")
+        return [visible(line) for line in text.splitlines() if line]
     except OSError:
         return []
 
@@ -200,7 +247,7 @@ def _records(started: Started) -> list[dict[str, Any]]:
     """What it has left by now; read are only files that are not older than it."""
     begun = datetime.fromisoformat(started.told.started_at)
     files = Store(started.folder).records.glob("*.json")
-    fresh = [file for file in files if file.stat().st_mtime >= begun.timestamp()]
+    fresh = [file for file in files if _changed_s(file) >= begun.timestamp()]
     found = (parse(file) for file in fresh if not file.name.startswith("."))
     mine = [each for each in found if isinstance(each, Record)]
     return [
@@ -213,3 +260,10 @@ def _records(started: Started) -> list[dict[str, Any]]:
         for record in sorted(mine, key=lambda record: record.started_at)
         if record.started_at >= started.told.started_at
     ][-MOST:]
+
+
+def _changed_s(file: Path) -> float:
+    """When; of what is gone, or a link to nowhere, never."""
+    with suppress(OSError):
+        return file.stat().st_mtime
+    return float("-inf")

@@ -71,7 +71,8 @@ class Tools:
     def estimate(
         self, overrides: Overrides, multirun: Multirun = False, results: Results = None
     ) -> dict[str, Any]:
-        """Say how long runs would take and how many joules, or why one cannot be measured here."""
+        """Say how long runs would take and how many joules, or why one cannot be measured here. Nothing is
+        fetched for it."""
         self.background.require_rest(DISTURB)
         _, folder = self._places.named(results)
         return self._estimated(self._asked(overrides, multirun, folder))

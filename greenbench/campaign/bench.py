@@ -58,17 +58,25 @@ def fetch(asked: Asked) -> None:
 
 def foreseen(asked: Asked) -> list[Foreseen]:
     """Its runs, and what each will take. Raises UserError."""
-    jobs = _jobs(asked)
+    jobs, unseen = _jobs_as_they_are_here(asked)
     from greenbench.campaign.listing import foreseen
 
-    return foreseen(jobs)
+    return foreseen(jobs, unseen)
 
 
 def listed(asked: Asked) -> Iterator[str]:
     """Its runs as commands, with what they will take. Raises UserError."""
     from greenbench.campaign.listing import listing
 
-    return listing(_jobs(asked))
+    return listing(*_jobs_as_they_are_here(asked))
+
+
+def _jobs_as_they_are_here(asked: Asked) -> tuple[list[Job], set[str]]:
+    """The runs, and their tasks that were not looked at, as their data is not here. Raises UserError."""
+    from greenbench.quality.tasks import fetching_nothing
+
+    with fetching_nothing() as unseen:
+        return _jobs(asked), unseen
 
 
 def _jobs(asked: Asked) -> list[Job]:

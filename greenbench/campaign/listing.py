@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,8 @@ class Foreseen(NamedTuple):
     job: Job
     forecast: Forecast | None
     refused: UserError | None
+    unseen: list[str]
+    """Its tasks whose data is not here."""
 
     @property
     def label(self) -> str:
@@ -31,14 +33,22 @@ class Foreseen(NamedTuple):
         return label(self.job.spec)
 
 
-def foreseen(jobs: Sequence[Job]) -> list[Foreseen]:
-    """Each job's run. Nothing is fetched from a hub. Raises UserError where the device is not there."""
+def foreseen(jobs: Sequence[Job], unseen: Collection[str] = ()) -> list[Foreseen]:
+    """Each job's run. Nothing is fetched from a hub, so that tasks may be `unseen`.
+
+    Raises UserError where the device is not there.
+    """
     machines = _machines(sorted({job.spec.device for job in jobs}))
     known = Forecaster.reading(Path(job.spec.results) for job in jobs)
     asked = [(job.spec, machines[job.spec.device]) for job in jobs]
     refused = refusals(asked, models=False, progress=None)
     return [
-        Foreseen(job, None if error else known.of(*each), error)
+        Foreseen(
+            job,
+            None if error else known.of(*each),
+            error,
+            [name for name in job.spec.task.names if name in unseen],
+        )
         for job, each, error in zip(jobs, asked, refused, strict=True)
     ]
 
@@ -53,14 +63,21 @@ def _machines(devices: Sequence[str]) -> dict[str, Machine]:
 
 
 def in_all(found: Sequence[Foreseen]) -> str:
-    """One sentence about all of them."""
+    """One sentence about all of them, and one more where tasks were not looked at."""
     forecasts = [each.forecast for each in found if each.forecast]
-    return whole(forecasts, done=0, refused=len(found) - len(forecasts))
+    said = whole(forecasts, done=0, refused=len(found) - len(forecasts))
+    names = ", ".join(dict.fromkeys(name for each in found for name in each.unseen))
+    if not names:
+        return said
+    return (
+        f"{said}. The data of {names} is not here and is fetched only for a run: whether it can be asked was "
+        "not looked at."
+    )
 
 
-def listing(jobs: Sequence[Job]) -> Iterator[str]:
-    """Lines for a shell: each run's command, after a comment on it. Raises UserError as `foreseen`."""
-    found = foreseen(jobs)
+def listing(jobs: Sequence[Job], unseen: Collection[str] = ()) -> Iterator[str]:
+    """Lines for a shell: each run's command, after a comment on it. As `foreseen`."""
+    found = foreseen(jobs, unseen)
     for number, each in enumerate(found, 1):
         spec, said = each.job.spec, each.forecast or f"not measured here: {each.refused}"
         yield f"# {number} of {len(found)}, {spec.model.name}, {each.label}: {said}"

@@ -18,16 +18,18 @@ from greenbench.errors import UserError
 from greenbench.models import texts
 from greenbench.quality.tasks.consents import require_consents, require_execution
 from greenbench.quality.tasks.digests import identities
+from greenbench.quality.tasks.hub_data import data_sets
 from greenbench.quality.tasks.lookup import (
     FOLDER,
     first_line,
     is_ours,
     load,
     local_tasks,
-    read,
     require_one,
 )
+from greenbench.quality.tasks.offline import as_allowed, fetching_nothing, is_absence, unseen
 from greenbench.quality.tasks.shots import require_examples, set_shots
+from greenbench.quality.tasks.yaml_files import read
 from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ __all__ = [
     "by_likelihood",
     "check_tasks",
     "chosen",
+    "fetching_nothing",
     "identities",
     "in_words",
     "kinds",
@@ -72,7 +75,7 @@ class Offer(NamedTuple):
 def check_tasks(spec: TaskSpec) -> None:
     """Raise UserError for a task that cannot be had or asked, so that no model is loaded in vain.
 
-    Cheap for our own tasks; the data of others is fetched or read.
+    Cheap for our own tasks; the data of others is fetched or read, or within `fetching_nothing` read.
     """
     ours = [name for name in dict.fromkeys(spec.names) if is_ours(name, spec.include_path)]
     offers = []
@@ -85,8 +88,13 @@ def check_tasks(spec: TaskSpec) -> None:
         texts.wheel_path(about["wheel"], "")
         require_examples(name, about["examples"], content.get("num_fewshot"), spec.fewshot)
     others = [name for name in spec.names if name not in ours]
-    if others:
-        offers.append(_check_others(replace(spec, names=others), ours))
+    for name in others:
+        require_consents(name, spec)
+    here = [name for name in others if _is_here(replace(spec, names=[name]))]
+    if here:
+        offers.append(_check_others(replace(spec, names=here), ours))
+    if len(here) < len(others):
+        return  # nobody knows what the rest offers
     offered = Offer(*(set().union(*each) for each in zip(*offers, strict=True)))
     _require_filter(offered.filters, spec.filter)
     _require_words(offered.filters, spec.answer_tokens)
@@ -103,14 +111,28 @@ def _offer(content: Mapping[str, Any]) -> Offer:
     )
 
 
+def _is_here(spec: TaskSpec) -> bool:
+    """Whether the data of its one task is, where none may be fetched; if not, the task passes unseen."""
+    passed = unseen()
+    if passed is None:
+        return True
+    try:
+        with as_allowed():
+            load(spec.names, spec.include_path, consents=spec.allow_code_execution)
+    except UserError as error:
+        if not (is_absence(error.__cause__) and data_sets([spec])):
+            raise
+        passed.update(spec.names)
+        return False
+    return True
+
+
 def _check_others(spec: TaskSpec, ours: list[str]) -> Offer:
     """What they offer."""
     from greenbench.quality.lm_eval_quiet import quiet
     from greenbench.quality.lm_eval_seeds import seeded
 
-    for name in spec.names:
-        require_consents(name, spec)
-    with quiet(), seeded():
+    with quiet(), seeded(), as_allowed():
         tasks = load_tasks(spec)
         require_one([*ours, *tasks])
         for name, items in chosen(tasks, spec).items():

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbench.models import inputs, texts
-from greenbench.quality.tasks.lookup import FOLDER, Function, find, is_ours, is_path, members, read
+from greenbench.quality.tasks.lookup import FOLDER, find, is_ours, is_path, members
 from greenbench.quality.tasks.sources import sources
+from greenbench.quality.tasks.yaml_files import Function, read, values
 from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def files_of(name: str, include_path: str | None) -> list[Path]:
 
 def _content(content: dict[str, Any]) -> list[Any]:
     """What a file says, and of what it refers to, the content."""
-    named = list(functions(content))
+    named = [value for value in values(content) if isinstance(value, Function)]
     code = [sources(function) for function in named]
     return [
         _plain(content),
@@ -74,15 +75,6 @@ def _content(content: dict[str, Any]) -> list[Any]:
         sorted({package for each in code for package in each.packages}),
         [_wheel(texts.wheel_path(name, "")) for name in _wheels(content, named)],
     ]
-
-
-def functions(value: Any) -> Iterator[Function]:
-    """All that a task's file names."""
-    if isinstance(value, Function):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from functions(part)
 
 
 def _wheels(content: dict[str, Any], named: list[Function]) -> list[str]:
@@ -107,7 +99,7 @@ def _plain(value: Any, key: str = "", folders: Sequence[Path] = ()) -> Any:
     """
     if isinstance(value, Function):
         return ["!function", value.text]
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(part, key, folders) for part in value]
     if isinstance(value, dict):
         near = _folders(value)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenbench.quality.tasks.digests import PACKAGED, files_of
-from greenbench.quality.tasks.lookup import is_ours, read
+from greenbench.quality.tasks.lookup import is_ours
+from greenbench.quality.tasks.offline import unseen
+from greenbench.quality.tasks.yaml_files import read
 from greenbench.schema.spec import TaskSpec
 
 if TYPE_CHECKING:
@@ -51,8 +53,10 @@ def data_sets(specs: Iterable[TaskSpec]) -> dict[DataSet, set[str | None]]:
 def missing_bytes(wanted: DataSet, configs: Collection[str | None]) -> int | None:
     """How much of these configurations would be fetched now; null where the hub does not say.
 
-    0 where it cannot be asked: all is here then, or the task is refused for it.
+    0 where it cannot be asked: all is here then, or the task is refused for it; or where nothing is fetched.
     """
+    if unseen() is not None:
+        return 0
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     try:

@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from greenbench.errors import UserError
 from greenbench.quality.shut_off import consenting
+from greenbench.quality.tasks.templates import shut_in
 from greenbench.wording import meant
 
 if TYPE_CHECKING:
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from lm_eval.tasks._index import Entry
 
 FOLDER = Path(__file__).parent
-
-
-class Function(NamedTuple):
-    """A Python function that a YAML file names: ``!function module.name``."""
-
-    text: str
-    folder: Path
-    """Of the file that names it; its modules are looked for there first."""
 
 
 class Place(NamedTuple):
@@ -56,23 +47,6 @@ def is_path(name: str) -> bool:
 def is_ours(name: str, include_path: str | None) -> bool:
     """Whether it leads to a file in this folder, as far as can be said without an index."""
     return include_path is None and name in local_tasks()
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A task's YAML file with all that it includes, its functions not imported."""
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_constructor(
-        "!function", lambda _, node: Function(str(node.value), path.parent.resolve())
-    )
-    content = dict(yaml.load(path.read_bytes(), Loader))
-    includes = content.pop("include", [])
-    whole: dict[str, Any] = {}
-    for included in includes if isinstance(includes, list) else [includes]:
-        whole |= read(path.parent / included)
-    return whole | content
 
 
 def find(name: str, include_path: str | None) -> Place:
@@ -110,6 +84,7 @@ def load(
     """
     from greenbench.quality.lm_eval_quiet import quiet
 
+    shut_in()
     built: dict[str, list[Task | Group]] = {}
     with quiet(), consenting(consents):
         for name in dict.fromkeys(names):

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from greenbench.quality.tasks.lookup import Function
+from greenbench.quality.tasks.yaml_files import Function
 
 INSTALLED = tuple(Path(sysconfig.get_paths()[kind]).resolve() for kind in ("purelib", "platlib"))
 OURS = __name__.partition(".")[0]
@@ -30,10 +30,9 @@ class Sources(NamedTuple):
 def sources(function: Function) -> Sources:
     """Of installed packages only the function's own module is a file; the version stands for the rest,
     and for all of GreenBench."""
-    module = function.text.rpartition(".")[0]
-    if module.partition(".")[0] == OURS:
+    module, beside = function.module, function.beside
+    if module.partition(".")[0] == OURS and not beside.is_file():
         return Sources(set(), set())
-    beside = function.folder / f"{module.replace('.', '/')}.py"
     start = beside if beside.is_file() else _file(_root(module), module)
     found = Sources(set(), set())
     left = [start] if start else []

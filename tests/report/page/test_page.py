@@ -21,6 +21,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
 from greenbench.analysis.yardstick import ENERGY, SPEED
 from greenbench.records.store import Rejected
+from greenbench.report.exports.long_table import FORMULA, harmless
 from greenbench.report.markdown.format import Notes, show
 from greenbench.report.markdown.sections.headline_table import loss_sign, sign
 from greenbench.report.markdown.sections.impact import per_queries
@@ -573,6 +574,33 @@ def test_the_table_can_be_had_as_a_file(opened):
     assert head[:3] == ["technique", "model, device, workload", "quality change, points"]
     assert line[0] == "capped"
     assert any("×" in cell for cell in line)
+
+
+FORMULAE = [
+    "-1+cmd|' /C calc'!A0",
+    " =1+1",
+    "\t=1",
+    "a\r\nb",
+    "\u200b@SUM(1)",
+    "\uff0d1+cmd",
+    "+1+cmd",
+    "-1.5",
+]
+
+
+def test_nothing_in_the_file_is_run_by_a_spreadsheet_and_numbers_stay_numbers(opened):
+    tab = opened(written([*map(examples.failed, FORMULAE), *RECORDS]))
+    tab.select_option("#columns", "All")
+    with tab.expect_download() as waiting:
+        tab.get_by_role("button", name="Download as CSV").click()
+    lines = list(csv.reader(waiting.value.path().read_text(encoding="utf-8-sig").splitlines()))
+    assert len(lines) == 1 + len(FORMULAE) + len(RECORDS)
+    told = {line[0] for line in lines}
+    assert {*map(harmless, FORMULAE[:-1]), "-1.5"} <= told
+    for cell in (cell for line in lines for cell in line):
+        number = re.fullmatch(r"[-+]?\d+(\.\d+)?", cell)
+        assert number or not cell.lstrip().startswith(FORMULA)
+        assert not re.fullmatch(r"'[-+]?\d+(\.\d+)?", cell)
 
 
 def test_each_term_leads_to_what_it_means(opened):

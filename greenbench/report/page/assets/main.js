@@ -213,10 +213,17 @@ function followLink() {
   update();
 }
 
+/** One line of visible text that no spreadsheet takes for a formula (OWASP, CSV injection); numbers stay numbers. */
+function harmless(text) {
+  const line = text.replace(/\x1b\[[0-?]*[ -/]*[@-~]/g, "").replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ").replace(/[\p{Cf}\p{Co}\p{Cs}\p{Cn}]/gu, "");
+  const isNumber = /^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(line);
+  return !isNumber && /^[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(line.trimStart()) ? `'${line}` : line;
+}
+
 /** The runs that are shown, with the columns that are, as a file. */
 function download() {
   const visible = visibleRuns(), columns = COLUMNS[byId("columns").value];
-  const quoted = (text) => `"${String(text ?? "").replace(/^(?=[=+@\t\r])/, "'").replaceAll('"', '""')}"`;
+  const quoted = (text) => `"${harmless(String(text ?? "")).replaceAll('"', '""')}"`;
   const lines = DATA.runs.filter((run) => visible.has(run.number)).map((run) =>
     [run.label, kept(run.where), ...columns.map((column) => column.cell(run, inWords))].map(quoted).join(","));
   const head = ["technique", "model, device, workload", ...columns.map((column) => column.head)].map(quoted).join(",");
