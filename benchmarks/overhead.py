@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from greenbench.campaign.compose import plan
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.engines.engine import Build, Completion, Served
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.machine.detect import Machine, detect
@@ -34,7 +35,6 @@ from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.models import files, texts
-from greenbench.schema.spec import BenchSpec
 from greenbench.schema.window import Place
 from greenbench.stats.intervals import paired_ratio
 

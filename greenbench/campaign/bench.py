@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from greenbench.campaign.catalog import faults, refuse_rivals
 from greenbench.campaign.compose import Job, plan
+from greenbench.campaign.invocation import Where
 from greenbench.errors import UserError
 from greenbench.files import require_cache
 from greenbench.plugins import answerable
@@ -26,6 +27,8 @@ class Asked(NamedTuple):
     config_dir: Path | None = None
     shard: str = "1/1"
     """Which part of the runs, of how many."""
+    part: Path | None = None
+    """Where a job of a launcher's says which runs it is at."""
 
 
 def bench(asked: Asked) -> list[Record]:
@@ -38,9 +41,13 @@ def bench(asked: Asked) -> list[Record]:
 
     for results in dict.fromkeys(job.spec.results for job in jobs):
         Store(Path(results)).require_space()
+    if any(job.spec.launcher.where is not Where.local for job in jobs):
+        from greenbench.campaign.elsewhere import send
+
+        return send(jobs, _say)
     from greenbench.campaign.sweep import sweep
 
-    return sweep(jobs, _say)
+    return sweep(jobs, _say, asked.part)
 
 
 def fetch(asked: Asked) -> None:

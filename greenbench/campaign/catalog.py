@@ -10,7 +10,7 @@ from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.plugins import ROOMS, Room, conf_folders, named
 
-GROUPS = ("model", "technique", "engine", "task", "workload", "meter", "protocol")
+GROUPS = ("model", "technique", "engine", "task", "workload", "meter", "protocol", "launcher")
 STOP = re.compile(r"[.:;](?: |$)")
 COMMENT = re.compile(r"#(?! *@package)(.*)")
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from greenbench.campaign.compose import Job, plain, plan
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.schema.knobs import default
-from greenbench.schema.spec import USUAL_ENGINE, BenchSpec, RunSpec
+from greenbench.schema.spec import USUAL_ENGINE, RunSpec
 from greenbench.scrub import scrub
 
-APART = ("results", "force")
-"""What only said where the record goes."""
+APART = ("results", "force", "launcher")
+"""What only said where the record goes, and where the run runs."""
 
 
 def command(job: Job, exact: BenchSpec) -> str:
@@ -26,9 +28,14 @@ def command(job: Job, exact: BenchSpec) -> str:
     """
     asked = job.overrides if job.config_dir is None else list(_spelt_out(job.spec))
     settled = dict(_changes(_values(job.spec), _values(exact)))
-    kept = [text for text in asked if text.partition("=")[0] not in {*APART, *settled}]
+    kept = [text for text in without(asked, *APART) if text.partition("=")[0] not in settled]
     said = [*kept, *(f"{key}={value}" for key, value in settled.items())]
     return scrub(shlex.join(["greenbench", "bench", *said]))
+
+
+def without(overrides: Sequence[str], *roots: str) -> list[str]:
+    """The overrides but those of these keys, and of the keys in them."""
+    return [text for text in overrides if re.split("[=.]", text.lstrip("+"))[0] not in roots]
 
 
 def _spelt_out(spec: BenchSpec) -> Iterator[str]:

@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from greenbench.campaign.catalog import classes, experiments
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.campaign.mistakes import one_sentence
 from greenbench.campaign.overrides import one_run, read, sweep
 from greenbench.errors import UserError
@@ -31,7 +32,6 @@ from greenbench.paths import conf_dir
 from greenbench.plugins import conf_folders
 from greenbench.schema.enums import Source
 from greenbench.schema.ranges import require_storable
-from greenbench.schema.spec import BenchSpec
 
 ROOT = "bench"
 

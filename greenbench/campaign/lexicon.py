@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from greenbench.campaign.catalog import GROUPS, classes, comment, experiments, options
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.plugins.finding import knobs
-from greenbench.schema.spec import BenchSpec
 
 EXPERIMENTS = "experiments"
 DEVICES = ("auto", "cpu", "cuda", "cuda_all")

@@ -18,21 +18,21 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException, OverrideParseException
 
 from greenbench.campaign.catalog import GROUPS, experiments, options
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.campaign.lexicon import EXPERIMENTS, keys
 from greenbench.errors import UserError
 from greenbench.plugins import conf_folders
 from greenbench.schema.ranges import require_choice
-from greenbench.schema.spec import BenchSpec
 from greenbench.wording import asked_back, meant
 
 KEYS = {field.name for field in fields(BenchSpec)}
 MOST_RUNS = 10_000
 """Of one call: more are a slip."""
 REACH = {
-    "code", "command", "directory", "file", "files", "folder", "key", "log", "path", "results", "trace",
-    "trust", "url",
+    "code", "command", "directory", "file", "files", "folder", "key", "launcher", "log", "path", "results",
+    "trace", "trust", "url",
 }  # fmt: skip
-"""Words in the names of keys that say where files and servers are, and whose code may run."""
+"""Words in the names of keys that say where files, servers and other machines are, and whose code may run."""
 OUTSIDE = re.compile(r"^[/~]|(^|/)\.\.(/|$)|\.ya?ml$|\$\{|^kernels-community/", re.IGNORECASE)
 """Of a text: a place in the file system, what Hydra would read from somewhere, or a hub's compiled code."""
 FORM = "an override is KEY=VALUE or GROUP=OPTION"
@@ -189,7 +189,8 @@ def _refuse_form(override: Override, text: str, bare: str) -> None:
     if key == "hydra" or override.is_hydra_override():
         raise UserError(
             f"{text} has no effect, as Hydra only reads the configuration here: results=DIR says where "
-            "records go, --config-dir where your groups are, and --multirun sweeps KEY=A,B."
+            "records go, --config-dir where your groups are, --multirun sweeps KEY=A,B, and "
+            "launcher=slurm or launcher=ray says where runs run."
         )
     if override.is_delete():
         raise UserError(f"{text} takes a key away that every run needs: give it another value.")

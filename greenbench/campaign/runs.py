@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
 from greenbench.campaign.identity import exact, identity, label, settled
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, describe
 from greenbench.run.preflight import refusals
 from greenbench.schema.record import Findings
 from greenbench.schema.resolved import ResolvedSpec
-from greenbench.schema.spec import BenchSpec, RunSpec
+from greenbench.schema.spec import RunSpec
 
 PRELOAD = (
     "torch",

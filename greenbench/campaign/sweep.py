@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from greenbench.analysis.readings import joules
 from greenbench.analysis.trust.checked import look
+from greenbench.campaign.closing import closing, outcome
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.downloads import fetch
@@ -23,24 +25,28 @@ from greenbench.campaign.runs import PRELOAD, Run, found, refused_here, runs_of,
 from greenbench.engines.engine import Engine
 from greenbench.engines.serving import journal
 from greenbench.errors import Unsupported, UserError
+from greenbench.files import write_atomically
 from greenbench.machine import gpu_settings
 from greenbench.machine.device_lock import device_lock
 from greenbench.meters import in_words
 from greenbench.records.store import Store
 from greenbench.report import rebuild
 from greenbench.schema.knobs import changed
-from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import EngineFacts, Failure, Findings, Reason, Record, Status
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.scrub import scrub
 
 
-def sweep(jobs: Sequence[Job], say: Callable[[str], None]) -> list[Record]:
+def sweep(
+    jobs: Sequence[Job], say: Callable[[str], None], part: Path | None = None
+) -> list[Record]:
     """Run every job that has no record yet, writing the report as they come; return each job's record.
 
-    `say` hears what is downloaded. Presumes `preflight.refuse`.
+    `say` hears what is downloaded. Of a sweep that is elsewhere, the runs are told in the file `part` before
+    the first begins, as they end should the machine die, and the report is left to it. Presumes
+    `preflight.refuse`.
     """
-    started_s = time.monotonic()
+    started_s, since = time.monotonic(), _now()
     with ExitStack() as held:
         held.enter_context(terminable())
         workers = held.enter_context(Workers(PRELOAD))
@@ -58,20 +64,22 @@ def sweep(jobs: Sequence[Job], say: Callable[[str], None]) -> list[Record]:
         keys = [run_key(run.identity()) for run in runs]
         if len(runs) > 1:
             console.note(_outlook(runs, keys, refused))
+        if part is not None:
+            _tell(part, runs)
         done: dict[tuple[Path, str], Record] = {}
         records: dict[int, Record] = {}
         while left := [index for index in range(len(runs)) if index not in records]:
             with _claim(left, runs, keys, console) as index:
                 run, begun_s = runs[index], time.monotonic()
                 console.begin(len(records) + 1, f"{run.spec.model.name}, {run.label}")
-                record = _once(run, keys[index], refused[index], workers, console, done)
+                record = _once(run, keys[index], refused[index], workers, console, done, since)
             records[index] = done[run.folder, record.key] = record
-            if len(records) < len(runs):
+            if len(records) < len(runs) and part is None:
                 so_far.after(run.folder, time.monotonic() - begun_s)
-        for results in dict.fromkeys(run.folder for run in runs):
+        for results in dict.fromkeys(run.folder for run in runs if part is None):
             for path in write_report(results):
                 console.note(f"wrote {path}")
-        console.note(_closing(list(done.values()), time.monotonic() - started_s))
+        console.note(closing(list(done.values()), time.monotonic() - started_s))
     return [records[index] for index in sorted(records)]
 
 
@@ -87,6 +95,17 @@ def _claim(
                 return
     with Store(runs[left[0]].folder).claim(keys[left[0]], console.note):
         yield left[0]
+
+
+def _tell(part: Path, runs: Sequence[Run]) -> None:
+    """Leave what each run's record is to be if this process and its machine end before the run does."""
+    said = "It began, and ended without a result: its job, or the machine, was stopped."
+    failure = Failure(reason="killed", message=said, phase=None, log_tail=[])
+    begun = [
+        _recorded(run, run.identity(), _now(), Findings(failure=failure)).model_dump(mode="json")
+        for run in runs
+    ]
+    write_atomically(part, json.dumps(begun).encode())
 
 
 def _outlook(runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserError | None]) -> str:
@@ -134,17 +153,21 @@ def _once(
     workers: Workers,
     console: Console,
     done: dict[tuple[Path, str], Record],
+    since: str,
 ) -> Record:
-    """The run's record: read where it is already there, else made; at once where it is `refused`."""
+    """The run's record: read where it is already there, else made; at once where it is `refused`.
+
+    What another sweep has tried `since` this one began, as on another GPU, is not tried again.
+    """
     store, known = Store(run.folder), run.identity()
     key = run_key(known)
     store.require_space()
     with nullcontext() if key == claimed else store.claim(key, console.note):
         old = store.read(key, look)
-        done_now = done.get((run.folder, key))
-        if done_now or (old is not None and old.status == "completed" and not run.spec.force):
+        known_now = done.get((run.folder, key)) or (old if old and old.started_at > since else None)
+        if known_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
-            return done_now or old  # type: ignore[return-value]
+            return known_now or old  # type: ignore[return-value]
         if refused:
             record = _recorded(run, known, _now(), Findings(failure=_failure(refused)))
         else:
@@ -159,7 +182,7 @@ def _once(
         else:
             console.note("the earlier record is kept, as this run did not complete")
     drawn_j = sum(drawn or 0.0 for drawn in map(joules, record.windows))
-    console.end(_outcome(record), joules=drawn_j, estimated=_is_estimate(record))
+    console.end(outcome(record), joules=drawn_j, estimated=_is_estimate(record))
     return record
 
 
@@ -253,27 +276,3 @@ def _status(failure: Failure | None) -> Status:
     if failure is None:
         return "completed"
     return "unsupported" if failure.reason == "unsupported" else "failed"
-
-
-def _outcome(record: Record) -> str:
-    if record.failure is not None:
-        return f"{record.status}: {record.failure.message}"
-    return f"done in {record.stages_s['total']:.0f} s{_speed(record.ratios['tokens_per_s'])}"
-
-
-def _speed(ratio: Quantity) -> str:
-    if ratio.value is None:
-        return f", no speed ratio ({ratio.reason})"
-    if ratio.low is None or ratio.high is None:
-        return f", speed {ratio.value:.2f}x baseline"
-    return f", speed {ratio.value:.2f}x baseline ({ratio.low:.2f}-{ratio.high:.2f})"
-
-
-def _closing(records: Sequence[Record], wall_s: float) -> str:
-    """Counts, and the share of this command's wall time that measured nothing."""
-    counts = {
-        status: sum(record.status == status for record in records)
-        for status in ("completed", "failed", "unsupported")
-    }
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{said} in {wall_s:.0f} s"

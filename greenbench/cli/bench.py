@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench import api
@@ -12,6 +13,7 @@ from greenbench.cli.terminal import say
 
 if TYPE_CHECKING:
     from greenbench.campaign.bench import Asked
+    from greenbench.schema.record import Record
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -59,6 +61,9 @@ def add_bench(commands: Commands) -> None:
         action="store_true",
         help="print each run's command and how long it takes, and stop",
     )
+    sweep.add_argument(
+        "--part", type=Path, help=argparse.SUPPRESS
+    )  # what a launcher's jobs are told
     sweep.set_defaults(command=_bench)
 
 
@@ -112,14 +117,22 @@ def _bench(arguments: argparse.Namespace) -> int:
         return _show(arguments)
     if arguments.list:
         return _list(arguments)
-    records = api.bench(
+    records = _measured(arguments)
+    bad = {"failed", "unsupported"} if len(records) == 1 else {"failed"}
+    return int(any(record.status in bad for record in records))
+
+
+def _measured(arguments: argparse.Namespace) -> list[Record]:
+    if arguments.part is not None:
+        from greenbench.campaign.bench import bench
+
+        return bench(_asked(arguments)._replace(part=arguments.part))
+    return api.bench(
         arguments.overrides,
         multirun=arguments.multirun,
         config_dir=arguments.config_dir,
         shard=arguments.shard,
     )
-    bad = {"failed", "unsupported"} if len(records) == 1 else {"failed"}
-    return int(any(record.status in bad for record in records))
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ MEMORY = (
 
 def cpus(root: Path = ROOT) -> float:
     """Logical CPUs, which a quota may make a fraction."""
-    return min([float(_affinity()), *_quotas(root)])
+    return min([float(_affinity()), *_quotas(root), *_of_a_slurm_job()])
 
 
 def threads(root: Path = ROOT) -> int:
@@ -54,6 +54,12 @@ def available_bytes(root: Path = ROOT) -> int:
     """What it could have now, what others of its groups hold taken off."""
     free: int = psutil.virtual_memory().available
     return max(0, min([free, *(limit - used for limit, used in _limits(root))]))
+
+
+def _of_a_slurm_job() -> list[float]:
+    """CPUs of a task, which nothing may bind it to (srun(1)); nothing elsewhere."""
+    said = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return [float(said)] if said.isdigit() and int(said) else []
 
 
 def _affinity() -> int:

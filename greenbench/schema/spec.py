@@ -278,23 +278,3 @@ class RunSpec:
                 "come one by one: say workload.batch_size=1, and load.at_once=... for how many are answered "
                 "beside each other."
             )
-
-
-@dataclass(frozen=True)
-class BenchSpec(RunSpec):
-    """The root of ``conf/``: a run, and how this invocation treats its record."""
-
-    results: str = "results"
-    """Directory of records and reports."""
-    force: bool = False
-    """Measure again what already has a record."""
-    sessions: int = 1
-    """How often each run is measured, one round of all runs after the other: sessions 1 to so many."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(bool(self.results.strip()), "results", self.results, "a directory's name")
-        most, beside = (
-            (1, f" beside session={self.session}") if self.session > 1 else (MOST_SESSIONS, "")
-        )
-        require(1 <= self.sessions <= most, "sessions", self.sessions, f"1 to {most}{beside}")

@@ -33,6 +33,8 @@ def test_a_value_that_is_offered_is_one(key):
         needs = {"model.source": ["model.id=a/b", "model.path=here"]}.get(key, [])
         if key == "protocol.tier":
             needs = ["protocol=publish"]
+        if key.startswith("launcher."):
+            needs = ["launcher=slurm"] if key != "launcher.where" else []
         assert plan([*needs, word], multirun=False)
 
 

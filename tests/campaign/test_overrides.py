@@ -11,9 +11,9 @@ import pytest
 from greenbench import engines
 from greenbench.campaign.catalog import experiments
 from greenbench.campaign.compose import plan
+from greenbench.campaign.invocation import BenchSpec
 from greenbench.campaign.overrides import require_harmless
 from greenbench.errors import UserError
-from greenbench.schema.spec import BenchSpec
 from greenbench.techniques import discover
 
 INNER_WORDS = re.compile(
@@ -383,7 +383,8 @@ REACHING = [
     "task.names=[sst2,[own.yml]]", "task.names=[sst2],[own.YAML]", "+model.path=a", "++results=a",
     "model.id='~someone/weights'", "model.id=../weights", "model.note=${oc.env:HOME}", "seed=${seed}",
     "engine.key_variable=HF_TOKEN", "engine={url: 'http://a'}",
-    "technique.attention.implementation=kernels-community/flash-attn2",
+    "technique.attention.implementation=kernels-community/flash-attn2", "launcher=slurm",
+    "launcher.setup=['touch a']", "+launcher.options={wrap: a}", "launcher={where: ray, address: a}",
 ]  # fmt: skip
 
 

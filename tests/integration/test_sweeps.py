@@ -105,6 +105,16 @@ def test_whatever_happens_to_a_worker_the_sweep_goes_on_and_says_so(bench):
     assert "time_limit" in leaderboard or "limit" in leaderboard
 
 
+def test_of_two_sweeps_at_once_one_tries_what_fails(bench):
+    """As those of several GPUs, each of which would wait for it and then spend its time limit on it."""
+    sweeps = [bench.start("technique=outside", "technique.outside.fail=raise") for _ in range(2)]
+    said = [sweep.communicate(timeout=280)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [1, 1], said
+    assert sorted(text.count("already done") for text in said) == [0, 1]
+    (record,) = bench.records()
+    assert record["failure"]["reason"] == "exception"
+
+
 def test_a_forced_run_that_fails_does_not_lose_the_record_it_was_to_replace(bench):
     assert bench.run("technique=outside", "protocol.time_limit_s=300")[0] == 0
     (path,) = bench.results.glob("records/*.json")

@@ -73,6 +73,12 @@ def test_cpus_are_what_affinity_and_each_quota_leave(files, cpus, tree, many_cpu
     assert allowance.threads(tree(files)) == max(1, int(cpus))
 
 
+@pytest.mark.parametrize(("said", "cpus"), [("4", 4), ("100", 64), ("", 64), ("all", 64)])
+def test_a_slurm_job_has_the_cpus_of_its_task(said, cpus, tree, many_cpus, monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", said)
+    assert allowance.threads(tree({})) == cpus
+
+
 def test_half_a_cpu_still_runs_one_thread(tree, many_cpus):
     half = tree({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "50000 100000"})
     assert (allowance.cpus(half), allowance.threads(half)) == (0.5, 1)

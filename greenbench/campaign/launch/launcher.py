@@ -1,0 +1,71 @@
+"""The seam to what runs a sweep's runs elsewhere: tasks, each a call of ``greenbench``, and how each ended.
+
+Hydra's own launchers run a function of the configuration in a folder that Hydra makes, once for each of its
+jobs: resume, records and the answer to a run that its machine took along would have to be built around them.
+Here a task is the command that a person would type there, so that all of it is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+Fate = Literal["ended", "lost", "cancelled"]
+"""By itself, however; with its machine or by a kill; at a person's will."""
+
+
+class Task(NamedTuple):
+    """A call to be run somewhere."""
+
+    number: int
+    words: tuple[str, ...]
+    """The program and its arguments."""
+    log: Path
+    """Where all that it prints goes."""
+
+
+class Ended(NamedTuple):
+    """What became of a task."""
+
+    task: Task
+    fate: Fate
+    why: str = ""
+    """In a few words where it did not end by itself."""
+
+
+class Launcher(Protocol):
+    """Runs tasks, several at once."""
+
+    name: str
+
+    def running(self, tasks: Sequence[Task]) -> AbstractContextManager[Iterator[Ended]]:
+        """Start all, and yield each as it ends; what leaves the block early stops what still runs.
+
+        Raises UserError, one sentence, where tasks cannot be started.
+        """
+
+
+class Call:
+    """A task where it runs; picklable. Its answer is the exit status."""
+
+    def __init__(self, words: Sequence[str], log: str) -> None:
+        self._words, self._log = tuple(words), log
+
+    def __call__(self) -> int:
+        """Run it to its end."""
+        with open(self._log, "ab") as log:
+            return subprocess.run(self._words, stdout=log, stderr=log, check=False).returncode
+
+    def checkpoint(self) -> Any:
+        """The same call again, for submitit to put back in the queue: what has a record is not run again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def is_kill(status: int) -> bool:
+    """Whether a signal ended a process that ended so, as itself or as its shell tells it."""
+    return status < 0 or status > 128
