@@ -33,36 +33,45 @@ class Marked(NamedTuple):
     quality: list[TaskScore]
 
 
-def posed(served: Served, spec: RunSpec, directory: Path) -> list[Exam]:
-    """The questions of every task that is answered in words, as this model is asked them; none without such.
+class Questions(NamedTuple):
+    """Of every task that is answered in words."""
 
-    `directory` holds the plain model's files. Raises UserError for what cannot be asked.
-    """
-    if IN_WORDS not in kinds(spec.task):
-        return []
+    of_baseline: list[Exam]
+    """None without such tasks."""
+    directory: Path
+    """Of the plain model's files, which say how answers are drawn."""
+
+
+def questions(served: Served, spec: RunSpec, directory: Path) -> Questions:
+    """What the baseline that is `served` is asked. Raises UserError for what cannot be."""
+    found = _posed(served, spec, directory) if IN_WORDS in kinds(spec.task) else []
+    return Questions(found, directory)
+
+
+def _posed(served: Served, spec: RunSpec, directory: Path) -> list[Exam]:
     draw = drawing(spec, directory)
     return exams(spec.task, served.tokenizer, served.max_tokens, draw)
 
 
 def mark(
     pair: Pair,
-    asked: Sequence[Exam],
+    posed: Questions,
     spec: RunSpec,
-    directory: Path,
     recorder: Recorder,
     apart: str | None,
     progress: Progress,
 ) -> Marked:
-    """Ask both models the questions, which the baseline is `asked` so; nothing where there are none.
+    """Ask both models the questions, which the baseline is `posed` so; nothing where there are none.
 
-    `directory` holds the plain model's files. `apart` is why the models are measured in turn, if they are.
+    `apart` is why the models are measured in turn, if they are.
     """
+    asked, directory = posed
     if not asked:
         return Marked([], [])
     how = drawn(spec, directory)
     with pair.use("candidate") as served:  # a technique may have it asked otherwise
         template = served.tokenizer.template
-        others = posed(served, spec, directory)
+        others = _posed(served, spec, directory)
     asks: dict[Who, Asks] = {
         "baseline": {exam.task: exam.asks for exam in asked},
         "candidate": {exam.task: exam.asks for exam in others},

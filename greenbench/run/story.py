@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from greenbench.analysis.difficulty import Asked
 from greenbench.analysis.graded.replies import Graded
@@ -23,11 +24,10 @@ from greenbench.measure.schedule import Kind, Progress, Take
 from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
-from greenbench.quality.generated import Exam
 from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, prompts, warming
-from greenbench.run.marking import mark, posed
+from greenbench.run.marking import Questions, mark, questions
 from greenbench.run.preflight import (
     refuse_here,
     require_ticks,
@@ -88,8 +88,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.idle("one", spec.protocol.idle_s / 2)
 
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
-        # Refused, if they must be, before anything is prepared.
-        requests, questions = _requests(pair, bench), _questions(pair, bench, bases["baseline"])
+        asked_of = _asked_of(pair, bench, bases["baseline"])  # refused, if it must be, before all else
         pair.alone(alone)
         pair.fill()
         with stages("score"):
@@ -97,16 +96,15 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         with stages("idle"):
             recorder.idle("both", resident_s)
         with stages("warmup"):
-            warmth = warm_up(pair, requests, spec.protocol, bench.meters.trace)
+            warmth = warm_up(pair, asked_of.requests, spec.protocol, bench.meters.trace)
         with stages("measure"):
-            take, kinds = _taking(bench, pair, requests)
+            take, kinds = _taking(bench, pair, asked_of.requests)
             order = schedule.rounds(spec.protocol, spec.seed, kinds, in_turn=apart is not None)
             stopping = schedule.measure(recorder, pair, take, spec.protocol, order, progress)
         # As the blocks show it: answers have another mix of texts.
         applied, idle = candidate.applied(), candidate.idle()
         with stages("solve"):
-            where = bases["baseline"].directory
-            marked = mark(pair, questions, spec, where, recorder, apart, progress)
+            marked = mark(pair, asked_of.questions, spec, recorder, apart, progress)
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
         with stages("idle"):
@@ -224,14 +222,16 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
     return under_load(recorder, found, spec.protocol), found.kinds
 
 
-def _requests(pair: Pair, bench: Bench) -> Requests:
-    with pair.use("baseline") as served:
-        return _asked(served, bench)
+class _AskedOf(NamedTuple):
+    """What both models are asked."""
+
+    requests: Requests
+    questions: Questions
 
 
-def _questions(pair: Pair, bench: Bench, base: Build) -> list[Exam]:
+def _asked_of(pair: Pair, bench: Bench, base: Build) -> _AskedOf:
     with pair.use("baseline") as served:
-        return posed(served, bench.spec, base.directory)
+        return _AskedOf(_asked(served, bench), questions(served, bench.spec, base.directory))
 
 
 def _asked(served: Served, bench: Bench) -> Requests:

@@ -369,12 +369,11 @@ def test_a_load_whose_requests_fail_does_not_hide_that_a_lower_one_was_too_much(
 )  # fmt: skip
 def test_a_runs_own_latency_is_unbounded_where_its_curve_says_so(own, above, grows):
     windows = backlogs(own, above)
-    taken = [
-        w if w.place.load == 1.0 else w.model_copy(update={"place": w.place.model_copy(update={"series": "load"})})
-        for w in windows
-    ]  # fmt: skip
+    own_load, others = windows[: 2 * len(own)], windows[2 * len(own) :]
+    apart = [w.place.model_copy(update={"series": "load"}) for w in others]
+    others = [w.model_copy(update={"place": p}) for w, p in zip(others, apart, strict=True)]
     told = Told("dev", SloSpec(), True, True, [], None, dict.fromkeys(WHO), "no bytes", "no meter")
-    found = conclusions(taken, told)
+    found = conclusions([*own_load, *others], told)
     point = found.others["load"].points[0]
     for who in WHO:
         assert point.side(who).saturated is grows
