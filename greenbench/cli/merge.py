@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,9 +28,17 @@ def add_merge(commands: Commands) -> None:
     merge.set_defaults(command=_merge)
 
 
+def _known(file: Path) -> None:
+    """Look at `file`, whatever comes of it: merging itself tells."""
+    from greenbench.analysis.trust.checked import shortened
+
+    with suppress(Exception):
+        shortened(file)
+
+
 def _merge(arguments: argparse.Namespace) -> int:
     from greenbench.analysis.trust import many
-    from greenbench.analysis.trust.checked import look, shortened
+    from greenbench.analysis.trust.checked import look
     from greenbench.records.folders import files
     from greenbench.records.merge import merge
     from greenbench.records.store import collector_paused, require_files
@@ -38,7 +47,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output} is not a directory: choose another with -o DIR.")
     with collector_paused():
-        for _ in many.each(shortened, files(arguments.results)):
+        for _ in many.each(_known, files(arguments.results)):
             pass  # merging itself then finds in the cache what each is
         found = merge(arguments.results, arguments.output, look)
     for each in found.refused:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from greenbench.errors import UserError
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.folders import files
 from greenbench.records.store import Look, Rejected, Store, apart
 from greenbench.schema.record import Record
+from greenbench.wording import plain
 
 
 class Merged(NamedTuple):
@@ -30,23 +32,49 @@ def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
     Two of one key are both kept, the later one under the name that reports tell it by beside the other: what
     a sweep goes on from stays the one that was there first. Raises UserError where nothing can be written.
     """
-    store, refused = Store(output), []
+    store = Store(output)
     taken = copies = beside = 0
+    refused: list[Rejected] = []
     for file in files(paths):
-        record = look(file)
-        if isinstance(record, Rejected):
-            refused.append(record)
+        found = _guarded(file, store, look)
+        if isinstance(found, Rejected):
+            refused.append(found)
             continue
-        data, place = file.read_bytes(), store.record_path(record.key)
-        known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
-        name = apart(record) if known else record.key  # a hash of all takes as long as the rest
-        if any(_is(each, data, name, look) for each in known):
-            copies += 1
-            continue
-        _write(place.with_stem(name), data)
-        taken += 1
-        beside += bool(known)
+        taken += found.taken
+        beside += found.taken and found.known
+        copies += not found.taken
     return Merged(taken, copies, beside, refused)
+
+
+class _Placed(NamedTuple):
+    taken: bool
+    """Whether it was not there before."""
+    known: bool
+    """Whether another record had its key."""
+
+
+def _guarded(file: Path, store: Store, look: Look) -> _Placed | Rejected:
+    """One file that no one has foreseen leaves the others as they are."""
+    try:
+        return _placed(file, store, look)
+    except UserError:  # nothing can be written
+        raise
+    except Exception as error:
+        why = plain(f"{type(error).__name__}: {error}", 160).rstrip(".")
+        return Rejected(file.name, f"It cannot be merged ({why}).")
+
+
+def _placed(file: Path, store: Store, look: Look) -> _Placed | Rejected:
+    record = look(file)
+    if isinstance(record, Rejected):
+        return record
+    data, place = file.read_bytes(), store.record_path(record.key)
+    known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
+    name = apart(record) if known else record.key  # a hash of all takes as long as the rest
+    if any(_is(each, data, name, look) for each in known):
+        return _Placed(taken=False, known=True)
+    _write(place.with_stem(name), data)
+    return _Placed(taken=True, known=bool(known))
 
 
 def _is(there: Path, data: bytes, name: str, look: Look) -> bool:

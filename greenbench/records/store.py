@@ -256,7 +256,7 @@ def _parse(data: bytes) -> Record:
         record = Record.model_validate_json(data)  # nearly every record: read without a detour
     if said := broken(record):
         raise Refused(said)
-    return record.model_copy(update={"command": rebuilt(record.command)})
+    return record.model_copy(update={"command": rebuilt(record.command, record.spec)})
 
 
 def _content(file: Path) -> bytes:

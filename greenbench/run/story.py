@@ -88,7 +88,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.idle("one", spec.protocol.idle_s / 2)
 
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
-        asked_of = _asked_of(pair, bench, bases["baseline"])  # refused, if it must be, before all else
+        asked_of = _asked_of(pair, bench, bases["baseline"])
         pair.alone(alone)
         pair.fill()
         with stages("score"):
@@ -230,6 +230,7 @@ class _AskedOf(NamedTuple):
 
 
 def _asked_of(pair: Pair, bench: Bench, base: Build) -> _AskedOf:
+    """Refused, if it must be, before anything is prepared."""
     with pair.use("baseline") as served:
         return _AskedOf(_asked(served, bench), questions(served, bench.spec, base.directory))
 

@@ -241,10 +241,11 @@ class Record(Findings):
 
     schema_version: Literal[2] = SCHEMA_VERSION
     """Earlier versions are upgraded when they are read."""
-    key: str
+    key: str = Field(pattern=r"^[0-9a-f]{16}$")
     """16 hex digits: hash of what determines the result, its inputs among it. It names the file."""
     name: str
-    """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none``."""
+    """The technique stack as tables show it: ``prune_depth(0.2) + int8_bnb``, or ``none`` where the spec has
+    none."""
     status: Status
     """``unsupported``: it cannot run here, and says why in `failure`."""
     spec: ResolvedSpec

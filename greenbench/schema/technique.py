@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
 from greenbench.schema.quantity import Part, Quantity
+
+LOSSLESS: Final = frozenset({
+    "clock_lock", "draft_model", "eagle", "ngram", "power_limit", "prompt_lookup", "self_speculative",
+    "speculative", "threads",
+})  # fmt: skip
+"""Of the techniques that come with GreenBench, those whose class says that they are lossless: who reads a
+record imports none of them, and believes no other that says so."""
 
 
 class Promise(Part):
@@ -44,15 +51,16 @@ class AppliedTechnique(Part):
     paper: str | None
     """Where it was published, or null."""
     lossless: bool
-    """Whether its output is the baseline's by construction."""
+    """Whether its output is the baseline's by construction: never said by GreenBench's own techniques but
+    `LOSSLESS`, nor where the answers are worse than near ties make them."""
     promise: Promise
     touched: float | None = None
     """Share of the weights of the blocks, in matrices, that it changed: compared before and after. Null
     where its kind changes no weights, or where no plain ones were left to compare."""
     prepare_s: float
-    """How long its preparation took."""
+    """How long its preparation took: the length of its window of phase ``prepare``."""
     prepare_energy: Quantity
-    """Joules of its preparation by the run's first meter."""
+    """Joules of that window by the run's first meter."""
     details: dict[str, Any] = Field(default_factory=dict)
     """What its preparation found, such as the blocks it dropped."""
     observed: dict[str, Any] = Field(default_factory=dict)

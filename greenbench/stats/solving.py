@@ -177,8 +177,8 @@ def _factors(
         if energy is not None:
             found["energy_per_token"] = (weights @ energy) / made
             # Token by token it is the same; but there may be none.
-            found["energy_per_solved"] = (weights @ energy) / (weights @ items)[:, None] / (
-                found["share_solved"]
+            found["energy_per_solved"] = (
+                (weights @ energy) / (weights @ items)[:, None] / (found["share_solved"])
             )
     return found
 

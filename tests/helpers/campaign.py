@@ -111,6 +111,12 @@ def run(
     return examples.completed(name, tier=tier, gained=gained, lost=lost, **(fields | changes))
 
 
+def prepared(record: Record) -> Record:
+    """`record` with a window of its preparation on the imaginary GPU."""
+    found = window("candidate", "prepare", None, 128.0, NVML)
+    return record.model_copy(update={"windows": [found, *record.windows]})
+
+
 def group() -> list[Record]:
     """One run of every verdict, one invalid, one flagged, and the A/A run."""
     return [

@@ -8,7 +8,7 @@ from typing import Any
 from greenbench.analysis.readings import joules
 from greenbench.schema.quality import Item, TaskScore
 from greenbench.schema.quantity import Provenance, Quantity, missing
-from greenbench.schema.record import Record, Subject
+from greenbench.schema.record import MeterChoice, Record, Subject
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.window import Window
@@ -20,6 +20,14 @@ ESTIMATE: Provenance = "estimated:model"
 GPU = {"kind": "cuda", "name": "Imaginary GPU"}
 CPU = {"kind": "cpu", "name": "Imaginary CPU"}
 ONE = "one observation has no interval"
+METERS = {
+    "measured:integrated:nvml": "nvml_power",
+    "measured:counter:rapl": "rapl",
+    "measured:counter:zeus": "zeus",
+    "measured:wall": "wall",
+    ESTIMATE: "estimate",
+}
+"""Which meter counts so; of all else nvml."""
 
 
 def quantity(
@@ -85,6 +93,7 @@ def windows(source: Provenance | None, reason: str, ratio: float = 0.7) -> list[
         update: dict[str, Any] = {"energy": [], "energy_reason": reason}
         return [window.model_copy(update=update) for window in factory.windows()]
     boundary = "gpu" if "nvml" in source else "cpu_package"
+    counted = {"provenance": source, "boundary": boundary, "meter": METERS.get(source, "nvml")}
     found = factory.windows()
     drawn = {(w.block, w.phase): joules(w) for w in found if w.who == "baseline"}
     return [
@@ -93,12 +102,11 @@ def windows(source: Provenance | None, reason: str, ratio: float = 0.7) -> list[
                 "energy": [
                     span.model_copy(
                         update={
-                            "provenance": source,
-                            "boundary": boundary,
+                            **counted,
                             "end_j": span.start_j + ratio * drawn[window.block, window.phase],
                         }
                         if window.who == "candidate" and window.block is not None
-                        else {"provenance": source, "boundary": boundary}
+                        else counted
                     )
                     for span in window.energy
                 ]
@@ -179,7 +187,15 @@ def completed(
         "quality": [score("sciq", gained, lost), score("piqa", 0, 0), bits_per_byte(bits)],
     }
     values |= {"verdicts": {}, "uncertainty": {}, "warmup": {}, "idle": {}, "stopping": None}
-    return factory.record(**(values | fields))
+    return factory.record(**(values | {"meter": used((values | fields)["windows"])} | fields))
+
+
+def used(some: list[Window]) -> MeterChoice:
+    """The meters that counted in these windows."""
+    names = next(([span.meter for span in each.energy] for each in some if each.energy), [])
+    why = factory.record().meter.refused  # type: ignore[union-attr]
+    refused = {name: each for name, each in why.items() if name not in names}
+    return MeterChoice(used=names, refused=refused)
 
 
 def against(reference: str, technique: str, energy: float, why: str | None = None) -> Record:
@@ -195,5 +211,6 @@ def against(reference: str, technique: str, energy: float, why: str | None = Non
 def failed(technique: str = "int4", **changes: Any) -> Record:
     """A run without a result. `changes` as for `completed`."""
     fields = {name: changes.pop(name) for name in tuple(changes) if name in Record.model_fields}
-    values = {"name": technique, "spec": spec(technique, **changes)}
+    command = f"greenbench bench technique={technique}"
+    values = {"name": technique, "spec": spec(technique, **changes), "command": command}
     return factory.failed(**(values | fields))

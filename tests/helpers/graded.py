@@ -20,7 +20,12 @@ def windows(items, joules, provenance="measured:counter:nvml"):
             start_s = 1000.0 + 20 * group + 10 * position
             made = factory.window(who, "solve", start_s)
             span = made.energy[0].model_copy(
-                update={"provenance": provenance, "start_j": 0.0, "end_j": joules[who](group)}
+                update={
+                    "provenance": provenance,
+                    "meter": examples.METERS.get(provenance, "nvml"),
+                    "start_j": 0.0,
+                    "end_j": joules[who](group),
+                }
             )
             place = Place(series="group", unit=group, position=position, task="squad")
             found.append(made.model_copy(update={"energy": [span], "place": place}))

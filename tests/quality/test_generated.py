@@ -438,7 +438,12 @@ class TestCode:
 
     @pytest.mark.parametrize(
         "code",
-        ["    exit()\n", "    raise SystemExit\n", "    import os; os._exit(0)\n", "    return 0\nexit()\n"],
+        [
+            "    exit()\n",
+            "    raise SystemExit\n",
+            "    import os; os._exit(0)\n",
+            "    return 0\nexit()\n",
+        ],
     )
     def test_a_program_that_leaves_before_its_check_is_wrong(self, code):
         doc = {"prompt": "def f():\n", "test": "def check(f): assert f() == 1", "entry_point": "f"}

@@ -1,6 +1,7 @@
 """Records of several directories in one."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers import sound
@@ -8,6 +9,7 @@ from helpers import sound
 from greenbench import api
 from greenbench.analysis.trust.checked import look
 from greenbench.cli.main import main
+from greenbench.records import store
 from greenbench.records.named import named
 from greenbench.records.store import Store, canonical, told_apart
 
@@ -105,3 +107,86 @@ def test_each_of_one_key_is_found_by_the_name_that_is_shown(here, called, capsys
     if called == "merged":
         assert set(named(here / "all", record.key, look)) == set(told_apart(known).values())
     assert named(here / "all", "beef", look) == {}
+
+
+EARLY = Path(__file__).parent / "old_records" / "b5195f5.json"
+
+
+def with_key(key, version):
+    """A record's document under another key, as of that version of the schema."""
+    data = EARLY.read_bytes() if version == 1 else canonical(sound.run("liar", 0.7))
+    return json.loads(data) | {"key": key}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "key", ["/tmp/x", "../../x", "..", "", "*", "[", "0123456789abcde", "0123456789ABCDEF", "x" * 300,
+            "0123456789abcdef\n", "a\x00b"],
+)  # fmt: skip
+def test_a_key_that_leads_elsewhere_is_that_records_fault_alone(here, key, version, capsys):
+    sound_one = sound.run("one", 0.9)
+    Store(here / "a").write(sound_one)
+    (here / "a" / "records" / "lie.json").write_text(json.dumps(with_key(key, version)))
+    assert main(["merge", "a", "-o", "all/deep/er"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("lie.json: left out. It breaks the record's schema at 'key'")
+    assert last.startswith("1 records were added to all/deep/er")
+    assert [file.stem for file in (here / "all").rglob("*.json")] == [sound_one.key]
+    for words in (["verify", "a"], ["report", "a"]):
+        assert main(words) in (0, 1)
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_fails_of_one_record_is_that_records_fault_alone(here, monkeypatch, capsys):
+    """Whatever nobody has foreseen."""
+    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
+    for record in (one, other):
+        Store(here / "a").write(record)
+    place = Store.record_path
+
+    def stumbles(store, key):
+        if key == other.key and store.root.name == "all":
+            raise NotImplementedError("Non-relative patterns are unsupported")
+        return place(store, key)
+
+    monkeypatch.setattr(Store, "record_path", stumbles)
+    assert main(["merge", "a", "-o", "all"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == (
+        f"{other.key}.json: left out. It cannot be merged (NotImplementedError: Non-relative patterns are "
+        "unsupported)."
+    )
+    assert last.startswith("1 records were added to all")
+
+
+def test_what_cannot_even_be_read_is_that_records_fault_alone(here, monkeypatch, capsys):
+    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
+    for record in (one, other):
+        Store(here / "a").write(record)
+    held = store.rebuilt
+
+    def stumbles(command, spec):
+        if "other" in command:
+            raise KeyError("nobody has foreseen it")
+        return held(command, spec)
+
+    monkeypatch.setattr(store, "rebuilt", stumbles)
+    assert main(["merge", "a", "-o", "all"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{other.key}.json: left out. It cannot be merged (KeyError: ")
+    assert last.startswith("1 records were added to all")
+
+
+def test_a_file_that_goes_away_meanwhile_is_that_records_fault_alone(here, monkeypatch, capsys):
+    from greenbench.records import merge
+
+    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
+    for record in (one, other):
+        Store(here / "a").write(record)
+    Store(here / "all").write(one)
+    held = merge._is
+    monkeypatch.setattr(merge, "_is", lambda there, *rest: held(there.with_suffix(".gone"), *rest))
+    assert main(["merge", "a", "-o", "all"]) == 1
+    first, last = capsys.readouterr().out.splitlines()
+    assert "left out. It cannot be merged (FileNotFoundError" in first
+    assert last.startswith("1 records were added to all")

@@ -18,7 +18,9 @@ from blake3 import blake3
 from greenbench.analysis.conclusions import code
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.quick_read import Brief, brief_of
+from greenbench.analysis.trust.applied import false_stack
 from greenbench.analysis.trust.guard import not_analysed
+from greenbench.analysis.trust.joules import false_meters
 from greenbench.analysis.trust.restated import altered, false_key, false_tier, restated
 from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
@@ -118,7 +120,12 @@ def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
     by_us = record.conclusions == code()
     try:
         again = restated(record)
-        false = false_key(json.loads(data)) or false_tier(again)
+        false = (
+            false_key(json.loads(data))
+            or false_stack(record)
+            or false_meters(record)
+            or false_tier(again)
+        )
         said = altered(record, again)
         told = brief_of(file, again)
     except Exception as error:  # whatever somebody has written into its windows
@@ -126,7 +133,8 @@ def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
     if false:
         return Kept(false, holds=True, brief=None), record
     if said is None:
-        return Kept(None, holds=True, brief=told), record
+        same = again.techniques == record.techniques  # joules at the wall are said by no record
+        return Kept(None, holds=same, brief=told), record if same else again
     if by_us:
         return Kept(said, holds=True, brief=None), record
     return Kept(None, holds=False, brief=told), _noted(again)

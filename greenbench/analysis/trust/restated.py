@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from math import isclose
 from typing import Any, Final
 
-from greenbench.analysis.accuracy import compared
+from greenbench.analysis.accuracy import UNITS, compared
 from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
+from greenbench.analysis.trust.applied import applied_again, said_of_techniques
 from greenbench.models.keys import key_of
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
+from greenbench.schema.quality import TaskScore
+from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import SCHEMA_VERSION, Record, Subject
 from greenbench.schema.spec import TIERS
 from greenbench.schema.window import WHO, Who, Window
@@ -36,6 +39,8 @@ NEARLY: Final = 0.95
 CHANCES: Final = ("p_difference", "p_adjusted", "p_equivalence")
 CHANCE: Final = 1e-3
 """A probability that is counted among thousands of draws may differ by one or two of them."""
+NO_ITEMS: Final = "no item of it stands in the record"
+"""Why a score says nothing."""
 
 
 def restated(record: Record) -> Record:
@@ -59,10 +64,8 @@ def restated(record: Record) -> Record:
         "validity": found.validity,
         "codes": found.codes,
         "solved": found.solved.tasks,
-        "quality": [
-            score.model_copy(update=compared(score.metric, score.items)) if score.items else score
-            for score in record.quality
-        ],
+        "techniques": applied_again(record),
+        "quality": [score.model_copy(update=_levels(score)) for score in record.quality],
         "difficulty": record.difficulty
         and summarised_again(
             record.difficulty,
@@ -138,6 +141,14 @@ def _judged(window: Window) -> Window:
     return window if window.validity == worst else window.model_copy(update={"validity": worst})
 
 
+def _levels(score: TaskScore) -> dict[str, Quantity]:
+    """Drawn from its items, without which nobody knows them."""
+    if score.items:
+        return compared(score.metric, score.items)
+    unknown = missing(UNITS.get(score.metric, "fraction"), NO_ITEMS)
+    return dict.fromkeys(("baseline", "candidate", "change"), unknown)
+
+
 def _subject(stated: Subject, found: Conclusions, who: Who) -> Subject:
     sizes = {name: each for name, each in stated.metrics.items() if name in SIZES}
     return stated.model_copy(update={"metrics": found.metrics[who] | sizes})
@@ -146,7 +157,10 @@ def _subject(stated: Subject, found: Conclusions, who: Who) -> Subject:
 def _statements(record: Record) -> dict[str, Any]:
     items = {"__all__": {"items"}}
     said = record.model_dump(include=FOLLOWS, exclude={"quality": items, "solved": items})
-    return said | {"windows": [(window.validity, window.codes) for window in record.windows]}
+    return said | {
+        "windows": [(window.validity, window.codes) for window in record.windows],
+        "techniques": said_of_techniques(record),
+    }
 
 
 def _differences(stated: Any, found: Any, place: str) -> Iterator[str]:

@@ -143,7 +143,8 @@ class Client:
         done_s = time.perf_counter()
         if not answer.ended:
             raise self._endpoint.fault("ended its answer in the middle")
-        stamps_s = answer.stamps_s() or (done_s,) * answer.tokens()  # of one that ends without a text
+        # One that ends without a text may have made a token all the same.
+        stamps_s = answer.stamps_s() or (done_s,) * answer.tokens()
         read = len(cast("list[int]", body["prompt"]))
         return Completion(len(stamps_s), read, sent_s, stamps_s, done_s, confidence(answer.nats))
 

@@ -325,6 +325,9 @@ def about_passages(record, each=5):
 def test_items_about_one_passage_are_one_observation():
     """As in the leaderboard: answers to five questions about a passage are wrong together."""
     a, b = campaign.run("x", 0.7, gained=0, lost=0), campaign.run("x", 0.7, gained=0, lost=10)
-    alone, together = change(a, b, "quality"), change(about_passages(a), about_passages(b), "quality")
+    alone, together = (
+        change(a, b, "quality"),
+        change(about_passages(a), about_passages(b), "quality"),
+    )
     assert alone.found.value == together.found.value
     assert (alone.verdict, together.verdict) == ("costs", "inconclusive")

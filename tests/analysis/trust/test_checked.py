@@ -116,7 +116,12 @@ def test_what_the_run_itself_concludes_holds(tmp_path, fake_nvml, monkeypatch):
     """Metered and concluded by the very code of a run, on the fake driver."""
     for load in simulated.CAMPAIGN[:6]:
         record = simulated.Simulation(fake_nvml, monkeypatch, load).run()
-        record = record.model_copy(update={"key": run_key(record.spec)})
+        done = [window for window in record.windows if window.phase == "prepare"]
+        applied = [
+            part.model_copy(update={"prepare_s": window.end_s - window.start_s})
+            for part, window in zip(record.techniques, done, strict=True)
+        ]
+        record = record.model_copy(update={"key": run_key(record.spec), "techniques": applied})
         assert record.conclusions == code()
         path = tmp_path / f"{load.name}.json"
         path.write_bytes(canonical(record))
@@ -282,3 +287,22 @@ def test_the_hash_of_the_code_changes_with_it(tmp_path):
     with (tmp_path / "greenbench" / "stats" / "intervals.py").open("a") as file:
         file.write("# another\n")
     assert told() != code()
+
+
+@pytest.mark.parametrize("version", [None, "0123456789abcdef", code()])
+def test_a_score_without_items_says_nothing(results, version):
+    """As it was seen: its stated change of +90 points was kept."""
+    document = json.loads(canonical(KINDS["closed"]))
+    score = document["quality"][0]
+    score |= {"items": [], "change": score["change"] | {"value": 0.9, "low": 0.8, "high": 1.0}}
+    put(results, document | {"conclusions": version})
+    if version == code():
+        (rejected,) = api.load(results).rejected
+        assert "quality.0." in rejected.reason
+        return
+    (found,) = [each for each in api.load(results) if each.name == KINDS["closed"].name]
+    levels = (found.quality[0].baseline, found.quality[0].candidate, found.quality[0].change)
+    assert [(each.value, each.unit) for each in levels] == [(None, "fraction")] * 3
+    assert all("no item" in each.reason for each in levels)
+    assert found.environment[NOTE] == [checked.ANEW]
+    assert main(["report", str(results)]) == 0

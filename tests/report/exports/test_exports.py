@@ -171,7 +171,7 @@ def test_hostile_names_stay_text_in_a_card():
 @pytest.fixture
 def results(tmp_path):
     (tmp_path / "records").mkdir()
-    for record in (campaign.run("a", 0.7), campaign.run("b", 0.8)):
+    for record in map(campaign.prepared, (campaign.run("a", 0.7), campaign.run("b", 0.8))):
         (tmp_path / "records" / f"{record.key}.json").write_bytes(canonical(record))
     return tmp_path
 

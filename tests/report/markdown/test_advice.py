@@ -190,7 +190,7 @@ def test_the_order_of_the_records_changes_nothing():
 @pytest.fixture
 def results(tmp_path):
     (tmp_path / "records").mkdir()
-    for index, record in enumerate([run("<b>x\x1b[31m", 0.7), run("none", 1.0)]):
+    for index, record in enumerate([campaign.prepared(run("<b>x\x1b[31m", 0.7)), run("none", 1.0)]):
         (tmp_path / "records" / f"{index}.json").write_bytes(canonical(record))
     return tmp_path
 

@@ -323,7 +323,7 @@ def poisoned():
     """Records whose every free string is hostile."""
     model = factory.record().model
     technique = factory.record().techniques[0]
-    evil = {"name": HOSTILE, "command": HOSTILE, "started_at": HOSTILE, "key": HOSTILE}
+    evil = {"name": HOSTILE, "command": HOSTILE, "started_at": HOSTILE}
     spec = examples.spec(
         HOSTILE,
         model=dict.fromkeys(("name", "id", "revision", "license", "note"), HOSTILE),
@@ -349,8 +349,12 @@ def poisoned():
         meter=MeterChoice(used=[HOSTILE], refused={HOSTILE: HOSTILE}, notes={HOSTILE: HOSTILE}),
         quality=[examples.score(HOSTILE, 1, 2).model_copy(update={"metric": HOSTILE})],
     )
-    lost = examples.completed(**evil | {"key": "b"}, spec=spec, energy=None, reason=HOSTILE)
-    return [full, lost, examples.failed(**evil, spec=spec, failure=failure)]
+    lost = examples.completed(**evil, spec=spec, energy=None, reason=HOSTILE)
+    failed = examples.failed(**evil, spec=spec, failure=failure)
+    return [  # no file has such keys
+        each.model_copy(update={"key": key})
+        for each, key in ((full, HOSTILE), (lost, "b"), (failed, HOSTILE))
+    ]
 
 
 def test_hostile_strings_neither_break_a_table_nor_become_html_or_links():
