@@ -177,7 +177,7 @@ QUALITY_AND_ENERGY: list[Column[Row]] = [
     Column("quality, %", lambda row, notes: show(row.quality, notes, decimals=1)),
     Column("bits per byte; change", _bits),
     Column("J/token", lambda row, notes: show(row.energy, notes)),
-    Column("provenance", lambda row, _: code(row.energy.provenance)),
+    Column("provenance", lambda row, _: code(row.energy.provenance), may_go=True),
     Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
     Column("idle power, W", _idle),
 ]

@@ -36,6 +36,6 @@ COLUMNS: list[Column[Line]] = [
     Column("technique", lambda line, _: run_name(line.row)),
     Column("quality, %", lambda line, notes: show(line.row.quality, notes, decimals=1)),
     Column("J/token", lambda line, notes: show(line.row.energy, notes)),
-    Column("provenance", lambda line, _: code(line.row.energy.provenance)),
+    Column("provenance", lambda line, _: code(line.row.energy.provenance), may_go=True),
     Column("frontier", _frontier),
 ]

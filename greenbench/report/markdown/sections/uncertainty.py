@@ -58,7 +58,9 @@ COLUMNS: list[Column[Entry]] = [
     Column("tick at most", lambda entry, _: _percent(entry.budget.tick_bound, "")),
     Column("repeats", lambda entry, _: _percent(entry.budget.repeats, "not known")),
     Column("gain", _gain),
-    Column("total", lambda entry, notes: _total(entry, entry.budget.total, notes)),
-    Column("expanded", lambda entry, notes: _total(entry, entry.budget.expanded, notes)),
-    Column("covers", lambda entry, _: prose(entry.budget.boundary)),
+    Column("total", lambda entry, notes: _total(entry, entry.budget.total, notes), may_go=True),
+    Column(
+        "expanded", lambda entry, notes: _total(entry, entry.budget.expanded, notes), may_go=True
+    ),
+    Column("covers", lambda entry, _: prose(entry.budget.boundary), may_go=True),
 ]
