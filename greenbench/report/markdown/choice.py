@@ -21,7 +21,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.bar import bar, span_of
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
-from greenbench.report.markdown.headline import model_bounds
+from greenbench.report.markdown.headline import model_bounds, no_joules
 from greenbench.schema.codes import meaning
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
@@ -252,14 +252,16 @@ def surer(group: Group) -> list[str]:
 def _joules(group: Group) -> list[str]:
     if group.setting.measured:
         return []
-    what = "No joules could be had"
+    what, elsewhere = no_joules(group.rows), "on a machine with RAPL or NVML"
     if group.setting.source != "unavailable":
         bounds = model_bounds(group.rows)
         apart = f": true ones may be {bounds} times as many" if bounds else ""
         what = f"Joules are **estimated** from CPU time (≈{apart})"
+    elif any(window.energy for row in group.rows for window in row.record.windows):
+        elsewhere = "for longer"
     return [
-        f"{what}, so what is chosen here goes by measured **speed**: run on a machine with RAPL or NVML, or "
-        "with `meter=wall meter.wall_log=FILE.csv`."
+        f"{what}, so what is chosen here goes by measured **speed**: run {elsewhere}, or with "
+        "`meter=wall meter.wall_log=FILE.csv`."
     ]
 
 

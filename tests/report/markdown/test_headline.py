@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.yardstick import ENERGY, SPEED, helps
+from greenbench.report.markdown.choice import surer
 from greenbench.report.markdown.headline import answer, no_joules, noise_floor
 from greenbench.schema.quantity import Quantity, missing
 
@@ -144,6 +145,9 @@ def test_joules_that_were_counted_are_not_called_none():
     preface = no_joules(group.rows)
     assert "No joules could be had" not in preface
     assert "Joules were counted, but not all blocks give those of a token" in preface
+    (step, *_) = surer(group)
+    assert step.startswith(preface)
+    assert "run for longer" in step
     (none,) = groups([examples.completed(energy=None)])
     assert no_joules(none.rows) == "No joules could be had here"
 
