@@ -12,7 +12,7 @@ from pathlib import Path
 
 from greenbench.analysis.trust.checked import look
 from greenbench.campaign.closing import closing, outcome
-from greenbench.campaign.command import without
+from greenbench.campaign.command import in_grammar, without
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.downloads import fetch
@@ -106,7 +106,7 @@ def _launcher(spec: LauncherSpec, gpus: int, folder: Path) -> Launcher:
 def _task(number: int, job: Job, folder: Path) -> Task:
     said = without(job.overrides, "launcher", "results")
     words = [sys.executable, "-m", "greenbench", "bench", *said]
-    words += [f"results='{Path(job.spec.results).resolve()}'"]
+    words += [f"results={in_grammar(str(Path(job.spec.results).resolve()))}"]
     if job.config_dir is not None:
         words += ["--config-dir", str(job.config_dir.resolve())]
     words += ["--part", str(_part(folder, number))]
@@ -142,9 +142,8 @@ def _gather(
         found.append(record)
     if found:
         console.end("; ".join(outcome(record) for record in found))
-        so_far.after(
-            Path(job.spec.results), max(record.stages_s.get("total", 0.0) for record in found)
-        )
+        took_s = max(record.stages_s.get("total", 0.0) for record in found)
+        so_far.after(store.root, took_s)
     else:
         console.end(f"no run was begun: {ended.why or _last_line(task.log)}")
     return found

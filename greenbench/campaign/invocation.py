@@ -54,7 +54,9 @@ class LauncherSpec:
         for name, limit in least.items():
             value = getattr(self, name)
             require(value is None or value >= limit, f"launcher.{name}", value, f"{limit} or more")
-        unused = sorted(name for name in _SET_BY[self.where] if getattr(self, name) != _USUAL[name])
+        unused = sorted(
+            name for name in _UNUSED_BY[self.where] if getattr(self, name) != _USUAL[name]
+        )
         if unused:
             raise UserError(
                 f"launcher.{unused[0]} says nothing of launcher={self.where.value}: leave it out, or choose "
@@ -64,12 +66,11 @@ class LauncherSpec:
 
 _SLURM = {"minutes", "partition", "exclusive", "options", "setup"}
 _CLUSTER = {"at_once", "gpus", "cpus", "memory_gb"}
-_SET_BY = {
+_UNUSED_BY = {
     Where.local: {*_SLURM, *_CLUSTER, "address"},
     Where.slurm: {"address"},
     Where.ray: _SLURM,
 }
-"""What each has no use for."""
 _USUAL: dict[str, Any] = {
     name: each.default_factory() if callable(each.default_factory) else each.default
     for name, each in LauncherSpec.__dataclass_fields__.items()
@@ -78,7 +79,7 @@ _USUAL: dict[str, Any] = {
 
 def _takers(name: str) -> str:
     return " or ".join(
-        f"launcher={where.value}" for where, unused in _SET_BY.items() if name not in unused
+        f"launcher={where.value}" for where, unused in _UNUSED_BY.items() if name not in unused
     )
 
 

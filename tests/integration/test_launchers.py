@@ -99,8 +99,6 @@ def test_a_job_whose_machine_takes_it_along_twice_is_a_failure_in_the_record(clu
             part = Path(process.cmdline()[-1])
             while not part.exists():
                 time.sleep(0.05)
-            part.rename(part.with_suffix(".seen"))
-            shutil.copy(part.with_suffix(".seen"), part)
             for each in (*process.parents()[:2], process, *process.children(recursive=True)):
                 if each.pid != os.getpid() and "slurm" not in each.name():
                     each.kill()

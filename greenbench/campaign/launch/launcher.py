@@ -66,6 +66,8 @@ class Call:
         return DelayedSubmission(self)
 
 
-def is_kill(status: int) -> bool:
-    """Whether a signal ended a process that ended so, as itself or as its shell tells it."""
-    return status < 0 or status > 128
+def ended(task: Task, status: int) -> Ended:
+    """What an exit status tells: a signal's is negative, or above 128 where a shell tells it."""
+    if status < 0 or status > 128:
+        return Ended(task, "lost", "it was killed")
+    return Ended(task, "ended")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from greenbench.campaign.invocation import LauncherSpec
-from greenbench.campaign.launch.launcher import Call, Ended, Task, is_kill
+from greenbench.campaign.launch.launcher import Call, Ended, Task, ended
 from greenbench.errors import Unsupported, UserError
 
 POLL_S = 2.0
@@ -93,7 +93,7 @@ class Ray:
         except Exception as error:  # of a machine or a worker that died, as Ray tells it
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return Ended(task, "lost", lines[0])
-        return Ended(task, "lost", "it was killed") if is_kill(status) else Ended(task, "ended")
+        return ended(task, status)
 
 
 def _call(words: Sequence[str], log: str) -> int:

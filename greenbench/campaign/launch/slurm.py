@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbench.campaign.invocation import LauncherSpec
-from greenbench.campaign.launch.launcher import Call, Ended, Task, is_kill
+from greenbench.campaign.launch.launcher import Call, Ended, Task, ended
 from greenbench.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _answer(task: Task, job: SlurmJob[int]) -> Ended | None:
     except Exception as error:  # whatever submitit or its unpickling says of it
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Ended(task, "lost", lines[-1])
-    return Ended(task, "lost", "it was killed") if is_kill(status) else Ended(task, "ended")
+    return ended(task, status)
 
 
 def _gone(task: Task, last: str) -> Ended:
