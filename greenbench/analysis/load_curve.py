@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import resting_power
 from greenbench.analysis.load_crossing import crossing
-from greenbench.analysis.load_point import Sides, load_point, seconds
+from greenbench.analysis.load_point import Sides, failed_share, load_point, seconds
 from greenbench.analysis.queueing import KEPT_BY, backlog, grew, is_told, saturated_from
 from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.metrics import BACKLOG, ENERGY_PER_REQUEST, FAILED, GOOD
@@ -93,17 +93,15 @@ def _saturated_from(found: Mapping[float, Sides]) -> tuple[float, float]:
     before, after = (
         saturated_from(
             {load: backlog(sides[side]) for load, sides in found.items()},
-            {load for load, sides in found.items() if _fails(sides[side])},
+            {
+                load
+                for load, sides in found.items()
+                if (failed_share(sides[side]).value or 0.0) > FAILS
+            },
         )
         for side in range(2)
     )
     return before, after
-
-
-def _fails(windows: Sequence[Window]) -> bool:
-    """Whether more than a few of the requests that were due failed."""
-    known = [window.traffic for window in windows if window.traffic]
-    return sum(each.failed for each in known) > FAILS * sum(each.due for each in known)
 
 
 def _counts(pair: Mapping[str, Window]) -> bool:

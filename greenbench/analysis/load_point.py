@@ -133,7 +133,7 @@ def _levels(
         **{rate.metric.name: _level(windows, rate, no_energy) for rate in RATES},
         MARGINAL_ENERGY_PER_REQUEST.name: _marginal(windows, idle, no_energy),
         GOOD.name: _share(windows),
-        FAILED.name: _failed(windows),
+        FAILED.name: failed_share(windows),
         BACKLOG.name: backlog(windows),
         **pooled,
     }
@@ -204,7 +204,8 @@ def _share(windows: Sequence[Window]) -> Quantity:
     return as_quantity(share_of_blocks(good, due), GOOD.unit, "measured:clock")
 
 
-def _failed(windows: Sequence[Window]) -> Quantity:
+def failed_share(windows: Sequence[Window]) -> Quantity:
+    """Of the requests that were due; missing where none was."""
     failed, due = ([int(_traffic(w, name)) for w in windows] for name in ("failed", "due"))
     if not sum(due):
         return missing(FAILED.unit, NO_ANSWER)

@@ -132,7 +132,7 @@ def hold(setting: Setting, wanted: Mapping[str, int], clock: Clock = time) -> It
 @contextmanager
 def _changed(setting: Setting, gpu: Gpu, value: int, clock: Clock) -> Iterator[int | None]:
     """One GPU's setting at `value` in the block; gives what it was."""
-    path = _folder() / f"{gpu.uuid}-{setting.name.replace(' ', '-')}.json"
+    path = journals_folder() / f"{gpu.uuid}-{setting.name.replace(' ', '-')}.json"
     _have_watchdog()
     with ExitStack() as owned:
         with _locked():
@@ -210,10 +210,10 @@ def explained(setting: Setting, gpu: Gpu) -> Iterator[None]:
 
 def restore() -> list[str]:
     """Give back what processes that are gone have left changed; one sentence for each."""
-    if not any(_folder().glob("*.json")):
+    if not any(journals_folder().glob("*.json")):
         return []
     with _locked():
-        journals = sorted(_folder().glob("*.json"))
+        journals = sorted(journals_folder().glob("*.json"))
         return [said for said in map(_restored, journals) if said]
 
 
@@ -281,7 +281,7 @@ def _write(path: Path, journal: Journal) -> None:
     write_atomically(path, journal.model_dump_json(indent=1).encode())
 
 
-def _folder() -> Path:
+def journals_folder() -> Path:
     """Of this boot, as settings do not outlast one; of machines that share a home each has its own."""
     return cache_dir() / "settings" / machine_key()
 
@@ -294,5 +294,5 @@ def _owner(journal: Path) -> FileLock:
 
 def _locked() -> FileLock:
     """Held while journals or what they speak of change. A holder that dies lets go."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    return FileLock(_folder() / ".lock", poll_interval=LOCK_POLL_S)
+    journals_folder().mkdir(parents=True, exist_ok=True)
+    return FileLock(journals_folder() / ".lock", poll_interval=LOCK_POLL_S)

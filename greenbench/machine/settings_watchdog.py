@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from greenbench.machine.gpu_settings import _folder, restore
+from greenbench.machine.gpu_settings import journals_folder, restore
 
 GRACE_S = 2.0
 """A sweep that lives gives it back at once, and says so."""
@@ -26,7 +26,7 @@ def main() -> int:
     end_s = time.monotonic() + PATIENCE_S
     time.sleep(GRACE_S)
     restore()
-    while any(_folder().glob("*.json")) and time.monotonic() < end_s:
+    while any(journals_folder().glob("*.json")) and time.monotonic() < end_s:
         time.sleep(POLL_S)
         restore()
     return 0

@@ -88,7 +88,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             recorder.idle("one", spec.protocol.idle_s / 2)
 
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
-        asked_of = _asked_of(pair, bench, bases["baseline"])
+        posed = _posed(pair, bench, bases["baseline"])
         pair.alone(alone)
         pair.fill()
         with stages("score"):
@@ -96,15 +96,15 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         with stages("idle"):
             recorder.idle("both", resident_s)
         with stages("warmup"):
-            warmth = warm_up(pair, asked_of.requests, spec.protocol, bench.meters.trace)
+            warmth = warm_up(pair, posed.requests, spec.protocol, bench.meters.trace)
         with stages("measure"):
-            take, kinds = _taking(bench, pair, asked_of.requests)
+            take, kinds = _taking(bench, pair, posed.requests)
             order = schedule.rounds(spec.protocol, spec.seed, kinds, in_turn=apart is not None)
             stopping = schedule.measure(recorder, pair, take, spec.protocol, order, progress)
         # As the blocks show it: answers have another mix of texts.
         applied, idle = candidate.applied(), candidate.idle()
         with stages("solve"):
-            marked = mark(pair, asked_of.questions, spec, recorder, apart, progress)
+            marked = mark(pair, posed.questions, spec, recorder, apart, progress)
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
         with stages("idle"):
@@ -222,17 +222,17 @@ def _taking(bench: Bench, pair: Pair, requests: Requests) -> tuple[Take, Sequenc
     return under_load(recorder, found, spec.protocol), found.kinds
 
 
-class _AskedOf(NamedTuple):
+class _Posed(NamedTuple):
     """What both models are asked."""
 
     requests: Requests
     questions: Questions
 
 
-def _asked_of(pair: Pair, bench: Bench, base: Build) -> _AskedOf:
+def _posed(pair: Pair, bench: Bench, base: Build) -> _Posed:
     """Refused, if it must be, before anything is prepared."""
     with pair.use("baseline") as served:
-        return _AskedOf(_asked(served, bench), questions(served, bench.spec, base.directory))
+        return _Posed(_asked(served, bench), questions(served, bench.spec, base.directory))
 
 
 def _asked(served: Served, bench: Bench) -> Requests:

@@ -24,7 +24,7 @@ H100 = f"device {A}\npower 600\nlimit 500 200 700\ndefault_limit 700\n"
 def folder(tmp_path, monkeypatch):
     """Journals of this test alone."""
     monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
-    return gpu_settings._folder()
+    return gpu_settings.journals_folder()
 
 
 @contextmanager

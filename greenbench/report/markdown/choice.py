@@ -21,7 +21,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.bar import bar, span_of
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
-from greenbench.report.markdown.headline import model_bounds, no_joules
+from greenbench.report.markdown.headline import model_bounds, no_joules, were_counted
 from greenbench.schema.codes import meaning
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
@@ -257,7 +257,7 @@ def _joules(group: Group) -> list[str]:
         bounds = model_bounds(group.rows)
         apart = f": true ones may be {bounds} times as many" if bounds else ""
         what = f"Joules are **estimated** from CPU time (≈{apart})"
-    elif any(window.energy for row in group.rows for window in row.record.windows):
+    elif were_counted(group.rows):
         elsewhere = "for longer"
     return [
         f"{what}, so what is chosen here goes by measured **speed**: run {elsewhere}, or with "

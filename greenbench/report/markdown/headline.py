@@ -64,9 +64,14 @@ def _noise(row: Row, yardstick: Yardstick, word: str) -> str:
     return f"{text}, which excludes 1: something here favours one side, and {floor}"
 
 
+def were_counted(rows: Sequence[Row]) -> bool:
+    """Whether any window has joules."""
+    return any(window.energy for row in rows for window in row.record.windows)
+
+
 def no_joules(rows: Sequence[Row]) -> str:
     """Why there is no energy: no meter, or one whose windows give none."""
-    if not any(window.energy for row in rows for window in row.record.windows):
+    if not were_counted(rows):
         return "No joules could be had here"
     return "Joules were counted, but not all blocks give those of a token (the table says why)"
 
