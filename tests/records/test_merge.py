@@ -21,6 +21,14 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def two(here):
+    """Two sound records of one place."""
+    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
+    for record in (one, other):
+        Store(here / "a").write(record)
+    return one, other
+
+
 def later(record):
     """The same run, in another session."""
     return record.model_copy(update={"started_at": "2031-01-01T00:00:00+00:00"})
@@ -139,9 +147,7 @@ def test_a_key_that_leads_elsewhere_is_that_records_fault_alone(here, key, versi
 
 def test_what_fails_of_one_record_is_that_records_fault_alone(here, monkeypatch, capsys):
     """Whatever nobody has foreseen."""
-    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
-    for record in (one, other):
-        Store(here / "a").write(record)
+    _, other = two(here)
     place = Store.record_path
 
     def stumbles(store, key):
@@ -160,9 +166,7 @@ def test_what_fails_of_one_record_is_that_records_fault_alone(here, monkeypatch,
 
 
 def test_what_cannot_even_be_read_is_that_records_fault_alone(here, monkeypatch, capsys):
-    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
-    for record in (one, other):
-        Store(here / "a").write(record)
+    _, other = two(here)
     held = store.rebuilt
 
     def stumbles(command, spec):
@@ -180,9 +184,7 @@ def test_what_cannot_even_be_read_is_that_records_fault_alone(here, monkeypatch,
 def test_a_file_that_goes_away_meanwhile_is_that_records_fault_alone(here, monkeypatch, capsys):
     from greenbench.records import merge
 
-    one, other = sound.run("one", 0.9), sound.run("other", 0.8)
-    for record in (one, other):
-        Store(here / "a").write(record)
+    one, _ = two(here)
     Store(here / "all").write(one)
     held = merge._is
     monkeypatch.setattr(merge, "_is", lambda there, *rest: held(there.with_suffix(".gone"), *rest))

@@ -11,7 +11,7 @@ from greenbench.analysis.trust import checked
 from greenbench.analysis.trust.applied import UNWINDOWED
 from greenbench.cli.main import main
 from greenbench.models.keys import key_of, run_key
-from greenbench.records.store import Store, canonical
+from greenbench.records.store import canonical
 from greenbench.records.upgrades import NOTE
 from greenbench.schema.enums import Dtype
 from greenbench.schema.technique import LOSSLESS
@@ -19,19 +19,6 @@ from greenbench.techniques import discover
 
 CODES = [None, "0123456789abcdef", code()]
 """Of early records, of another version, and the reader's own."""
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """One of the test's own."""
-    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def results(tmp_path):
-    """A results directory with one sound record."""
-    Store(tmp_path / "results").write(sound.run("other", 0.9))
-    return tmp_path / "results"
 
 
 def prepared(name="gptq", knobs=None, windows=1, source="measured:counter:nvml", **changes):

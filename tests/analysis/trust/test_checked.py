@@ -58,20 +58,6 @@ LIES = {
 EACH = [(kind, lie, said) for kind, lies in LIES.items() for lie, said in lies.items()]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """One of the test's own."""
-    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def results(tmp_path):
-    """A results directory with one sound record."""
-    Store(tmp_path / "results").write(sound.run("other", 0.9))
-    return tmp_path / "results"
-
-
 def changed(record, lie):
     """The record's document with one value changed; a dot within a name is escaped."""
     document = json.loads(canonical(record))

@@ -11,23 +11,10 @@ from greenbench.analysis.trust.joules import GIVES
 from greenbench.cli.main import main
 from greenbench.meters import load as meter
 from greenbench.meters import named
-from greenbench.records.store import Store, canonical
+from greenbench.records.store import canonical
 
 ESTIMATE = {"estimate": ("cpu_package", "estimated:model", 1.0)}
 CODES = [None, "0123456789abcdef", code()]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """One of the test's own."""
-    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def results(tmp_path):
-    """A results directory with one sound record."""
-    Store(tmp_path / "results").write(sound.run("other", 0.9))
-    return tmp_path / "results"
 
 
 def told(record, version, change=lambda text: text):
