@@ -1,4 +1,4 @@
-"""The report: ``leaderboard.md``, ``index.html`` and figures: pure functions of the records."""
+"""The report: ``leaderboard.md``, ``index.html``, figures, a gallery: pure functions of the records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from greenbench.analysis.energy import energy_label
+from greenbench.analysis.groups.by_technique import by_technique
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
@@ -16,8 +17,10 @@ from greenbench.files import unwritable, write_together
 from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
+from greenbench.report.figures.technique_forest import technique_forest
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.report.markdown.sections.quality import MARGIN
+from greenbench.report.markdown.technique_page import FOLDER, technique_page
 from greenbench.report.page.page import page
 from greenbench.schema.record import Record
 
@@ -50,7 +53,8 @@ FOLDERS = (
     "labels",
     "loads",
     "traces",
-)  # of pictures, each there only while there is data
+    FOLDER,
+)  # of pictures and pages, each there only while there is data
 
 
 def write(
@@ -79,7 +83,10 @@ def write(
         for name in contents:
             (results / name).parent.mkdir(parents=True, exist_ok=True)
         write_together({results / name: content for name, content in contents.items()})
-        drawn = {file for folder in FOLDERS for file in (results / folder).glob("*.svg")}
+        kinds = ("*.svg", "*.md")
+        drawn = {
+            file for folder in FOLDERS for kind in kinds for file in (results / folder).glob(kind)
+        }
         for stale in drawn - {results / name for name in contents}:
             stale.unlink()
     except OSError as error:
@@ -107,5 +114,11 @@ def _contents(
         "index.html": page(found, records, rejected, given, crowd),
     }
     contents |= {sketch.name: sketch.draw() for sketch in figures}
+    for each in by_technique(found):
+        forest = technique_forest(each)
+        contents |= {
+            f"{FOLDER}/{each.stem}.md": technique_page(each).encode(),
+            forest.name: forest.draw(),
+        }
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]
     return contents | {file_name(row): svg(row).encode() for row in labelled}

@@ -27,7 +27,7 @@ from greenbench.report.figures.style import (
     svg,
 )
 from greenbench.report.markdown.format import show
-from greenbench.schema.metrics import ENERGY_PER_TOKEN
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, Metric
 from greenbench.stats.intervals import MARGIN
 from greenbench.wording import ESTIMATE, TIMES, plain, short
 
@@ -86,19 +86,24 @@ def _lines(group: Group) -> list[Line]:
 
 
 def _line(row: Row) -> Line | None:
-    quantity = row.ratio(ENERGY_PER_TOKEN)
+    label = f"{short(row.label, 22)}{' (flagged)' if row.flagged else ''}"
+    return line(row, ENERGY_PER_TOKEN, label)
+
+
+def line(row: Row, metric: Metric, label: str) -> Line | None:
+    """The run's line by the ratio of `metric`; null where it has none."""
+    quantity = row.ratio(metric)
     if quantity.value is None or quantity.value <= 0:
         return None
-    kind, shown = _kind(row), show(quantity, suffix=TIMES)
+    kind, shown = _kind(row, metric), show(quantity, suffix=TIMES)
     shown = shown if quantity.bounds else f"{shown.partition(' ')[0]} (no interval)"
-    label = f"{short(row.label, 22)}{' (flagged)' if row.flagged else ''}"
     return Line(label, quantity.value, quantity.bounds, f"{shown}, {kind}", kind)
 
 
-def _kind(row: Row) -> str:
-    if row.ratio(ENERGY_PER_TOKEN).is_estimate:
+def _kind(row: Row, metric: Metric) -> str:
+    if row.ratio(metric).is_estimate:
         return ESTIMATED
-    verdict = row.verdicts.get(ENERGY_PER_TOKEN.ratio)
+    verdict = row.verdicts.get(metric.ratio)
     return NO_CLAIM if verdict is None or verdict.barred else verdict.verdict
 
 
@@ -107,26 +112,33 @@ def _told(lines: Sequence[Line]) -> str:
 
 
 def _draw(axes: Axes, group: Group, lines: Sequence[Line], left_out: int) -> None:
+    draw_lines(axes, lines)
+    row_texts(axes, [line.label for line in lines], "right")
+    row_texts(axes, [line.shown for line in lines], "left")
+    _words(axes, group, lines, left_out)
+
+
+def draw_lines(axes: Axes, lines: Sequence[Line | None]) -> None:
+    """A marker and an interval for each, from the top down; an empty line where there is none."""
+    placed = [(place, line) for place, line in enumerate(lines) if line]
     for kind, style in KINDS.items():
-        mine = [(place, line) for place, line in enumerate(lines) if line.kind == kind]
+        mine = [(place, line) for place, line in placed if line.kind == kind]
         bars = [(place, *line.interval) for place, line in mine if line.interval]
         if bars:
             axes.hlines(*zip(*bars, strict=True), color=style["color"], linewidth=1.4)
         if mine:
             ratios, places = [line.ratio for _, line in mine], [place for place, _ in mine]
             axes.plot(ratios, places, linestyle="none", markersize=7, label=kind, **style)
-    row_texts(axes, [line.label for line in lines], "right")
-    row_texts(axes, [line.shown for line in lines], "left")
     axes.set_ylim(len(lines) - 0.5, -0.8)
-    _scale(axes, lines)
+    _scale(axes, [line for _, line in placed])
+    axes.set_yticks([])
     axes.tick_params(axis="x", labelsize="small")
-    _words(axes, group, lines, left_out)
 
 
 def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     """Ratios multiply, so that their axis is logarithmic; from half to a quarter more is always on it."""
     ends = [end for line in lines for end in line.interval or (line.ratio,)]
-    low, high = min(0.5, *ends) / 1.08, max(1.25, *ends) * 1.08
+    low, high = min([0.5, *ends]) / 1.08, max([1.25, *ends]) * 1.08
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if high < 8 * low else COARSE)

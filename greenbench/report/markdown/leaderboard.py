@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from greenbench.analysis.groups.by_technique import by_technique
 from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.orders import BANDS, band
 from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
@@ -38,6 +39,7 @@ from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.solved import per_solved
 from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.report.markdown.sessions import between_sessions, in_sessions
+from greenbench.report.markdown.technique_page import technique_links
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
@@ -108,6 +110,7 @@ def leaderboard(
         lines += [*folded("How to read it", HOW_TO_READ), "", *first(figures)]
     for index, group in enumerate(groups, start=1):
         lines += _section(index, group, margin, alone=len(groups) == 1)
+    lines += titled("Each technique in all settings", technique_links(by_technique(groups)))
     lines += sections(groups, figures)
     lines += titled("Carbon, cost and water", impacts(groups, given))
     lines += left_out(crowd) if crowd else []
