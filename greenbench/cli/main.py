@@ -17,7 +17,7 @@ from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.cli.terminal import say
-from greenbench.cli.verify import add_verify
+from greenbench.cli.verify import add_sign, add_verify
 from greenbench.errors import UserError
 
 
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         add_advise,
         add_export,
         add_verify,
+        add_sign,
         add_merge,
         add_doctor,
         add_mcp,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,18 +27,8 @@ def add_merge(commands: Commands) -> None:
     merge.set_defaults(command=_merge)
 
 
-def _known(file: Path) -> None:
-    """Look at `file`, whatever comes of it: merging itself tells."""
-    from greenbench.analysis.trust.checked import shortened
-
-    with suppress(Exception):
-        shortened(file)
-
-
 def _merge(arguments: argparse.Namespace) -> int:
-    from greenbench.analysis.trust import many
-    from greenbench.analysis.trust.checked import look
-    from greenbench.records.folders import files
+    from greenbench.analysis.trust.checked import whole
     from greenbench.records.merge import merge
     from greenbench.records.store import collector_paused, require_files
 
@@ -47,9 +36,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output} is not a directory: choose another with -o DIR.")
     with collector_paused():
-        for _ in many.each(_known, files(arguments.results)):
-            pass  # merging itself then finds in the cache what each is
-        found = merge(arguments.results, arguments.output, look)
+        found = merge(arguments.results, arguments.output, whole)
     for each in found.refused:
         say(plain(f"{each.name}: left out. {each.reason}"))
     say(

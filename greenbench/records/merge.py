@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from greenbench.errors import UserError
 from greenbench.files import unwritable, write_atomically
 from greenbench.records.folders import files
+from greenbench.records.signatures import signature_of
 from greenbench.records.store import Look, Rejected, Store, apart
 from greenbench.schema.record import Record
 from greenbench.wording import plain
@@ -74,6 +76,8 @@ def _placed(file: Path, store: Store, look: Look) -> _Placed | Rejected:
     if any(_is(each, data, name, look) for each in known):
         return _Placed(taken=False, known=True)
     _write(place.with_stem(name), data)
+    with suppress(FileNotFoundError):
+        _write(signature_of(place.with_stem(name)), signature_of(file).read_bytes())
     return _Placed(taken=True, known=bool(known))
 
 

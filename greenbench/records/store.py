@@ -9,7 +9,7 @@ import re
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -137,9 +137,17 @@ class Store:
 
 
 def canonical(record: Record) -> bytes:
-    """A record as it is stored: the same record gives the same bytes."""
+    """A record as it is stored, with the hash of its content: the same record gives the same bytes."""
     document = json.loads(record.model_dump_json())
+    document["content"] = content_hash(document)
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def content_hash(document: Mapping[str, Any]) -> str:
+    """BLAKE3 over all that a record's `document` says but the hash itself."""
+    rest = {name: value for name, value in document.items() if name != "content"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return str(blake3(text.encode(errors="surrogatepass")).hexdigest())
 
 
 def load(paths: Sequence[Path], look: Look | None = None) -> Loaded:
@@ -256,7 +264,11 @@ def _parse(data: bytes) -> Record:
         record = Record.model_validate_json(data)  # nearly every record: read without a detour
     if said := broken(record):
         raise Refused(said)
-    return record.model_copy(update={"command": rebuilt(record.command, record.spec)})
+    again = {
+        "command": rebuilt(record.command, record.spec),
+        "content": None,
+    }  # the file's, and not its own
+    return record.model_copy(update=again)
 
 
 def _content(file: Path) -> bytes:

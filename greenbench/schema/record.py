@@ -257,6 +257,9 @@ class Record(Findings):
     """UTC, ISO 8601."""
     environment: dict[str, Any]
     """Facts about hardware, software and settings; no user, path or host name among them."""
+    content: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """BLAKE3 over all else in the file, as JSON with sorted keys and no spaces; null in early records, and
+    once it is read."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

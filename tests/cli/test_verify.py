@@ -1,6 +1,8 @@
 """Records held against their raw readings, on the command line."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 from helpers import sound
@@ -8,7 +10,7 @@ from helpers import sound
 from greenbench.analysis.trust import many
 from greenbench.cli.main import main
 from greenbench.cli.verify import FOLLOWS
-from greenbench.records.store import Store, canonical
+from greenbench.records.store import Store, canonical, content_hash
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def test_of_other_code_what_differs_is_told(results, capsys):
     document = json.loads(canonical(sound.run("early", 0.7)))
     document["ratios"]["energy_per_token"]["high"] = 0.71
     document["conclusions"] = "0123456789abcdef"
+    document["content"] = content_hash(document)
     (results / "early.json").write_text(json.dumps(document))
     assert main(["verify"]) == 0
     first, last = capsys.readouterr().out.splitlines()
@@ -93,3 +96,108 @@ def test_of_many_each_is_told_in_its_place(results, capsys):
         f"copy{number:03}.json" for number in (7, 57, 107)
     ]
     assert last == f"127 of 130 records hold{FOLLOWS}."
+
+
+KEYGEN = shutil.which("ssh-keygen")
+needs_keygen = pytest.mark.skipif(KEYGEN is None, reason="needs OpenSSH's ssh-keygen")
+
+
+def key_of(folder, name):
+    """A private key, and the line of a signers' file that names it."""
+    path = folder / name
+    asked = [KEYGEN, "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)]
+    subprocess.run(asked, check=True)
+    return path, f"{name}@example.org {path.with_suffix('.pub').read_text()}"
+
+
+@needs_keygen
+def test_records_are_signed_and_the_signature_is_asked_for(results, tmp_path, capsys):
+    mine, line = key_of(tmp_path, "mine")
+    theirs, _ = key_of(tmp_path, "theirs")
+    (tmp_path / "signers").write_text(line)
+    first, second = sorted(results.glob("*.json"))
+    assert main(["sign", str(first), "--key", str(mine)]) == 0
+    assert main(["sign", str(second), "--key", str(theirs)]) == 0
+    capsys.readouterr()
+    assert main(["verify", "--signers", "signers"]) == 1
+    told, last = capsys.readouterr().out.splitlines()
+    assert told == f"{second.name}: refused. It is signed by none of the signers."
+    assert last.startswith("1 of 2 records hold and are signed: ")
+    assert main(["sign", "--key", str(mine)]) == 0  # again, all of them
+    assert main(["merge", "results", "-o", "all"]) == 0
+    assert main(["verify", "all", "--signers", "signers"]) == 0
+    (tmp_path / "all" / "records" / f"{first.name}.sig").unlink()
+    capsys.readouterr()
+    assert main(["verify", "all", "--signers", "signers"]) == 1
+    assert f"{first.name}: refused. It is not signed." in capsys.readouterr().out
+    assert main(["verify", "all"]) == 0  # nobody asks for it
+
+
+@needs_keygen
+def test_a_signature_is_of_these_bytes_and_made_for_records(results, tmp_path, capsys):
+    mine, line = key_of(tmp_path, "mine")
+    (tmp_path / "signers").write_text(f"# mine\n{line}")
+    first, second = sorted(results.glob("*.json"))
+    assert main(["sign", "--key", str(mine)]) == 0
+    first.write_bytes(first.read_bytes() + b"\n")
+    (results / f"{second.name}.sig").unlink()
+    asked = [KEYGEN, "-Y", "sign", "-q", "-n", "git", "-f", str(mine), str(second)]
+    subprocess.run(asked, check=True)
+    capsys.readouterr()
+    assert main(["verify", "--signers", "signers"]) == 1
+    *told, last = capsys.readouterr().out.splitlines()
+    assert [line.partition(" (")[0] for line in told] == [
+        f"{each.name}: refused. Its signature does not hold" for each in (first, second)
+    ]
+    assert last.startswith("0 of 2 records hold")
+
+
+@needs_keygen
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sign", "--key", "nowhere"], "There is no key nowhere"),
+        (["sign", "--key", "none"], "cannot be signed"),
+        (["sign", "elsewhere", "--key", "none"], "There is no record in elsewhere"),
+        (["verify", "--signers", "nowhere"], "The signers in nowhere cannot be read"),
+        (["verify", "--signers", "none"], "none names no signer"),
+    ],
+)
+def test_what_cannot_be_signed_or_asked_is_one_sentence(results, tmp_path, capsys, words, said):
+    (tmp_path / "none").write_text("# nobody\n")
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_without_ssh_keygen_it_says_what_to_install(results, tmp_path, monkeypatch, capsys):
+    (tmp_path / "key").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["sign", "--key", "key"]) == 2
+    assert "install OpenSSH's client" in capsys.readouterr().err
+
+
+def test_a_change_that_no_number_shows_is_seen_by_the_contents_hash(results, capsys):
+    first, _ = sorted(results.glob("*.json"))
+    document = json.loads(first.read_text())
+    document["environment"]["greenbench"] = "9.9.9"
+    first.write_text(json.dumps(document))
+    assert main(["verify"]) == 1
+    assert "its content is not that which its hash was made of" in capsys.readouterr().out
+    assert main(["merge", "results", "-o", "all"]) == 1
+
+
+def test_a_file_that_is_only_set_differently_is_the_same_record(results):
+    for file in results.glob("*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()), indent=4))
+    assert main(["verify"]) == 0
+
+
+def test_a_hash_that_is_made_up_is_found_out_when_numbers_are_drawn_anew(results, capsys):
+    document = json.loads(canonical(sound.run("liar", 0.7)))
+    document["ratios"]["energy_per_token"]["high"] = 0.71
+    document["content"] = content_hash(document)
+    (results / "liar.json").write_text(json.dumps(document))
+    assert main(["verify"]) == 1
+    assert "ratios.energy_per_token.high is 0.71" in capsys.readouterr().out

@@ -21,7 +21,13 @@ from greenbench.analysis.groups.quick_read import Brief, brief_of
 from greenbench.analysis.trust.applied import false_stack
 from greenbench.analysis.trust.guard import not_analysed
 from greenbench.analysis.trust.joules import false_meters
-from greenbench.analysis.trust.restated import altered, false_key, false_tier, restated
+from greenbench.analysis.trust.restated import (
+    altered,
+    false_content,
+    false_key,
+    false_tier,
+    restated,
+)
 from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
 from greenbench.records import store
@@ -68,6 +74,25 @@ def look(file: Path) -> Record | Rejected:
     return store.parsed(file, data)
 
 
+def whole(file: Path) -> Record | Rejected:
+    """The record in `file` as it was left, by its content's hash; one without a hash by `look`.
+
+    Quicker than that, which whatever rests on the record has to do all the same: who makes up a record can
+    make up its hash.
+    """
+    data = store.content(file)
+    if isinstance(data, Rejected):
+        return data
+    found = store.parsed(file, data)
+    if isinstance(found, Rejected):
+        return found
+    document = json.loads(data)
+    if document.get("content") is None:
+        return look(file)
+    said = false_content(document)
+    return Rejected(file.name, said) if said else found
+
+
 def shortened(file: Path) -> Brief | Rejected:
     """The same in short."""
     data = store.content(file)
@@ -84,8 +109,7 @@ def shortened(file: Path) -> Brief | Rejected:
 class Verified(NamedTuple):
     """What a file is found to be when it is held against itself."""
 
-    name: str
-    """The file's."""
+    file: Path
     refused: str | None
     """Why it is none to be trusted."""
     differs: str | None
@@ -96,13 +120,13 @@ def verified(file: Path) -> Verified:
     """`file`, drawn anew from its raw readings, whatever was kept of it."""
     data = store.content(file)
     if isinstance(data, Rejected):
-        return Verified(file.name, data.reason, None)
+        return Verified(file, data.reason, None)
     found = store.parsed(file, data)
     if isinstance(found, Rejected):
-        return Verified(file.name, found.reason, None)
+        return Verified(file, found.reason, None)
     kept, _ = _held(file, data, found)
     differs = None if kept.holds else altered(found, restated(found))
-    return Verified(file.name, kept.refused, differs)
+    return Verified(file, kept.refused, differs)
 
 
 def _judged(file: Path, data: bytes) -> tuple[Record | Rejected, Kept | None]:
@@ -119,12 +143,10 @@ def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
     """`record`, the content `data` of `file`, against itself."""
     by_us = record.conclusions == code()
     try:
+        document = json.loads(data)
         again = restated(record)
         false = (
-            false_key(json.loads(data))
-            or false_stack(record)
-            or false_meters(record)
-            or false_tier(again)
+            false_key(document) or false_stack(record) or false_meters(record) or false_tier(again)
         )
         said = altered(record, again)
         told = brief_of(file, again)
@@ -132,11 +154,13 @@ def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
         return Kept(not_analysed(error), holds=True, brief=None), record
     if false:
         return Kept(false, holds=True, brief=None), record
+    if said is not None and by_us:
+        return Kept(said, holds=True, brief=None), record
+    if other := false_content(document):
+        return Kept(other, holds=True, brief=None), record
     if said is None:
         same = again.techniques == record.techniques  # joules at the wall are said by no record
         return Kept(None, holds=same, brief=told), record if same else again
-    if by_us:
-        return Kept(said, holds=True, brief=None), record
     return Kept(None, holds=False, brief=told), _noted(again)
 
 

@@ -13,6 +13,7 @@ from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
 from greenbench.analysis.trust.applied import applied_again, said_of_techniques
 from greenbench.models.keys import key_of
+from greenbench.records.store import content_hash
 from greenbench.schema.codes import validity
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, MODEL_BYTES
 from greenbench.schema.quality import TaskScore
@@ -92,6 +93,13 @@ def false_key(document: Mapping[str, Any]) -> str | None:
     return (
         f"It is altered: its key is {plain(document['key'], 40)}, and its own spec makes it {key}."
     )
+
+
+def false_content(document: Mapping[str, Any]) -> str | None:
+    """That a record is not the one that its hash was made of, in one sentence; null of one without a hash."""
+    if document.get("content") in (None, content_hash(document)):
+        return None
+    return "It is altered: its content is not that which its hash was made of."
 
 
 def false_tier(record: Record) -> str | None:

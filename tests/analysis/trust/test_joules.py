@@ -11,7 +11,7 @@ from greenbench.analysis.trust.joules import GIVES
 from greenbench.cli.main import main
 from greenbench.meters import load as meter
 from greenbench.meters import named
-from greenbench.records.store import canonical
+from greenbench.records.store import canonical, content_hash
 
 ESTIMATE = {"estimate": ("cpu_package", "estimated:model", 1.0)}
 CODES = [None, "0123456789abcdef", code()]
@@ -22,7 +22,9 @@ def told(record, version, change=lambda text: text):
 
 
 def put(results, document):
-    (results / "records" / "lie.json").write_text(json.dumps(document))
+    (results / "records" / "lie.json").write_text(
+        json.dumps(document | {"content": content_hash(document)})
+    )
 
 
 def estimated(bounds=True):
