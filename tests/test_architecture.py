@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "models/parts.py",
         "models/weights.py",
         "machine/detect.py",
+        "machine/busy_gpu.py",
         "machine/roofline.py",
         "quality/baseline_cache.py",
     ),

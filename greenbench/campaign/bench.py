@@ -12,6 +12,7 @@ from greenbench.campaign.compose import Job, plan
 from greenbench.campaign.invocation import Where
 from greenbench.errors import UserError
 from greenbench.files import require_cache
+from greenbench.machine.processes import end_with_parent
 from greenbench.plugins import answerable
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def bench(asked: Asked) -> list[Record]:
 
     Raises UserError, one sentence, for a mistake; nothing has started then.
     """
+    if asked.part is not None:
+        end_with_parent()
     jobs = _jobs(asked)
     from greenbench.records.store import Store  # each costs time that a mistake need not
 
@@ -45,6 +48,16 @@ def bench(asked: Asked) -> list[Record]:
         from greenbench.campaign.elsewhere import send
 
         return send(jobs, _say)
+    if asked.part is None:
+        from greenbench.campaign.devices import shares
+
+        slots, why = shares(jobs)
+        if why:
+            _say(f"greenbench: {why}")
+        if slots:
+            from greenbench.campaign.elsewhere import send
+
+            return send(jobs, _say, slots)
     from greenbench.campaign.sweep import sweep
 
     return sweep(jobs, _say, asked.part)

@@ -1,4 +1,4 @@
-"""A sweep whose runs other machines run, each a `greenbench bench` of its own: sent, followed, gathered."""
+"""A sweep whose runs are each a `greenbench bench` of its own, here or elsewhere: sent, and gathered."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from greenbench.campaign.closing import closing, outcome
 from greenbench.campaign.command import in_grammar, without
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
+from greenbench.campaign.devices import Slot
 from greenbench.campaign.downloads import fetch
 from greenbench.campaign.identity import label
 from greenbench.campaign.invocation import LauncherSpec, Where
+from greenbench.campaign.launch.box import Box
 from greenbench.campaign.launch.launcher import Ended, Launcher, Task
+from greenbench.campaign.launch.local import Workers
 from greenbench.campaign.running_report import RunningReport
+from greenbench.campaign.runs import PRELOAD, describe_here
 from greenbench.campaign.sweep import terminable, write_report
 from greenbench.errors import UserError
 from greenbench.records.store import Store
@@ -29,8 +33,11 @@ JOBS = "jobs"
 """Folder in a results directory: what each launch has sent out, and what came of it."""
 
 
-def send(jobs: Sequence[Job], say: Callable[[str], None]) -> list[Record]:
-    """Have every job run by the launcher that they name; return their records, and leave the report.
+def send(
+    jobs: Sequence[Job], say: Callable[[str], None], slots: Sequence[Slot] = ()
+) -> list[Record]:
+    """Have every job run by the launcher that they name, or here, one at a time on each of the `slots`;
+    return their records, and leave the report.
 
     A job that is lost with its machine is sent once more, then recorded as failed. Presumes
     `preflight.refuse`. Raises UserError where they name several launchers or it cannot start.
@@ -39,10 +46,13 @@ def send(jobs: Sequence[Job], say: Callable[[str], None]) -> list[Record]:
     spec = _one_launcher(jobs)
     results = Path(jobs[0].spec.results)
     folder = results.resolve() / JOBS / uuid.uuid4().hex[:12]
-    launcher = _launcher(spec, _gpus(jobs, spec), folder)
+    launcher = Box(slots) if slots else _launcher(spec, _gpus(jobs, spec), folder)
+    if slots:
+        _require_device(jobs)
     fetch([job.spec for job in jobs], say)
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [_task(number, job, folder) for number, job in enumerate(jobs, 1)]
+    said = _within(slots, len(jobs))
+    tasks = [_task(number, job, folder, said) for number, job in enumerate(jobs, 1)]
     records: dict[int, list[Record]] = {}
     with (
         terminable(),
@@ -103,9 +113,24 @@ def _launcher(spec: LauncherSpec, gpus: int, folder: Path) -> Launcher:
     return Ray(spec, gpus)
 
 
-def _task(number: int, job: Job, folder: Path) -> Task:
-    said = without(job.overrides, "launcher", "results")
-    words = [sys.executable, "-m", "greenbench", "bench", *said]
+def _require_device(jobs: Sequence[Job]) -> None:
+    """Raise UserError where torch cannot use the GPUs, once and not in every run."""
+    with Workers(PRELOAD) as workers:
+        describe_here(workers, jobs[0].spec.device)
+
+
+def _within(slots: Sequence[Slot], runs: int) -> Mapping[str, str]:
+    """What each run is told of its share of this machine."""
+    if not slots:
+        return {}
+    device = {"device": "cuda_all"} if len(slots[0]) > 1 else {}
+    return device | {"neighbours": str(min(len(slots), runs) - 1)}
+
+
+def _task(number: int, job: Job, folder: Path, said: Mapping[str, str]) -> Task:
+    roots = ("launcher", "results", "devices", "device_groups", *said)
+    words = [sys.executable, "-m", "greenbench", "bench", *without(job.overrides, *roots)]
+    words += [f"{key}={value}" for key, value in said.items()]
     words += [f"results={in_grammar(str(Path(job.spec.results).resolve()))}"]
     if job.config_dir is not None:
         words += ["--config-dir", str(job.config_dir.resolve())]

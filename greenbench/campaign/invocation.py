@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from greenbench.errors import UserError
-from greenbench.schema.ranges import require
+from greenbench.schema.ranges import AUTO, require
 from greenbench.schema.spec import MOST_SESSIONS, RunSpec
 
 
@@ -95,11 +95,45 @@ class BenchSpec(RunSpec):
     """How often each run is measured, one round of all runs after the other: sessions 1 to so many."""
     launcher: LauncherSpec = field(default_factory=LauncherSpec)
     """Where runs run."""
+    devices: Any = AUTO
+    """GPUs of this machine that runs are shared out to, one run on each: how many, ``all``, or a list of
+    numbers as nvidia-smi counts the visible ones; ``auto``: all, where runs leave each other alone."""
+    device_groups: Any = None
+    """Lists of such numbers, as ``[[0,1],[2,3]]``: each run has a whole group, its model spread over it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.results.strip()), "results", self.results, "a directory's name")
+        self._check_devices()
         most, beside = (
             (1, f" beside session={self.session}") if self.session > 1 else (MOST_SESSIONS, "")
         )
         require(1 <= self.sessions <= most, "sessions", self.sessions, f"1 to {most}{beside}")
+
+    def _check_devices(self) -> None:
+        allowed = "auto, all, how many, or a list of numbers, as [0,2]"
+        listed = _are_numbers(self.devices)
+        counted = isinstance(self.devices, int) and not isinstance(self.devices, bool)
+        known = listed or self.devices in (AUTO, "all") or (counted and self.devices >= 1)
+        require(known, "devices", self.devices, allowed)
+        groups = self.device_groups
+        if groups is not None:
+            lists = isinstance(groups, list) and groups and all(map(_are_numbers, groups))
+            told = [number for group in groups for number in group] if lists else [0, 0]
+            apart = len(set(told)) == len(told)
+            require(apart, "device_groups", groups, "lists of different numbers, as [[0,1],[2,3]]")
+            if self.devices != AUTO:
+                raise UserError(
+                    "devices and device_groups both say which GPUs: leave one of them out."
+                )
+        if (self.devices, groups) != (AUTO, None) and self.launcher.where is not Where.local:
+            raise UserError(
+                "devices and device_groups are of this machine, and the runs go to "
+                f"launcher={self.launcher.where.value}: leave them out, or say launcher.gpus=..."
+            )
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is a list of different GPUs' numbers."""
+    numbers = isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+    return numbers and 0 < len(value) == len(set(value))

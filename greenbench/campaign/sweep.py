@@ -16,6 +16,7 @@ from greenbench.analysis.trust.checked import look
 from greenbench.campaign.closing import closing, outcome
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
+from greenbench.campaign.devices import alone, beside
 from greenbench.campaign.downloads import fetch
 from greenbench.campaign.forecast import Forecaster, whole
 from greenbench.campaign.identity import run_key
@@ -57,7 +58,7 @@ def sweep(
         _restore_settings(console)  # of sweeps that are gone
         runs = runs_of(jobs, around)
         refused = refused_here(workers, [(run.spec, run.around.machine) for run in runs])
-        if len(jobs) == 1:
+        if len(jobs) == 1 and part is None:
             for error in filter(None, refused):
                 raise error
         console.expect(len(runs))
@@ -171,7 +172,8 @@ def _once(
         if refused:
             record = _recorded(run, known, _now(), Findings(failure=_failure(refused)))
         else:
-            with device_lock(run.around.machine.parts, console.note):
+            parts = dict.fromkeys([*run.around.machine.parts, *alone(run.spec)])
+            with device_lock(list(parts), console.note):
                 record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
             if old is None and (kept := store.set_aside(key)):
@@ -225,7 +227,7 @@ def _recorded(run: Run, known: ResolvedSpec, started_at: str, findings: Findings
         spec=known,
         command=run.command,
         started_at=started_at,
-        environment=run.around.environment,
+        environment=run.around.environment | beside(run.spec),
         **dict(findings) | {"engine": findings.engine or _asked_for(run.spec.engine)},
     )
 

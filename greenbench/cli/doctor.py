@@ -26,6 +26,11 @@ def add_doctor(commands: Commands) -> None:
         help="measure first how fine the meters are and this machine's noise floor, and keep it "
         "for records to cite (some minutes)",
     )
+    examine.add_argument(
+        "--neighbours",
+        action="store_true",
+        help="measure first whether runs on the GPUs of this machine leave each other alone (some minutes)",
+    )
     examine.set_defaults(command=_doctor)
 
 
@@ -38,6 +43,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
         require_cache()
         calibrate(lambda text: say(text, error=True))
+    if arguments.neighbours:
+        from greenbench.doctor.neighbours import check
+        from greenbench.files import require_cache
+
+        require_cache()
+        check(lambda text: say(text, error=True))
     findings = examine.examine()
     say(json.dumps(findings, indent=1) if arguments.json else examine.as_text(findings))
     return 0

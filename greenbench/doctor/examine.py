@@ -10,6 +10,7 @@ from textwrap import wrap
 from typing import Any
 
 from greenbench.campaign.catalog import faults, options
+from greenbench.doctor import neighbours
 from greenbench.doctor.runnable import OK, compressor, engine, model, task, technique, verdict
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine import gpu_settings, surroundings
@@ -76,7 +77,7 @@ def examine(watch_s: float = surroundings.WATCH_S) -> dict[str, Any]:
         "cache": _cache(),
         "load": _load(facts["load"], facts["gpus"], _company()),
         "power": _power(facts["power"]) | _left_set(),
-        "calibration": _calibration(calibrated),
+        "calibration": _calibration(calibrated) | neighbours.known(),
         "facts": facts
         | {"calibration": calibrated.model_dump(mode="json") if calibrated else None},
     }

@@ -171,6 +171,29 @@ def visible_uuids(visible: str | None = None) -> list[str]:
         pynvml.nvmlShutdown()
 
 
+def whole_gpus() -> dict[str, str]:
+    """Name by UUID of the GPUs that CUDA would see, but of slices and virtual ones. Raises Unavailable."""
+    start()
+    try:
+        seen = _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), gpus())
+        return {gpu.uuid: gpu.name for gpu in seen if not _is_shared(gpu)}
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _is_shared(gpu: Gpu) -> bool:
+    try:
+        _refuse_shared(gpu)
+    except Unavailable:
+        return True
+    return False
+
+
+def all_uuids() -> list[str]:
+    """Of every GPU that NVML shows, visible to CUDA or not; none where it does not tell."""
+    return _told(lambda: [gpu.uuid for gpu in gpus()]) or []
+
+
 def _visible(text: str | None, known: Sequence[Gpu]) -> list[Gpu]:
     if text is None:
         return list(known)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,6 +13,15 @@ from pathlib import Path
 import psutil
 
 PROC = Path("/proc")
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when the one that started it is gone, however it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it had ended before
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class OwnProcesses:

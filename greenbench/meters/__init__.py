@@ -13,6 +13,7 @@ from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
 from greenbench.meters.meter import Meter, Place, Reading, at_edge, codes, residual, span
 from greenbench.schema.codes import validity
+from greenbench.schema.quantity import Boundary
 from greenbench.schema.spec import MeterSpec
 from greenbench.schema.window import Span, Trace
 
@@ -25,6 +26,7 @@ __all__ = [
     "Unavailable",
     "at_edge",
     "codes",
+    "counts_one_gpu",
     "in_words",
     "load",
     "named",
@@ -35,6 +37,13 @@ __all__ = [
     "span",
     "validity",
 ]
+
+
+OF_ONE_RUN: frozenset[Boundary] = frozenset({"gpu", "module"})
+"""What a run has for itself beside neighbours on other GPUs."""
+SHARED = (
+    "It counts the runs on other GPUs of this machine too: devices=1 measures one run at a time."
+)
 
 
 @dataclass
@@ -91,16 +100,24 @@ def load(name: str) -> type[Meter]:
     return cast("type[Meter]", named()[name].load())
 
 
+def counts_one_gpu(name: str) -> bool:
+    """Whether what it counts, of a run on a GPU, is that run's alone."""
+    meter = load(name)
+    return "gpu" in meter.covers and getattr(meter, "boundary", "gpu") in OF_ONE_RUN
+
+
 def open_meters(
     spec: MeterSpec,
     uuids: Sequence[str],
     own: OwnProcesses | None = None,
     unseen: str | None = None,
+    neighbours: int = 0,
 ) -> OpenMeters:
     """Open what answers, in the order of `spec`, for a run on the GPUs `uuids` (none: the CPU).
 
     `own` are the processes that do the run's work; null: this one and its descendants.
-    `unseen` says why what else does it is not among them: nothing is estimated then.
+    `unseen` says why what else does it is not among them: nothing is estimated then. Where `neighbours`
+    run on other GPUs meanwhile, only what counts the run's own is opened.
 
     Meters of other boundaries, and an independent check of the primary, follow it. Whatever the
     order, what counts the device that runs the model comes first, and an estimate comes last: it
@@ -108,7 +125,7 @@ def open_meters(
     whose plug-in is broken.
     """
     opened = OpenMeters()
-    place = Place(uuids, own or OwnProcesses(), spec.cpu_tdp_w, unseen)
+    place = Place(uuids, own or OwnProcesses(), spec.cpu_tdp_w, unseen, neighbours)
     chosen = [load(name) for name in spec.order]
     try:
         for meter in sorted(chosen, key=lambda meter: _rank(meter, place)):
@@ -173,6 +190,10 @@ def _open(opened: OpenMeters, meter: type[Meter], place: Place) -> None:
             refused = True
             if str(reason) not in opened.refused.values():
                 opened.refused[part.name] = str(reason)
+            continue
+        if place.neighbours and counter.boundary not in OF_ONE_RUN:
+            counter.close()
+            opened.refused[part.name] = SHARED
             continue
         opened.meters.append(counter)
         if counter.note:

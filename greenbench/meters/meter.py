@@ -50,6 +50,8 @@ class Place(NamedTuple):
     """As ``meter.cpu_tdp_w`` gives it."""
     unseen: str | None = None
     """Why the CPU time of what runs the model is not among that of `own`; null: it is."""
+    neighbours: int = 0
+    """Runs on other GPUs of this machine meanwhile."""
 
     @property
     def device(self) -> Device:

@@ -14,7 +14,9 @@ from greenbench.schema.spec import RunSpec
 PROGRAM: Final = ["greenbench", "bench"]
 KEY: Final = re.compile(r"(\+?)([a-z_]\w*)(?:[./]\w+)*", re.ASCII | re.IGNORECASE)
 PARTS: Final = {field.name for field in fields(RunSpec)}
-BENCH: Final = {"hydra", "results", "force", "sessions", "launcher"}
+BENCH: Final = {
+    "hydra", "results", "force", "sessions", "launcher", "devices", "device_groups",
+}  # fmt: skip
 """Keys that say how `bench` treats its runs, and not what they are."""
 NO_CALL: Final = (
     "# not shown: what this record has for its command is no call of greenbench bench for it"

@@ -152,7 +152,7 @@ def opened(spec: RunSpec, machine: Machine, own: OwnProcesses) -> OpenMeters:
     """The meters that count the run's joules; none for an engine that computes elsewhere."""
     if far := elsewhere(spec):
         return no_meters(spec.meter, far)
-    meters = open_meters(spec.meter, machine.uuids, own, _unseen(spec))
+    meters = open_meters(spec.meter, machine.uuids, own, _unseen(spec), spec.neighbours)
     require_answer(spec.meter, meters)
     return meters
 

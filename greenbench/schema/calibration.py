@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from greenbench.schema.quantity import Boundary, Part, Provenance, Quantity
+from greenbench.stats.intervals import MARGIN
 
 ID_DIGITS = 16
 
@@ -34,6 +35,32 @@ class NoiseFloor(Part):
     measured_at: str
     window_s: float
     blocks: int
+
+
+class NeighbourCheck(Part):
+    """What runs on all other GPUs of a machine do to a run: the model against itself, alone and beside."""
+
+    device_name: str
+    date: str
+    """UTC, ISO 8601."""
+    neighbours: int
+    """GPUs that were kept busy."""
+    moved: dict[str, Quantity]
+    """By ratio's name: what it is beside them, over what it is alone."""
+    ratios: dict[str, Quantity]
+    """Beside them, of the model over itself."""
+    margin: float = MARGIN
+
+    @property
+    def passed(self) -> bool:
+        """Whether each of these is shown to be 1 within the margin."""
+        least, most = 1 / (1 + self.margin), 1 + self.margin
+        found = [*self.moved.values(), *self.ratios.values()]
+        bounds = [(each.low, each.high) for each in found]
+        return bool(bounds) and all(
+            low is not None and high is not None and least <= low and high <= most
+            for low, high in bounds
+        )
 
 
 class Calibration(Part):

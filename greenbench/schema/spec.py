@@ -256,6 +256,9 @@ class RunSpec:
     """Which of several times that the same is measured, each in processes of its own."""
     engine: Any = None
     """What runs the model: an Engine, whose name and fields stand in the record."""
+    neighbours: int = field(default=0, metadata=LABEL)
+    """Runs on other GPUs of this machine meanwhile, as the sweep that began them says: what counts the whole
+    machine counts them too, so that no such meter is read."""
     allow_partial: bool = field(default=False, metadata=LABEL)
     """Run a technique that reaches under half of the weights it is meant for; its share stands in the
     record in any case."""
@@ -265,6 +268,7 @@ class RunSpec:
         require(
             1 <= self.session <= MOST_SESSIONS, "session", self.session, f"1 to {MOST_SESSIONS}"
         )
+        require(self.neighbours >= 0, "neighbours", self.neighbours, "0 or more")
         require_device(self.device)
         arrivals = f"load.arrivals={self.load.arrivals.value}"
         if self.load.is_closed and self.slo != SloSpec():

@@ -142,9 +142,10 @@ def test_what_is_no_part_changes_the_key_too():
     keys |= {key(SPEC, machine) for machine in machines}
     assert len(keys) == 1 + len(others) + len(machines)
     assert {field.name for field in fields(RunSpec)} == {
-        *PARTS, "seed", "session", "technique", "engine", "device", "twins", "allow_partial",
+        *PARTS, "seed", "session", "technique", "engine", "device", "twins", "allow_partial", "neighbours",
     }  # fmt: skip
     assert key(replace(SPEC, allow_partial=True)) == key(SPEC)  # it lets a run be, and changes none
+    assert key(replace(SPEC, neighbours=7)) == key(SPEC)  # a circumstance, as the day is
     assert key(replace(SPEC, device="cpu")) == key(SPEC)  # by what it turns out to be
 
 

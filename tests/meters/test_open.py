@@ -5,7 +5,7 @@ from helpers.moved_clock import MovedClock
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
-from greenbench.meters import in_words, open_meters, require_answer
+from greenbench.meters import counts_one_gpu, in_words, open_meters, require_answer
 from greenbench.meters.meter import Part
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
@@ -185,3 +185,20 @@ def test_a_wall_meter_without_its_log_is_refused():
 def test_an_order_takes_the_names_of_known_meters(order, said):
     with pytest.raises(UserError, match=said):
         MeterSpec(order=order)
+
+
+def test_beside_neighbours_only_what_counts_the_runs_own_gpu_is_read(powercap, gpu):
+    powercap(dram=True)
+    gpu()
+    with open_meters(ALL, [GPU], neighbours=3) as opened:
+        assert names(opened) == ["nvml", "nvml_power"]
+        assert set(opened.refused) == {"rapl", "rapl_dram"}
+        assert "devices=1" in opened.refused["rapl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "its_own"),
+    [("nvml", True), ("zeus", True), ("rapl", False), ("estimate", False)],
+)
+def test_which_meters_count_one_gpu(name, its_own):
+    assert counts_one_gpu(name) is its_own

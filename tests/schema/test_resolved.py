@@ -18,10 +18,12 @@ def test_every_field_of_a_part_is_kept(part):
 
 
 def test_every_part_is_kept():
-    """But what only lets a run be: how much a technique reached stands in the record. Twins are told apart by
-    their devices' UUIDs."""
+    """But what only lets a run be: how much a technique reached stands in the record, and so do neighbours.
+    Twins are told apart by their devices' UUIDs."""
     named = {field.name for field in fields(RunSpec)}
-    assert set(ResolvedSpec.model_fields) == named - {"allow_partial", "twins"} | {"inputs"}
+    assert set(ResolvedSpec.model_fields) == named - {"allow_partial", "neighbours", "twins"} | {
+        "inputs"
+    }
 
 
 def test_a_choice_is_a_name_with_knobs():
