@@ -408,7 +408,8 @@ def test_a_path_that_is_here_is_no_name_on_a_hub(tmp_path, monkeypatch):
 
 
 TEXTS = {
-    "devices", "device_groups", "device", "model.id", "model.license", "model.name", "model.note", "model.packages", "model.revision",
+    "devices", "device_groups", "device", "model.id", "model.license", "model.name", "model.note",
+    "model.packages", "model.revision",
     "task.chat_template", "task.filter", "task.metric", "task.names", "meter.order", "load.rate",
     "load.concurrency", "workload.name", "engine", "engine.model", "technique", "technique.engine.knobs",
 }  # fmt: skip
