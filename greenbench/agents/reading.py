@@ -26,8 +26,8 @@ from greenbench.records.named import named
 from greenbench.records.store import Rejected, require_records, told_apart
 from greenbench.report.markdown import fleet
 from greenbench.report.markdown.advice import FIRST, NOTHING
-from greenbench.report.markdown.choice import surer
 from greenbench.report.markdown.headline import answer
+from greenbench.report.markdown.surer import surer
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Record

@@ -117,7 +117,7 @@ def _contents(
     for each in by_technique(found):
         forest = technique_forest(each)
         contents |= {
-            f"{FOLDER}/{each.stem}.md": technique_page(each).encode(),
+            f"{FOLDER}/{each.stem}.md": technique_page(each, found).encode(),
             forest.name: forest.draw(),
         }
     labelled = [row for group in found for row in group.rows if energy_label.label(row).letter]

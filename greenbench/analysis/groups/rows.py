@@ -140,9 +140,11 @@ class Row:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether its techniques give the baseline's own tokens, by construction."""
-        parts = self.record.techniques
-        return bool(parts) and all(part.lossless for part in parts)
+        """Whether its techniques give the baseline's own tokens by construction, and no loss was measured."""
+        parts, bounds = self.record.techniques, self.change.bounds
+        return (
+            bool(parts) and all(part.lossless for part in parts) and not (bounds and bounds[1] < 0)
+        )
 
     def metric(self, metric: Metric) -> Quantity:
         """One of the candidate's numbers."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from greenbench.analysis.choices.advice import with_changes
 from greenbench.analysis.choices.picks import (
     Choice,
     Pick,
     choice,
-    is_claimed,
     is_shown,
     surely_within,
 )
@@ -20,9 +17,8 @@ from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.bar import bar, span_of
-from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
-from greenbench.report.markdown.headline import model_bounds, no_joules, were_counted
-from greenbench.schema.codes import meaning
+from greenbench.report.markdown.format import Column, Notes, prose, run_name, show, table
+from greenbench.report.markdown.surer import numbered, surer
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
 
@@ -34,8 +30,6 @@ FRONTIER: Final = "no other is as good in quality and {}, and better in one"
 NOT_OF_ALL: Final = (
     "its own interval is clear of 1×, and no longer once all runs of the table are counted (Holm)"
 )
-HALF: Final = 1.0
-"""Points of quality that an interval would leave open on either side once it is called sure."""
 
 
 class Line(NamedTuple):
@@ -123,9 +117,7 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
 def choose(group: Group) -> list[str]:
     """The table of one group, and what would make it surer."""
     shown, titles = choosing(group)
-    steps = surer(group)
-    numbered = [f"{i}. {step}" for i, step in enumerate(steps, start=1)]
-    return [*table(shown, titles), "", *(["To be surer:", "", *numbered, ""] if steps else [])]
+    return [*table(shown, titles), "", *numbered(surer(group))]
 
 
 def choosing(group: Group) -> tuple[list[Line], list[Column[Line]]]:
@@ -237,61 +229,3 @@ def _quality(line: Line, notes: Notes) -> str:
     if line.row is None:
         return ""
     return show(line.row.change, notes, change=True, decimals=1)
-
-
-def surer(group: Group) -> list[str]:
-    """What is not known for sure, each with what would show it."""
-    found = choice(group)
-    within = [pick.row for pick in found.picks if pick.losses[0] is not None]
-    steps = _joules(group)
-    for leader in within[-1:]:  # the run that a reader would look at next
-        steps += [*_disturbed(leader), *_tier(leader, found), *_items(leader)]
-    return steps
-
-
-def _joules(group: Group) -> list[str]:
-    if group.setting.measured:
-        return []
-    what, elsewhere = no_joules(group.rows), "on a machine with RAPL or NVML"
-    if group.setting.source != "unavailable":
-        bounds = model_bounds(group.rows)
-        apart = f": true ones may be {bounds} times as many" if bounds else ""
-        what = f"Joules are **estimated** from CPU time (≈{apart})"
-    elif were_counted(group.rows):
-        elsewhere = "for longer"
-    return [
-        f"{what}, so what is chosen here goes by measured **speed**: run {elsewhere}, or with "
-        "`meter=wall meter.wall_log=FILE.csv`."
-    ]
-
-
-def _disturbed(leader: Row) -> list[str]:
-    if not leader.flagged:
-        return []
-    why = "; ".join(prose(meaning(each)) for each in leader.record.codes) or "no code says what"
-    again = code(with_changes(leader.record.command, {"force": "true"}), 400)
-    return [f"Something disturbed {run_name(leader)} ({why}): {again} runs it again."]
-
-
-def _tier(leader: Row, found: Choice) -> list[str]:
-    if is_claimed(leader, found.yardstick) or leader.record.spec.protocol.tier != "smoke":
-        return []
-    longer = with_changes(leader.record.command, {"protocol": "dev"})
-    return [
-        f"Windows here are short (tier smoke). For {run_name(leader)} in earnest: {code(longer, 400)}"
-    ]
-
-
-def _items(leader: Row) -> list[str]:
-    """How many items would tell a loss of a point from none, by the interval's width now."""
-    interval, n = leader.change.bounds, leader.change.n
-    if interval is None or not n or surely_within(leader, HALF):
-        return []
-    half = (interval[1] - interval[0]) / 2
-    needed = math.ceil(n * (half / HALF) ** 2 / 100) * 100
-    tasks = sum(score.is_accuracy for score in leader.record.quality)
-    more = with_changes(leader.record.command, {"task.items": f"{math.ceil(needed / tasks)}"})
-    return [
-        f"Quality was compared on {n} questions, which leaves ±{half:.1f} points open; about {needed:,} "
-        f"would leave ±{HALF:g}: {code(more, 400)} asks as many of each task, or all that it has."
-    ]

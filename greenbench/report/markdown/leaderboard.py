@@ -39,6 +39,7 @@ from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.solved import per_solved
 from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.report.markdown.sessions import between_sessions, in_sessions
+from greenbench.report.markdown.surer import numbered, surer_of_all
 from greenbench.report.markdown.technique_page import technique_links
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
@@ -112,7 +113,8 @@ def leaderboard(
         lines += _section(index, group, margin, alone=len(groups) == 1)
     lines += titled("Each technique in all settings", technique_links(by_technique(groups)))
     lines += sections(groups, figures)
-    lines += titled("Carbon, cost and water", impacts(groups, given))
+    priced = impacts(groups, given)
+    lines += titled("Carbon, cost and water", folded("Of each run", priced) if priced else [])
     lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
@@ -142,7 +144,7 @@ def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     lines += [line for found in overviews(groups[:OVERVIEW]) for line in [*table(*found), ""]]
     if len(groups) > OVERVIEW:
         lines += [f"{len(groups) - OVERVIEW} more settings have their tables below.", ""]
-    return lines
+    return [*lines, *numbered(surer_of_all(groups[:OVERVIEW]))]
 
 
 def _section(index: int, group: Group, margin: float, *, alone: bool) -> list[str]:

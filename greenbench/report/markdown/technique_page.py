@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.analysis.groups.by_technique import Everywhere, Place
-from greenbench.report.markdown.format import Column, Notes, code, prose, show, table
+from greenbench.analysis.groups.predicted import METRICS, Elsewhere, Transfer, transfer
+from greenbench.analysis.groups.rows import Group
+from greenbench.report.markdown.format import Column, Notes, code, prose, show, table, titled
 from greenbench.report.markdown.sections import verdicts
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
+from greenbench.stats.intervals import Interval
 from greenbench.wording import TIMES, TO, fixed
 
 FOLDER = "gallery"
+PREDICTED = (
+    "**Not measured.** A hierarchical model of the ratios above over devices, requests at once, bytes of the "
+    "model and the baseline's share of the roofline, for devices that have records, and none of this "
+    "technique. An interval holds the ratio that would be measured in 95 of 100 cases. Nothing predicted is "
+    "in any other table, figure or answer."
+)
 ORDER = ("saves", "costs", "equivalent", "inconclusive", "no claim")
 
 
-def technique_page(found: Everywhere) -> str:
-    """The whole page as markdown."""
+def technique_page(found: Everywhere, groups: Sequence[Group]) -> str:
+    """The whole page as markdown; `groups` are all, also those in which it was not measured."""
     shared = [f"All: {prose(found.shared)}.", ""] if found.shared else []
     return "\n".join(
         [
@@ -32,8 +41,40 @@ def technique_page(found: Everywhere) -> str:
             "verdict rests on is in [the leaderboard](../leaderboard.md). Settings are no sample: "
             "there is no mean over them.",
             "",
+            *_predicted(transfer(found, groups)),
         ]
     )
+
+
+def _predicted(found: Transfer | None) -> list[str]:
+    """For devices without a record of it; empty where there is none."""
+    if found is None:
+        return []
+    lines = [PREDICTED, ""]
+    for metric in METRICS:
+        if coverage := found.coverage.get(metric):
+            lines.append(
+                f"- {metric.unit}: of {coverage.of} measured ratios {coverage.held} lay within the interval "
+                "that the other devices predict, each device left out in turn."
+            )
+        if why := found.withheld.get(metric):
+            lines.append(f"- {metric.unit}: **nothing is predicted**; {why}.")
+    shown = [metric for metric in METRICS if found.places and metric not in found.withheld]
+    columns = [Column[Elsewhere]("setting", lambda place, _: prose(place.where))]
+    columns += [
+        Column(
+            f"{metric.unit} ratio, predicted",
+            lambda place, _, metric=metric: _shown(place.ratios[metric]),  # type: ignore[misc]
+        )
+        for metric in shown
+    ]
+    told = table(found.places, columns) if shown else []
+    return titled("Predicted where it was not measured", [*lines, *([""] if told else []), *told])
+
+
+def _shown(ratio: Interval) -> str:
+    low, high = (fixed(end or 0.0, 2) for end in (ratio.low, ratio.high))
+    return f"{fixed(ratio.value, 2)}{TIMES} ({low} to {high}) `predicted`"
 
 
 def technique_links(found: Sequence[Everywhere]) -> list[str]:

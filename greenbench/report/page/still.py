@@ -7,10 +7,11 @@ from html import escape
 from typing import Final
 
 from greenbench.analysis.groups.rows import Group
-from greenbench.report.markdown.choice import choosing, overviews, surer
+from greenbench.report.markdown.choice import choosing, overviews
 from greenbench.report.markdown.format import Cells, cells
 from greenbench.report.markdown.leaderboard import OVERVIEW, SYMBOLS, bands
 from greenbench.report.markdown.sections.headline_table import headline
+from greenbench.report.markdown.surer import surer, surer_of_all
 from greenbench.report.page.glossary import link
 from greenbench.report.page.numbers import segments
 from greenbench.report.page.run import is_noise
@@ -42,6 +43,7 @@ def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
         if len(groups) > OVERVIEW:
             more = len(groups) - OVERVIEW
             said.append(f"<p>{more} more settings have their tables below.</p>")
+        said.append(_steps(surer_of_all(shown[:OVERVIEW])))
         each = f"<details><summary>What to choose in each of these</summary>{each}</details>"
     return "".join([*said, each])
 
@@ -49,11 +51,13 @@ def answers(groups: Sequence[Group], notes: Sequence[str], runs: int) -> str:
 def _choice(index: int, group: Group) -> str:
     setting = group.setting
     caption = f"{index}. {setting.title} (joules: {setting.meter}; tier {setting.tier})"
-    steps = surer(group)
-    todo = "".join(f"<li>{_html(step)}</li>" for step in steps)
-    more = f"<p>To be surer:</p><ol>{todo}</ol>" if steps else ""
     terms = f"{link('provenance')}{link('tier')}"
-    return f"{_table(caption, cells(*choosing(group)), terms)}{more}"
+    return f"{_table(caption, cells(*choosing(group)), terms)}{_steps(surer(group))}"
+
+
+def _steps(steps: Sequence[str]) -> str:
+    todo = "".join(f"<li>{_html(step)}</li>" for step in steps)
+    return f"<p>To be surer:</p><ol>{todo}</ol>" if steps else ""
 
 
 def tables(groups: Sequence[Group]) -> str:

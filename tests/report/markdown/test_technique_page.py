@@ -26,8 +26,8 @@ def several():
 
 
 def test_the_page_says_where_it_pays_and_in_how_many_sessions(several):
-    (found,) = by_technique(groups(several))
-    page = technique_page(found)
+    found = groups(several)
+    page = technique_page(by_technique(found)[0], found)
     assert page.startswith("# `saver` in 2 settings\n")
     assert "On energy: saves in 1, costs in 1." in page
     assert "![`saver`: ratios with 95 % intervals](saver.svg)" in page

@@ -654,7 +654,7 @@ def test_other_columns_can_be_chosen(opened):
     for columns, wanted in (
         ("Quality and energy", "J/token above idle"),
         ("Latency and memory", "model, MB"),
-        ("All", "provenance"),
+        ("All", "idle power, W"),
     ):
         tab.select_option("#columns", columns)
         heads = tab.locator(".runs").first.locator("thead th").all_inner_texts()

@@ -44,9 +44,9 @@ def appendix(
         *_without_result(records),
         *_upgraded(records),
         *_rejected(rejected),
-        *titled("Preparation, and when it pays back", preparation(groups)),
+        *titled("Preparation, and when it pays back", _behind("Of each run", preparation(groups))),
         *titled("Promised and realised", promised(groups)),
-        *titled("How it was measured", how_measured(groups)),
+        *titled("How it was measured", _behind("The rules", how_measured(groups))),
         *_wall_time(records),
         *_environment(records),
         *_reproduce(groups, records),
@@ -131,7 +131,9 @@ def _wall_time(records: Sequence[Record]) -> list[str]:
         Column("share", lambda stage, _: f"{100 * seconds[stage] / total_s:.1f} %"),
     ]
     taken = [stage for stage in STAGES if any(stage in stages for stages in timed)]
-    return titled("Where the wall time went", [said, "", *table(taken, columns)])
+    return titled(
+        "Where the wall time went", [said, "", *folded("By stage", table(taken, columns))]
+    )
 
 
 def _environment(records: Sequence[Record]) -> list[str]:
@@ -147,7 +149,11 @@ def _environment(records: Sequence[Record]) -> list[str]:
         for name in sorted({name for fact in facts for name in fact}):
             values = Counter(fact[name] for fact in facts if name in fact)
             lines.append(f"  - {prose(name)}: {_counted(values)}")
-    return titled("Environment", lines)
+    return titled("Environment", _behind("Of each device", lines))
+
+
+def _behind(summary: str, lines: Sequence[str]) -> list[str]:
+    return folded(summary, lines) if lines else []
 
 
 def _counted(values: Counter[str]) -> str:

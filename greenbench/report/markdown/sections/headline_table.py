@@ -175,11 +175,11 @@ def _idle(row: Row, notes: Notes) -> str:
 QUALITY_AND_ENERGY: list[Column[Row]] = [
     Column("technique", _label),
     Column("quality, %", lambda row, notes: show(row.quality, notes, decimals=1)),
-    Column("bits per byte; change", _bits),
+    Column("bits per byte; change", _bits, may_go=True),
     Column("J/token", lambda row, notes: show(row.energy, notes)),
     Column("provenance", lambda row, _: code(row.energy.provenance), may_go=True),
     Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
-    Column("idle power, W", _idle),
+    Column("idle power, W", _idle, may_go=True),
 ]
 
 
@@ -192,7 +192,7 @@ def latency_and_memory(group: Group) -> list[Column[Row]]:
         Column("first token p50, ms", lambda row, notes: _milli(row, notes, TTFT)),
         *([Column("share of the roofline, baseline; candidate", _roofline)] if known else []),
         Column("model, MB", _size),
-        Column("peak memory, MB", _peak),
+        Column("peak memory, MB", _peak, may_go=True),
     ]
 
 

@@ -36,6 +36,7 @@ const FRONTIER = {
 const ENERGY = numeric("J/token", candidate("energy_per_token_j"));
 const PROVENANCE = {
   head: "provenance",
+  mayGo: true,
   value: (run) => candidate("energy_per_token_j")(run).provenance,
   cell: (run) => candidate("energy_per_token_j")(run).provenance,
 };
