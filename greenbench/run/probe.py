@@ -13,6 +13,8 @@ from dataclasses import replace
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.query import Said
 from greenbench.engines.transformers.engine import Transformers
+from greenbench.engines.transformers.load import config
+from greenbench.engines.transformers.suits import require_unpacker
 from greenbench.errors import EngineFault, UserError
 from greenbench.files import write_atomically
 from greenbench.machine.detect import Machine
@@ -42,7 +44,7 @@ def kept_expectation(
     build: Build, engine: Engine, machine: Machine, fingerprint: str
 ) -> Said | None:
     """That of the plain model, kept from an earlier run where there was one: it need not be loaded."""
-    if "probe" not in engine.abilities:
+    if "probe" not in engine.abilities or not _is_readable(build, machine):
         return None
     how = [TEXTS, GOES_ON, build.form == "url", machine.device, inputs.packages()]
     made_of = [fingerprint, build.model.dtype.value, *how]
@@ -54,6 +56,16 @@ def kept_expectation(
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(found).encode(), durable=False)
     return found
+
+
+def _is_readable(build: Build, machine: Machine) -> bool:
+    """Whether the weights can be read in process: there are packed ones that the engine alone reads."""
+    if build.form == "url":
+        return True
+    with suppress(UserError):  # which its run says, where it matters
+        require_unpacker(build.model, config(build.model, build.directory), machine)
+        return True
+    return False
 
 
 def probe(served: Served, build: Build, engine: Engine) -> float | None:

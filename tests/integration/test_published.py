@@ -33,6 +33,9 @@ def test_what_others_made_is_measured_beside_the_plain_model(bench, published):
     assert details["packed"] == "compressed-tensors, 8 bits, pack-quantized"
     held = sum(file.stat().st_size for file in published.glob("*.safetensors"))
     assert details["file_bytes"] == held
+    promise = record["techniques"][0]["promise"]
+    assert promise["note"] == "the maker's files: compressed-tensors, 8 bits, pack-quantized"
+    assert 0.4 < promise["bytes_ratio"] < 1  # 8 bits of the blocks' 16, and all of the embeddings
     status, output = bench.call("make", *bench.quick, *GPTQ, "-o", "again")
     assert f"checkpoint {record['candidate']['checkpoint']}" in output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def require_suited(spec: ModelSpec, directory: Path, machine: Machine) -> None:
     """Raise UserError or Unsupported, in one sentence, for a model that cannot be measured."""
     found = config(spec, directory)
     _require_decoder(spec, found)
-    _require_unpacker(spec, found, machine)
+    require_unpacker(spec, found, machine)
     load_tokenizer(spec, directory)
 
 
@@ -111,8 +112,8 @@ def _looks_ahead(found: Any) -> bool:
         return False
 
 
-def _require_unpacker(spec: ModelSpec, found: Any, machine: Machine) -> None:
-    """What reads a packed checkpoint must be installed, and run on this device."""
+def require_unpacker(spec: ModelSpec, found: Any, machine: Machine) -> None:
+    """What reads a packed checkpoint must be installed, and run on this device. Raises Unsupported."""
     from transformers.quantizers.auto import AutoHfQuantizer
 
     packed = packing(found)
@@ -124,6 +125,7 @@ def _require_unpacker(spec: ModelSpec, found: Any, machine: Machine) -> None:
     except Exception as error:  # each method's own, of many kinds
         method = packed.partition(",")[0]
         needs = READERS.get(method)
+        needs = needs if needs and find_spec(needs) is None else None
         why = f"it needs the package {needs} (pip install {needs})" if needs else said(error)
         raise Unsupported(
             f"Model {spec.name} is packed ({packed}), which transformers cannot read here: {why}; "

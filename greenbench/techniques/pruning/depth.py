@@ -57,7 +57,7 @@ class PruneDepth(ModelEdit):
     def traits(self) -> Traits:
         """Blocks of any weights can be dropped, but only plain ones be trained."""
         heals = self.heal != NONE
-        return Traits(needs_plain_weights=heals, changes_blocks=True, one_gpu=heals)
+        return Traits(needs_plain_weights=heals, changes_blocks=True, one_gpu=heals, keeps=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """At least one block must go, and one stay."""

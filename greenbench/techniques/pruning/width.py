@@ -72,7 +72,7 @@ class PruneWidth(ModelEdit):
 
     def traits(self) -> Traits:
         """Plain weights lose rows and columns, in every block."""
-        return Traits(needs_plain_weights=True, changes_blocks=True)
+        return Traits(needs_plain_weights=True, changes_blocks=True, keeps=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model has gated MLPs and separate projections, and of all that goes some stays."""
