@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,9 +102,9 @@ def taken(
     subject: Subject, turn: Callable[[Subject, int, int], float], at_once: int, requests: int
 ) -> Turn:
     """One turn, by the clock that took it and by the server's."""
-    before = _account(subject)
+    before = account(subject)
     speed = turn(subject, at_once, requests)
-    after = _account(subject)
+    after = account(subject)
     if before is None or after is None:
         return Turn(speed, None)
     tokens, spent_s = (now - then for now, then in zip(after, before, strict=True))
@@ -117,29 +117,29 @@ def compared(ours: list[Turn], theirs: list[Turn]) -> str:
     mean = [sum(each) / len(each) for each in speeds]
     said = (
         f"ours {mean[0]:.1f} tokens/s, its own tool {mean[1]:.1f}, ratio "
-        f"{_shown(paired_ratio(speeds[1], speeds[0]))}, goal {1 - GOAL:.2f}-{1 + GOAL:.2f}"
+        f"{shown(paired_ratio(speeds[1], speeds[0]))}, goal {1 - GOAL:.2f}-{1 + GOAL:.2f}"
     )
     clocks = [
         [each.speed / each.server for each in turns if each.server] for turns in (ours, theirs)
     ]
     if not all(clocks):
         return said
-    return f"{said}; of the clocks alone {_shown(paired_ratio(clocks[1], clocks[0]))}"
+    return f"{said}; of the clocks alone {shown(paired_ratio(clocks[1], clocks[0]))}"
 
 
-def _shown(ratio: Interval) -> str:
+def shown(ratio: Interval) -> str:
     return f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
 
 
-def _account(subject: Subject) -> tuple[float, float] | None:
-    """Tokens that the server has made, and the seconds of its requests; null where it does not tell."""
+def account(subject: Subject, names: Sequence[str] = ACCOUNT) -> tuple[float, ...] | None:
+    """What the server has counted by now under these names; null where it does not tell."""
     try:
         with urllib.request.urlopen(f"{subject.url}/metrics") as reply:
             page = reply.read().decode()
     except urllib.error.HTTPError:
         return None
-    found = [re.search(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE) for name in ACCOUNT]
-    return None if None in found else (float(found[0][1]), float(found[1][1]))
+    found = [re.search(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE) for name in names]
+    return None if None in found else tuple(float(each[1]) for each in found if each)
 
 
 @contextmanager

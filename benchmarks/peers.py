@@ -5,7 +5,8 @@
 
 Install GuideLLM into an environment of its own (1.5 GB: ``pip install torch==2.13.0 guidellm``); it is no
 part of GreenBench. Requests of the same lengths are due at a constant rate, in turns: through GreenBench's
-load generator, and through GuideLLM. The goal: 5 %. What the figures mean:
+load generator, and through GuideLLM. The goal: 5 %. vLLM also counts for itself, so that each client's
+clock is set over the server's own account of the very same requests. What the figures mean:
 
 - time to the first token: both, from the sending of a request. (Runs count from when it was due.)
 - inter-token latency: both, from the first token to the last over all tokens but the first. It is
@@ -25,11 +26,11 @@ import os
 import random
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from own_tools import ANSWER, PROMPT, TOOLS, Subject, prompt, serving
+from own_tools import ANSWER, PROMPT, TOOLS, Subject, account, prompt, serving, shown
 
 from greenbench.engines.engine import Request
 from greenbench.measure.arrivals import Due
@@ -40,6 +41,14 @@ from greenbench.stats.intervals import paired_ratio
 GOAL = 0.05
 QUIET = {"GUIDELLM__LOGGING__CONSOLE_LOG_LEVEL": "ERROR"}
 PATIENCE_S = 120.0
+
+
+OWN = (
+    "vllm:request_decode_time_seconds_sum",
+    "vllm:request_generation_tokens_sum",
+    "vllm:request_generation_tokens_count",
+)
+"""Seconds from first tokens to last ones, tokens, and how many answers, as the server counts."""
 
 
 class Figures(NamedTuple):
@@ -65,17 +74,20 @@ def main() -> int:
     asked = parser.parse_args()
     ours: list[Figures] = []
     theirs: list[Figures] = []
+    servers: dict[str, list[float]] = {"ours": [], "theirs": []}
     with serving(asked.engine, 8, asked.threads) as subject:
         for number in range(asked.rounds + 1):  # the first warms up
             turns = [("ours", ours), ("theirs", theirs)]
             random.Random(number).shuffle(turns)
             for who, found in turns:
+                before = account(subject, OWN)
                 if who == "ours":
                     seen = _ours(subject, asked.rate, asked.requests, number)
                 else:
                     seen = _guidellm(asked.guidellm, subject, asked.rate, asked.requests, number)
                 if number:
                     found.append(seen)
+                    servers[who] += _own_gap_ms(before, account(subject, OWN))
     print(
         f"{asked.engine}, {asked.rate:g} requests/s, {asked.rounds} turns of {asked.requests} each"
     )
@@ -87,7 +99,33 @@ def main() -> int:
             f"{ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f}), goal {1 - GOAL:.2f}-{1 + GOAL:.2f}",
             flush=True,
         )
+    if servers["ours"]:
+        print(_by_the_server(ours, theirs, servers))
     return 0
+
+
+def _own_gap_ms(before: Sequence[float] | None, after: Sequence[float] | None) -> list[float]:
+    """Between later tokens, of the requests in between, by the server's own account; empty: it tells none."""
+    if before is None or after is None:
+        return []
+    decoding_s, tokens, answers = (now - then for now, then in zip(after, before, strict=True))
+    return [1000 * decoding_s / (tokens - answers)]
+
+
+def _by_the_server(
+    ours: Sequence[Figures], theirs: Sequence[Figures], servers: Mapping[str, Sequence[float]]
+) -> str:
+    """How much slower it was beside one client than beside the other, and what is left: the clocks."""
+    mine, other = servers["ours"], servers["theirs"]
+    clocks = [
+        [turn.inter_token_ms / own for turn, own in zip(turns, each, strict=True)]
+        for turns, each in ((theirs, other), (ours, mine))
+    ]
+    return (
+        f"inter_token_ms by the server itself: in our turns {sum(mine) / len(mine):.1f}, in GuideLLM's "
+        f"{sum(other) / len(other):.1f}, ratio {shown(paired_ratio(other, mine))}; of the clocks alone "
+        f"{shown(paired_ratio(*clocks))}"
+    )
 
 
 def _ours(subject: Subject, rate: float, requests: int, number: int) -> Figures:

@@ -30,6 +30,8 @@ class Asked(NamedTuple):
     """Which part of the runs, of how many."""
     part: Path | None = None
     """Where a job of a launcher's says which runs it is at."""
+    held: Sequence[str] = ()
+    """UUIDs of GPUs whose locks the caller has."""
 
 
 def bench(asked: Asked) -> list[Record]:
@@ -44,7 +46,7 @@ def bench(asked: Asked) -> list[Record]:
 
     for results in dict.fromkeys(job.spec.results for job in jobs):
         Store(Path(results)).require_space()
-    if any(job.spec.launcher.where is not Where.local for job in jobs):
+    if asked.part is None and any(job.spec.launcher.where is not Where.local for job in jobs):
         from greenbench.campaign.elsewhere import send
 
         return send(jobs, _say)
@@ -60,7 +62,7 @@ def bench(asked: Asked) -> list[Record]:
             return send(jobs, _say, slots)
     from greenbench.campaign.sweep import sweep
 
-    return sweep(jobs, _say, asked.part)
+    return sweep(jobs, _say, asked.part, asked.held)
 
 
 def fetch(asked: Asked) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenbench.schema.quantity import Quantity
+from greenbench.analysis.readings import joules
+from greenbench.schema.quantity import Quantity, said
 from greenbench.schema.record import Record
+from greenbench.wording import TIMES
 
 
 def outcome(record: Record) -> str:
@@ -18,9 +20,14 @@ def outcome(record: Record) -> str:
 def _speed(ratio: Quantity) -> str:
     if ratio.value is None:
         return f", no speed ratio ({ratio.reason})"
-    if ratio.low is None or ratio.high is None:
-        return f", speed {ratio.value:.2f}x baseline"
-    return f", speed {ratio.value:.2f}x baseline ({ratio.low:.2f}-{ratio.high:.2f})"
+    return f", speed {said(ratio, suffix=TIMES)} the baseline's"
+
+
+def drawn(records: Sequence[Record]) -> tuple[float, bool]:
+    """Joules of all their windows, and whether any of them are estimates."""
+    total_j = sum(joules(window) or 0.0 for record in records for window in record.windows)
+    spans = (window.energy[0] for record in records for window in record.windows if window.energy)
+    return total_j, any(span.provenance == "estimated:model" for span in spans)
 
 
 def closing(records: Sequence[Record], wall_s: float) -> str:
@@ -29,5 +36,5 @@ def closing(records: Sequence[Record], wall_s: float) -> str:
         status: sum(record.status == status for record in records)
         for status in ("completed", "failed", "unsupported")
     }
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{said} in {wall_s:.0f} s"
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{told} in {wall_s:.0f} s"

@@ -16,8 +16,8 @@ from greenbench.schema.knobs import default
 from greenbench.schema.spec import USUAL_ENGINE, RunSpec
 from greenbench.scrub import scrub
 
-APART = ("results", "force", "launcher", "devices", "device_groups", "neighbours")
-"""What only said where the record goes, where the run runs, and beside how many."""
+APART = ("results", "force", "launcher", "devices", "device_groups", "neighbours", "sessions")
+"""What only said where the record goes, where the run runs, beside how many, and how often."""
 
 
 def command(job: Job, exact: BenchSpec) -> str:

@@ -57,6 +57,8 @@ class Console:
     def __init__(self, total: int) -> None:
         self._total = total
         self._durations_s: list[float] = []
+        self._foreseen_s: float | None = None
+        self._at_once = 1
         self._number = 0
         self._once: set[str] = set()
         self._label = ""
@@ -114,9 +116,9 @@ class Console:
         parts = (self._known, done, joules, self._time_left())
         return escape("; ".join(part for part in parts if part))
 
-    def expect(self, total: int) -> None:
-        """There will be `total` runs: a job may be several."""
-        self._total = total
+    def expect(self, total: int, each_s: float | None = None, at_once: int = 1) -> None:
+        """There will be `total` runs: a job may be several. `each_s`: what one is foreseen to take."""
+        self._total, self._foreseen_s, self._at_once = total, each_s, at_once
 
     def begin(self, number: int, label: str) -> None:
         """Run `number` (from 1) starts."""
@@ -141,11 +143,20 @@ class Console:
         )
 
     def end(
-        self, text: str, *, ran: bool = True, joules: float = 0.0, estimated: bool = False
+        self,
+        text: str,
+        *,
+        ran: bool = True,
+        joules: float = 0.0,
+        estimated: bool = False,
+        took_s: float | None = None,
     ) -> None:
-        """The run is over; `ran` is false where nothing had to be done. `joules` are its windows'."""
+        """The run is over; `ran` is false where nothing had to be done. `joules` are its windows', and
+        `took_s` is what it took where it began before it was told of."""
         if ran:
-            self._durations_s.append(time.monotonic() - self._started_s)
+            self._durations_s.append(
+                time.monotonic() - self._started_s if took_s is None else took_s
+            )
         self._joules += joules
         self._estimated = self._estimated or (estimated and joules > 0)
         self._ended.append((self._number, self._label, text))
@@ -169,11 +180,14 @@ class Console:
         sys.stderr.flush()
 
     def _time_left(self) -> str:
-        """From the mean duration of the runs that have ended; the first run has nothing to go by."""
-        if not self._durations_s:
+        """From the mean duration of the runs that have ended; of the first, from what was foreseen."""
+        if not self._durations_s and self._foreseen_s is None:
             return ""
-        mean = sum(self._durations_s) / len(self._durations_s)
+        known = self._durations_s or [self._foreseen_s or 0.0]
+        mean = sum(known) / len(known)
         running = self._stage != "" and self._number > len(self._durations_s)
         spent = time.monotonic() - self._started_s if running else 0.0
-        left = max(0.0, mean - spent) * running + mean * (self._total - self._number)
+        left = (
+            max(0.0, mean - spent) * running + mean * (self._total - self._number) / self._at_once
+        )
         return f"about {duration(left)} left"

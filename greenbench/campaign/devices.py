@@ -15,6 +15,7 @@ from greenbench.machine.cpu_load import OTHER_LOAD
 from greenbench.machine.gpus import all_uuids, whole_gpus
 from greenbench.meters import counts_one_gpu
 from greenbench.records import neighbour_checks
+from greenbench.run.preflight import engines
 from greenbench.schema.enums import Tier
 from greenbench.schema.ranges import AUTO
 
@@ -51,9 +52,8 @@ def shares(jobs: Sequence[Job]) -> Shares:
 def alone(spec: BenchSpec) -> list[str]:
     """UUIDs of what else on this machine has to rest during a run: of publish tier, all GPUs, unless the
     check of neighbours has passed here."""
-    if spec.protocol.tier is not Tier.publish or _has_passed():
-        return []
-    return all_uuids()
+    uuids = all_uuids() if spec.protocol.tier is Tier.publish else []
+    return [] if _has_passed(len(uuids)) else uuids
 
 
 def beside(spec: BenchSpec) -> dict[str, Any]:
@@ -75,11 +75,14 @@ def _asked(spec: BenchSpec) -> tuple[object, object]:
 
 def _unasked(specs: Sequence[BenchSpec]) -> Shares:
     """All GPUs of a kind, where that is sound."""
+    apart = len({spec.results for spec in specs}) > 1
     one_gpu = all(spec.device in ONE and not spec.twins and _is_of_gpus(spec) for spec in specs)
-    alike = _alike() if len(specs) > 1 and one_gpu else []
+    alike = _alike() if len(specs) > 1 and one_gpu and not apart else []
     if len(alike) < 2:
         return Shares(())
     check = neighbour_checks.read(all_uuids())
+    if check is not None and check.passed:
+        alike = alike[: check.neighbours + 1]
     most = min(len(alike), len(specs), 1 + floor(OTHER_LOAD * (psutil.cpu_count() or 1)))
     why = None
     if check is not None and not check.passed:
@@ -105,8 +108,18 @@ def _alike() -> list[str]:
 
 
 def _is_of_gpus(spec: BenchSpec) -> bool:
-    """Whether a meter is asked for that counts one GPU alone, and none at the wall, which is joined later."""
-    return spec.meter.wall_log is None and any(map(counts_one_gpu, spec.meter.order))
+    """Whether it computes here, and a meter is asked for that counts one GPU alone, and none at the wall,
+    which is joined later."""
+    return (
+        not _is_asked(spec)
+        and spec.meter.wall_log is None
+        and any(map(counts_one_gpu, spec.meter.order))
+    )
+
+
+def _is_asked(spec: BenchSpec) -> bool:
+    """Whether a server answers that all runs would ask."""
+    return any("url" in engine.forms for engine in engines(spec).values())
 
 
 def _asked_for(specs: Sequence[BenchSpec]) -> list[Slot]:
@@ -131,12 +144,17 @@ def _asked_for(specs: Sequence[BenchSpec]) -> list[Slot]:
             f"{said} are not of one kind ({names}), and runs on different ones are not compared: give a "
             "command for each kind."
         )
+    if len(groups) > 1 and any(map(_is_asked, specs)):
+        raise UserError(
+            f"{said} would run several at once, and all would ask the one server at engine.url: say "
+            "devices=1."
+        )
     if len(groups) > 1 and any(each.meter.wall_log is not None for each in specs):
         raise UserError(
             f"{said} would run several at once, and a meter at the wall counts all of them: say devices=1."
         )
     publish = any(each.protocol.tier is Tier.publish for each in specs)
-    if len(groups) > 1 and publish and not _has_passed():
+    if len(groups) > 1 and publish and not _has_passed(sum(map(len, groups))):
         raise UserError(
             f"{said} would run several at once, and a run of tier publish is alone unless `{CHECK}` has "
             "passed on this machine: run that first, or say devices=1."
@@ -172,9 +190,10 @@ def _groups(spec: BenchSpec, uuids: Sequence[str], said: str, *, spread: bool) -
     return [tuple(uuids[number] for number in group) for group in groups]
 
 
-def _has_passed() -> bool:
+def _has_passed(gpus: int) -> bool:
+    """Whether so many at once, and with as many busy or more, were seen to leave each other alone."""
     check = neighbour_checks.read(all_uuids())
-    return check is not None and check.passed
+    return check is not None and check.passed and check.neighbours >= gpus - 1
 
 
 def _text(value: object) -> str:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from greenbench.analysis.trust.checked import look
-from greenbench.campaign.closing import closing, outcome
+from greenbench.campaign.closing import closing, drawn, outcome
 from greenbench.campaign.command import in_grammar, without
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.devices import Slot
 from greenbench.campaign.downloads import fetch
+from greenbench.campaign.forecast import Forecaster, each_s, whole
 from greenbench.campaign.identity import label
 from greenbench.campaign.invocation import LauncherSpec, Where
 from greenbench.campaign.launch.box import Box
@@ -26,6 +27,7 @@ from greenbench.campaign.running_report import RunningReport
 from greenbench.campaign.runs import PRELOAD, describe_here
 from greenbench.campaign.sweep import terminable, write_report
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.records.store import Store
 from greenbench.schema.record import Record
 
@@ -47,8 +49,7 @@ def send(
     results = Path(jobs[0].spec.results)
     folder = results.resolve() / JOBS / uuid.uuid4().hex[:12]
     launcher = Box(slots) if slots else _launcher(spec, _gpus(jobs, spec), folder)
-    if slots:
-        _require_device(jobs)
+    around = _device(jobs) if slots else None
     fetch([job.spec for job in jobs], say)
     folder.mkdir(parents=True, exist_ok=True)
     said = _within(slots, len(jobs))
@@ -60,23 +61,42 @@ def send(
         RunningReport(console, write_report) as so_far,
     ):
         console.note(f"{len(tasks)} jobs go to {launcher.name}; their logs are in {folder}")
-        again: list[Task] = []
-        for ended in _followed(launcher, tasks):
-            if ended.fate == "lost":
-                again.append(ended.task)
-                console.note(
-                    f"job {ended.task.number} was lost ({ended.why}): it is sent once more"
-                )
-                continue
-            records[ended.task.number] = _gather(ended, jobs, console, so_far)
-        for ended in _followed(launcher, again):
-            records[ended.task.number] = _gather(ended, jobs, console, so_far)
+        if around is not None:
+            outlook, foreseen_s = _outlook(jobs, around, len(slots))
+            console.note(outlook)
+            console.expect(len(jobs), foreseen_s, len(slots))
+        for ended in _ended(launcher, _in_rounds(tasks, jobs), console):
+            records[ended.task.number] = _gather(len(records) + 1, ended, jobs, console, so_far)
         for path in write_report(results):
             console.note(f"wrote {path}")
         found = [record for _, each in sorted(records.items()) for record in each]
         console.note(closing(found, time.monotonic() - started_s))
     _require_all(records, folder)
     return found
+
+
+def _in_rounds(tasks: Sequence[Task], jobs: Sequence[Job]) -> list[list[Task]]:
+    """By session: those of a run lie apart only if a round begins when the one before is over."""
+    rounds: dict[int, list[Task]] = {}
+    for task in tasks:
+        rounds.setdefault(jobs[task.number - 1].spec.session, []).append(task)
+    return [rounds[session] for session in sorted(rounds)]
+
+
+def _ended(
+    launcher: Launcher, rounds: Sequence[Sequence[Task]], console: Console
+) -> Iterator[Ended]:
+    """Each task for good: what is lost is sent once more, when its round is over."""
+    for tasks in rounds:
+        again: list[Task] = []
+        for ended in _followed(launcher, tasks):
+            if ended.fate == "lost":
+                again.append(ended.task)
+                said = f"job {ended.task.number} was lost ({ended.why}): it is sent once more"
+                console.note(said)
+            else:
+                yield ended
+        yield from _followed(launcher, again)
 
 
 def _require_all(records: Mapping[int, Sequence[Record]], folder: Path) -> None:
@@ -113,10 +133,20 @@ def _launcher(spec: LauncherSpec, gpus: int, folder: Path) -> Launcher:
     return Ray(spec, gpus)
 
 
-def _require_device(jobs: Sequence[Job]) -> None:
-    """Raise UserError where torch cannot use the GPUs, once and not in every run."""
+def _device(jobs: Sequence[Job]) -> Machine:
+    """One of the GPUs. Raises UserError where torch cannot use them, once and not in every run."""
     with Workers(PRELOAD) as workers:
-        describe_here(workers, jobs[0].spec.device)
+        return describe_here(workers, jobs[0].spec.device).machine
+
+
+def _outlook(jobs: Sequence[Job], machine: Machine, at_once: int) -> tuple[str, float | None]:
+    """What all take together, how many at once, and what one takes; null: nothing like it was measured."""
+    known = Forecaster.reading(Path(job.spec.results) for job in jobs)
+    forecasts = [known.of(job.spec, machine) for job in jobs]
+    together = (
+        f", {min(at_once, len(jobs))} at once; what is measured already is not measured again"
+    )
+    return whole(forecasts, done=0, refused=0) + together, each_s(forecasts)
 
 
 def _within(slots: Sequence[Slot], runs: int) -> Mapping[str, str]:
@@ -128,9 +158,9 @@ def _within(slots: Sequence[Slot], runs: int) -> Mapping[str, str]:
 
 
 def _task(number: int, job: Job, folder: Path, said: Mapping[str, str]) -> Task:
-    roots = ("launcher", "results", "devices", "device_groups", *said)
+    roots = ("launcher", "results", "devices", "device_groups", "sessions", *said)
     words = [sys.executable, "-m", "greenbench", "bench", *without(job.overrides, *roots)]
-    words += [f"{key}={value}" for key, value in said.items()]
+    words += [f"{key}={value}" for key, value in {**said, "sessions": "1"}.items()]
     words += [f"results={in_grammar(str(Path(job.spec.results).resolve()))}"]
     if job.config_dir is not None:
         words += ["--config-dir", str(job.config_dir.resolve())]
@@ -150,28 +180,37 @@ def _followed(launcher: Launcher, tasks: Sequence[Task]) -> Iterator[Ended]:
 
 
 def _gather(
-    ended: Ended, jobs: Sequence[Job], console: Console, so_far: RunningReport
+    place: int, ended: Ended, jobs: Sequence[Job], console: Console, so_far: RunningReport
 ) -> list[Record]:
-    """The records of a job's runs: for one that left none, what it wrote beforehand in case it dies."""
+    """The records of a job's runs: for one that left none, what it wrote beforehand in case it dies.
+
+    It is the job at `place` of those that have ended.
+    """
     task, job = ended.task, jobs[ended.task.number - 1]
     store = Store(Path(job.spec.results))
-    console.begin(task.number, f"{job.spec.model.name}, {label(job.spec)}")
+    console.begin(place, f"job {task.number}: {job.spec.model.name}, {label(job.spec)}")
     found = []
     for begun in _begun(task):
         record = store.read(begun.key, look)
-        if record is None or (
-            record.status != "completed" and record.started_at < begun.started_at
-        ):
+        if record is None or (_is_earlier(record, begun) and record.status != "completed"):
             record = begun
             store.write(record)
+        elif _is_earlier(record, begun) and job.spec.force:
+            record = begun  # it failed; the earlier record stays where it is
         found.append(record)
     if found:
-        console.end("; ".join(outcome(record) for record in found))
-        took_s = max(record.stages_s.get("total", 0.0) for record in found)
+        took_s = sum(record.stages_s.get("total", 0.0) for record in found)
+        drawn_j, estimated = drawn(found)
+        said = "; ".join(outcome(record) for record in found)
+        console.end(said, joules=drawn_j, estimated=estimated, took_s=took_s)
         so_far.after(store.root, took_s)
     else:
-        console.end(f"no run was begun: {ended.why or _last_line(task.log)}")
+        console.end(f"no run was begun: {ended.why or _last_line(task.log)}", ran=False)
     return found
+
+
+def _is_earlier(record: Record, begun: Record) -> bool:
+    return record.started_at < begun.started_at
 
 
 def _begun(task: Task) -> list[Record]:

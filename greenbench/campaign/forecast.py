@@ -93,6 +93,13 @@ def whole(forecasts: Sequence[Forecast], *, done: int, refused: int) -> str:
     return f"{counts}: {_total(forecasts)} ({'; '.join(bases)})"
 
 
+def each_s(forecasts: Sequence[Forecast]) -> float | None:
+    """What one of them takes; null where nothing like one of them was measured here."""
+    if not forecasts or any(one.basis == LEAST for one in forecasts):
+        return None
+    return sum(one.seconds for one in forecasts) / len(forecasts)
+
+
 def _total(forecasts: Sequence[Forecast]) -> str:
     how = "at least" if any(one.basis == LEAST for one in forecasts) else "about"
     said = f"{how} {duration(sum(one.seconds for one in forecasts))}"

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from greenbench.analysis.readings import joules
 from greenbench.analysis.trust.checked import look
-from greenbench.campaign.closing import closing, outcome
+from greenbench.campaign.closing import closing, drawn, outcome
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
 from greenbench.campaign.devices import alone, beside
 from greenbench.campaign.downloads import fetch
-from greenbench.campaign.forecast import Forecaster, whole
+from greenbench.campaign.forecast import Forecaster, each_s, whole
 from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
 from greenbench.campaign.running_report import RunningReport
@@ -38,16 +38,28 @@ from greenbench.schema.resolved import ResolvedSpec
 from greenbench.scrub import scrub
 
 
+class _Call(NamedTuple):
+    """One call of `sweep`."""
+
+    began_at: str
+    """UTC, ISO 8601."""
+    locked: Sequence[str]
+    """UUIDs of GPUs that are locked for it already."""
+
+
 def sweep(
-    jobs: Sequence[Job], say: Callable[[str], None], part: Path | None = None
+    jobs: Sequence[Job],
+    say: Callable[[str], None],
+    part: Path | None = None,
+    locked: Sequence[str] = (),
 ) -> list[Record]:
     """Run every job that has no record yet, writing the report as they come; return each job's record.
 
     `say` hears what is downloaded. Of a sweep that is elsewhere, the runs are told in the file `part` before
-    the first begins, as they end should the machine die, and the report is left to it. Presumes
-    `preflight.refuse`.
+    the first begins, as they end should the machine die, and the report is left to it. `locked`: UUIDs of
+    GPUs that the caller has locked. Presumes `preflight.refuse`.
     """
-    started_s, since = time.monotonic(), _now()
+    started_s, call = time.monotonic(), _Call(_now(), locked)
     with ExitStack() as held:
         held.enter_context(terminable())
         workers = held.enter_context(Workers(PRELOAD))
@@ -61,10 +73,11 @@ def sweep(
         if len(jobs) == 1 and part is None:
             for error in filter(None, refused):
                 raise error
-        console.expect(len(runs))
         keys = [run_key(run.identity()) for run in runs]
+        said, foreseen_s = _outlook(runs, keys, refused)
+        console.expect(len(runs), foreseen_s)
         if len(runs) > 1:
-            console.note(_outlook(runs, keys, refused))
+            console.note(said)
         if part is not None:
             _tell(part, runs)
         done: dict[tuple[Path, str], Record] = {}
@@ -73,7 +86,7 @@ def sweep(
             with _claim(left, runs, keys, console) as index:
                 run, begun_s = runs[index], time.monotonic()
                 console.begin(len(records) + 1, f"{run.spec.model.name}, {run.label}")
-                record = _once(run, keys[index], refused[index], workers, console, done, since)
+                record = _once(run, keys[index], refused[index], workers, console, done, call)
             records[index] = done[run.folder, record.key] = record
             if len(records) < len(runs) and part is None:
                 so_far.after(run.folder, time.monotonic() - begun_s)
@@ -109,15 +122,18 @@ def _tell(part: Path, runs: Sequence[Run]) -> None:
     write_atomically(part, json.dumps(begun).encode())
 
 
-def _outlook(runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserError | None]) -> str:
-    """How much is left to measure, and how long that will take."""
+def _outlook(
+    runs: Sequence[Run], keys: Sequence[str], refused: Sequence[UserError | None]
+) -> tuple[str, float | None]:
+    """How much is left to measure and how long that will take, and what a run will; null: no run tells."""
     able = [
         (run, key) for run, key, error in zip(runs, keys, refused, strict=True) if error is None
     ]
     left = [run for run, key in able if not _is_done(run, key)]
     known = Forecaster.reading(run.folder for run in runs)
     forecasts = [known.of(run.spec, run.around.machine) for run in left]
-    return whole(forecasts, done=len(able) - len(left), refused=len(runs) - len(able))
+    told = whole(forecasts, done=len(able) - len(left), refused=len(runs) - len(able))
+    return told, each_s(forecasts)
 
 
 def _is_done(run: Run, key: str) -> bool:
@@ -154,25 +170,27 @@ def _once(
     workers: Workers,
     console: Console,
     done: dict[tuple[Path, str], Record],
-    since: str,
+    call: _Call,
 ) -> Record:
     """The run's record: read where it is already there, else made; at once where it is `refused`.
 
-    What another sweep has tried `since` this one began, as on another GPU, is not tried again.
+    What another sweep has tried since this one began, as on another GPU, is not tried again.
     """
     store, known = Store(run.folder), run.identity()
     key = run_key(known)
     store.require_space()
     with nullcontext() if key == claimed else store.claim(key, console.note):
         old = store.read(key, look)
-        known_now = done.get((run.folder, key)) or (old if old and old.started_at > since else None)
+        known_now = done.get((run.folder, key)) or (
+            old if old and old.started_at > call.began_at else None
+        )
         if known_now or (old is not None and old.status == "completed" and not run.spec.force):
             console.end("already done", ran=False)
             return known_now or old  # type: ignore[return-value]
         if refused:
             record = _recorded(run, known, _now(), Findings(failure=_failure(refused)))
         else:
-            parts = dict.fromkeys([*run.around.machine.parts, *alone(run.spec)])
+            parts = {*run.around.machine.parts, *alone(run.spec)} - {*call.locked}
             with device_lock(list(parts), console.note):
                 record = _measure(run, known, workers, store, console)
         if record.status == "completed" or old is None or old.status != "completed":
@@ -183,14 +201,9 @@ def _once(
             store.write(record)
         else:
             console.note("the earlier record is kept, as this run did not complete")
-    drawn_j = sum(drawn or 0.0 for drawn in map(joules, record.windows))
-    console.end(outcome(record), joules=drawn_j, estimated=_is_estimate(record))
+    drawn_j, estimated = drawn([record])
+    console.end(outcome(record), joules=drawn_j, estimated=estimated)
     return record
-
-
-def _is_estimate(record: Record) -> bool:
-    spans = (window.energy[0] for window in record.windows if window.energy)
-    return any(span.provenance == "estimated:model" for span in spans)
 
 
 def _measure(

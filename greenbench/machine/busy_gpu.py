@@ -19,6 +19,8 @@ def main() -> None:
     import torch
 
     gpu = torch.cuda.is_available()
+    if torch.version.cuda and not gpu:
+        sys.exit("torch sees no GPU here that could be kept busy")
     device, less = ("cuda", 1) if gpu else ("cpu", ON_CPU)
     dtype = torch.float16 if gpu else torch.float32
     large = torch.randn(WIDTH // less, WIDTH // less, device=device, dtype=dtype)

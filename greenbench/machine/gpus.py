@@ -177,6 +177,8 @@ def whole_gpus() -> dict[str, str]:
     try:
         seen = _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), gpus())
         return {gpu.uuid: gpu.name for gpu in seen if not _is_shared(gpu)}
+    except pynvml.NVMLError as error:
+        raise Unavailable(f"NVML does not tell its GPUs ({error}).") from None
     finally:
         pynvml.nvmlShutdown()
 

@@ -73,12 +73,19 @@ def _placed(file: Path, store: Store, look: Look) -> _Placed | Rejected:
     data, place = file.read_bytes(), store.record_path(record.key)
     known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
     name = apart(record) if known else record.key  # a hash of all takes as long as the rest
-    if any(_is(each, data, name, look) for each in known):
+    there = next((each for each in known if _is(each, data, name, look)), None)
+    if there is not None:
+        if there.read_bytes() == data and not signature_of(there).exists():
+            _take_signature(file, there)
         return _Placed(taken=False, known=True)
     _write(place.with_stem(name), data)
-    with suppress(FileNotFoundError):
-        _write(signature_of(place.with_stem(name)), signature_of(file).read_bytes())
+    _take_signature(file, place.with_stem(name))
     return _Placed(taken=True, known=bool(known))
+
+
+def _take_signature(file: Path, there: Path) -> None:
+    with suppress(FileNotFoundError):
+        _write(signature_of(there), signature_of(file).read_bytes())
 
 
 def _is(there: Path, data: bytes, name: str, look: Look) -> bool:

@@ -42,12 +42,12 @@ def singly(*numbers):
     return [[FOUR[number]] for number in numbers]
 
 
-def check(low=0.995, high=1.005):
+def check(low=0.995, high=1.005, neighbours=3):
     told = Quantity(
         value=1, unit="ratio", provenance="measured:counter:nvml", n=10, low=low, high=high
     )
     return NeighbourCheck(
-        device_name="H100", date="2026-11-29T00:00:00+00:00", neighbours=3,
+        device_name="H100", date="2026-11-29T00:00:00+00:00", neighbours=neighbours,
         moved={"energy_per_token": told}, ratios={"energy_per_token": told},
     )  # fmt: skip
 
@@ -191,3 +191,22 @@ def test_a_record_says_beside_how_many_it_was_measured(box):
     neighbour_checks.write(check(), FOUR)
     assert beside(spec)["neighbours"]["check"] == f"passed {check().date}"
     assert beside(jobs(runs=1)[0].spec) == {}
+
+
+def test_a_check_with_few_neighbours_says_nothing_of_many(box):
+    neighbour_checks.write(check(neighbours=1), FOUR)
+    assert slots() == slots("protocol=publish") == singly(0, 1)
+    assert alone(jobs("protocol=publish")[0].spec) == FOUR  # another sweep may be on the others
+    with pytest.raises(UserError, match="alone unless"):
+        slots("protocol=publish", "devices=3")
+
+
+def test_a_server_that_is_there_is_not_asked_by_several_runs_at_once(box):
+    served = ["engine=openai", "engine.url=http://127.0.0.1:9/v1"]
+    assert shares(jobs(*served)) == ((), None)
+    with pytest.raises(UserError, match="all would ask the one server"):
+        slots("devices=2", *served)
+
+
+def test_runs_for_several_places_are_not_shared_out(box):
+    assert shares(jobs("results=a,b")) == ((), None)

@@ -1,5 +1,8 @@
 """Whether runs on GPUs of one machine leave each other alone: what is worked out, and what is refused."""
 
+from math import exp, log, sqrt
+from statistics import stdev
+
 import pytest
 from helpers import factory
 
@@ -7,6 +10,7 @@ from greenbench.campaign.bench import Asked, bench
 from greenbench.doctor import neighbours
 from greenbench.doctor.neighbours import check, known, moved
 from greenbench.errors import UserError
+from greenbench.machine.device_lock import device_lock
 from greenbench.records import neighbour_checks
 from greenbench.schema.calibration import NeighbourCheck
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
@@ -38,14 +42,35 @@ def at(factor):
     return found.model_copy(update={"windows": windows})
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1.1, 1.0), (1.32, 1.2)])
-def test_a_steady_drift_of_the_machine_cancels(factor, expected):
-    found = moved(ENERGY_PER_TOKEN, at(1), at(factor), at(1.21))
-    assert found.value == pytest.approx(expected)
-    assert found.low == pytest.approx(expected)  # every block moved alike
-    assert found.n == 2
+@pytest.mark.parametrize("moves", [1.0, 1.2])
+def test_a_steady_drift_of_the_machine_cancels(moves):
+    """Each run draws 10 % more than the one before it."""
+    alone = [at(1.1**step) for step in (0, 2, 4, 6)]
+    beside = [at(moves * 1.1**step) for step in (1, 3, 5)]
+    found = moved(ENERGY_PER_TOKEN, alone, beside)
+    assert found.value == pytest.approx(moves)
+    assert found.low == pytest.approx(moves)  # every round moved alike
+    assert found.n == 3
     assert found.is_measured
-    assert moved(TOKENS_PER_S, at(1), at(factor), at(1.21)).value == pytest.approx(1)
+    assert moved(TOKENS_PER_S, alone, beside).value == pytest.approx(1)
+
+
+def test_what_rounds_differ_by_is_in_the_interval():
+    """By hand: Student's t with two degrees of freedom of the three log-ratios."""
+    found = moved(ENERGY_PER_TOKEN, [at(1)] * 4, [at(factor) for factor in (1.0, 1.01, 1.02)])
+    logs = [log(factor) for factor in (1.0, 1.01, 1.02)]
+    mean, half = sum(logs) / 3, 4.302653 * stdev(logs) / sqrt(3)
+    assert found.value == pytest.approx(exp(mean))
+    assert (found.low, found.high) == pytest.approx((exp(mean - half), exp(mean + half)))
+
+
+def test_nothing_is_looked_at_while_a_run_is_on_a_gpu(fake_nvml):
+    fake_nvml(BOX)
+    with (
+        device_lock([TWO[1]], print),
+        pytest.raises(UserError, match="A run is on a GPU of this machine"),
+    ):
+        check(print)
 
 
 def told(low, high):

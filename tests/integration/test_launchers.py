@@ -72,7 +72,7 @@ def test_what_is_cancelled_or_killed_is_not_lost_and_nothing_is_run_twice(cluste
         subprocess.run(["scancel", last], env=cluster.environment, check=True)
         output = sweep.stdout.read()
     assert "job 1 was lost (it was killed): it is sent once more" in output
-    assert f"[{SIX}/{SIX}] no run was begun: it was taken out of Slurm's queue" in output
+    assert "] no run was begun: it was taken out of Slurm's queue" in output
     assert f"1 of {SIX} jobs began no run ({SIX};" in output
     assert sweep.returncode == 2
     first = {record["key"]: record["started_at"] for record in cluster.records()}

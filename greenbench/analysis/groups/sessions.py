@@ -56,7 +56,12 @@ def _as_one(sessions: Sequence[Record]) -> Measured:
     update = {
         "ratios": first.ratios
         | {name: _quantity(first.ratios[name], found) for name, found in pools.items()},
-        "verdicts": {name: _verdict(name, sessions) for name in first.verdicts},
+        "verdicts": {
+            name: _verdict(name, sessions)
+            if name in pools or _is_exact(ratios.get(name, []))
+            else first.verdicts[name]
+            for name in first.verdicts
+        },
         "validity": max((record.validity for record in sessions), key=WORSE.index),
         "codes": sorted({code for record in sessions for code in record.codes}),
     }
@@ -64,6 +69,11 @@ def _as_one(sessions: Sequence[Record]) -> Measured:
 
 
 WORSE = ("valid", "flagged", "invalid")
+
+
+def _is_exact(ratios: Sequence[Quantity | None]) -> bool:
+    """Whether all have the same, as of bytes."""
+    return len({each and each.value for each in ratios}) == 1
 
 
 def _pooled(ratios: Sequence[Quantity | None]) -> Pooled | None:

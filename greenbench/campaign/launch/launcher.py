@@ -7,12 +7,15 @@ Here a task is the command that a person would type there, so that all of it is 
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+KEPT = ("GREENBENCH_", "HF_")
+"""Beginnings of the names of variables that hold wherever a task runs."""
 Fate = Literal["ended", "lost", "cancelled"]
 """By itself, however; with its machine or by a kill; at a person's will."""
 
@@ -49,15 +52,26 @@ class Launcher(Protocol):
 
 
 class Call:
-    """A task where it runs; picklable. Its answer is the exit status."""
+    """A task where it runs, in this folder and by these settings of ours; picklable. Its answer is the exit
+    status."""
 
     def __init__(self, words: Sequence[str], log: str) -> None:
-        self._words, self._log = tuple(words), log
+        self._words, self._log, self._folder = tuple(words), log, os.getcwd()
+        self._variables = {
+            name: value for name, value in os.environ.items() if name.startswith(KEPT)
+        }
 
     def __call__(self) -> int:
         """Run it to its end."""
         with open(self._log, "ab") as log:
-            return subprocess.run(self._words, stdout=log, stderr=log, check=False).returncode
+            return subprocess.run(
+                self._words,
+                cwd=self._folder,
+                env=os.environ | self._variables,
+                stdout=log,
+                stderr=log,
+                check=False,
+            ).returncode
 
     def checkpoint(self) -> Any:
         """The same call again, for submitit to put back in the queue: what has a record is not run again."""

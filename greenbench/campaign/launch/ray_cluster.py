@@ -35,7 +35,7 @@ class Ray:
         ray, spec = self._ray, self._spec
         try:
             ray.init(
-                address=spec.address, logging_level=logging.ERROR, log_to_driver=False,
+                address=spec.address or "local", logging_level=logging.ERROR, log_to_driver=False,
                 include_dashboard=False if spec.address is None else None,
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -80,7 +80,7 @@ class Ray:
         while waiting or left:
             while waiting and len(left) < most:
                 task = waiting.pop(0)
-                left[call.remote(task.words, str(task.log))] = task
+                left[call.remote(Call(task.words, str(task.log)))] = task
             done, _ = self._ray.wait(list(left), num_returns=1, timeout=POLL_S)
             for reference in done:
                 yield self._answer(left.pop(reference), reference)
@@ -96,5 +96,5 @@ class Ray:
         return ended(task, status)
 
 
-def _call(words: Sequence[str], log: str) -> int:
-    return Call(words, log)()
+def _call(call: Call) -> int:
+    return call()

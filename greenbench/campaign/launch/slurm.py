@@ -100,6 +100,8 @@ def _ended(left: dict[Task, SlurmJob[int]]) -> Iterator[Ended]:
         states = _states({job.job_id.partition("_")[0] for job in left.values()})
         for task, job in list(left.items()):
             found = _answer(task, job)
+            if found and found.fate == "lost" and _is_cancelled((states or {}).get(job.job_id)):
+                found = _cancelled(task)
             if found is None and states is not None:
                 state = states.get(job.job_id)
                 last[task] = state or last[task]
@@ -127,9 +129,17 @@ def _answer(task: Task, job: SlurmJob[int]) -> Ended | None:
 
 def _gone(task: Task, last: str) -> Ended:
     """A job that gave no answer, by its `last` state: Slurm forgets at once what leaves its queue so."""
-    if last == "PENDING" or last.startswith("CANCELLED"):
-        return Ended(task, "cancelled", "it was taken out of Slurm's queue")
+    if last == "PENDING" or _is_cancelled(last):
+        return _cancelled(task)
     return Ended(task, "lost", f"Slurm says {last}")
+
+
+def _cancelled(task: Task) -> Ended:
+    return Ended(task, "cancelled", "it was taken out of Slurm's queue")
+
+
+def _is_cancelled(state: str | None) -> bool:
+    return state is not None and state.startswith("CANCELLED")
 
 
 def _states(arrays: set[str]) -> dict[str, str] | None:
