@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from reporting import _fill, _templates
+from reporting import _fill, _templates, sealed
 
 
 def main() -> int:
@@ -53,8 +54,9 @@ def _spread(work: Path, records: int, folders: int) -> list[Path]:
         if number % 10 == 5:
             (second / file.name).write_bytes(data)
         if number % 20 == 7:
-            later = data.replace(b'"started_at": "20', b'"started_at": "21', 1)
-            (second / file.name).write_bytes(later)
+            later = data.decode().replace('"started_at": "20', '"started_at": "21', 1)
+            with suppress(ValueError):  # one that was cut short
+                (second / file.name).write_text(sealed(later))
     return [place.parent for place in places]
 
 

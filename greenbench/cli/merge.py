@@ -28,6 +28,7 @@ def add_merge(commands: Commands) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
+    from greenbench.analysis.trust import many
     from greenbench.analysis.trust.checked import whole
     from greenbench.records.merge import merge
     from greenbench.records.store import collector_paused, require_files
@@ -36,7 +37,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output} is not a directory: choose another with -o DIR.")
     with collector_paused():
-        found = merge(arguments.results, arguments.output, whole)
+        found = merge(arguments.results, arguments.output, whole, many.each)
     for each in found.refused:
         say(plain(f"{each.name}: left out. {each.reason}"))
     say(

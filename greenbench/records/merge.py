@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from greenbench.errors import UserError
 from greenbench.files import unwritable, write_atomically
@@ -14,6 +15,15 @@ from greenbench.records.signatures import signature_of
 from greenbench.records.store import Look, Rejected, Store, apart
 from greenbench.schema.record import Record
 from greenbench.wording import plain
+
+
+class Each(Protocol):
+    """How a function is mapped over files."""
+
+    def __call__(
+        self, function: Callable[[Path], str | Rejected], files: Sequence[Path], /
+    ) -> Iterable[str | Rejected]:
+        """Its answers, in the order of the files."""
 
 
 class Merged(NamedTuple):
@@ -28,8 +38,10 @@ class Merged(NamedTuple):
     refused: list[Rejected]
 
 
-def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
+def merge(paths: Sequence[Path], output: Path, look: Look, each: Each = map) -> Merged:
     """Copy what `look` takes for records from `paths` into the results directory `output`.
+
+    `each` maps a function over files, in their order, as ``map`` does: by several processes, say.
 
     Two of one key are both kept, the later one under the name that reports tell it by beside the other: what
     a sweep goes on from stays the one that was there first. Raises UserError where nothing can be written.
@@ -37,8 +49,9 @@ def merge(paths: Sequence[Path], output: Path, look: Look) -> Merged:
     store = Store(output)
     taken = copies = beside = 0
     refused: list[Rejected] = []
-    for file in files(paths):
-        found = _guarded(file, store, look)
+    there = files(paths)
+    for file, key in zip(there, each(partial(_key, look=look), there), strict=True):
+        found = key if isinstance(key, Rejected) else _guarded(file, key, store, look)
         if isinstance(found, Rejected):
             refused.append(found)
             continue
@@ -55,24 +68,39 @@ class _Placed(NamedTuple):
     """Whether another record had its key."""
 
 
-def _guarded(file: Path, store: Store, look: Look) -> _Placed | Rejected:
+def _key(file: Path, look: Look) -> str | Rejected:
+    """Of the record in `file`, whatever somebody has written into it."""
+    try:
+        record = look(file)
+    except Exception as error:
+        return _unforeseen(file, error)
+    return record if isinstance(record, Rejected) else record.key
+
+
+def _guarded(file: Path, key: str, store: Store, look: Look) -> _Placed | Rejected:
     """One file that no one has foreseen leaves the others as they are."""
     try:
-        return _placed(file, store, look)
+        return _placed(file, key, store, look)
     except UserError:  # nothing can be written
         raise
     except Exception as error:
-        why = plain(f"{type(error).__name__}: {error}", 160).rstrip(".")
-        return Rejected(file.name, f"It cannot be merged ({why}).")
+        return _unforeseen(file, error)
 
 
-def _placed(file: Path, store: Store, look: Look) -> _Placed | Rejected:
-    record = look(file)
-    if isinstance(record, Rejected):
-        return record
-    data, place = file.read_bytes(), store.record_path(record.key)
-    known = [*place.parent.glob(place.name), *place.parent.glob(f"{record.key}-*.json")]
-    name = apart(record) if known else record.key  # a hash of all takes as long as the rest
+def _unforeseen(file: Path, error: Exception) -> Rejected:
+    why = plain(f"{type(error).__name__}: {error}", 160).rstrip(".")
+    return Rejected(file.name, f"It cannot be merged ({why}).")
+
+
+def _placed(file: Path, key: str, store: Store, look: Look) -> _Placed | Rejected:
+    data, place = file.read_bytes(), store.record_path(key)
+    known = [*place.parent.glob(place.name), *place.parent.glob(f"{key}-*.json")]
+    name = key
+    if known:
+        record = look(file)
+        if isinstance(record, Rejected):  # it was changed meanwhile
+            return record
+        name = apart(record)
     there = next((each for each in known if _is(each, data, name, look)), None)
     if there is not None:
         if there.read_bytes() == data and not signature_of(there).exists():
