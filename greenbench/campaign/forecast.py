@@ -79,6 +79,11 @@ class Forecaster:
         return Forecast(_least_s(spec), most_w(machine.uuids), LEAST)
 
 
+def at_least(spec: RunSpec) -> Forecast:
+    """Of a run whose device is not here."""
+    return Forecast(_least_s(spec), None, LEAST)
+
+
 def whole(forecasts: Sequence[Forecast], *, done: int, refused: int) -> str:
     """One sentence about a sweep: `forecasts` of what is left to measure."""
     beside = [f"{done} done already"] * bool(done) + [f"{refused} refused here"] * bool(refused)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
-from greenbench.campaign.forecast import Forecast, Forecaster, whole
+from greenbench.campaign.forecast import Forecast, Forecaster, at_least, whole
 from greenbench.campaign.identity import label
-from greenbench.errors import UserError
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, detect_used
 from greenbench.run.preflight import refusals
 
@@ -76,11 +76,21 @@ def in_all(found: Sequence[Foreseen]) -> str:
 
 
 def listing(jobs: Sequence[Job], unseen: Collection[str] = ()) -> Iterator[str]:
-    """Lines for a shell: each run's command, after a comment on it. As `foreseen`."""
-    found = foreseen(jobs, unseen)
+    """Lines for a shell: each run's command, after a comment on it.
+
+    Where a device is not here, as on a login node, they are listed all the same, and nothing is refused.
+    """
+    absent = None
+    try:
+        found = foreseen(jobs, unseen)
+    except Unsupported as error:
+        absent = error
+        found = [Foreseen(job, at_least(job.spec), None, []) for job in jobs]
     for number, each in enumerate(found, 1):
         spec, said = each.job.spec, each.forecast or f"not measured here: {each.refused}"
         yield f"# {number} of {len(found)}, {spec.model.name}, {each.label}: {said}"
         where = [] if spec.results == "results" else [f"results={spec.results}"]
         yield " ".join([command(each.job, spec), *map(shlex.quote, where)])
     yield f"# {in_all(found)}"
+    if absent:
+        yield f"# What can be measured was not looked at: {absent}"

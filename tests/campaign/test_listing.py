@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,14 @@ def test_what_cannot_be_measured_here_says_why_in_the_list():
     )
     assert "not measured here: " in lines[0]
     assert lines[-1] == "# 0 runs to measure, 1 refused here"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_where_the_device_is_not_here_the_runs_are_listed_all_the_same():
+    lines = list(listed(Asked([*SWEEP, "device=cuda"], multirun=True)))
+    assert sum(not line.startswith("#") for line in lines) == 3
+    assert lines[0].startswith("# 1 of 3, smollm2-135m, none: at least ")
+    assert "What can be measured was not looked at: device=cuda was asked for" in lines[-1]
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
