@@ -248,12 +248,13 @@ def report(
     impact: Assumptions | Iterable[str] = (),
     margin: float = 1.0,
     sort: str = "question",
+    pool_devices: bool = False,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
-    equivalent; rows stand in the order `sort`. The same records give the same bytes. Raises UserError
-    where it cannot be written, or where there is no record.
+    equivalent; rows stand in the order `sort`; runs that differ in the device alone are one where it is
+    asked for. Raises UserError where it cannot be written, or where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
@@ -275,7 +276,7 @@ def report(
     if not isinstance(margin, int | float) or not 0 < margin < 100:
         raise UserError(f"margin={margin} is no margin: give points above 0 and below 100.")
     place = folders[0] if output is None else path("output", output)
-    return rebuild(folders, place, _assumed(impact), margin, sort)
+    return rebuild(folders, place, _assumed(impact), margin, sort, pool_devices=pool_devices)
 
 
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:

@@ -62,6 +62,11 @@ def add_report(commands: Commands) -> None:
         "quality, frontier or name",
     )
     report.add_argument(
+        "--pool-devices",
+        action="store_true",
+        help="take runs that differ in nothing but the device for sessions of one, labelled so",
+    )
+    report.add_argument(
         "--schema", action="store_true", help="print the records' JSON Schema and stop"
     )
     report.set_defaults(command=_report)
@@ -84,6 +89,7 @@ def _report(arguments: argparse.Namespace) -> int:
         impact=impact,
         margin=arguments.margin,
         sort=arguments.sort,
+        pool_devices=arguments.pool_devices,
     ):
         say(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records

@@ -8,6 +8,7 @@ from pathlib import Path
 from greenbench.analysis.energy import energy_label
 from greenbench.analysis.groups.by_technique import by_technique
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
+from greenbench.analysis.groups.pooling import devices_pooled
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
@@ -33,18 +34,23 @@ def rebuild(
     given: Assumptions | None = None,
     margin: float = MARGIN,
     sort: str = QUESTION,
+    *,
+    pool_devices: bool = False,
 ) -> list[Path]:
     """Write the report on all records of `paths` into `output`; return what was written.
 
     Of very many runs, the best of each group are shown, and the others counted. Raises UserError
     where it cannot be written, or is about nothing. Quality is called equivalent within `margin` points;
-    rows stand in the order `sort`, of `ORDERS`.
+    rows stand in the order `sort`, of `ORDERS`. `pool_devices`: runs that differ in the device alone are
+    sessions of one.
     """
     if sort not in ORDERS:
         raise UserError(f"There is no order {sort}: say one of {', '.join(ORDERS)}.")
     with collector_paused():
         records, rejected, crowd = gather(paths)
         require_records(paths, records, rejected)
+        if pool_devices:
+            records = devices_pooled(records)
         return write(output, records, rejected, given, crowd, margin, sort)
 
 
