@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -104,8 +106,16 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock `path`; tells `on_wait` once, in the words `waiting`, where another has it."""
+def locked(
+    path: Path, waiting: str, on_wait: Callable[[str], None], *, needed: bool = True
+) -> Iterator[None]:
+    """Hold the lock `path`; tells `on_wait` once, in the words `waiting`, where another has it.
+
+    Where its file system has no locks, raises UserError if it is `needed`, and else goes on without.
+    """
+    if not _may_lock(path, needed=needed):
+        yield
+        return
     lock = FileLock(path, poll_interval=POLL_S)
     if not _acquire(lock, timeout_s=0):
         on_wait(waiting)
@@ -117,14 +127,43 @@ def locked(path: Path, waiting: str, on_wait: Callable[[str], None]) -> Iterator
 
 
 @contextmanager
-def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock `path` unless another has it: whether it is held."""
+def locked_if_free(path: Path, *, needed: bool = True) -> Iterator[bool]:
+    """Hold the lock `path` unless another has it: whether it is held. Without locks, as `locked`."""
+    if not _may_lock(path, needed=needed):
+        yield True
+        return
     lock = FileLock(path, poll_interval=POLL_S)
     mine = _acquire(lock, timeout_s=0)
     try:
         yield mine
     finally:
         lock.release()
+
+
+@cache
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of `folder`, which is there, has locks (flock(2)): one of a network may not."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        try:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+    return True
+
+
+def _may_lock(path: Path, *, needed: bool) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if has_locks(path.parent):
+            return True
+    except OSError:  # making the lock will say it
+        return True
+    if needed:
+        raise UserError(
+            f"The file system of {path.parent} has no locks, and two runs on one device would spoil each "
+            "other: set GREENBENCH_CACHE to a directory of this machine."
+        )
+    return False
 
 
 def _acquire(lock: FileLock, timeout_s: float) -> bool:

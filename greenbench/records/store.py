@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from blake3 import blake3
 
 from greenbench.errors import UserError
-from greenbench.files import locked, locked_if_free, unwritable, write_atomically
+from greenbench.files import has_locks, locked, locked_if_free, unwritable, write_atomically
 from greenbench.records.bounds import broken
 from greenbench.records.calls import rebuilt
 from greenbench.records.folders import files
@@ -114,22 +114,24 @@ class Store:
         """Hold the right to run `key`, against every other sweep in this results directory.
 
         Waits for the present holder, after telling `on_wait` once; look again whether `key` is
-        completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it.
+        completed then. A holder that dies, however it dies, lets go. Take `device_lock` after it. Where there
+        are no locks two sweeps may measure the same, and each leaves a whole record.
         """
-        with locked(self._lock(key), f"Another sweep is running {key}: waiting for it.", on_wait):
+        waiting = f"Another sweep is running {key}: waiting for it."
+        with locked(self._lock(key), waiting, on_wait, needed=False):
             self._tidy(key)
             yield
 
     @contextmanager
     def claim_if_free(self, key: str) -> Iterator[bool]:
         """The same without waiting: whether it is held."""
-        with locked_if_free(self._lock(key)) as mine:
+        with locked_if_free(self._lock(key), needed=False) as mine:
             if mine:
                 self._tidy(key)
             yield mine
 
     def _tidy(self, key: str) -> None:
-        for abandoned in self.records.glob(f".{key}.*.tmp"):
+        for abandoned in self.records.glob(f".{key}.*.tmp") if has_locks(self.root) else ():
             abandoned.unlink(missing_ok=True)
 
     def _lock(self, key: str) -> Path:

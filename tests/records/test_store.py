@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -20,11 +21,13 @@ from helpers import factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from greenbench import files
 from greenbench.errors import UserError
 from greenbench.machine.device_lock import device_lock
 from greenbench.records.store import Rejected, Store, canonical, load
 
 TESTS = Path(__file__).parents[1]
+KEY = "0123456789abcdef"
 
 
 def completed(store, key):
@@ -385,3 +388,33 @@ def test_importing_the_store_imports_no_torch():
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     with process(code) as child:
         assert child.stdout.read() == "False\n"
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """A file system whose flock(2) is none, as some of a network."""
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    files.has_locks.cache_clear()
+    yield
+    files.has_locks.cache_clear()
+
+
+def test_where_there_are_no_locks_two_may_run_the_same_and_neither_waits(store, no_locks):
+    said = []
+    (store.root / "records").mkdir(parents=True, exist_ok=True)
+    other = store.root / "records" / f".{KEY}.other.tmp"
+    other.touch()
+    with store.claim(KEY, said.append), store.claim_if_free(KEY) as mine:
+        assert mine
+    assert said == []
+    assert other.exists()  # another's, who may be writing
+
+
+def test_a_device_is_not_shared_for_want_of_locks(no_locks, tmp_path, monkeypatch):
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="set GREENBENCH_CACHE"), device_lock(["cpu"], print):
+        raise AssertionError
