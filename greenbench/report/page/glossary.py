@@ -6,6 +6,8 @@ from html import escape
 from typing import Final
 
 TERMS: Final = (
+    ("p, ", "p"),
+    ("interval", "interval"),
     ("verdict", "verdict"),
     ("frontier", "frontier"),
     ("energy label", "label"),

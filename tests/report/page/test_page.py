@@ -603,6 +603,14 @@ def test_nothing_in_the_file_is_run_by_a_spreadsheet_and_numbers_stay_numbers(op
         assert not re.fullmatch(r"'[-+]?\d+(\.\d+)?", cell)
 
 
+def test_a_term_in_a_run_closes_it_and_leads_there(opened):
+    tab = opened()
+    tab.locator(".runs button.open").first.click()
+    tab.locator("#dialog a.term[href='#term-p']").first.click()
+    assert not tab.locator("#dialog").is_visible()
+    assert tab.locator("#term-p").is_visible()
+
+
 def test_each_term_leads_to_what_it_means(opened):
     tab = opened()
     still = tab.locator("#answers table").first.locator("a.term").all()

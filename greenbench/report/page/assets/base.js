@@ -32,7 +32,7 @@ function kept(place) {
 
 /** A table with a caption, its column titles, and rows of cells (strings or elements). */
 function plainTable(caption, titles, rows) {
-  const head = titles.map((title) => make("th", { scope: "col" }, title));
+  const head = titles.map((title) => make("th", { scope: "col" }, title, termLink(title)));
   const body = rows.map(([first, ...rest]) =>
     make("tr", {}, make("th", { scope: "row" }, first), rest.map((cell) => make("td", { class: fit(cell) }, cell))),
   );

@@ -163,9 +163,7 @@ class RunTable {
     const order = active ? (this.sort.descending ? "descending" : "ascending") : null;
     const arrow = make("span", { "aria-hidden": "true", class: "arrow" }, active ? (this.sort.descending ? "▼" : "▲") : "↕");
     const button = make("button", { type: "button", onclick: () => this.sortBy(column) }, column.head, arrow);
-    const name = termOf(column.head);
-    const term = name ? make("a", { class: "term", href: `#term-${name}`, "aria-label": `What ${column.head} means` }, "?") : null;
-    return make("th", { scope: "col", "aria-sort": order, class: column.first ? null : "side" }, button, term);
+    return make("th", { scope: "col", "aria-sort": order, class: column.first ? null : "side" }, button, termLink(column.head));
   }
 
   /** Up, then down, then the order given again. */
@@ -217,11 +215,18 @@ function termOf(head) {
   return DATA.terms.find(([words]) => head.includes(words))?.[1] ?? null;
 }
 
+/** A link to what a heading means; nothing for plain words. */
+function termLink(head) {
+  const name = termOf(head);
+  return name ? make("a", { class: "term", href: `#term-${name}`, "aria-label": `What ${head} means` }, "?") : null;
+}
+
 /** Unfold the words, and go to the one asked for; the address keeps the view. */
 function openTerm(event) {
   const link = event.target.closest("a.term");
   if (!link) return;
   event.preventDefault();
+  if (byId("dialog").open) byId("dialog").close();
   byId("words-of-tables").open = true;
   const term = byId(link.getAttribute("href").slice(1));
   term.tabIndex = -1;
