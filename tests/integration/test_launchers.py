@@ -127,6 +127,9 @@ def test_a_run_that_fails_or_cannot_be_is_told_as_it_is_here(cluster):
     assert status == 1
     assert {record["failure"]["reason"] for record in cluster.records()} == {"exception", "killed"}
     assert "2 failed" in output
+    status, output = cluster.run("technique=power_limit", "technique.power_limit.watts=100")
+    assert status == 1, output
+    assert "unsupported" in {record["status"] for record in cluster.records()}
     status, output = cluster.run("technique=none", "launcher.partition=nowhere")
     assert status == 2
     assert "Slurm does not take the jobs" in output
@@ -148,19 +151,20 @@ def test_without_slurm_and_with_knobs_of_others_it_is_one_sentence(bench):
         assert said in output
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_a_ray_cluster_leaves_the_records_that_this_machine_leaves(bench):
     pytest.importorskip("ray")
-    asked = ("--multirun", "technique=none,fp32", "seed=0")
-    status, output = bench.run(*asked, "launcher=ray", "results=there")
-    assert status == 0, output
-    status, output = bench.run(*asked)
+    with bench.start(*SWEEP, "launcher=ray", "results=there") as sweep:
+        output, _ = sweep.communicate(timeout=700)
+    assert sweep.returncode == 0, output
+    status, output = bench.run(*SWEEP)
     assert status == 0, output
     here, there = (
         {path.name for path in (bench.directory / folder / "records").glob("*.json")}
         for folder in ("results", "there")
     )
     assert here == there
+    assert len(here) == SIX
     assert (bench.directory / "there" / "leaderboard.md").exists()
     status, output = bench.run("technique=none", "launcher=ray", "launcher.cpus=4096")
     assert status == 2
