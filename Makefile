@@ -19,7 +19,8 @@ TORCH_VERSION := $(or $(TORCH_$(TORCH)),$(error TORCH=$(TORCH) is unknown: say c
 READY := $(VENV)/.ready-$(TORCH)
 # CUDA where torch sees it, and a refusal where a GPU is there that it does not see; EXPERIMENT=name chooses another sweep.
 DEVICE ?= auto
-ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE)) $(addprefix devices=,$(GPUS))
+ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE)) $(if $(GPUS),'devices=$(if $(findstring $(comma),$(GPUS)),[$(GPUS)],$(GPUS))')
+comma := ,
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
 .DEFAULT_GOAL := help

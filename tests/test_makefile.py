@@ -52,6 +52,15 @@ def test_the_device_that_is_asked_for_is_the_sweeps(words, device):
     )
 
 
+@pytest.mark.parametrize(
+    ("gpus", "said"), [("all", "devices=all"), ("1", "devices=1"), ("0,2", "devices=[0,2]")]
+)
+def test_the_gpus_that_are_asked_for_are_the_sweeps_devices(gpus, said):
+    told = planned("bench", "EXPERIMENT=runtime", f"GPUS={gpus}").stdout
+    (line,) = [each for each in told.splitlines() if "+experiments=" in each]
+    assert f"'{said}'" in line
+
+
 def test_where_no_sweep_can_be_chosen_make_fails(tmp_path):
     """As where a GPU would go unused: the chooser says why, and names none."""
     done = made(tmp_path, "exit 1")
