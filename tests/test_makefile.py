@@ -99,3 +99,24 @@ def test_what_cannot_be_had_is_said_before_anything_is_installed(word, said):
     assert refused.returncode == 2
     assert said in refused.stderr
     assert not refused.stdout
+
+
+def test_an_environment_of_another_python_is_made_anew(tmp_path):
+    """As one that an older Python left: its programs would be of the one, and its modules of the other."""
+    place = tmp_path / "engine"
+    (place / "bin").mkdir(parents=True)
+    for name in ("python", "pip"):
+        (place / "bin" / name).write_text("#!/bin/sh\necho /nowhere\n")
+        (place / "bin" / name).chmod(0o755)
+    made = tmp_path / "made"
+    python = tmp_path / "python3"
+    python.write_text(f"#!/bin/sh\ncase $1 in -m) echo $* >>{made};; *) echo /here;; esac\n")
+    python.chmod(0o755)
+    command = ["make", "compressor", f"PYTHON={python}", f"GREENBENCH_COMPRESSOR={place}"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, check=False)
+    assert made.read_text() == f"-m venv --clear {place}\n"
+    (place / "bin" / "python").write_text("#!/bin/sh\necho /here\n")
+    (place / ".ready").unlink(missing_ok=True)
+    subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, check=False)
+    assert made.read_text().count("\n") == 1  # of this one it is kept
