@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 GPUS = [f"GPU-{number}{number * 7}-0000-1111-2222-333333333333" for number in range(1, 9)]
-WATTS = {uuid: 100.0 * number for number, uuid in enumerate(GPUS, 1)}
+WATTS = {uuid: 80.0 * number for number, uuid in enumerate(GPUS, 1)}  # its limit is 700
 
 THE_CPU_AS_A_GPU = '''
 import importlib.abc, importlib.util, sys
