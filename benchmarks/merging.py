@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from reporting import _fill, _templates, sealed
+from reporting import _fill, _templates, resealed
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def _spread(work: Path, records: int, folders: int) -> list[Path]:
         if number % 20 == 7:
             later = data.decode().replace('"started_at": "20', '"started_at": "21', 1)
             with suppress(ValueError):  # one that was cut short
-                (second / file.name).write_text(sealed(later))
+                (second / file.name).write_text(resealed(later))
     return [place.parent for place in places]
 
 

@@ -107,7 +107,7 @@ def taken(
     after = account(subject)
     if before is None or after is None:
         return Turn(speed, None)
-    tokens, spent_s = (now - then for now, then in zip(after, before, strict=True))
+    tokens, spent_s = between(before, after)
     return Turn(speed, at_once * tokens / spent_s)
 
 
@@ -140,6 +140,11 @@ def account(subject: Subject, names: Sequence[str] = ACCOUNT) -> tuple[float, ..
         return None
     found = [re.search(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE) for name in names]
     return None if None in found else tuple(float(each[1]) for each in found if each)
+
+
+def between(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """What has come to each of two accounts' counts."""
+    return [now - then for then, now in zip(before, after, strict=True)]
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from own_tools import ANSWER, PROMPT, TOOLS, Subject, account, prompt, serving, shown
+from own_tools import ANSWER, PROMPT, TOOLS, Subject, account, between, prompt, serving, shown
 
 from greenbench.engines.engine import Request
 from greenbench.measure.arrivals import Due
@@ -108,7 +108,7 @@ def _own_gap_ms(before: Sequence[float] | None, after: Sequence[float] | None) -
     """Between later tokens, of the requests in between, by the server's own account; empty: it tells none."""
     if before is None or after is None:
         return []
-    decoding_s, tokens, answers = (now - then for now, then in zip(after, before, strict=True))
+    decoding_s, tokens, answers = between(before, after)
     return [1000 * decoding_s / (tokens - answers)]
 
 

@@ -33,7 +33,7 @@ from helpers.sound import sound  # noqa: E402
 
 from greenbench.analysis.energy.energy_label import BANDS  # noqa: E402
 from greenbench.campaign.identity import run_key  # noqa: E402
-from greenbench.records.store import canonical, content_hash  # noqa: E402
+from greenbench.records.store import canonical, sealed  # noqa: E402
 from greenbench.schema.record import Record  # noqa: E402
 from greenbench.schema.resolved import ResolvedSpec  # noqa: E402
 from greenbench.schema.window import Trace, Window  # noqa: E402
@@ -150,15 +150,13 @@ def _fill(results: Path, templates: list[Template], count: int) -> int:
         key = run_key(spec.model_copy(update={"seed": index}))
         text = KEY.sub(f'"key": "{key}"', text, count=1)
         text = text.replace('\n  "seed": 0', f'\n  "seed": {index}', 1)
-        (folder / f"{key}.json").write_text(_spoiled(sealed(text), index))
+        (folder / f"{key}.json").write_text(_spoiled(resealed(text), index))
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def sealed(text: str) -> str:
+def resealed(text: str) -> str:
     """The record with the hash of what it says by now."""
-    document = json.loads(text)
-    document["content"] = content_hash(document)
-    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(sealed(json.loads(text)), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def _spoiled(text: str, index: int) -> str:

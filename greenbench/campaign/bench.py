@@ -47,7 +47,7 @@ def bench(asked: Asked) -> list[Record]:
     for results in dict.fromkeys(job.spec.results for job in jobs):
         Store(Path(results)).require_space()
     if asked.part is None and any(job.spec.launcher.where is not Where.local for job in jobs):
-        from greenbench.campaign.elsewhere import send
+        from greenbench.campaign.dispatch import send
 
         return send(jobs, _say)
     if asked.part is None:
@@ -57,7 +57,7 @@ def bench(asked: Asked) -> list[Record]:
         if why:
             _say(f"greenbench: {why}")
         if slots:
-            from greenbench.campaign.elsewhere import send
+            from greenbench.campaign.dispatch import send
 
             return send(jobs, _say, slots)
     from greenbench.campaign.sweep import sweep

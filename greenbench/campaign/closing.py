@@ -26,8 +26,12 @@ def _speed(ratio: Quantity) -> str:
 def drawn(records: Sequence[Record]) -> tuple[float, bool]:
     """Joules of all their windows, and whether any of them are estimates."""
     total_j = sum(joules(window) or 0.0 for record in records for window in record.windows)
-    spans = (window.energy[0] for record in records for window in record.windows if window.energy)
-    return total_j, any(span.provenance == "estimated:model" for span in spans)
+    return total_j, any(map(is_estimate, records))
+
+
+def is_estimate(record: Record) -> bool:
+    """Whether any of its joules are."""
+    return any(w.energy and w.energy[0].provenance == "estimated:model" for w in record.windows)
 
 
 def closing(records: Sequence[Record], wall_s: float) -> str:

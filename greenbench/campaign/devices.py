@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import floor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import psutil
 
 from greenbench.campaign.compose import Job
 from greenbench.campaign.invocation import BenchSpec
+from greenbench.campaign.launch.box import Slot
 from greenbench.errors import Unavailable, Unsupported, UserError
 from greenbench.machine.cpu_load import OTHER_LOAD
 from greenbench.machine.gpus import all_uuids, whole_gpus
@@ -18,9 +19,6 @@ from greenbench.records import neighbour_checks
 from greenbench.run.preflight import engines
 from greenbench.schema.enums import Tier
 from greenbench.schema.ranges import AUTO
-
-Slot: TypeAlias = tuple[str, ...]
-"""UUIDs of the GPUs that one run at a time has."""
 
 ONE = ("auto", "cuda")
 """Devices that are one GPU, whichever."""
@@ -111,13 +109,13 @@ def _is_of_gpus(spec: BenchSpec) -> bool:
     """Whether it computes here, and a meter is asked for that counts one GPU alone, and none at the wall,
     which is joined later."""
     return (
-        not _is_asked(spec)
+        not _asks_a_server(spec)
         and spec.meter.wall_log is None
         and any(map(counts_one_gpu, spec.meter.order))
     )
 
 
-def _is_asked(spec: BenchSpec) -> bool:
+def _asks_a_server(spec: BenchSpec) -> bool:
     """Whether a server answers that all runs would ask."""
     return any("url" in engine.forms for engine in engines(spec).values())
 
@@ -144,7 +142,7 @@ def _asked_for(specs: Sequence[BenchSpec]) -> list[Slot]:
             f"{said} are not of one kind ({names}), and runs on different ones are not compared: give a "
             "command for each kind."
         )
-    if len(groups) > 1 and any(map(_is_asked, specs)):
+    if len(groups) > 1 and any(map(_asks_a_server, specs)):
         raise UserError(
             f"{said} would run several at once, and all would ask the one server at engine.url: say "
             "devices=1."

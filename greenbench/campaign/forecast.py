@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Final, NamedTuple, Self
 
 from greenbench.analysis.readings import joules
+from greenbench.campaign.closing import is_estimate
 from greenbench.campaign.compose import plain
 from greenbench.campaign.identity import label
 from greenbench.machine.detect import Machine
@@ -74,7 +75,7 @@ class Forecaster:
                     median(record.stages_s["total"] for record in records),
                     median(powers) if powers else None,
                     basis,
-                    any(map(_is_estimate, records)),
+                    any(map(is_estimate, records)),
                 )
         return Forecast(_least_s(spec), most_w(machine.uuids), LEAST)
 
@@ -156,10 +157,6 @@ def _power_w(record: Record) -> float | None:
     mine = [window for window in record.windows if window.who in WHO and window.energy]
     seconds = sum(window.end_s - window.start_s for window in mine)
     return sum(joules(window) or 0.0 for window in mine) / seconds if seconds else None
-
-
-def _is_estimate(record: Record) -> bool:
-    return any(w.energy and w.energy[0].provenance == "estimated:model" for w in record.windows)
 
 
 def _least_s(spec: RunSpec) -> float:

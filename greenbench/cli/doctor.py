@@ -29,7 +29,7 @@ def add_doctor(commands: Commands) -> None:
     examine.add_argument(
         "--neighbours",
         action="store_true",
-        help="measure first whether runs on the GPUs of this machine leave each other alone (some minutes)",
+        help="measure first whether runs on this machine's GPUs leave each other alone (ten minutes or so)",
     )
     examine.set_defaults(command=_doctor)
 

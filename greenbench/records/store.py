@@ -140,9 +140,13 @@ class Store:
 
 def canonical(record: Record) -> bytes:
     """A record as it is stored, with the hash of its content: the same record gives the same bytes."""
-    document = json.loads(record.model_dump_json())
-    document["content"] = content_hash(document)
+    document = sealed(json.loads(record.model_dump_json()))
     return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The `document` of a record with the hash of what it says by now."""
+    return {**document, "content": content_hash(document)}
 
 
 def content_hash(document: Mapping[str, Any]) -> str:
@@ -266,11 +270,8 @@ def _parse(data: bytes) -> Record:
         record = Record.model_validate_json(data)  # nearly every record: read without a detour
     if said := broken(record):
         raise Refused(said)
-    again = {
-        "command": rebuilt(record.command, record.spec),
-        "content": None,
-    }  # the file's, and not its own
-    return record.model_copy(update=again)
+    told = rebuilt(record.command, record.spec)
+    return record.model_copy(update={"command": told, "content": None})  # the hash is the file's
 
 
 def _content(file: Path) -> bytes:

@@ -14,6 +14,7 @@ from greenbench.analysis.roofline import roofline_share
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, Metric
 from greenbench.stats.intervals import Interval, t_quantile
 from greenbench.stats.transfer import LEAST_DEVICES, Coverage, Seen, left_out, predicted
+from greenbench.wording import percent
 
 METRICS: Final = (ENERGY_PER_TOKEN, TOKENS_PER_S)
 LEAST_COVERAGE: Final = 0.9
@@ -40,12 +41,13 @@ class Transfer(NamedTuple):
 def transfer(found: Everywhere, groups: Sequence[Group]) -> Transfer | None:
     """Null where every device has a record of it, or none of the others could be compared."""
     devices = {place.group.setting.device for place in found.places}
+    engine = _engine_of(found)
     targets = [
         group
         for group in groups
         if group.setting.device not in devices
         and _features(group.rows[0]) is not None
-        and _engine(group) == _engine_of(found)
+        and _engine(group) == engine
     ]
     if not targets:
         return None
@@ -53,7 +55,7 @@ def transfer(found: Everywhere, groups: Sequence[Group]) -> Transfer | None:
     withheld: dict[Metric, str] = {}
     usable: dict[Metric, list[Seen]] = {}
     for metric in METRICS:
-        seen = _seen(found, metric)
+        seen = _seen(found, engine, metric)
         there = len({each.device for each in seen})
         if there <= LEAST_DEVICES:
             withheld[metric] = f"{FEW}; here are {there}"
@@ -61,7 +63,7 @@ def transfer(found: Everywhere, groups: Sequence[Group]) -> Transfer | None:
         coverage[metric] = left_out(seen)
         if coverage[metric].share < LEAST_COVERAGE:
             withheld[metric] = (
-                f"{LEAST_COVERAGE:.0%} of what is known must be predicted by other devices"
+                f"the other devices must predict {percent(LEAST_COVERAGE)} of what is known"
             )
         else:
             usable[metric] = seen
@@ -89,11 +91,11 @@ def _engine_of(found: Everywhere) -> str:
     return min(counts, key=lambda name: (-counts[name], name))
 
 
-def _seen(found: Everywhere, metric: Metric) -> list[Seen]:
+def _seen(found: Everywhere, engine: str, metric: Metric) -> list[Seen]:
     """Measured ratios with an interval, of one engine's settings whose features are known."""
     seen = []
     for place in found.places:
-        if _engine(place.group) != _engine_of(found):
+        if _engine(place.group) != engine:
             continue
         ratio, features = place.row.ratio(metric), _features(place.row)
         if features is None or not ratio.is_measured or not ratio.bounds or not ratio.value:

@@ -7,9 +7,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeAlias
 
 from greenbench.campaign.launch.launcher import Ended, Task, ended
 
+Slot: TypeAlias = tuple[str, ...]
+"""UUIDs of the GPUs that one task at a time has."""
 POLL_S = 0.2
 LEAVE_S = 60.0
 """What is told to end ends its servers and gives settings back first."""
@@ -18,8 +21,8 @@ LEAVE_S = 60.0
 class Box:
     """What ``devices`` asks for."""
 
-    def __init__(self, slots: Sequence[tuple[str, ...]]) -> None:
-        """`slots`: UUIDs of each task's GPUs."""
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        """There is one at least."""
         self._slots = list(slots)
         each = len(self._slots[0])
         shares = f"{len(slots)} groups of {each} GPUs" if each > 1 else f"{len(slots)} GPUs"
@@ -28,7 +31,7 @@ class Box:
     @contextmanager
     def running(self, tasks: Sequence[Task]) -> Iterator[Iterator[Ended]]:
         """As many at once as there are shares."""
-        left: dict[subprocess.Popen[bytes], tuple[Task, tuple[str, ...]]] = {}
+        left: dict[subprocess.Popen[bytes], tuple[Task, Slot]] = {}
         try:
             yield self._ended(list(tasks), left)
         finally:
@@ -40,7 +43,7 @@ class Box:
                 process.kill()
 
     def _ended(
-        self, waiting: list[Task], left: dict[subprocess.Popen[bytes], tuple[Task, tuple[str, ...]]]
+        self, waiting: list[Task], left: dict[subprocess.Popen[bytes], tuple[Task, Slot]]
     ) -> Iterator[Ended]:
         """Each as it ends, and it is left no more."""
         free = list(self._slots)
@@ -55,7 +58,7 @@ class Box:
             time.sleep(POLL_S)
 
 
-def _started(task: Task, slot: Sequence[str]) -> subprocess.Popen[bytes]:
+def _started(task: Task, slot: Slot) -> subprocess.Popen[bytes]:
     with open(task.log, "ab") as log:
         return subprocess.Popen(
             task.words,

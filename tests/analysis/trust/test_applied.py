@@ -11,7 +11,7 @@ from greenbench.analysis.trust import checked
 from greenbench.analysis.trust.applied import UNWINDOWED
 from greenbench.cli.main import main
 from greenbench.models.keys import key_of, run_key
-from greenbench.records.store import canonical, content_hash
+from greenbench.records.store import canonical, sealed
 from greenbench.records.upgrades import NOTE
 from greenbench.schema.enums import Dtype
 from greenbench.schema.technique import LOSSLESS
@@ -43,7 +43,7 @@ def document(record, version=None):
 
 
 def put(results, told, name="lie.json"):
-    (results / "records" / name).write_text(json.dumps(told | {"content": content_hash(told)}))
+    (results / "records" / name).write_text(json.dumps(sealed(told)))
 
 
 def seen(results, name):

@@ -11,7 +11,7 @@ from greenbench.analysis.trust.joules import GIVES
 from greenbench.cli.main import main
 from greenbench.meters import load as meter
 from greenbench.meters import named
-from greenbench.records.store import canonical, content_hash
+from greenbench.records.store import canonical, sealed
 
 ESTIMATE = {"estimate": ("cpu_package", "estimated:model", 1.0)}
 CODES = [None, "0123456789abcdef", code()]
@@ -22,9 +22,7 @@ def told(record, version, change=lambda text: text):
 
 
 def put(results, document):
-    (results / "records" / "lie.json").write_text(
-        json.dumps(document | {"content": content_hash(document)})
-    )
+    (results / "records" / "lie.json").write_text(json.dumps(sealed(document)))
 
 
 def estimated(bounds=True):

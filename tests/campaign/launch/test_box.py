@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -62,12 +63,15 @@ def test_what_leaves_early_stops_what_still_runs(task, tmp_path):
         "time.sleep(600)"
     )
     asleep = tmp_path / "asleep"
+    os.mkfifo(asleep)
+    pids = []
     with Box(SLOTS).running([task(1, code, asleep), task(2, "")]) as all_of_them:
+        starts = threading.Thread(target=lambda: pids.append(int(asleep.read_text())))
+        starts.start()  # each end of a pipe waits for the other
         next(all_of_them)
-        while not (asleep.exists() and asleep.read_text()):
-            pass
+        starts.join()
     with pytest.raises(ProcessLookupError):
-        os.kill(int(asleep.read_text()), 0)
+        os.kill(pids[0], 0)
 
 
 def test_a_part_ends_with_the_sweep_that_began_it(tmp_path):

@@ -15,12 +15,11 @@ from greenbench.campaign.closing import closing, drawn, outcome
 from greenbench.campaign.command import in_grammar, without
 from greenbench.campaign.compose import Job
 from greenbench.campaign.console import Console
-from greenbench.campaign.devices import Slot
 from greenbench.campaign.downloads import fetch
 from greenbench.campaign.forecast import Forecaster, each_s, whole
 from greenbench.campaign.identity import label
 from greenbench.campaign.invocation import LauncherSpec, Where
-from greenbench.campaign.launch.box import Box
+from greenbench.campaign.launch.box import Box, Slot
 from greenbench.campaign.launch.launcher import Ended, Launcher, Task
 from greenbench.campaign.launch.local import Workers
 from greenbench.campaign.running_report import RunningReport
