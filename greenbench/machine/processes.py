@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterable
@@ -62,8 +63,8 @@ class OwnProcesses:
 
     def cpu_s(self) -> float:
         """CPU seconds so far; never decreases."""
-        ended = os.times()
-        total_s = time.process_time() + ended.children_user + ended.children_system
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)  # finer than the ticks of os.times
+        total_s = time.process_time() + ended.ru_utime + ended.ru_stime
         for pid in self._others:
             with suppress(OSError, psutil.Error):
                 self._last_s[pid] = _cpu_s(pid)
