@@ -49,8 +49,6 @@ def kept(build: Build, stack: Sequence[Technique], folder: Path) -> Build | None
     edits = [each for each in stack if isinstance(each, ModelEdit)]
     if build.loop is not None or not all(each.traits().keeps for each in edits):
         return None
-    if len(set(getattr(build.source, "hf_device_map", {}).values())) > 1:
-        return None  # spread over GPUs, by hooks of its own
     held = sum(each.nbytes for each in build.source.state_dict().values())
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < held + SPARE_BYTES:

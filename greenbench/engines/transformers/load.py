@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,40 @@ def save(model: Any, plain: Path, directory: Path) -> None:
 
 def save_module(model: Any, file: Path) -> None:
     """Write all of a live module to `file`, for `load_module`; raises what pickling does where it cannot."""
-    torch.save(model, file)
+    from accelerate.hooks import remove_hook_from_module
+
+    hooks = {name: _plain(part._hf_hook) for name, part in _hooked(model)}
+    remove_hook_from_module(model, recurse=True)  # they hold functions, which no file does
+    try:
+        torch.save((model, hooks), file)
+    finally:
+        _hook(model, hooks)
 
 
 def load_module(file: Path) -> Any:
-    """What `save_module` has written, on the device it was on; only our own file is ever read so."""
-    return torch.load(file, weights_only=False)
+    """What `save_module` has written, on the devices it was on; only our own file is ever read so."""
+    model, hooks = torch.load(file, weights_only=False)
+    _hook(model, hooks)
+    return model
+
+
+def _hooked(model: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a model that is spread over devices, which bring what comes to them to theirs."""
+    return (each for each in model.named_modules() if hasattr(each[1], "_hf_hook"))
+
+
+def _plain(hook: Any) -> Any:
+    """`hook` without the map of tied weights by address, which is for weights that lie elsewhere."""
+    plain = copy(hook)
+    plain.tied_params_map = None
+    return plain
+
+
+def _hook(model: Any, hooks: Mapping[str, Any]) -> None:
+    from accelerate.hooks import add_hook_to_module
+
+    for name, hook in hooks.items():
+        add_hook_to_module(model.get_submodule(name), hook)
 
 
 def _unpacking(path: Path) -> dict[str, Any]:

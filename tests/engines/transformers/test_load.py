@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from helpers.tiny import tiny_llama
 
 from greenbench.engines.engine import Request
 from greenbench.engines.transformers.generate import complete
-from greenbench.engines.transformers.load import load_model
+from greenbench.engines.transformers.load import load_model, load_module, save_module
 from greenbench.engines.transformers.options import apply_options
 from greenbench.errors import Unsupported
 from greenbench.schema.enums import Dtype, Source, Stop
@@ -132,3 +133,30 @@ def test_a_model_that_was_to_lie_in_the_hosts_memory_may(tmp_path, device_map):
     tiny_llama().save_pretrained(tmp_path / "tiny")
     spec = ModelSpec("tiny", Source.local, path=str(tmp_path / "tiny"), dtype=Dtype.float32)
     assert load_model(spec, tmp_path / "tiny", device_map).device.type == "cpu"
+
+
+def test_a_model_spread_over_devices_is_kept_with_what_brings_inputs_to_them(tmp_path):
+    """Two words for one device stand for two, by the hooks of accelerate; the embedding is tied, and one
+    layer was edited."""
+    model, ids = tiny_llama(layers=2), torch.tensor([PROMPT])
+    model.lm_head.weight = model.model.embed_tokens.weight
+    model.model.layers[1].mlp.up_proj = torch.nn.Linear(64, 128)
+    expected = model(ids).logits
+    add_hook_to_module(model, AlignDevicesHook(io_same_device=True))
+    for part, place in zip(model.model.layers, ("cpu", torch.device("cpu")), strict=True):
+        add_hook_to_module(part, AlignDevicesHook(place, tied_params_map={}))
+    hooked = execution_devices(model)
+    assert len(hooked) == 3
+
+    save_module(model, tmp_path / "module.pt")
+    again = load_module(tmp_path / "module.pt")
+
+    for each in (model, again):
+        assert execution_devices(each) == hooked
+        assert each.lm_head.weight is each.model.embed_tokens.weight
+        assert torch.equal(each(ids).logits, expected)
+
+
+def execution_devices(model):
+    hooks = {name: getattr(part, "_hf_hook", None) for name, part in model.named_modules()}
+    return {name: hook.execution_device for name, hook in hooks.items() if hook}
