@@ -48,7 +48,7 @@ def settled(spec: Spec, machine: Machine) -> list[Spec]:
     from greenbench.techniques.technique import EngineOption
 
     stack = list(spec.technique.values())
-    bar = uncompiled(stack, machine, spec.workload)
+    bar = uncompiled(stack, machine, spec)
     part = of_reference(stack) is not None
     other = candidate_engine(stack, spec.engine)
     if other is spec.engine:

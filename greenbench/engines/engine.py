@@ -281,6 +281,10 @@ class Engine(ABC):
         """Whether it compiles every model that it runs, where the techniques let it."""
         return False
 
+    def obstacle(self, spec: ModelSpec) -> str | None:
+        """Why it compiles no model like this, where it compiles others; null: it does. Reads no weights."""
+        return None
+
     def why_eager(self, build: Build, machine: Machine) -> str | None:
         """Why it runs `build` uncompiled, where it can also compile; null: it compiles, or has no choice."""
         return None

@@ -17,7 +17,6 @@ from greenbench.run.loads import refuse_lengths, trace
 from greenbench.schema.spec import (
     MeterSpec,
     ModelSpec,
-    ProtocolSpec,
     RunSpec,
     TaskSpec,
     WorkloadSpec,
@@ -37,7 +36,6 @@ from greenbench.techniques.technique import AnswerSetting, ModelEdit, Technique
 if TYPE_CHECKING:
     from greenbench.engines.engine import Engine
     from greenbench.machine.detect import Machine
-    from greenbench.meters import OpenMeters
     from greenbench.meters.wall_log import WallLog
     from greenbench.schema.window import Who
 
@@ -127,10 +125,10 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     from greenbench.engines.transformers.load import config, template  # need torch, as above
 
     path, stack, runs = files.directory(spec.model), list(spec.technique.values()), engines(spec)
-    runs["baseline"].check_model(spec.model, path, machine)
+    _require_model(runs["baseline"], spec.model, path, machine)
     if runs["candidate"] != runs["baseline"]:
         with spoken_of(stack):
-            runs["candidate"].check_model(spec.model, path, machine)
+            _require_model(runs["candidate"], spec.model, path, machine)
     known = config(spec.model, path)
     refuse_model(stack, known, spec.workload, allow_partial=spec.allow_partial)
     for technique in stack:
@@ -156,6 +154,15 @@ def suited(spec: RunSpec, machine: Machine, *, files_asked: bool = False) -> dic
     for who, build in builds.items():
         _refuse_size(runs[who], build, machine)
     return builds
+
+
+def _require_model(engine: Engine, spec: ModelSpec, path: Path, machine: Machine) -> None:
+    """The plain model must be what the engine runs, and compiles where it is told to."""
+    engine.check_model(spec, path, machine)
+    if engine.compiles() and (why := engine.obstacle(spec)):
+        raise Unsupported(
+            f"engine.reference=compiled is not for model {spec.name}: {why}; say engine.reference=eager."
+        )
 
 
 def _refuse_size(engine: Engine, build: Build, machine: Machine) -> None:
@@ -285,16 +292,3 @@ def wall_log(spec: MeterSpec) -> WallLog | None:
     from greenbench.meters.wall_log import WallLog
 
     return WallLog(Path(spec.wall_log), spec.wall_offset_s)
-
-
-def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
-    """Raise UserError for windows too short for the counter that is to be read."""
-    from greenbench.analysis.disturbances import TICKS
-
-    for meter in meters.meters[:1]:
-        if protocol.window_s < TICKS * meter.tick_s:
-            raise UserError(
-                f"protocol.window_s={protocol.window_s:g} is shorter than {TICKS} ticks of the meter "
-                f"{meter.name} ({meter.tick_s:g} s each), whose joules would be mostly rounding: "
-                f"set protocol.window_s={TICKS * meter.tick_s:g} or more."
-            )

@@ -81,7 +81,7 @@ class Candidate:
     def build(self) -> Build:
         """The model with every technique applied, in order, each amid what those before it hold."""
         again, machine = bool(self._applied), self._place.machine
-        bar = uncompiled(self._stack, machine, self._spec.workload)
+        bar = uncompiled(self._stack, machine, self._spec)
         build = replace(self._place.base, uncompiled=bar)
         with ExitStack() as held:
             for index, technique in enumerate(self._stack):

@@ -28,16 +28,11 @@ from greenbench.quality.tasks import check_tasks
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, prompts, warming
 from greenbench.run.marking import Questions, mark, questions
-from greenbench.run.preflight import (
-    refuse_here,
-    require_ticks,
-    suited,
-    wall_log,
-)
+from greenbench.run.preflight import refuse_here, suited, wall_log
 from greenbench.run.prepare import Candidate
 from greenbench.run.probe import kept_expectation
 from greenbench.run.questions import ask, score
-from greenbench.run.workbench import Bench, Place, Stages, opened
+from greenbench.run.workbench import Bench, Place, Stages, opened, require_ticks
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import Who, Window

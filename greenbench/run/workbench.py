@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from greenbench.analysis.disturbances import TICKS
 from greenbench.engines import cascade
 from greenbench.engines.engine import Build, Engine, Served
 from greenbench.engines.start import Start
+from greenbench.errors import UserError
 from greenbench.machine import cpu_load
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
@@ -23,7 +25,7 @@ from greenbench.run.checkpoint import Content, content
 from greenbench.run.loads import at_most
 from greenbench.run.preflight import elsewhere, engines
 from greenbench.run.probe import probe
-from greenbench.schema.spec import RunSpec
+from greenbench.schema.spec import ProtocolSpec, RunSpec
 from greenbench.schema.window import WHO, Who
 from greenbench.techniques.handover import Handover
 from greenbench.techniques.stack import spoken
@@ -162,6 +164,17 @@ def require_meter(spec: RunSpec, machine: Machine) -> None:
     if len(spec.meter.order) == 1:
         with opened(spec, machine, OwnProcesses()):
             pass
+
+
+def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
+    """Raise UserError for windows too short for the counter that is to be read."""
+    for meter in meters.meters[:1]:
+        if protocol.window_s < TICKS * meter.tick_s:
+            raise UserError(
+                f"protocol.window_s={protocol.window_s:g} is shorter than {TICKS} ticks of the meter "
+                f"{meter.name} ({meter.tick_s:g} s each), whose joules would be mostly rounding: "
+                f"set protocol.window_s={TICKS * meter.tick_s:g} or more."
+            )
 
 
 def _unseen(spec: RunSpec) -> str | None:

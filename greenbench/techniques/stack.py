@@ -7,7 +7,7 @@ merge in that order too, and what settings hold nests in it; they may stand anyw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from greenbench.engines.engine import Engine, Form
@@ -27,7 +27,7 @@ from greenbench.techniques.technique import (
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
-    from greenbench.schema.spec import WorkloadSpec
+    from greenbench.schema.spec import RunSpec, WorkloadSpec
 
 Test = Callable[[Traits], bool]
 KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover)
@@ -196,15 +196,19 @@ def of_reference(stack: Sequence[Technique]) -> str | None:
     return next((each.name for each in stack if each.traits().of_reference), None)
 
 
-def uncompiled(stack: Sequence[Technique], machine: Machine, workload: WorkloadSpec) -> str | None:
-    """Why the compiled reference's way to run a model is not open to the stack's; null: it is."""
+def uncompiled(stack: Sequence[Technique], machine: Machine, spec: RunSpec) -> str | None:
+    """Why the compiled reference's way to run a model is not open to the stack's; null: it is.
+
+    `spec` is the run's: of its model, workload and engine.
+    """
+    engine = candidate_engine(stack, spec.engine)
     return next(
-        (f"{each.name} {why}" for each in stack for why in _bars(each, machine, workload)), None
+        (f"{each.name} {why}" for each in stack for why in _bars(each, machine, spec, engine)), None
     )
 
 
-def _bars(technique: Technique, machine: Machine, workload: WorkloadSpec) -> Iterator[str]:
-    traits = technique.traits()
+def _bars(technique: Technique, machine: Machine, spec: RunSpec, engine: Engine) -> Iterator[str]:
+    traits, workload = technique.traits(), spec.workload
     if traits.drafts_tokens:
         yield "decodes by a loop of its own"
     if traits.chooses_cache and not traits.of_reference:
@@ -218,6 +222,10 @@ def _bars(technique: Technique, machine: Machine, workload: WorkloadSpec) -> Ite
             f"has a kernel that takes {traits.compiled_rows} rows or more where it is compiled, and "
             f"workload.batch_size is {workload.batch_size}"
         )
+    if isinstance(technique, Replacement):
+        with suppress(UserError):  # of files that are not here, which its run then says
+            if why := engine.obstacle(technique.of(spec.model)):
+                yield f"has a model of its own: {why}"
 
 
 def _too_few_rows(traits: Traits, machine: Machine, workload: WorkloadSpec) -> bool:

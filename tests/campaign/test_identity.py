@@ -363,3 +363,30 @@ def test_the_reference_is_decided_before_the_run_and_in_the_key(monkeypatch, tin
     assert references(gpu, "technique=[static_cache,compile]") == ["eager"]
     assert references(gpu, "technique=prompt_lookup", "engine.reference=compiled") == ["compiled"]
     assert references(gpu, "technique=none", "engine.reference=eager") == ["eager"]
+
+
+def test_a_checkpoint_packed_in_what_cannot_be_compiled_is_measured_against_both(
+    tiny_directory, tmp_path, monkeypatch
+):
+    """AWQ's kernels are not compiled by transformers, and FP8's are; what its files say is enough."""
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
+    gpu = Machine("cuda", "Some GPU", 1 << 30, capability=(9, 0), uuids=("GPU-0",))
+    published = tmp_path / "published"
+    shutil.copytree(tiny_directory, published)
+    said = ["model=local", f"model.path={tiny_directory}", "technique=checkpoint",
+            f"technique.checkpoint.path={published}"]  # fmt: skip
+
+    def references(packed, *more):
+        known = json.loads((tiny_directory / "config.json").read_text())
+        (published / "config.json").write_text(json.dumps(known | {"quantization_config": packed}))
+        found = each_reference(plan([*said, *more], multirun=False)[0].spec, gpu)
+        return [each.engine.reference.value for each in found]
+
+    assert references({"quant_method": "awq", "bits": 4, "group_size": 128}) == [
+        "compiled",
+        "eager",
+    ]
+    assert references({"quant_method": "no-such"}) == ["compiled", "eager"]
+    assert references({"quant_method": "fp8"}) == ["compiled"]
+    awq = {"quant_method": "awq", "bits": 4}
+    assert references(awq, "engine.reference=compiled") == ["compiled"]

@@ -12,7 +12,8 @@ from greenbench.engines.transformers import compiled
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.meters import OpenMeters
-from greenbench.run.preflight import refuse_here, refuse_model, require_ticks, suited
+from greenbench.run.preflight import refuse_here, refuse_model, suited
+from greenbench.run.workbench import require_ticks
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.pruning.single_weights import PruneMagnitude
 from greenbench.techniques.quantization.torchao import Int8WeightOnly

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from greenbench.engines.engine import Ability, Build, Engine, Form, Served
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import UserError
 from greenbench.models import files, tensors
 from greenbench.schema.enums import Dtype, Reference
 from greenbench.schema.spec import ModelSpec
@@ -63,6 +63,12 @@ class Transformers(Engine):
         """As its reference says."""
         return self.reference is Reference.compiled
 
+    def obstacle(self, spec: ModelSpec) -> str | None:
+        """In the model's code, or in that of what packs it."""
+        from greenbench.engines.transformers.compiled import class_obstacle
+
+        return class_obstacle(spec)
+
     def why_eager(self, build: Build, machine: Machine) -> str | None:
         """What keeps the techniques, the model or the device from it, or that it was asked for."""
         if self.compiles():
@@ -78,17 +84,10 @@ class Transformers(Engine):
         return metadata.version("transformers")
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
-        """A decoder that attends, with a tokenizer, packed in no way or one that can be read, and one that
-        can be compiled where it is to be."""
-        from greenbench.engines.transformers.compiled import class_obstacle
+        """A decoder that attends, with a tokenizer, packed in no way or one that can be read."""
         from greenbench.engines.transformers.suits import require_suited
 
         require_suited(spec, directory, machine)
-        if self.compiles() and (why := class_obstacle(spec)):
-            raise Unsupported(
-                f"engine.reference=compiled is not for model {spec.name}: {why}; say "
-                "engine.reference=eager."
-            )
 
     def room_bytes(self, build: Build) -> int:
         """Its weights, at the dtype they are loaded in; what is packed may be unpacked, and take more."""

@@ -17,6 +17,7 @@ from greenbench.engines.transformers import compiled, engine
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.run.preflight import suited
 from greenbench.schema.enums import Dtype, Reference
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import Preparation
@@ -175,7 +176,9 @@ def test_a_step_of_several_graphs_is_one_sentence(traced, spec):
 def test_what_is_said_to_compile_does(option, traced, spec):
     work = Preparation(torch.device("cpu"), Letters(), lambda: ["abcdefgh" * 8, "hgfedcba" * 8])
     (technique,) = (replace(each, **SMALLER.get(option, {})) for each in stack(option))
-    assert uncompiled([technique], CPU, WorkloadSpec("w")) is None
+    assert (
+        uncompiled([technique], CPU, plan([f"technique={option}"], multirun=False)[0].spec) is None
+    )
     model = live(technique, tiny_llama().to(torch.bfloat16), work)
     expected = outputs(model, requests())
     with COMPILED.serve(build(model, spec), CPU):
@@ -191,11 +194,11 @@ def test_one_that_transformers_does_not_compile_is_refused_or_left_eager(
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(smollm2[1]).save_pretrained(tmp_path)
     dbrx = replace(spec, path=str(tmp_path), dtype=Dtype.float32)
-    with pytest.raises(
-        Unsupported, match=r"does not compile DbrxForCausalLM as one graph; say eng"
-    ):
-        COMPILED.check_model(dbrx, tmp_path, CPU)
-    EAGER.check_model(dbrx, tmp_path, CPU)
+    said = ["model=local", f"model.path={tmp_path}", "model.dtype=float32", "device=cpu"]
+    refused = r"reference=compiled is not .*: transformers does not compile DbrxForCausalLM as one graph; say"
+    with pytest.raises(Unsupported, match=refused):
+        suited(plan([*said, "engine.reference=compiled"], multirun=False)[0].spec, CPU)
+    suited(plan([*said, "engine.reference=eager"], multirun=False)[0].spec, CPU)
     monkeypatch.setattr(engine, "find_spec", lambda name: object())
     left = Transformers().settled(dbrx, GPU, None, of_reference=False)
     assert left == (EAGER,)
