@@ -74,7 +74,9 @@ $(GREENBENCH_COMPRESSOR)/.ready: requirements/compressor.txt
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
 bench: setup ## Run the sweep EXPERIMENT (frontier-cpu, or first-gpu and frontier-gpu with CUDA), write the leaderboard
-	@experiments="$(EXPERIMENT)"; test -n "$$experiments" || exit 2; for experiment in $$experiments; do \
+	@experiments="$(EXPERIMENT)"; test -n "$$experiments" || exit 2; set -- $$experiments; shift; for later in $$*; do \
+	echo "after that, $$later:"; $(BIN)/greenbench bench --multirun --list +experiments=$$later results=$(RESULTS) $(ON) $(ARGS) | \
+	grep -E '^# ([0-9]+ runs|[^0-9])' || exit 2; done; for experiment in $$experiments; do \
 	set -- bench --multirun +experiments=$$experiment results=$(RESULTS) $(ON) $(ARGS); echo "+ greenbench $$*"; $(BIN)/greenbench "$$@"; \
 	status=$$?; failed=$$((status > failed ? status : failed)); test $$status -le 1 || break; done; exit $$((failed))
 

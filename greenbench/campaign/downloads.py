@@ -69,6 +69,14 @@ def fetch(specs: Sequence[RunSpec], say: Callable[[str], None]) -> None:
         say(said)
 
 
+def foretold(specs: Sequence[RunSpec]) -> Iterator[str]:
+    """What `fetch` would bring, or why it could not, in a sentence each; nothing where all is here."""
+    found, faults = _asked([*_models(specs), *_kernels(specs)])
+    if missing := [each for each in found if each.bytes != 0]:
+        yield _told(missing)
+    yield from dict.fromkeys(faults.values())
+
+
 class Wanted(NamedTuple):
     """What runs need of a hub."""
 
@@ -137,18 +145,26 @@ def _asked(wanted: Iterable[Wanted]) -> tuple[list[Download], dict[str, str]]:
 
 def _require_room(missing: list[Download], say: Callable[[str], None]) -> None:
     """Say what comes. Raises UserError where the disk has no room for it."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    total, place = sum(found.bytes or 0 for found in missing), Path(HF_HUB_CACHE)
-    there = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    parts = ", ".join(f"{found.name} {_size(found.bytes)}" for found in missing)
-    say(f"to download first: {parts}; {_size(free)} are free for the hub's cache")
+    total, free = sum(found.bytes or 0 for found in missing), _free_bytes()
+    say(_told(missing))
     if total + SPARE_BYTES > free:
         raise UserError(
             f"What is to be downloaded is {_size(total)}, and {_size(free)} are free for the hub's cache: "
             "free some space, or say by HF_HOME where there is more."
         )
+
+
+def _told(missing: Iterable[Download]) -> str:
+    parts = ", ".join(f"{found.name} {_size(found.bytes)}" for found in missing)
+    return f"to download first: {parts}; {_size(_free_bytes())} are free for the hub's cache"
+
+
+def _free_bytes() -> int:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    place = Path(HF_HUB_CACHE)
+    there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def _size(size: int | None) -> str:

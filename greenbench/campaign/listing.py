@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from greenbench.campaign.command import command
 from greenbench.campaign.compose import Job
+from greenbench.campaign.downloads import foretold
 from greenbench.campaign.forecast import Forecast, Forecaster, at_least, whole
 from greenbench.campaign.identity import label
 from greenbench.errors import Unsupported, UserError
@@ -92,5 +93,7 @@ def listing(jobs: Sequence[Job], unseen: Collection[str] = ()) -> Iterator[str]:
         where = [] if spec.results == "results" else [f"results={spec.results}"]
         yield " ".join([command(each.job, spec), *map(shlex.quote, where)])
     yield f"# {in_all(found)}"
+    for said in foretold([job.spec for job in jobs]):
+        yield f"# {said}"
     if absent:
         yield f"# What can be measured was not looked at: {absent}"

@@ -101,6 +101,18 @@ def test_a_draft_from_the_hub_comes_with_the_model(call, tiny_directory):
     assert "fetched org/draft" in done.said
 
 
+def test_what_is_to_come_is_in_the_list_and_none_of_it_comes(call, tiny_directory):
+    listed = ["bench", *MODEL, "device=cpu", "task=smoke", "--list"]
+    with fake.serving({"org/tiny": tiny_directory}) as (url, requests):
+        done = call(url, *listed)
+    assert done.status == 0, done.said
+    assert "\n# to download first: org/tiny " in done.out
+    assert not [path for method, path in requests if method == "GET" and "resolve" in path]
+    away = call(url, *listed)  # the hub is gone
+    assert away.status == 0, away.said
+    assert away.out.count("can neither be reached on the hub nor found") == 1
+
+
 def test_what_does_not_fit_on_the_disk_is_refused(monkeypatch):
     (job,) = plan(MODEL, multirun=False)
     monkeypatch.setattr(downloads.files, "missing_bytes", lambda model: 5_000_000_000)
