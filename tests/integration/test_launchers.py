@@ -1,8 +1,13 @@
 """Sweeps on a real Slurm of this machine and a real Ray: nothing is lost, and nothing run twice."""
 
+import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -169,3 +174,38 @@ def test_a_ray_cluster_leaves_the_records_that_this_machine_leaves(bench):
     status, output = bench.run("technique=none", "launcher=ray", "launcher.cpus=4096")
     assert status == 2
     assert "No machine of the Ray cluster has 4096 of CPU" in output
+
+
+@pytest.fixture
+def head(bench, tmp_path):
+    """Address and process of a Ray cluster of the same user's that is there already."""
+    pytest.importorskip("ray")
+    bench.environment["RAY_AUTH_MODE"] = (
+        "token"  # which it starts with, and a given address asks for
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="ray") as short:  # sockets have short names
+        words = f"start --head --block --num-cpus=1 --port={port} --temp-dir={short}".split()
+        with (
+            (tmp_path / "ray.log").open("w") as log,
+            subprocess.Popen(
+                [Path(sys.executable).with_name("ray"), *words, "--include-dashboard=false"],
+                stdout=log, stderr=log, env=bench.environment, start_new_session=True,
+            ) as started,
+        ):  # fmt: skip
+            yield f"127.0.0.1:{port}", started
+            os.killpg(started.pid, signal.SIGTERM)
+
+
+@pytest.mark.timeout(600)
+def test_a_ray_cluster_that_is_there_is_used_and_stays(bench, head):
+    address, cluster = head
+    words = ("launcher=ray", f"launcher.address={address}")  # which is waited for until it answers
+    status, output = bench.run("technique=none", *words)
+    assert status == 0, output
+    assert "1 jobs go to ray" in output
+    assert cluster.poll() is None
+    (record,) = (bench.directory / "results" / "records").glob("*.json")
+    assert json.loads(record.read_bytes())["status"] == "completed"

@@ -42,7 +42,8 @@ class Ray:
             told = " ".join(str(error).split())
             raise UserError(
                 f"No Ray cluster answers at launcher.address={spec.address} ({told}): start one with "
-                "`ray start --head`, or leave the address out for one of this machine."
+                "`ray start --head`, set RAY_AUTH_MODE=token where it asks for a token, or leave the address "
+                "out for one of this machine."
             ) from error
         left: dict[Any, Task] = {}
         try:
