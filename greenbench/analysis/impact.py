@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,9 @@ RANGES = {
     "price_per_kwh": (0, 1_000_000),
     "water_l_per_kwh": (0, 1_000_000),
     "embodied_kg": (0, 1_000_000),
+    "embodied_cpu_kg": (0, 1_000_000),
     "lifetime_years": (0.01, 1000),
+    "utilisation": (0.001, 1),
     "tokens_per_query": (1, 1_000_000_000),
 }
 """What an assumption may be: far beyond all that there is, and finite."""
@@ -47,7 +49,9 @@ class Assumptions:
     currency: str
     water_l_per_kwh: float
     embodied_kg: float
+    embodied_cpu_kg: float | None
     lifetime_years: float
+    utilisation: float
     tokens_per_query: int
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class Assumptions:
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
+            if name == "embodied_cpu_kg" and value is None:
+                continue
             if not (isinstance(value, int | float) and low <= value <= high):  # nan is in no range
                 raise UserError(
                     f"impact.{name}={value} is out of range: allowed is {low} to {high}."
@@ -67,6 +73,14 @@ class Assumptions:
     def grid(self) -> Grid:
         """The country's electricity."""
         return grids()[self.country]
+
+    def made_kg(self, kind: str) -> float | None:
+        """CO2e of making a device of this `kind`, null where not known: a CPU is charged no accelerator."""
+        return self.embodied_cpu_kg if kind == "cpu" else self.embodied_kg
+
+    def on(self, kind: str) -> Assumptions:
+        """Those of a device of this `kind`; what is not known of making it adds nothing."""
+        return replace(self, embodied_kg=self.made_kg(kind) or 0.0)
 
 
 class Impact(NamedTuple):
@@ -118,13 +132,17 @@ def _change(text: str, kinds: Mapping[str, object]) -> tuple[str, object]:
 
 
 def impact(energy_j: float, seconds: float, given: Assumptions) -> Impact:
-    """Impact of `energy_j` joules that one device drew in `seconds` of use."""
+    """Impact of `energy_j` joules that one device drew in `seconds` of use.
+
+    Of making it, M = TE x TiR / EL (ISO/IEC 21031): time reserved, which is that of use and its share of the
+    time without any, over the expected life.
+    """
     energy_kwh = energy_j * given.pue / J_PER_KWH
-    lifetime_s = given.lifetime_years * HOURS_PER_YEAR * 3600
+    used_s = given.lifetime_years * HOURS_PER_YEAR * 3600 * given.utilisation
     return Impact(
         energy_kwh=energy_kwh,
         operational_g=energy_kwh * given.grid.g_per_kwh,
-        embodied_g=1000 * given.embodied_kg * seconds / lifetime_s,
+        embodied_g=1000 * given.embodied_kg * seconds / used_s,
         cost=energy_kwh * given.price_per_kwh,
         water_l=energy_j / J_PER_KWH * given.water_l_per_kwh,
     )

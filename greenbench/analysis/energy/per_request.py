@@ -193,6 +193,15 @@ def always_on_token(row: Row) -> Quantity:
     return doubted(found, half_width(idle) * sum(freed_s) / len(freed_s), idle)
 
 
+def seconds_per_token(record: Record, who: Who) -> Quantity:
+    """Of the device at work, by the clock, mean over the blocks in which both have joules."""
+    pairs = by_block(record)
+    if not pairs:
+        return missing("s/token", NO_JOULES)
+    values = [pair[WHO.index(who)].per_token.seconds for pair in pairs]
+    return as_quantity(mean_interval(values), "s/token", "measured:clock")
+
+
 def seconds_per_request(record: Record) -> tuple[float, float] | None:
     """Of baseline and candidate, at work, mean over blocks; null without joules of both."""
     pairs = by_block(record)

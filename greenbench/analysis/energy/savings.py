@@ -52,6 +52,7 @@ def saved(
     making it. `days`: the requests come within so many, on one device; what does not fit saves nothing
     that these runs show.
     """
+    given = given.on(row.record.spec.device.kind)
     crowded = too_many(row, requests / days, basis) if days else None
     rate = requests / days / DAY_S if days else None
 

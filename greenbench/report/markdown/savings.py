@@ -83,14 +83,27 @@ def in_days(days: float) -> str:
     return f"{number(days)} days" if days < 730 else f"{number(days / 365.25)} years"
 
 
+def making(given: Assumptions) -> str:
+    """What is charged for making a device, and over what it is spread."""
+    cpu_kg = given.embodied_cpu_kg
+    of_cpu = (
+        "of a CPU's machine not known, and not charged"
+        if cpu_kg is None
+        else f"{cpu_kg:g} a CPU's machine"
+    )
+    return (
+        f"{given.embodied_kg:g} kg CO₂e to make an accelerator ({of_cpu}), spread over "
+        f"{given.lifetime_years:g} years of {100 * given.utilisation:g} % utilisation"
+    )
+
+
 def assumed(given: Assumptions) -> str:
     """What stands behind all but the joules, and how idle power counts."""
     grid = given.grid
     return (
         f"Assumed (conf/impact, --country, --impact KEY=VALUE): electricity of {grid.country} in "
         f"{grid.year}, {number(grid.g_per_kwh)} g CO₂e/kWh (Ember, CC BY 4.0); PUE {given.pue:g}; "
-        f"{given.price_per_kwh:g} {given.currency}/kWh; {given.embodied_kg:g} kg CO₂e to make the "
-        f"device, spread over {given.lifetime_years:g} years of use. Intervals are the joules' alone. A "
+        f"{given.price_per_kwh:g} {given.currency}/kWh; {making(given)}. Intervals are the joules' alone. A "
         "device that stays on draws idle power whether it is asked or not: there a request saves its "
         "joules less idle power times the time that it frees. Only where others use that time does it "
         "shed a share of making the device."

@@ -25,6 +25,7 @@ const TITLES = {
   busy: "share of the time busy", in_flight: "requests in flight", batch: "requests being answered in the server", queue: "requests waiting in the server",
   energy_per_token_both_eager: "J/token, both eager",
   queries_energy: "energy of 1,000 queries, assumed", queries_carbon: "carbon of 1,000 queries, assumed",
+  queries_embodied: "carbon of making the device, of 1,000 queries, assumed",
   queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
 };
 const OUTCOMES = { valid: "valid", flagged: "flagged ⚑", invalid: "invalid", failed: "failed", unsupported: "unsupported" };

@@ -83,6 +83,7 @@ COLUMNS[IMPACT] = [
   ENERGY,
   numeric("Wh per 1,000 queries", derived("queries_energy")),
   numeric("g CO\u2082e per 1,000 queries", derived("queries_carbon")),
+  numeric("of it to make the device, g CO\u2082e per 1,000 queries", derived("queries_embodied")),
   numeric(`${DATA.currency} per 1,000 queries`, derived("queries_cost")),
   numeric("l of water per 1,000 queries", derived("queries_water")),
 ];

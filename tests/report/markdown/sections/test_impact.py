@@ -1,5 +1,7 @@
 """Impact tables: labelled as assumed, with the joules' own interval and mark."""
 
+from dataclasses import replace
+
 import pytest
 from helpers import campaign, examples
 
@@ -75,3 +77,46 @@ def test_without_idle_power_they_are_those_of_a_busy_device_and_it_is_said():
     assert found["queries_energy"].value == pytest.approx(150 / tokens * 1e6 / 3600)
     (line,) = [line for line in impacts([group], assumptions()) if line.startswith("Of a busy")]
     assert "idle power was not measured" in line
+
+
+LIFE_S = 4 * 8766 * 3600
+
+
+def grams(cell):
+    return float(cell.partition(" ")[0])
+
+
+def test_making_the_device_is_borne_by_the_seconds_of_work():
+    """1,000 queries of 1,000 tokens, of which a request has as many in a second, or half of one."""
+    (group,) = groups([fast()])
+    tokens = next(w.tokens for w in fast().windows if w.phase == "generate") / 10
+    given = assumptions(["embodied_kg=100", "tokens_per_query=1000", "utilisation=0.4"])
+    lines = impacts([group], given)
+    head = cells(lines, "| g CO₂e of making the device per 1,000 queries")
+    assert head[1:] == [f"{share} % utilisation" for share in (5, 20, 40, 50, 100)]
+    busy_g = 100_000 * 1e6 / tokens / LIFE_S
+    bought, shared = (
+        cells(lines, "| any, the device stays bought"),
+        cells(lines, "| `fast`, shared"),
+    )
+    for place, share in enumerate((0.05, 0.2, 0.4, 0.5, 1.0), start=1):
+        assert grams(bought[place]) == pytest.approx(busy_g / share, rel=0.01)
+        assert grams(shared[place]) == pytest.approx(busy_g / share / 2, rel=0.01)
+    always = replace(given, utilisation=1.0)
+    used, busy = (per_queries(group.rows[0], each)["queries_embodied"] for each in (given, always))
+    assert used.value == pytest.approx(busy.value / 0.4)
+    assert sum("TE × TiR ÷ EL (ISO/IEC 21031)" in line for line in lines) == 1
+
+
+def test_a_run_on_a_cpu_bears_no_accelerator_and_says_so():
+    cpu = examples.completed(device=examples.CPU)
+    lines = impacts(groups([cpu]), assumptions())
+    assert cells(lines, "| `int8`")[3] == "n/a (a)"
+    assert any("an accelerator's is not charged to a CPU" in line for line in lines)
+    assert not any("of making the device" in line for line in lines)
+    (row,) = groups([cpu])[0].rows
+    plain, told = (per_queries(row, assumptions(c)) for c in ([], ["embodied_cpu_kg=50"]))
+    assert plain["queries_embodied"].value is None
+    made_g = told["queries_embodied"].value
+    assert made_g == pytest.approx(50_000 * 500_000 / 60 / LIFE_S)  # at its 60 tokens/s
+    assert told["queries_carbon"].value == pytest.approx(plain["queries_carbon"].value + made_g)
