@@ -8,7 +8,7 @@ read before, and a second reads in whole those that were chosen.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from greenbench.analysis.groups.comparable import Setting, rank
 from greenbench.analysis.groups.quick_read import Brief
 from greenbench.analysis.groups.rows import Beside
 from greenbench.analysis.trust.checked import load, look, shortened
+from greenbench.analysis.trust.many import each
 from greenbench.records.folders import files
 from greenbench.records.store import COPY, Rejected
 from greenbench.schema.record import Record
@@ -80,13 +81,12 @@ def gather(paths: Sequence[Path]) -> Gathered:
     return Gathered(records, sorted([*rejected, *broken]), crowd)
 
 
-def _scan(found: Iterable[Path]) -> tuple[list[Brief], list[Rejected]]:
-    """A brief of each record, one at a time in memory."""
+def _scan(found: Sequence[Path]) -> tuple[list[Brief], list[Rejected]]:
+    """A brief of each record, as many at a time in memory as there are CPUs."""
     seen: defaultdict[tuple[str, str, str], list[Path]] = defaultdict(list)
     briefs: list[Brief] = []
     rejected: list[Rejected] = []
-    for file in found:
-        short = shortened(file)
+    for file, short in zip(found, each(shortened, found), strict=True):
         if isinstance(short, Rejected):
             rejected.append(short)
             continue

@@ -24,8 +24,8 @@ from greenbench.wording import TIMES, fixed, number
 
 NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
-MOST_PICKED: Final = 4
-"""Of so many there is no room for what is beside them: the table has seven lines at most."""
+MOST: Final = 7
+"""Lines: of more, what helps nobody shares the last."""
 FRONTIER: Final = "no other is as good in quality and {}, and better in one"
 NOT_OF_ALL: Final = (
     "its own interval is clear of 1×, and no longer once all runs of the table are counted (Holm)"
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 
 
 def lines(group: Group, found: Choice) -> list[Line]:
-    """The picks, the baseline, and what not to use: seven lines at most."""
+    """The picks, the baseline, and what not to use."""
     yardstick = found.yardstick
     picked = [
         Line(_accepts(pick), _chosen(pick, yardstick), pick.row, _sureness(pick, yardstick))
@@ -52,19 +52,26 @@ def lines(group: Group, found: Choice) -> list[Line]:
     base = f"the baseline ({run_name(again)})" if again else "the baseline"
     doubt = "against itself: the noise here" if again else "no A/A run shows the noise here"
     kept = Line("nothing is changed", f"keep {base}", again, lambda _: doubt)
+    better = FRONTIER.format(COST_NAMES[group.axis])
     rest = [
+        ("also on the frontier", _told(_beside(group, found), yardstick), better),
         ("**do not use here**", _told(found.worse, yardstick), "worse than the baseline"),
         ("no effect shown", _names(found.same), "within 2 % or too uncertain"),
     ]
-    if len(picked) < MOST_PICKED and (beside := _beside(group, found)):
-        better = FRONTIER.format(COST_NAMES[group.axis])
-        rest.insert(0, ("also on the frontier", _told(beside, yardstick), better))
+    told = [each for each in rest if each[1]]
+    if len(picked) + 1 + len(told) > MOST:
+        told = [told[0], _together(*told[1:])]
     others = [
         Line(title, names, None, lambda _, why=why: why)  # type: ignore[misc]
-        for title, names, why in rest
-        if names
+        for title, names, why in told
     ]
     return [*picked, kept, *others]
+
+
+def _together(*told: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Lines as one."""
+    title, names, why = (" · ".join(cells) for cells in zip(*told, strict=True))
+    return title, names, why
 
 
 def _chosen(pick: Pick, yardstick: Yardstick) -> str:

@@ -35,6 +35,22 @@ def test_however_many_runs_there_are_it_has_seven_lines_at_most():
     assert "and 3 more" in text  # of the nine that cost
 
 
+def test_where_there_are_four_to_choose_what_helps_nobody_shares_a_line():
+    drafts = examples.completed("drafts", energy=0.95, gained=0, lost=0)
+    parts = [part.model_copy(update={"lossless": True}) for part in drafts.techniques]
+    better = examples.completed("better", energy=0.97, gained=6, lost=0)
+    odd = examples.completed("odd", half=None)
+    group = one(*MANY, *COSTLY, better, odd, drafts.model_copy(update={"techniques": parts}))
+    shown, _ = choosing(group)
+    assert [line.chosen.partition(",")[0] for line in shown[-2:]] == [
+        "`better` 0.97×",
+        "`slow0` 1.50×",
+    ]
+    assert shown[-1].accepts == "**do not use here** · no effect shown"
+    assert shown[-1].chosen.endswith("and 3 more · `odd`")
+    assert len(shown) == 7
+
+
 def test_the_first_line_is_the_one_that_loses_least():
     text = choose(one(*MANY))
     assert text[2].startswith("| 1 ")
