@@ -23,6 +23,8 @@ class Promise(Part):
     """Weights held."""
     flops_ratio: float | None = None
     """Multiplications for one token in the decoder's blocks."""
+    active_bytes_ratio: float | None = None
+    """Weights read to generate one token for one request: of a mixture, those of the experts it uses."""
     layers_ratio: float | None = None
     """Blocks of the decoder."""
     touched: float | None = None

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from greenbench.models.packing import Packing
 
 FAMILIES = (
-    "pruning", "quantization", "distillation", "early_exit", "decoding", "runtime", "hardware",
+    "pruning", "quantization", "distillation", "early_exit", "sparse_activation", "decoding", "runtime",
+    "hardware",
 )  # fmt: skip
 """The folders of techniques."""
 

@@ -23,6 +23,24 @@ def tiny_llama(layers=4, seed=0):
     ).eval()
 
 
+def tiny_mixture(kind="mixtral", **more):
+    """A random mixture of 4 experts, of which a token uses 2, in each of 4 blocks."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from helpers.architectures import DECODERS
+
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = AutoConfig.for_model(kind, **DECODERS[kind] | more, **ends, vocab_size=256)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.1)
+    return model
+
+
 def small(kind):
     """A random model of another family, as small."""
     import torch

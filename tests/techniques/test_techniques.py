@@ -9,6 +9,7 @@ import torch
 from helpers.techniques import (
     CPU,
     HERE,
+    OF_MIXTURES,
     OPTIONS,
     SMALLER,
     holding,
@@ -17,6 +18,7 @@ from helpers.techniques import (
     promised,
     stack,
 )
+from helpers.tiny import tiny_mixture
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
@@ -51,6 +53,7 @@ def test_a_technique_runs_and_states_itself(option, tiny, tiny_drafter, tmp_path
     except Unsupported as reason:
         pytest.skip(str(reason))
     technique = replace(technique, **SMALLER.get(option, {}))
+    tiny = tiny_mixture() if option in OF_MIXTURES else tiny
     if option == "speculative":
         technique = replace(technique, draft=str(tiny_drafter))
     if option == "checkpoint":

@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 def promised_ratio(row: Row) -> float | None:
     """The most that the stack promised to save, of bytes, multiplications or layers, as a ratio."""
     known = [
-        ratio for name in ("bytes_ratio", "flops_ratio", "layers_ratio")
+        ratio for name in ("bytes_ratio", "flops_ratio", "active_bytes_ratio", "layers_ratio")
         if (ratio := product(row, name)) is not None
     ]  # fmt: skip
     parts = () if _is_beside(row) else row.record.techniques

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from greenbench.analysis.energy.active_weights import Active, active
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.energy.shortfalls import (
     CAUSES,
@@ -27,6 +28,12 @@ KERNELS = re.compile("dense|dequantize")  # as the rules of causes name them
 PAYS_BACK = (
     "It pays back on a device that stays on: there a token saves its joules less idle power times the time "
     "that it frees. `greenbench advise --requests-per-day` also says when others use that time."
+)
+READ = (
+    "Where only a part of the weights is active, what a generated token really met was counted: bytes of "
+    "the weights that its pass read, shared among the rows of a batch; of experts, in the mean over blocks, "
+    "those that its routers chose, and those that any row of the batch used, which are read once for all "
+    "rows and are more in a larger batch."
 )
 SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -57,9 +64,18 @@ def promised(groups: Sequence[Group]) -> list[str]:
         "Kept is the part of the promised saving that was measured; for J/token, of the most promised. "
         "Decoding time is that between two tokens of an answer."
     )
+    counted = _tables(groups, ACTIVE, lambda row: active(row) is not None)
+    parts = [READ, "", *counted] if counted else []
     observed = [line for group in groups for line in _observed(group)]
     details = [kept, "", *_tables(groups, PROMISED), *rules(), *observed]
-    return [said, "", *tables, *folded("Promises in full, and how causes are named", details), ""]
+    return [
+        said,
+        "",
+        *tables,
+        *parts,
+        *folded("Promises in full, and how causes are named", details),
+        "",
+    ]
 
 
 def rules() -> list[str]:
@@ -75,10 +91,14 @@ def rules() -> list[str]:
     ]  # fmt: skip
 
 
-def _tables(groups: Sequence[Group], columns: Sequence[Column[Row]]) -> list[str]:
+def _tables(
+    groups: Sequence[Group],
+    columns: Sequence[Column[Row]],
+    shows: Callable[[Row], bool] = lambda row: bool(row.record.techniques),
+) -> list[str]:
     lines: list[str] = []
     for index, group in enumerate(groups, start=1):
-        rows = [row for row in group.rows if row.record.techniques]
+        rows = list(filter(shows, group.rows))
         if rows:
             shown = [each for each in columns if each is not CHANGED or any(map(_changed, rows))]
             lines += [f"{index}. {prose(group.setting.title)}", "", *table(rows, shown), ""]
@@ -211,6 +231,32 @@ SUMMARY: list[Column[Row]] = [
     Column("promised, at most", lambda row, _: _saving(promised_ratio(row))),
     Column("realised", lambda row, notes: show(realised(row), notes, suffix=TIMES)),
     Column("what became of it", lambda row, _: _became(row)),
+]
+
+
+def _of_active(
+    title: str, value: Callable[[Active], float | None], show: Callable[[float], str] = number
+) -> Column[Row]:
+    """A column of what was counted; empty where it was not."""
+
+    def cell(row: Row, _: Notes) -> str:
+        counted = active(row)
+        found = None if counted is None else value(counted)
+        return "" if found is None else show(found)
+
+    return Column(title, cell)
+
+
+ACTIVE: list[Column[Row]] = [
+    Column("technique", lambda row, _: code(row.label)),
+    _of_active("active bytes promised", lambda found: found.promised, _share),
+    _of_active("counted", lambda found: found.counted, _share),
+    _of_active("kept", lambda found: found.kept, lambda share: f"{100 * share:.0f} %"),
+    _of_active("MB a token", lambda found: found.bytes_a_token and found.bytes_a_token / 1e6),
+    _of_active("experts a token", lambda found: found.experts_a_token),
+    _of_active("touched a pass", lambda found: found.touched_a_pass),
+    _of_active("touched a token", lambda found: found.touched_a_token),
+    Column("J/token", lambda row, notes: show(row.ratio(ENERGY_PER_TOKEN), notes, suffix=TIMES)),
 ]
 
 

@@ -103,3 +103,23 @@ def test_every_rule_of_a_cause_is_told():
     assert "`dense`" in text
     plain = text.replace("`", "")
     assert all(f"- {cause.name}: {cause.rule}." in plain for cause in CAUSES)
+
+
+def test_what_was_active_stands_beside_the_joules():
+    """Half of the saving promised was counted; of experts, 1.5 of a batch's were read."""
+    record = with_promise(examples.completed(), bytes_ratio=1.0, active_bytes_ratio=0.6)
+    (part,) = record.techniques
+    seen = {
+        "active_bytes_a_token": 2.5e8, "active_bytes_ratio": 0.8, "experts_a_token": 1.0,
+        "experts_touched_a_pass": 1.5, "experts_touched_a_token": 0.75,
+    }  # fmt: skip
+    record = record.model_copy(update={"techniques": [part.model_copy(update={"observed": seen})]})
+    text = "\n".join(promised(groups([record]))).partition("<details>")[0]
+    line = [line for line in text.splitlines() if line.startswith("| `int8`")][-1]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:8] == ["0.60×", "0.80×", "50 %", "250", "1.00", "1.50", "0.750"]
+    assert cells[8] == "0.70× (0.68–0.72)"
+
+
+def test_without_a_count_there_is_no_table_of_it():
+    assert "active bytes" not in "\n".join(promised(groups([examples.completed()])))
