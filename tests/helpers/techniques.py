@@ -16,7 +16,7 @@ from greenbench.techniques.distillation.budget import Training
 CPU = Machine("cpu", "some CPU", 1 << 34)
 OPTIONS = [option for option in options("technique") if option not in {"none", "cascade"}]
 """A cascade is of two models, and is tried where those are."""
-OF_MIXTURES = {"experts_top_k"}
+OF_MIXTURES = {"experts_top_k", "prune_experts"}
 """Options that only a mixture of experts is for."""
 HERE = SimpleNamespace(name="transformers", forms=frozenset({"module"}))
 """The engine in this process, as far as techniques ask it."""

@@ -207,10 +207,14 @@ class Experts(nn.Module):
             if expert >= len(self.inputs):  # as transformers marks tokens of other processes
                 continue
             rows, places = torch.where(top_k_index == expert)
-            given = self.outputs[expert](self._gated(self.inputs[expert](hidden_states[rows])))
-            weighted = given * top_k_weights[rows, places, None]
+            weighted = self.one(expert, hidden_states[rows]) * top_k_weights[rows, places, None]
             total.index_add_(0, rows, weighted.to(total.dtype))
         return total
+
+    def one(self, expert: int, hidden_states: torch.Tensor) -> torch.Tensor:
+        """What one expert gives for each token, not weighted: (tokens, width) to (tokens, width)."""
+        given: torch.Tensor = self.outputs[expert](self._gated(self.inputs[expert](hidden_states)))
+        return given
 
 
 def _layers(stacks: Any, name: str) -> nn.ModuleList:
