@@ -207,9 +207,10 @@ def advise(
         ('recommended', 'saver')
     """
     from greenbench.analysis.choices import advice
+    from greenbench.analysis.impact import surroundings
     from greenbench.analysis.trust.guard import analysed
 
-    chosen, wanted, given = _records("records", records), _needs(limits), _assumed(impact)
+    chosen, wanted, given = _records("records", records), _needs(limits), surroundings(impact)
     names = {"model": part("model", model), "device": part("device", device)}
     return analysed(chosen, lambda kept: advice.advise(kept, wanted, given, **names))
 
@@ -227,14 +228,6 @@ def _needs(limits: Needs | Mapping[str, float] | None) -> Needs:
     return needs({name: str(value) for name, value in (limits or {}).items()})
 
 
-def _assumed(impact: Assumptions | Iterable[str]) -> Assumptions:
-    from greenbench.analysis.impact import Assumptions, assumptions
-
-    if isinstance(impact, Assumptions):
-        return impact
-    return assumptions(texts("impact", impact, '["country=FRA", "pue=1.2"]'))
-
-
 def _records(name: str, value: Iterable[Record]) -> list[Record]:
     from greenbench.schema.record import Record
 
@@ -249,17 +242,20 @@ def report(
     margin: float = 1.0,
     sort: str = "question",
     pool_devices: bool = False,
+    grid_by_hour: Path | str | None = None,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
     equivalent; rows stand in the order `sort`; runs that differ in the device alone are one where it is
-    asked for. Raises UserError where it cannot be written, or where there is no record.
+    asked for. By a CSV file `grid_by_hour` it says what waiting for the cleanest hours would save. Raises
+    UserError where it cannot be written, or where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
         ['leaderboard.md', 'index.html']
     """
+    from greenbench.analysis.impact import surroundings
     from greenbench.report import rebuild
 
     several = [paths] if isinstance(paths, Path | str) else paths
@@ -276,7 +272,8 @@ def report(
     if not isinstance(margin, int | float) or not 0 < margin < 100:
         raise UserError(f"margin={margin} is no margin: give points above 0 and below 100.")
     place = folders[0] if output is None else path("output", output)
-    return rebuild(folders, place, _assumed(impact), margin, sort, pool_devices=pool_devices)
+    given = surroundings(impact, maybe_path("grid_by_hour", grid_by_hour))
+    return rebuild(folders, place, given, margin, sort, pool_devices=pool_devices)
 
 
 def metered(meters: str | Sequence[str] = "auto") -> AbstractContextManager[Metered]:

@@ -91,6 +91,8 @@ def test_what_is_no_record_is_said_with_the_reason(results):
         (lambda: api.report("results", margin="much"), "margin=much is no margin"),
         (lambda: api.report("results", margin=float("nan")), "margin=nan is no margin"),
         (lambda: api.report("results", impact=["pue=nan"]), "impact.pue=nan is out of range"),
+        (lambda: api.report("results", grid_by_hour="no.csv"), "no.csv does not exist"),
+        (lambda: api.report("results", grid_by_hour=3), "grid_by_hour is of type int"),
         (lambda: greenbench.metered(3), "meters is of type int"),
         (lambda: greenbench.metered([]), "meters is empty"),
         (lambda: greenbench.metered(["rapl", 3]), "meters is of type list"),

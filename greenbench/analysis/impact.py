@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import yaml
 
+from greenbench.analysis.energy.grid_by_hour import GridByHour, grid_by_hour
+from greenbench.arguments import texts
 from greenbench.errors import UserError
 from greenbench.paths import conf_dir
 from greenbench.wording import meant
@@ -53,6 +55,8 @@ class Assumptions:
     lifetime_years: float
     utilisation: float
     tokens_per_query: int
+    by_hour: GridByHour | None = None
+    """Of loads that can wait, what ``report --grid-by-hour`` gives; null: nothing is said of them."""
 
     def __post_init__(self) -> None:
         if self.country not in grids():
@@ -113,8 +117,15 @@ def grids() -> Mapping[str, Grid]:
 def assumptions(changes: Sequence[str] = ()) -> Assumptions:
     """The defaults with ``KEY=VALUE`` `changes`. Raises UserError, one sentence, for what is wrong."""
     values = yaml.safe_load((conf_dir() / "impact" / "default.yaml").read_text())
-    kinds = {field.name: field.type for field in fields(Assumptions)}
+    kinds = {field.name: field.type for field in fields(Assumptions) if field.name in values}
     return Assumptions(**(values | dict(_change(text, kinds) for text in changes)))
+
+
+def surroundings(changes: Assumptions | Iterable[str], by_hour: Path | None = None) -> Assumptions:
+    """What a caller's `changes` assume, with the grid of a file `by_hour`. Raises UserError likewise."""
+    if not isinstance(changes, Assumptions):
+        changes = assumptions(texts("impact", changes, '["country=FRA", "pue=1.2"]'))
+    return replace(changes, by_hour=grid_by_hour(by_hour)) if by_hour else changes
 
 
 def _change(text: str, kinds: Mapping[str, object]) -> tuple[str, object]:

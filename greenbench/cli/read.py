@@ -48,6 +48,13 @@ def add_report(commands: Commands) -> None:
         help="other assumptions than conf/impact's, such as country=FRA pue=1.2",
     )
     report.add_argument(
+        "--grid-by-hour",
+        type=Path,
+        metavar="FILE",
+        help="a CSV of carbon intensity (and PUE) by the hour, as Electricity Maps and WattTime export it: "
+        "what a load that can wait saves in the cleanest hours",
+    )
+    report.add_argument(
         "--margin",
         type=float,
         default=1.0,
@@ -90,6 +97,7 @@ def _report(arguments: argparse.Namespace) -> int:
         margin=arguments.margin,
         sort=arguments.sort,
         pool_devices=arguments.pool_devices,
+        grid_by_hour=arguments.grid_by_hour,
     ):
         say(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records

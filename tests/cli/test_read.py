@@ -42,6 +42,11 @@ def files(folder):
         ("report good --margin 1e9", "points above 0 and below 100"),
         ("report good --margin nan", "margin=nan is no margin"),
         ("report good --impact pue=nan", "impact.pue=nan is out of range: allowed is 1 to 100"),
+        (
+            "report good --grid-by-hour none.csv",
+            "none.csv does not exist: give a CSV file of carbon",
+        ),
+        ("report good --grid-by-hour file.json", "file.json has no column of times that is known"),
         ("export good --impact pue=inf", "impact.pue=inf is out of range: allowed is 1 to 100"),
         ("advise good --impact pue=1e308", "impact.pue=1e+308 is out of range"),
         ("advise good --impact price_per_kwh=nan", "impact.price_per_kwh=nan is out of range"),

@@ -39,6 +39,7 @@ from greenbench.report.markdown.sections.selection import left_out, notice
 from greenbench.report.markdown.sections.solved import per_solved
 from greenbench.report.markdown.sections.uncertainty import budgets
 from greenbench.report.markdown.sessions import between_sessions, in_sessions
+from greenbench.report.markdown.shifting import by_hour
 from greenbench.report.markdown.surer import numbered, surer_of_all
 from greenbench.report.markdown.technique_page import technique_links
 from greenbench.schema.codes import meaning
@@ -113,8 +114,11 @@ def leaderboard(
         lines += _section(index, group, margin, alone=len(groups) == 1)
     lines += titled("Each technique in all settings", technique_links(by_technique(groups)))
     lines += sections(groups, figures)
-    priced = impacts(groups, given)
-    lines += titled("Carbon, cost and water", folded("Of each run", priced) if priced else [])
+    priced = [
+        ("Of each run", impacts(groups, given)),
+        ("Of a load that can wait", by_hour(groups, given)),
+    ]
+    lines += titled("Carbon, cost and water", folds(priced)[:-1])
     lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"

@@ -15,6 +15,7 @@ from greenbench.records.store import told_apart
 from greenbench.report.markdown.headline import noise_floor
 from greenbench.report.markdown.leaderboard import bands
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
+from greenbench.report.markdown.shifting import of_hours, said, waiting
 from greenbench.report.page.glossary import PLAIN, TERMS
 from greenbench.report.page.numbers import Json, Pool, cleaned, segments, shown
 from greenbench.report.page.run import DERIVED, details, summary
@@ -46,12 +47,13 @@ def page_data(
     given: Assumptions,
 ) -> dict[str, Any]:
     """The whole page's content: the same, whatever the order of `records` and `rejected`."""
-    pool, environments = Pool(), dict[str, int]()
+    pool, environments, columns = Pool(), dict[str, int](), waiting(given)
     rows = [(index, row) for index, group in enumerate(groups) for row in group.rows]
     rows += [(-1, row) for row in _left_out(records)]
     runs: list[Json] = []
     for index, row in rows:
-        run = summary(pool, row, index, per_queries(row, given))
+        waits = {each.name: each.of(row) for each in columns}
+        run = summary(pool, row, index, per_queries(row, given) | waits)
         if len(runs) < DETAILED:
             run["more"] = details(pool, row)
         facts = json.dumps(row.record.environment, sort_keys=True)
@@ -68,7 +70,8 @@ def page_data(
         "rejected": sorted([shown(name), shown(reason)] for name, reason in rejected),
         "environments": [cleaned(json.loads(facts)) for facts in environments],
         "strings": pool.values,
-        "derived": [*DERIVED, *PER_QUERIES],
+        "derived": [*DERIVED, *PER_QUERIES, *(each.name for each in columns)],
+        "waiting": _waiting(given),
         "assumed": segments(assumed(given)),
         "currency": shown(given.currency),
         "meanings": {code: fault.meaning for code, fault in CODES.items()},
@@ -86,6 +89,19 @@ def _left_out(records: Sequence[Record]) -> list[Row]:
     found.sort(key=lambda record: (record.name, record.key, record.started_at))
     names = told_apart(records)
     return [Row(record, technique(record), among=names[id(record)]) for record in found]
+
+
+def _waiting(given: Assumptions) -> Json:
+    """Of a load that can wait: what is said, the tables of hours, the columns of runs; null without hours."""
+    if given.by_hour is None:
+        return None
+    return {
+        "said": segments(said(given.by_hour, given)),
+        "tables": [
+            [title, found.titles, found.lines] for title, found in of_hours(given.by_hour, given)
+        ],
+        "columns": [[each.name, each.head] for each in waiting(given)],
+    }
 
 
 def _group(group: Group, runs: list[int]) -> Json:

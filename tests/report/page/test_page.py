@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenbench.analysis.groups.rows import groups
-from greenbench.analysis.impact import assumptions
+from greenbench.analysis.impact import assumptions, surroundings
 from greenbench.analysis.yardstick import ENERGY, SPEED
 from greenbench.records.store import Rejected
 from greenbench.report.exports.long_table import FORMULA, harmless
 from greenbench.report.markdown.format import Notes, show
 from greenbench.report.markdown.sections.headline_table import loss_sign, sign
 from greenbench.report.markdown.sections.impact import per_queries
+from greenbench.report.markdown.shifting import waiting
 from greenbench.report.page.glossary import PLAIN, TERMS
 from greenbench.report.page.page import embedded, page
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
@@ -715,6 +716,23 @@ def test_impact_stands_beside_the_joules_with_what_it_assumes(opened):
         assert impacts == [show(found) for found in per_queries(row, given).values()]
     tab.locator("button.open").first.click()
     line = tab.locator("dialog tr", has_text="carbon of 1,000 queries")
+    assert "assumed, from joules measured:" in line.inner_text()
+
+
+def test_a_load_that_can_wait_stands_beside_the_other_impacts(opened, tmp_path):
+    rows = [f"2026-01-01T{hour:02}:00:00Z,{100 + 10 * hour},1.{hour:02}" for hour in range(24)]
+    (tmp_path / "grid.csv").write_text("\n".join(["time,g_per_kwh,pue", *rows]))
+    given = surroundings([], tmp_path / "grid.csv")
+    tab = opened(page(example_groups(), RECORDS, REJECTED, given).decode())
+    assert not tab.is_visible("#waiting")
+    tab.select_option("#columns", "Impact, assumed")
+    said = tab.inner_text("#waiting")
+    for fact in ("assumed", "nothing is ranked by it", "grid.csv", "PUE by the hour", "23–24"):
+        assert fact in said
+    for row in example_groups()[0].rows:
+        assert cells(tab, row.label)[-4:] == [show(each.of(row)) for each in waiting(given)]
+    tab.locator("button.open").first.click()
+    line = tab.locator("dialog tr", has_text="carbon of 1,000 queries, assumed: g CO₂e in the 8")
     assert "assumed, from joules measured:" in line.inner_text()
 
 

@@ -119,6 +119,7 @@ function update() {
   for (const section of some.slice(0, sectionLimit)) section.update(visible, byId("columns").value);
   byId("groups").replaceChildren(...some.slice(0, sectionLimit).map((section) => section.element), ...moreSections(some.length));
   byId("assumed").hidden = ![IMPACT, "All"].includes(byId("columns").value);
+  byId("waiting").hidden = byId("assumed").hidden || !DATA.waiting;
   leftOut(visible);
   drawFigure(visible);
 }
@@ -238,6 +239,10 @@ function start() {
   theme();
   const all = (values, word) => [["", word], ...[...new Set(values)].sort().map((value) => [value, value])];
   byId("assumed").replaceChildren(...sentence(DATA.assumed));
+  if (DATA.waiting) {
+    const tables = DATA.waiting.tables.map((table) => plainTable(...table));
+    byId("waiting").replaceChildren(make("p", { class: "hint" }, sentence(DATA.waiting.said)), ...tables);
+  }
   fill("family", all(DATA.runs.flatMap((run) => run.families), "all families"));
   fill("outcome", all(DATA.runs.map((run) => run.outcome), "all outcomes"));
   fill("joules", all(DATA.runs.map(sourceOf), "all"));

@@ -28,6 +28,7 @@ const TITLES = {
   queries_embodied: "carbon of making the device, of 1,000 queries, assumed",
   queries_cost: "cost of 1,000 queries, assumed", queries_water: "water of 1,000 queries, assumed",
 };
+for (const [name, head] of DATA.waiting?.columns ?? []) TITLES[name] = `carbon of 1,000 queries, assumed: ${head}`;
 const OUTCOMES = { valid: "valid", flagged: "flagged ⚑", invalid: "invalid", failed: "failed", unsupported: "unsupported" };
 
 function title(name) {

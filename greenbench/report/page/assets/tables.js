@@ -86,6 +86,7 @@ COLUMNS[IMPACT] = [
   numeric("of it to make the device, g CO\u2082e per 1,000 queries", derived("queries_embodied")),
   numeric(`${DATA.currency} per 1,000 queries`, derived("queries_cost")),
   numeric("l of water per 1,000 queries", derived("queries_water")),
+  ...(DATA.waiting?.columns ?? []).map(([name, head]) => numeric(head, derived(name))),
 ];
 COLUMNS["All"] = [...new Set(Object.values(COLUMNS).flat())];
 
