@@ -22,6 +22,8 @@ from greenbench.report.markdown.surer import numbered, surer
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
 
+MOST_LOST: Final = 3.0
+"""Points: who accepts any loss is told of one beyond that, too."""
 NAMED: Final = 6
 """Runs that one cell names; the others are counted."""
 MOST: Final = 7
@@ -108,7 +110,7 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
     other = SPEED if yardstick is not SPEED else ENERGY
     span = span_of([line.row.ratio(yardstick.metric) for line in shown if line.row])
     return [
-        Column("points of quality lost, as measured, at most", lambda line, _: line.accepts),
+        Column("loss of quality that one accepts", lambda line, _: line.accepts),
         Column("choose", lambda line, _: line.chosen),
         Column(_title(yardstick), lambda line, notes: _ratio(line, yardstick, notes)),
         Column(
@@ -185,11 +187,17 @@ def _overview(answers: Sequence[Answer]) -> list[Column[Answer]]:
 
 
 def _accepts(pick: Pick) -> str:
-    first, last = pick.losses[0], pick.losses[-1]
-    start = "any" if first is None else f"{first:g}" if first else "none: the same tokens"
-    if first == last:
-        return start
-    return f"{start}, or any more" if last is None else f"{start} to {last:g}"
+    least, most = pick.losses[0], pick.losses[-1]
+    if least is None:
+        return "any loss"
+    start = _up_to(least) if least else "no loss: the same tokens"
+    if most is None:
+        return f"{start}, or any more"
+    return start if most == least else f"{start}, or {_up_to(most)}"
+
+
+def _up_to(points: float) -> str:
+    return f"up to {points:g} point{'' if points == 1 else 's'} lost"
 
 
 def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
@@ -202,7 +210,7 @@ def _sureness(pick: Pick, yardstick: Yardstick) -> Callable[[Notes], str]:
             barred = verdict.barred or NOT_OF_ALL if verdict else "it has no verdict"
             why = notes.mark(barred)
             words = [f"{yardstick.gain} a hint {why}"]
-        least = next((loss for loss in pick.losses if loss), None)
+        least = next((loss for loss in pick.losses if loss), None if row.is_lossless else MOST_LOST)
         if least and row.change.bounds and not surely_within(row, least):
             lost = fixed(-row.change.bounds[0], 1)
             words.append(f"a loss of up to {lost} points of quality is not excluded")

@@ -48,7 +48,9 @@ def _joules(group: Group) -> list[str]:
     what, elsewhere = no_joules(group.rows), "on a machine with RAPL or NVML"
     if group.setting.source != "unavailable":
         bounds = model_bounds(group.rows)
-        apart = f": true ones may be {bounds} times as many" if bounds else ""
+        apart = (
+            f": true ones may be {bounds} times as many, and ratios be off too" if bounds else ""
+        )
         what = f"Joules are **estimated** from CPU time (≈{apart})"
     elif were_counted(group.rows):
         elsewhere = "for longer"

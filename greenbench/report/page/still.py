@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -22,6 +23,7 @@ WHOLE: Final = 4
 """Groups with all their runs, which scripts show of all groups, ..."""
 ROWS: Final = 60
 """... and of how many runs."""
+INTERVAL: Final = re.compile(r"\([−+]?[\d.,]+(?:–| to )[−+]?[\d.,]+\)")
 NOTHING: Final = (
     "There is no run yet: make bench runs the sweep for this machine and writes this page again."
 )
@@ -110,8 +112,10 @@ def _line(line: Sequence[str], titles: Sequence[str], is_grey: bool) -> str:
 
 
 def _html(markdown: str) -> str:
-    """Our own markdown; what records brought into it stays text."""
+    """Our own markdown, intervals in one line; what records brought into it stays text."""
     return "".join(
-        escape(text) if kind == "text" else f"<{kind}>{escape(text)}</{kind}>"
+        INTERVAL.sub(r'<span class="whole">\g<0></span>', escape(text))
+        if kind == "text"
+        else f"<{kind}>{escape(text)}</{kind}>"
         for kind, text in segments(markdown)
     )

@@ -134,8 +134,8 @@ def test_the_answer_comes_first():
     assert head.startswith("**smollm2-135m (bfloat16), on Imaginary GPU (cuda), with ")
     found = rows(write(RECORDS[:3]).partition("\n## ")[0])
     assert [cells[:3] for cells in found[1:3]] == [
-        ["1", "try `int8`", "0.63× (0.60–0.66)"],
-        ["3, or any more", "try `int4`", "0.41× (0.39–0.43)"],
+        ["up to 1 point lost", "try `int8`", "0.63× (0.60–0.66)"],
+        ["up to 3 points lost, or any more", "try `int4`", "0.41× (0.39–0.43)"],
     ]
 
 
