@@ -92,7 +92,7 @@ _SHIFT: Final = [
     Column[Shift]("in the cleanest hours of each day", lambda by, _: number(by.cleanest_g)),
     Column[Shift]("saves", lambda by, _: _share(by.saved)),
     Column[Shift]("in the same hours each day", lambda by, _: number(by.fixed_g)),
-    Column[Shift]("saves so", lambda by, _: _share(by.saved_fixed)),
+    Column[Shift]("saves without a forecast", lambda by, _: _share(by.saved_fixed)),
     Column[Shift]("these hours", lambda by, _: _ranges(by.fixed)),
 ]
 

@@ -726,6 +726,7 @@ def test_a_load_that_can_wait_stands_beside_the_other_impacts(opened, tmp_path):
     tab = opened(page(example_groups(), RECORDS, REJECTED, given).decode())
     assert not tab.is_visible("#waiting")
     tab.select_option("#columns", "Impact, assumed")
+    tab.locator("#waiting summary").click()
     said = tab.inner_text("#waiting")
     for fact in ("assumed", "nothing is ranked by it", "grid.csv", "PUE by the hour", "23–24"):
         assert fact in said

@@ -240,8 +240,9 @@ function start() {
   const all = (values, word) => [["", word], ...[...new Set(values)].sort().map((value) => [value, value])];
   byId("assumed").replaceChildren(...sentence(DATA.assumed));
   if (DATA.waiting) {
-    const tables = DATA.waiting.tables.map((table) => plainTable(...table));
-    byId("waiting").replaceChildren(make("p", { class: "hint" }, sentence(DATA.waiting.said)), ...tables);
+    const [saves, day] = DATA.waiting.tables.map((table) => plainTable(...table));
+    const folded = make("details", {}, make("summary", {}, DATA.waiting.tables[1][0]), day);
+    byId("waiting").replaceChildren(make("p", { class: "hint" }, sentence(DATA.waiting.said)), saves, folded);
   }
   fill("family", all(DATA.runs.flatMap((run) => run.families), "all families"));
   fill("outcome", all(DATA.runs.map((run) => run.outcome), "all outcomes"));
