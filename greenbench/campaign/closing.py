@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from greenbench.analysis.readings import joules
-from greenbench.schema.quantity import Quantity, said
+from greenbench.schema.metrics import ENERGY_TO_TARGET
+from greenbench.schema.quantity import Quantity, named, said
 from greenbench.schema.record import Record
+from greenbench.schema.training.record import Training
 from greenbench.wording import TIMES
 
 
@@ -14,7 +16,19 @@ def outcome(record: Record) -> str:
     """Of one run."""
     if record.failure is not None:
         return f"{record.status}: {record.failure.message}"
-    return f"done in {record.stages_s['total']:.0f} s{_speed(record.ratios['tokens_per_s'])}"
+    seconds = f"done in {record.stages_s['total']:.0f} s"
+    if record.training is not None:
+        ratio = named(record.ratios, ENERGY_TO_TARGET.ratio, "ratio")
+        return f"{seconds}, {_trained(record.training, ratio)}"
+    return f"{seconds}{_speed(record.ratios['tokens_per_s'])}"
+
+
+def _trained(training: Training, ratio: Quantity) -> str:
+    """Joules to the target, of as many seeds as came to it."""
+    reached = f"reached with {training.reached['candidate']} of {training.seeds} seeds"
+    if ratio.value is None:
+        return f"the baseline's last loss {reached} ({ratio.reason})"
+    return f"{said(ratio, suffix=TIMES)} the baseline's joules to its last loss, {reached}"
 
 
 def _speed(ratio: Quantity) -> str:

@@ -166,9 +166,9 @@ def _checked(spec: BenchSpec, overrides: Sequence[str]) -> BenchSpec:
         )
     require_storable(replace(spec, device_groups=None))  # that is in no record
     if spec.technique:
-        from greenbench.techniques import check_order
+        from greenbench.techniques import check_purpose
 
-        check_order(list(spec.technique.values()))
+        check_purpose(list(spec.technique.values()), spec)
     return spec
 
 

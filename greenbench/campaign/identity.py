@@ -48,6 +48,8 @@ def settled(spec: Spec, machine: Machine) -> list[Spec]:
     from greenbench.techniques.technique import EngineOption
 
     stack = list(spec.technique.values())
+    if spec.trains:  # as the model is, whatever serves
+        return [spec]
     bar = uncompiled(stack, machine, spec)
     part = of_reference(stack) is not None
     other = candidate_engine(stack, spec.engine)
@@ -86,6 +88,8 @@ def identity(
         for name, knobs in values["technique"].items()
     ]
     values["engine"] = _engine(spec.engine)
+    if not spec.trains:
+        values["training"] = None
     twins = {"uuids": list(machine.uuids)} if values.pop("twins") else {}
     values["device"] = {"kind": machine.device, "name": machine.device_name, **twins}
     del values["task"]["include_path"]  # where to look, which is private

@@ -12,7 +12,7 @@ from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import RunSpec
 
 UNUSED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "": {"session": 1},
+    "": {"session": 1, "training": None},
     "load": {"shared": 0.0},
     "device": {"uuids": None},
 }

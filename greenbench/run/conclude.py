@@ -99,7 +99,7 @@ def conclude(
     recorder.windows = found.windows
     valid = valid_blocks(found.windows)
     return Findings(
-        **_ran(engines, probed, eager),
+        **ran(engines, probed, eager),
         meter=MeterChoice(used=recorder.used, refused=meters.refused, notes=meters.notes),
         windows=found.windows,
         baseline=bodies.subject("baseline", found.metrics["baseline"], valid),
@@ -118,7 +118,7 @@ def conclude(
     )
 
 
-def _ran(
+def ran(
     engines: Mapping[Who, Engine],
     probed: Mapping[Who, float | None],
     eager: Mapping[Who, str | None],

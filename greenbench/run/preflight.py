@@ -24,7 +24,7 @@ from greenbench.schema.spec import (
 from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.stack import (
     candidate_engine,
-    check_order,
+    check_purpose,
     require_compilable,
     require_forms,
     require_one_gpu,
@@ -55,7 +55,7 @@ def refuse(spec: RunSpec) -> None:
 def refuse_here(spec: RunSpec, machine: Machine) -> None:
     """Raise Unsupported where `machine` cannot run the engine or a technique; no model is loaded."""
     stack = list(spec.technique.values())
-    check_order(stack)
+    check_purpose(stack, spec)
     if spec.task.allow_code_execution:
         shut_off.require()
     runs = engines(spec)

@@ -25,6 +25,7 @@ from greenbench.measure.warmup import warm, warm_up
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
+from greenbench.run import training
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, prompts, warming
 from greenbench.run.marking import Questions, mark, questions
@@ -52,7 +53,7 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
         require_ticks(meters, spec.protocol)
         bench = Bench(spec, machine, meters, own, log)
         try:
-            findings = _tell(bench, stages)
+            findings = training.told(bench, stages) if spec.trains else _tell(bench, stages)
         except Lost as lost:
             findings = Findings(
                 windows=bench.recorder.windows,

@@ -82,6 +82,17 @@ ENERGY_PER_SOLVED: Final = Metric("energy_per_solved_j", "J/item", "energy_per_s
 """Of questions answered in words, those that were solved; all joules count, of wrong answers too."""
 TOKENS_PER_ANSWER: Final = Metric("tokens_per_answer", "token/answer", "tokens_per_answer")
 SHARE_SOLVED: Final = Metric("share_solved", "fraction", "share_solved", "higher")
+ENERGY_TO_TARGET: Final = Metric("energy_to_target_j", "J", "energy_to_target")
+"""Of a training, until its loss is as low as the baseline's last; as the four below."""
+ENERGY_PER_TRAINING_TOKEN: Final = Metric(
+    "energy_per_training_token_j", "J/token", "energy_per_training_token"
+)
+TRAINING_TOKENS_PER_S: Final = Metric(
+    "training_tokens_per_s", "token/s", "training_tokens_per_s", "higher"
+)
+FINAL_LOSS: Final = Metric("final_loss", "nats/token")
+TUNING_ENERGY: Final = Metric("tuning_energy_j", "J")
+"""Of all learning rates that were tried."""
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")
 METRICS: Final = (
     ENERGY_PER_TOKEN, ENERGY_PER_TOKEN_LOW, ENERGY_PER_TOKEN_HIGH, DECODE_ENERGY_PER_TOKEN,
@@ -89,5 +100,6 @@ METRICS: Final = (
     HOST_PEAK_BYTES, DEVICE_PEAK_BYTES, ENERGY_PER_ANSWER, SECONDS_PER_ANSWER, ENERGY_PER_REQUEST,
     MARGINAL_ENERGY_PER_REQUEST, ENERGY_PER_ANY_TOKEN, POWER, THROUGHPUT, GOODPUT, GOOD, E2E, E2E_P90,
     E2E_P99, BUSY, IN_FLIGHT, BATCH, QUEUE, BACKLOG, FAILED, ENERGY_PER_SOLVED, TOKENS_PER_ANSWER,
-    SHARE_SOLVED, ACCURACY,
+    SHARE_SOLVED, ENERGY_TO_TARGET, ENERGY_PER_TRAINING_TOKEN, TRAINING_TOKENS_PER_S, FINAL_LOSS,
+    TUNING_ENERGY, ACCURACY,
 )  # fmt: skip

@@ -18,6 +18,7 @@ from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.solved import SolvedTask
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.traffic import LoadCurve
+from greenbench.schema.training.record import Training
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import Who, Window
@@ -231,8 +232,10 @@ class Findings(Part):
     """Tasks whose questions are answered in words, and after several tasks all together."""
     load: LoadCurve | None = None
     """Null where requests were sent one batch after another."""
+    training: Training | None = None
+    """Null where the models served."""
     stages_s: dict[str, float] = Field(default_factory=dict)
-    """Wall seconds by stage: start, load, prepare, score, warmup, measure,
+    """Wall seconds by stage: start, load, prepare, score, warmup, measure, tune, train,
     difficulty, finish; and their total."""
 
 
@@ -267,6 +270,8 @@ class Record(Findings):
             parts = (self.model, self.meter, self.baseline, self.candidate)
             if any(part is None for part in parts) or not self.windows:
                 raise ValueError("a completed record needs model, meter, windows and both subjects")
+            if (self.training is None) is not (self.spec.training is None):
+                raise ValueError("a record has trainings where its workload trains, and only there")
         elif self.failure is None:
             raise ValueError("a record that is not completed needs its failure")
         return self

@@ -65,6 +65,21 @@ class ResolvedTask(Part):
     allow_task_code: bool = False
 
 
+class ResolvedTraining(Part):
+    """How both recipes were trained; see `TrainingSpec`."""
+
+    tokens: int
+    longer: float
+    sequence: int
+    batch_size: int
+    seeds: int
+    evaluations: int
+    passages: int
+    learning_rates: list[float]
+    tuning_tokens: int
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
 class ResolvedWorkload(Part):
     """What one request looked like."""
 
@@ -171,6 +186,8 @@ class ResolvedSpec(Part):
     engine: Chosen
     load: ResolvedLoad
     slo: ResolvedSlo = Field(default_factory=ResolvedSlo)
+    training: ResolvedTraining | None = None
+    """Null: nothing was trained."""
     seed: int
     session: int = 1
     inputs: Inputs | None = None

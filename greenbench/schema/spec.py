@@ -17,6 +17,7 @@ from greenbench.schema.ranges import (
     require_hub_id,
     require_seed,
 )
+from greenbench.schema.training.spec import TrainingSpec, require_training
 
 TIERS = {  # design rule 5: what a tier promises its reader
     "smoke": (0.0, 1),
@@ -245,6 +246,8 @@ class RunSpec:
     """How requests arrive."""
     slo: SloSpec = field(default_factory=SloSpec)
     """How soon each must be answered."""
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    """How models are trained, in place of all requests; of 0 tokens: they serve."""
     device: str = "auto"
     """``cpu``, ``cuda`` (the first visible GPU), ``cuda:N``, ``cuda_all`` (the model spread over all visible
     ones, measured as one device), or ``auto``: ``cuda`` where there is one."""
@@ -268,6 +271,7 @@ class RunSpec:
         require(
             1 <= self.session <= MOST_SESSIONS, "session", self.session, f"1 to {MOST_SESSIONS}"
         )
+        require_training(self, TIERS[self.protocol.tier.value][1])
         require(self.neighbours >= 0, "neighbours", self.neighbours, "0 or more")
         require_device(self.device)
         arrivals = f"load.arrivals={self.load.arrivals.value}"
@@ -282,3 +286,8 @@ class RunSpec:
                 "come one by one: say workload.batch_size=1, and load.at_once=... for how many are answered "
                 "beside each other."
             )
+
+    @property
+    def trains(self) -> bool:
+        """Whether models are trained, and answer no request."""
+        return self.training.tokens > 0

@@ -14,7 +14,9 @@ from greenbench.schema.traffic import Traffic
 Who = Literal["baseline", "candidate"]
 
 
-Phase = Literal["prepare", "prefill", "generate", "score", "answer", "solve", "serve", "idle"]
+Phase = Literal[
+    "prepare", "prefill", "generate", "score", "answer", "solve", "serve", "tune", "train", "idle"
+]
 """What is done in a window."""
 
 
@@ -75,11 +77,12 @@ POWER_CAP: Final = 0x4
 class Place(Part):
     """Where a window stands among those that are paired with it."""
 
-    series: Literal["block", "round", "load", "group"]
+    series: Literal["block", "round", "load", "group", "seed"]
     """Blocks pair the windows of the workload, rounds those of answers by difficulty, groups those of items
-    that are answered in words; load: windows of a block at another load than the run's own."""
+    that are answered in words, seeds those of two trainings; load: windows of a block at another load than
+    the run's own."""
     unit: int
-    """Number of the block, round or group."""
+    """Number of the block, round, group or seed."""
     position: int
     """Place in its random order."""
     bin: Bin | None = None

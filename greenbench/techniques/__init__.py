@@ -9,10 +9,12 @@ from typing import cast
 
 from greenbench import plugins
 from greenbench.techniques.handover import Handover
+from greenbench.techniques.recipe import Plan, Recipe
 from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.stack import (
     candidate_engine,
     check_order,
+    check_purpose,
     require_forms,
     spoken_of,
 )
@@ -35,12 +37,15 @@ __all__ = [
     "Handover",
     "MachineSetting",
     "ModelEdit",
+    "Plan",
     "Preparation",
+    "Recipe",
     "Replacement",
     "Technique",
     "Traits",
     "candidate_engine",
     "check_order",
+    "check_purpose",
     "discover",
     "knobs",
     "load",

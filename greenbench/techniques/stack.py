@@ -14,6 +14,7 @@ from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
 from greenbench.techniques.handover import Handover
+from greenbench.techniques.recipe import Recipe, require_one_choice, require_purpose
 from greenbench.techniques.replacement import Replacement
 from greenbench.techniques.technique import (
     AnswerSetting,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from greenbench.schema.spec import RunSpec, WorkloadSpec
 
 Test = Callable[[Traits], bool]
-KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover)
+KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover, Recipe)
 
 
 class Order(NamedTuple):
@@ -90,8 +91,8 @@ def check_order(stack: Sequence[Technique]) -> None:
     for technique in stack:
         if not isinstance(technique, KINDS):
             raise UserError(
-                f"technique={technique.name} is of none of the five kinds: let its class be a "
-                "ModelEdit, an EngineOption, a MachineSetting, an AnswerSetting or a Handover."
+                f"technique={technique.name} is of none of the six kinds: let its class be a "
+                "ModelEdit, an EngineOption, a MachineSetting, an AnswerSetting, a Handover or a Recipe."
             )
         require_answer(technique, "traits", technique.traits(), Traits)
         if not isinstance(technique, ModelEdit):  # whose promise needs the model
@@ -108,8 +109,15 @@ def check_order(stack: Sequence[Technique]) -> None:
             )
     for rule in APART:
         _refuse(rule, stack, stack)
+    require_one_choice(stack)
     _check_handover(stack)
     _check_replacement(stack)
+
+
+def check_purpose(stack: Sequence[Technique], spec: RunSpec) -> None:
+    """The same, of a stack that is to serve or to train."""
+    check_order(stack)
+    require_purpose(stack, spec)
 
 
 def _check_handover(stack: Sequence[Technique]) -> None:

@@ -1,8 +1,9 @@
-"""What a technique is: one file with one class in it. There are five kinds.
+"""What a technique is: one file with one class in it. There are six kinds.
 
 A `ModelEdit` changes the model, an `EngineOption` says how an engine is to run it, a `MachineSetting`
 holds something of the machine while it runs, an `AnswerSetting` says how it is asked, and a `Handover`
-(`handover.py`) lets a small model answer first. A stack may mix them.
+(`handover.py`) lets a small model answer first. A stack may mix them. A `Recipe` (`recipe.py`) says how a
+model is trained, and stands beside no other kind.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     "pruning", "quantization", "distillation", "early_exit", "sparse_activation", "decoding", "runtime",
-    "hardware",
+    "hardware", "training",
 )  # fmt: skip
 """The folders of techniques."""
 
@@ -82,7 +83,7 @@ class Edited(NamedTuple):
 
 
 class Technique:
-    """Base of the five kinds; a subclass is a frozen dataclass whose fields are its knobs."""
+    """Base of the six kinds; a subclass is a frozen dataclass whose fields are its knobs."""
 
     name: ClassVar[str]
     summary: ClassVar[str]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from greenbench.engines.engine import Engine
 from greenbench.errors import UserError
 from greenbench.techniques.handover import Handover
+from greenbench.techniques.recipe import Recipe
 from greenbench.techniques.technique import (
     AnswerSetting,
     EngineOption,
@@ -15,16 +16,20 @@ from greenbench.techniques.technique import (
     Technique,
 )
 
+WHATEVER: Mapping[type[Technique], str] = {
+    MachineSetting: "sets the machine, whatever the engine",
+    AnswerSetting: "asks the model otherwise, whatever the engine",
+    Handover: "two models behind each other, whatever the engine that runs here",
+    Recipe: "trains the model, in a run that trains (workload=finetune)",
+}
+
 
 def way(kind: type[Technique], engines: Mapping[str, type[Engine]]) -> str:
     """In a few words, with those of `engines` that it reaches so."""
     live = {name for name, engine in engines.items() if "module" in engine.forms}
-    if issubclass(kind, MachineSetting):
-        return "sets the machine, whatever the engine"
-    if issubclass(kind, AnswerSetting):
-        return "asks the model otherwise, whatever the engine"
-    if issubclass(kind, Handover):
-        return "two models behind each other, whatever the engine that runs here"
+    for whole, said in WHATEVER.items():
+        if issubclass(kind, whole):
+            return said
     if issubclass(kind, EngineOption):
         return f"an option of {_listed({name for name in engines if _has(kind, name)})}"
     if not issubclass(kind, ModelEdit) or kind.form == "module":

@@ -24,6 +24,7 @@ from greenbench.schema.enums import Arrivals, Dtype, Sampling, Source, Stop, Tie
 from greenbench.schema.load_spec import LoadSpec
 from greenbench.schema.resolved import Inputs
 from greenbench.schema.spec import ModelSpec, RunSpec
+from greenbench.schema.training.spec import TrainingSpec
 from greenbench.techniques import discover
 from greenbench.techniques.decoding.assisted import Speculative
 from greenbench.techniques.pruning.depth import PruneDepth
@@ -56,6 +57,8 @@ OTHER = {
     ("load", "shared"): 0.5,
     ("load", "concurrency"): 8,
     ("load", "trace"): str(Path(__file__)),
+    ("training", "learning_rates"): [1e-3],
+    ("training", "precision"): "float32",
 }
 """Values for fields that `changed` cannot invent."""
 ONLY = {("load", "arrivals"), ("model", "path"), ("task", "include_path")}
@@ -120,6 +123,8 @@ def test_labels_change_no_key_and_all_else_does(place):
     name, field = place
     load = {"slo": LOADS["rate"], "load": LOADS.get(field)}.get(name)
     base = replace(SPEC, load=load) if load else SPEC
+    if name == "training":
+        base = replace(SPEC, training=TrainingSpec(tokens=100))
     part = getattr(base, name)
     value = OTHER[place] if place in OTHER else changed(getattr(part, field))
     after = replace(base, **{name: replace(part, **{field: value})})

@@ -10,11 +10,21 @@ from greenbench.campaign.catalog import options
 from greenbench.campaign.compose import plan
 from greenbench.engines.transformers.options import apply_options
 from greenbench.machine.detect import Machine
-from greenbench.techniques import EngineOption, MachineSetting, ModelEdit, Preparation
+from greenbench.techniques import (
+    EngineOption,
+    MachineSetting,
+    ModelEdit,
+    Preparation,
+    Recipe,
+    load,
+    named,
+)
 from greenbench.techniques.distillation.budget import Training
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
-OPTIONS = [option for option in options("technique") if option not in {"none", "cascade"}]
+RECIPES = [name for name in named() if issubclass(load(name), Recipe)]
+"""How models are trained: tried where they are."""
+OPTIONS = [o for o in options("technique") if o not in {"none", "cascade", *RECIPES}]
 """A cascade is of two models, and is tried where those are."""
 OF_MIXTURES = {"experts_top_k", "prune_experts"}
 """Options that only a mixture of experts is for."""

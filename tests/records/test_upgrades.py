@@ -82,7 +82,7 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
     assert record.spec.slo.ttft_ms is record.spec.slo.tpot_ms is None
     assert record.spec.inputs is None
     spec = record.spec.model_dump(
-        mode="json", exclude={"engine", "load", "slo", "inputs", "session"}
+        mode="json", exclude={"engine", "load", "slo", "inputs", "session", "training"}
     )
     in_words = {
         "chat_template": "auto",

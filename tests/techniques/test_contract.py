@@ -24,6 +24,7 @@ from greenbench.techniques import (
     Handover,
     MachineSetting,
     ModelEdit,
+    Recipe,
     Traits,
     check_order,
     discover,
@@ -82,7 +83,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 49
+    assert len(ours()) == 49 + 13
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -117,7 +118,7 @@ def test_a_technique_made_of_another_stays_in_its_family():
 
 
 def test_every_technique_is_of_one_kind():
-    kinds = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover)
+    kinds = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover, Recipe)
     assert all(sum(issubclass(cls, kind) for kind in kinds) == 1 for cls in ours())
     names = [{cls.name for cls in ours() if issubclass(cls, kind)} for kind in kinds[1:]]
     assert names == [
@@ -128,6 +129,11 @@ def test_every_technique_is_of_one_kind():
         {"threads", "power_limit", "clock_lock"},
         {"thinking"},
         {"cascade"},
+        {
+            "adamw_fused", "adafactor", "lion", "adamw_8bit", "muon", "train_precision",
+            "gradient_checkpointing", "lora", "qlora", "freeze_blocks", "pack_sequences", "train_batch",
+            "train_compile",
+        },
     ]  # fmt: skip
 
 

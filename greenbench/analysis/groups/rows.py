@@ -185,13 +185,13 @@ class Group(NamedTuple):
 def groups(
     records: Iterable[Record], beside: Beside = MappingProxyType({}), order: str = QUESTION
 ) -> list[Group]:
-    """Completed and not invalid `records` in groups, the most trustworthy first.
+    """Completed and not invalid `records` of models that served, in groups, the most trustworthy first.
 
     Whatever their order was. `beside` holds p-values of runs of these groups that are not among
     `records`, so that verdicts hold over all. `order`, of `ORDERS`, is that of the rows of each.
     """
     read = list(records)
-    usable = (record for record in read if record.status == "completed")
+    usable = (r for r in read if r.status == "completed" and r.training is None)
     ranked = sorted(
         ((setting(record), record) for record in usable if not is_invalid(record)),
         key=lambda pair: (rank(pair[0]), pair[1].key, pair[1].started_at),

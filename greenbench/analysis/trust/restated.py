@@ -11,6 +11,8 @@ from greenbench.analysis.blocks import valid_blocks
 from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
+from greenbench.analysis.training.conclusions import drawn
+from greenbench.analysis.training.curves import noted
 from greenbench.analysis.trust.applied import applied_again, said_of_techniques
 from greenbench.models.keys import key_of
 from greenbench.records.store import content_hash
@@ -20,6 +22,7 @@ from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import SCHEMA_VERSION, Record, Subject
 from greenbench.schema.spec import TIERS
+from greenbench.schema.training.record import Training
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.wording import plain
 
@@ -28,7 +31,7 @@ SIZES: Final = {MODEL_BYTES.name, HOST_PEAK_BYTES.name, DEVICE_PEAK_BYTES.name}
 CLOSED_OR_USERS: Final = ("closed", "concurrent")
 FOLLOWS: Final = {
     "baseline", "candidate", "ratios", "verdicts", "uncertainty", "validity", "codes", "idle", "load",
-    "waiting", "difficulty", "quality", "solved",
+    "waiting", "difficulty", "quality", "solved", "training",
 }  # fmt: skip
 """Fields that are drawn anew, whole or in part."""
 CLOSE: Final = 1e-6
@@ -54,6 +57,8 @@ def restated(record: Record) -> Record:
         return record
     windows = [_judged(window) for window in record.windows]
     told = _told(record)
+    if record.training is not None:
+        return _trained_again(record, record.training, windows, told)
     found = conclusions(windows, told, regraded(record))
     subjects = {"baseline": record.baseline, "candidate": record.candidate}
     changes: dict[str, Any] = {
@@ -80,6 +85,27 @@ def restated(record: Record) -> Record:
     if record.waiting is None:  # of a time when it was not looked at
         del changes["waiting"]
     return record.model_copy(update=changes)
+
+
+def _trained_again(record: Record, training: Training, windows: list[Window], told: Told) -> Record:
+    """`record`, whose models were trained, with all that follows from their windows and losses."""
+    found = drawn(windows, noted(training), told.tier, told.codes, told.no_energy)
+    subjects = {"baseline": record.baseline, "candidate": record.candidate}
+    return record.model_copy(
+        update={
+            **{
+                who: stated and _with_sizes(stated, found.metrics[who])  # type: ignore[index]
+                for who, stated in subjects.items()
+            },
+            "windows": found.windows,
+            "ratios": found.ratios,
+            "training": found.training,
+            "validity": found.validity,
+            "codes": found.codes,
+            "idle": found.idle,
+            "techniques": applied_again(record),
+        }
+    )
 
 
 def false_key(document: Mapping[str, Any]) -> str | None:
@@ -158,8 +184,12 @@ def _levels(score: TaskScore) -> dict[str, Quantity]:
 
 
 def _subject(stated: Subject, found: Conclusions, who: Who) -> Subject:
+    return _with_sizes(stated, found.metrics[who])
+
+
+def _with_sizes(stated: Subject, metrics: dict[str, Quantity]) -> Subject:
     sizes = {name: each for name, each in stated.metrics.items() if name in SIZES}
-    return stated.model_copy(update={"metrics": found.metrics[who] | sizes})
+    return stated.model_copy(update={"metrics": metrics | sizes})
 
 
 def _statements(record: Record) -> dict[str, Any]:

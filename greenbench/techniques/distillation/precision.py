@@ -17,7 +17,7 @@ def precision(asked: str, student: Any, device: torch.device, key: str) -> str:
     It pays where the device computes in it: elsewhere it is emulated, and slower. Raises UserError for
     bfloat16 where the model's own code does not mix precisions; `key` names the training.
     """
-    if asked == "float32" or (asked == "auto" and not _native(device)):
+    if asked == "float32" or (asked == "auto" and not native(device)):
         return "float32"
     if _mixes(student, device):
         return "bfloat16"
@@ -42,7 +42,8 @@ def accelerator(precision: str, accumulation: int, device: torch.device) -> Any:
     )
 
 
-def _native(device: torch.device) -> bool:
+def native(device: torch.device) -> bool:
+    """Whether `device` computes in bfloat16: elsewhere it is emulated."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not hasattr(torch.cpu, "get_capabilities"):  # before torch 2.12

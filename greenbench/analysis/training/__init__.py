@@ -1,0 +1,1 @@
+"""Numbers of trainings, from their windows and losses."""

@@ -1,0 +1,32 @@
+"""Adapters beside weights that are packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from greenbench.schema.technique import Promise
+from greenbench.techniques.quantization.bitsandbytes import Int4
+from greenbench.techniques.technique import Preparation
+from greenbench.techniques.training.adapters import Lora
+
+
+@dataclass(frozen=True)
+class Qlora(Lora):
+    """The same beside weights that bitsandbytes keeps in 4 bits (NF4)."""
+
+    name: ClassVar[str] = "qlora"
+    summary: ClassVar[str] = "QLoRA: adapters beside weights in 4 bits"
+    paper: ClassVar[str | None] = "arXiv:2305.14314"
+    packages: ClassVar[tuple[str, ...]] = ("peft", "bitsandbytes")
+
+    def promise(self) -> Promise:
+        """Memory: the weights are unpacked for each product."""
+        return Promise(note="the same, and three quarters or more of the weights' bytes")
+
+    def adapted(self, model: Any) -> Any:
+        """`model`, packed, with adapters."""
+        work = Preparation(model.device, None, tuple)
+        packed = Int4().edit(model, work).model
+        packed.is_loaded_in_4bit = True  # what PEFT asks for before it knows its layers
+        return super().adapted(packed)
