@@ -20,6 +20,7 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Part, Quantity
 from greenbench.schema.record import Record
+from greenbench.schema.training.record import Point, Trial
 from greenbench.schema.verdict import Comparison
 from greenbench.schema.window import Window
 from greenbench.wording import plain
@@ -64,6 +65,8 @@ def _faults(record: Record) -> Iterator[str]:
             found = _of_comparison(part)
         elif isinstance(part, TaskScore):
             found = _of_score(part)
+        elif isinstance(part, Point | Trial):
+            found = _of_training(part)
         yield from (f"{place} {said}" for said in found)
 
 
@@ -135,6 +138,16 @@ def _of_comparison(found: Comparison) -> Iterator[str]:
     chances = (found.p_difference, found.p_adjusted, found.p_equivalence)
     if any(chance is not None and not 0 <= chance <= 1 for chance in chances):
         yield "has a probability that is none"
+
+
+def _of_training(found: Point | Trial) -> Iterator[str]:
+    """Of an evaluation, or of a learning rate that was tried."""
+    amounts = dict(found) | {"loss": None, "who": None}
+    for name, value in amounts.items():
+        if value is not None and not 0 <= value <= MOST:
+            yield f"has a {name} of {value:g}"
+    if abs(found.loss or 0.0) > MOST:
+        yield f"has a loss beyond {MOST:g}"
 
 
 def _of_score(found: TaskScore) -> Iterator[str]:

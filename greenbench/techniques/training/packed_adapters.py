@@ -29,4 +29,5 @@ class Qlora(Lora):
         work = Preparation(model.device, None, tuple)
         packed = Int4().edit(model, work).model
         packed.is_loaded_in_4bit = True  # what PEFT asks for before it knows its layers
+        packed.enable_input_require_grads()  # else its kernels take the way without a gradient
         return super().adapted(packed)

@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional
 
 from greenbench.engines.engine import Completion
-from greenbench.models.parts import weight_count
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.training.spec import TrainingSpec
 from greenbench.techniques.distillation.precision import accelerator, native
@@ -61,7 +60,7 @@ class Trainee:
     def body(self) -> tuple[int, int, dict[str, int]]:
         """Parameters, blocks, and bytes by storage dtype."""
         layers = self._model.config.get_text_config().num_hidden_layers
-        return weight_count(self._model), layers, storage_bytes(self._model)
+        return self._model.num_parameters(), layers, storage_bytes(self._model)
 
     def close(self) -> None:
         """Let go of the model, whoever holds on to this."""
@@ -128,7 +127,7 @@ def _prepared(model: Any, plan: Plan) -> Any:
     if plan.adapt is not None:
         model = plan.adapt(model)
     if plan.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model
 
 

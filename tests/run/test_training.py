@@ -1,0 +1,121 @@
+"""A whole run that trains, on a model of two blocks; its record holds what its windows say, and no more."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.trust.checked import verified
+from greenbench.campaign.compose import plan
+from greenbench.campaign.identity import identity, label, run_key
+from greenbench.errors import Unsupported
+from greenbench.machine.detect import Machine, detect
+from greenbench.records.bounds import broken
+from greenbench.records.store import Store, canonical, sealed
+from greenbench.run import story
+from greenbench.run.training import refuse_training
+from greenbench.schema.record import Record
+
+SHORT = [
+    "workload=finetune", "protocol=smoke", "protocol.idle_s=0", "training.tokens=600", "training.longer=1",
+    "training.tuning_tokens=60", "training.seeds=2", "training.sequence=32", "training.batch_size=2",
+    "training.passages=2", "training.evaluations=2", "training.learning_rates=[3e-3]", "task=smoke",
+    "meter=estimate", "training.precision=float32",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(make_model, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "tiny"
+    make_model().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(checkpoint):
+    """Of Adafactor against AdamW."""
+    words = ["model=local", f"model.path={checkpoint}", "technique=adafactor", *SHORT]
+    spec = plan(words, multirun=False)[0].spec
+    found = story.run(spec, progress=lambda *_: None)
+    known = identity(spec, detect(spec.device))
+    return Record(
+        key=run_key(known),
+        name=label(spec),
+        status="completed",
+        spec=known,
+        command="greenbench bench",
+        started_at="2026-01-02T03:04:05+00:00",
+        environment={"python": "3.11", "packages": {}, "gpus": []},
+        **dict(found),
+    )
+
+
+def test_a_run_trains_both_recipes_with_each_seed_and_keeps_their_curves(record):
+    training = record.training
+    assert {(c.who, c.seed) for c in training.courses} == {
+        (who, seed) for who in ("baseline", "candidate") for seed in (0, 1)
+    }
+    firsts = {course.points[0].loss for course in training.courses}
+    assert len(firsts) == 1  # the same checkpoint and the same held-out text
+    for course in training.courses:
+        assert course.points[-1].loss < course.points[0].loss
+        assert course.points[-1].tokens >= 600
+    by_seed = {(c.who, c.seed): [point.tokens for point in c.points] for c in training.courses}
+    assert by_seed["baseline", 0] == by_seed["candidate", 0] != by_seed["baseline", 1]
+    assert training.facts["candidate"].optimizer == "adafactor"
+    assert training.facts["baseline"].optimizer == "adamw"
+    assert record.candidate.metrics["host_peak_bytes"].value > 0
+    assert record.ratios["energy_to_target"].provenance == "estimated:model"
+    assert {w.phase for w in record.windows} == {"tune", "train"}
+    assert broken(record) is None
+
+
+def test_it_stands_in_no_table_of_runs_that_serve(record):
+    assert groups([record]) == []
+
+
+def test_its_record_holds_and_one_that_is_tampered_with_is_refused(record, tmp_path):
+    store = Store(tmp_path)
+    path = store.write(record)
+    found = verified(path)
+    assert (found.refused, found.differs) == (None, None)
+    document = json.loads(canonical(record))
+
+    def refused(change):
+        tampered = json.loads(json.dumps(document))
+        change(tampered)
+        path.write_text(json.dumps(sealed(tampered)))
+        return verified(path).refused
+
+    def cheaper(each):
+        each["training"]["courses"][0]["to_target_j"] = 0.1
+
+    def better(each):
+        each["training"]["courses"][0]["points"][-1]["loss"] = 0.5
+
+    def fewer(each):
+        each["training"]["courses"].pop()
+
+    def impossible(each):
+        each["training"]["courses"][0]["points"][1]["tokens"] = -5
+
+    def served(each):
+        each["training"] = None
+
+    assert "training.courses.0.to_target_j is 0.1" in refused(cheaper)
+    assert "its own windows say" in refused(better)
+    assert refused(fewer)
+    assert "has a tokens of -5" in refused(impossible)
+    assert "trainings where its workload trains" in refused(served)
+
+
+def test_what_only_serves_or_has_several_gpus_trains_nothing():
+    spec = plan(["workload=finetune", "technique=none"], multirun=False)[0].spec
+    gpus = Machine("cuda", "H100", 1 << 34, uuids=("GPU-0", "GPU-1"))
+    with pytest.raises(Unsupported, match="several GPUs"):
+        refuse_training(spec, gpus, spec.engine)
+    llama = plan(["engine=llama_cpp"], multirun=False)[0].spec.engine
+    with pytest.raises(Unsupported, match="engine=llama_cpp only serves"):
+        refuse_training(spec, replace(gpus, uuids=()), llama)
