@@ -61,6 +61,12 @@ MAY_IMPORT = {
     ),
     "aiohttp": ("engines/serving/",),
     "llmcompressor": ("techniques/shared/one_shot.py",),
+    "openvino": (
+        "engines/openvino/serve_ir.py",
+        "engines/openvino/score_ir.py",
+        "engines/openvino/export_ir.py",
+    ),
+    "openvino_genai": ("engines/openvino/serve_ir.py",),
     "xllamacpp": ("engines/llama_cpp/serve_gguf.py", "engines/llama_cpp/score_gguf.py"),
     "hydra": (
         "campaign/command.py",
@@ -74,7 +80,7 @@ MAY_IMPORT = {
 """Who may import what is not ours and would spread."""
 SUBJECTS = {
     "advice", "bench", "cascade", "codes", "comparison", "cost_frontiers", "crossover", "data", "difficulty",
-    "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact",
+    "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier", "impact", "interactions",
     "load_curve", "make", "merge", "model_frontier", "overrides", "promises", "quality", "roofline",
     "savings", "selection", "sessions", "shifting", "solved", "technique", "training", "uncertainty",
     "verdicts",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from greenbench import api
-from greenbench.cli.overrides import add_overrides
+from greenbench.cli.overrides import add_factorial, add_overrides, with_factorial
 from greenbench.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ technique, against the same model without, side by side in one run.
   greenbench bench --multirun technique=none,int8_bnb    a sweep of two
   greenbench bench --multirun +experiments=smoke         a sweep that comes with GreenBench
   greenbench bench 'technique=[prune_depth,int8_bnb]'    a stack, applied in this order
+  greenbench bench --factorial prune_depth,int8_bnb      both alone and as a stack: what they share
   greenbench bench model=hub model.id=Qwen/Qwen3-0.6B    any causal language model of the hub
 
 What is done already is not run again. Records go to results/records/, the report is
@@ -88,6 +89,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", default="1/1", metavar="I/N", help="every N-th run alone, from the I-th"
     )
+    add_factorial(parser)
 
 
 def _asks_for_bench_help() -> bool:
@@ -113,6 +115,7 @@ def _choices() -> str:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    arguments = with_factorial(arguments)
     if arguments.cfg:
         return _show(arguments)
     if arguments.list:
@@ -158,7 +161,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from greenbench.campaign.bench import fetch
 
-    fetch(_asked(arguments))
+    fetch(_asked(with_factorial(arguments)))
     return 0
 
 

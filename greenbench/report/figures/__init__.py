@@ -10,6 +10,7 @@ from greenbench.report.figures.energy_by_phase import energy_by_phase
 from greenbench.report.figures.energy_ratios import forest
 from greenbench.report.figures.exit_depths import exit_depths
 from greenbench.report.figures.frontier import frontier, frontier_figure, frontier_svg
+from greenbench.report.figures.interactions import interactions_figure
 from greenbench.report.figures.load_curve import load_curves
 from greenbench.report.figures.solved import solved_factors
 from greenbench.report.figures.style import Sketch
@@ -23,6 +24,7 @@ FIGURES = (
     frontier,
     forest,
     solved_factors,
+    interactions_figure,
     crossover_curves,
     energy_by_phase,
     exit_depths,

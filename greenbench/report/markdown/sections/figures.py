@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from greenbench.analysis.groups.rows import Group
 from greenbench.report.figures import Sketch
 from greenbench.report.markdown.format import folded, prose, titled
+from greenbench.report.markdown.interactions import together
 from greenbench.report.markdown.sections.crossover import crossover
 from greenbench.report.markdown.sections.energy_by_phase import phase_table
 from greenbench.report.markdown.sections.model_frontier import side_by_side
 
 FIRST = ("frontier.svg", "figures/forest.svg", "figures/solved.svg")
 SECTIONS = (
+    ("What techniques save together", "figures/interactions.svg", together),
     ("Where techniques stop paying", "figures/crossover.svg", crossover),
     ("Where the joules go", "figures/phases.svg", phase_table),
 )

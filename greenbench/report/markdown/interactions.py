@@ -1,0 +1,63 @@
+"""What stacks save beside their techniques alone, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from greenbench.analysis.energy.interactions import Stack, interactions
+from greenbench.analysis.groups.rows import Group
+from greenbench.analysis.yardstick import SPEED
+from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
+from greenbench.wording import TIMES
+
+HOW: Final = (
+    "If techniques did not meet, their ratios would multiply. Together over that product is how they meet: "
+    "they overlap where they pay for the same bytes or time, and help each other where one makes the "
+    "other worth more, if the 95 % interval says so. A share of a stack is a Shapley value: what a "
+    "technique adds in the mean over all orders, so that the shares multiply to the stack's ratio."
+)
+NO_SHARE: Final = "runs of its parts together are missing, which tell their interactions apart"
+ASSUMED: Final = (
+    "interactions of more than {} at once are taken to be none, as too few runs tell them apart"
+)
+
+
+def together(groups: Sequence[Group]) -> list[str]:
+    """A table for each group with stacks whose parts were measured alone; nothing without."""
+    found = [(group, stacks) for group in groups if (stacks := interactions(group))]
+    lines = [HOW, ""] if found else []
+    for group, stacks in found:
+        what = "tokens/s" if stacks[0].yardstick is SPEED else "J/token"
+        if stacks[0].yardstick.metric.ratio not in ("energy_per_token", "tokens_per_s"):
+            what = "J/solved"
+        lines += [f"**{prose(group.setting.title)}** ({what} over the baseline's):", ""]
+        lines += [*table(stacks, COLUMNS), ""]
+    return lines
+
+
+def _alone(stack: Stack, notes: Notes) -> str:
+    return ", ".join(
+        f"{code(part)} {show(stack.alone[part], notes, suffix=TIMES)}" for part in stack.parts
+    )
+
+
+def _shares(stack: Stack, notes: Notes) -> str:
+    if not stack.shares:
+        return f"n/a {notes.mark(NO_SHARE)}"
+    told = ", ".join(
+        f"{code(part)} {show(stack.shares[part], notes, suffix=TIMES)}" for part in stack.parts
+    )
+    more = len(stack.parts) > stack.order
+    return f"{told} {notes.mark(ASSUMED.format(stack.order))}" if more else told
+
+
+COLUMNS: Final[list[Column[Stack]]] = [
+    Column("stack", lambda stack, _: run_name(stack.row)),
+    Column("each alone", _alone),
+    Column("if they did not meet", lambda stack, notes: show(stack.product, notes, suffix=TIMES)),
+    Column("together", lambda stack, notes: show(stack.together, notes, suffix=TIMES)),
+    Column("together over that", lambda stack, notes: show(stack.meeting, notes, suffix=TIMES)),
+    Column("how they meet", lambda stack, _: stack.word),
+    Column("share of each", _shares),
+]

@@ -1,0 +1,90 @@
+"""What techniques save together beside what each saves alone."""
+
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+from helpers import examples
+
+from greenbench.analysis.energy.interactions import interactions
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.impact import assumptions
+from greenbench.report.figures.interactions import interactions_figure
+from greenbench.report.markdown.interactions import together
+from greenbench.report.markdown.leaderboard import leaderboard
+
+
+def group_of(**ratios):
+    """Runs by their techniques' letters, as ``ab`` for the stack of both."""
+    runs = [
+        examples.completed(" + ".join(letters), energy=ratio, half=0.02 * ratio)
+        for letters, ratio in ratios.items()
+    ]
+    (found,) = groups([*runs, examples.completed("none", energy=1.0)])
+    return found
+
+
+def test_two_that_pay_for_the_same_bytes_overlap():
+    """30 % and 10 % are 37 % if they do not meet; together they save 32."""
+    (stack,) = interactions(group_of(a=0.7, b=0.9, ab=0.68))
+    assert stack.parts == ("a", "b")
+    assert stack.product.value == pytest.approx(0.63)
+    assert stack.meeting.value == pytest.approx(0.68 / 0.63)
+    assert stack.meeting.n == 5
+    assert stack.word == "they overlap"
+    assert stack.shares["a"].value == pytest.approx(0.7 * (0.68 / 0.63) ** 0.5)
+    assert prod(share.value for share in stack.shares.values()) == pytest.approx(0.68)
+    assert stack.meeting.provenance == stack.row.ratio(stack.yardstick.metric).provenance
+
+
+def test_two_that_help_each_other_and_two_that_are_not_told():
+    (stack,) = interactions(group_of(a=0.9, b=0.9, ab=0.5))
+    assert stack.word == "they help each other"
+    (stack,) = interactions(group_of(a=0.9, b=0.9, ab=0.82))
+    assert stack.word == "no interaction shown"
+
+
+def test_by_speed_more_is_better():
+    runs = [
+        examples.completed(name, energy=None, speed=speed, half=0.02)
+        for name, speed in {"a": 1.5, "b": 1.2, "a + b": 1.5, "none": 1.0}.items()
+    ]
+    (stack,) = interactions(groups(runs)[0])
+    assert stack.word == "they overlap"
+    assert stack.meeting.value == pytest.approx(1.5 / 1.8)
+
+
+def test_a_stack_whose_parts_were_not_measured_alone_has_no_line():
+    assert interactions(group_of(a=0.7, ab=0.68)) == []
+    assert interactions(group_of(a=0.7, b=0.9)) == []
+    assert together([group_of(a=0.7)]) == []
+    assert interactions_figure([group_of(a=0.7)]) == []
+
+
+def test_of_three_the_pairs_are_told_where_they_were_measured():
+    single = {"a": 0.8, "b": 0.9, "c": 0.95}
+    (alone,) = interactions(group_of(**single, abc=0.7))
+    assert (alone.order, alone.shares) == (1, {})
+    assert alone.meeting.value == pytest.approx(0.7 / prod(single.values()))
+    found = interactions(group_of(**single, ab=0.75, ac=0.76, bc=0.85, abc=0.7))
+    assert [stack.row.label for stack in found] == ["a + b", "a + b + c", "a + c", "b + c"]
+    whole = found[1]
+    assert whole.order == 3
+    assert prod(share.value for share in whole.shares.values()) == pytest.approx(0.7)
+    pair = whole.effects[frozenset("ab")]
+    assert pair.value == pytest.approx(0.75 / 0.72)
+
+
+def test_it_is_in_the_leaderboard_with_its_figure():
+    group = group_of(a=0.7, b=0.9, ab=0.68)
+    (sketch,) = interactions_figure([group])
+    assert "a + b: they overlap" in sketch.said
+    assert "share of a" in sketch.said
+    assert sketch.draw().startswith(b"<?xml")
+    records = [row.record for row in group.rows]
+    text = leaderboard([group], records, [], assumptions(), [sketch])
+    section = text.partition("## What techniques save together")[2].partition("\n## ")[0]
+    assert "| `a + b`" in section
+    assert "they overlap" in section
+    assert "figures/interactions.svg" in section
