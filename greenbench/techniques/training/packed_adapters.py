@@ -30,4 +30,9 @@ class Qlora(Lora):
         packed = Int4().edit(model, work).model
         packed.is_loaded_in_4bit = True  # what PEFT asks for before it knows its layers
         packed.enable_input_require_grads()  # else its kernels take the way without a gradient
+        for layer in packed.modules():
+            if hasattr(
+                layer, "support_avx512bf16_for_cpu"
+            ):  # packs at an evaluation for good, and then
+                layer.support_avx512bf16_for_cpu = False  # multiplies without a gradient
         return super().adapted(packed)

@@ -123,6 +123,16 @@ def test_adapters_train_a_small_part_and_frozen_blocks_stay_as_they_are():
     assert not torch.equal(last, after[-1].mlp.up_proj.weight)
 
 
+@pytest.mark.parametrize("name", ["lora", "qlora"])
+def test_a_gradient_reaches_every_adapter_after_an_evaluation_too(name):
+    mine = trainee(stack_of(name)[0].onto(PLAIN))
+    mine.loss()
+    mine.step()
+    begun = [weight for key, weight in mine._model.named_parameters() if "lora_B" in key]
+    assert len(begun) == 4 * 7
+    assert all(weight.abs().max() > 0 for weight in begun)
+
+
 def test_a_training_that_diverges_has_no_loss():
     mine = trainee(PLAIN)
     next(mine._model.parameters()).data.fill_(math.inf)
