@@ -279,9 +279,10 @@ class Candidate:
 
 
 def _idle(technique: Technique, done: AppliedTechnique) -> bool:
-    """By its own word, or as the weights are what they were."""
+    """By its own word, or as the weights are what they were, unless its work is to skip some of them."""
     traits = technique.traits()
-    unchanged = done.touched == 0 and (traits.needs_plain_weights or traits.changes_blocks)
+    changes = (traits.needs_plain_weights or traits.changes_blocks) and not traits.dynamic
+    unchanged = done.touched == 0 and changes
     return unchanged or technique.idle(done.details, done.observed)
 
 

@@ -38,6 +38,7 @@ SMALLER = {
     "prune_depth": {"fraction": 0.25},
     "prune_depth_heal": {"fraction": 0.25, "heal": BRIEF},
     "prune_width_heal": {"heal": BRIEF},
+    "upcycle_heal": {"heal": BRIEF},
     "distill": {"training": BRIEF},
     "kv_quanto": {"q_group_size": 16},
 }

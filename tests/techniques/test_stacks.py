@@ -32,9 +32,9 @@ WORKLOAD = WorkloadSpec("w")
 KNOBS = SMALLER | {"early_exit": {"exits": [0.5], "threshold": 0.5, "steps": 2}}
 ONE_OF_EACH_KIND = (
     "prune_depth", "prune_width", "gptq", "int8_quanto", "early_exit", "self_speculative",
-    "static_cache", "kv_quanto",
+    "static_cache", "kv_quanto", "upcycle", "activation_sparsity",
 )  # fmt: skip
-UNTRIED = {"compile", "prune_depth_heal", "prune_width_heal"}  # which take long
+UNTRIED = {"compile", "prune_depth_heal", "prune_width_heal", "upcycle_heal"}  # which take long
 
 
 def suited(option, drafter):
@@ -131,6 +131,7 @@ def test_a_narrower_model_can_be_quantized_in_groups(smollm2):
 GPU = Machine("cuda", "some GPU", 1 << 34, capability=(9, 0), uuids=("GPU-0",))
 EAGER = {
     "early_exit": "cannot be traced",
+    "activation_sparsity": "cannot be traced",
     "self_speculative": "a loop of its own",
     "prompt_lookup": "a loop of its own",
     "speculative": "a loop of its own",
