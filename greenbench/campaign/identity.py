@@ -48,8 +48,10 @@ def settled(spec: Spec, machine: Machine) -> list[Spec]:
     from greenbench.techniques.technique import EngineOption
 
     stack = list(spec.technique.values())
-    if spec.trains:  # as the model is, whatever serves
-        return [spec]
+    if spec.trains:  # a compiled reference is of a model that serves
+        why = "trains"
+        *_, engine = spec.engine.settled(spec.model, machine, why, of_reference=False)
+        return [replace(spec, engine=engine)]
     bar = uncompiled(stack, machine, spec)
     part = of_reference(stack) is not None
     other = candidate_engine(stack, spec.engine)

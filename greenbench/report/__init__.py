@@ -12,6 +12,7 @@ from greenbench.analysis.groups.pooling import devices_pooled
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.groups.selection import Crowd, gather
 from greenbench.analysis.impact import Assumptions, assumptions
+from greenbench.analysis.training.table import by_budget
 from greenbench.analysis.trust.guard import guarded
 from greenbench.errors import UserError
 from greenbench.files import unwritable, write_together
@@ -19,6 +20,7 @@ from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
 from greenbench.report.figures.technique_forest import technique_forest
+from greenbench.report.figures.training import training_curves
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.report.markdown.sections.quality import MARGIN
 from greenbench.report.markdown.technique_page import FOLDER, technique_page
@@ -112,7 +114,8 @@ def _contents(
 ) -> dict[str, bytes]:
     """All files of the report by their names."""
     found = groups(records, crowd.beside if crowd else {}, sort)
-    figures = sketches(found, records)
+    trained = by_budget(records)
+    figures = [*sketches(found, records), *training_curves(trained)]
     contents = {
         "leaderboard.md": leaderboard(
             found, records, rejected, given, figures, crowd, margin

@@ -79,6 +79,17 @@ class ResolvedTraining(Part):
     tuning_tokens: int
     precision: Literal["auto", "float32", "bfloat16"]
 
+    @property
+    def said(self) -> str:
+        """All of it, as tables show it."""
+        rates = ", ".join(f"{rate:g}" for rate in self.learning_rates)
+        return (
+            f"{self.tokens:,} tokens in batches of {self.batch_size} × {self.sequence}, the candidate "
+            f"{self.longer:g} times as many, {self.seeds} seeds, {self.evaluations} evaluations on "
+            f"{self.passages} passages, learning rates {rates} tuned on {self.tuning_tokens:,} tokens each, "
+            f"precision {self.precision}"
+        )
+
 
 class ResolvedWorkload(Part):
     """What one request looked like."""

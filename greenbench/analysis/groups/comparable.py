@@ -179,8 +179,8 @@ def _model(record: Record) -> str:
 
 def _workload(spec: ResolvedSpec) -> str:
     work = spec.workload
-    if (training := spec.training) is not None:
-        return f"{work.name} ({training.tokens} tokens, {training.seeds} seeds)"
+    if spec.training is not None:
+        return f"{work.name} ({spec.training.said})"
     limit = "up to " if work.stop == "natural" else ""
     chat = ", chat template" if work.chat_template else ""
     batch = f"batch {work.batch_size}, " if spec.load.arrivals == "closed" else ""

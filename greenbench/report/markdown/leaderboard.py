@@ -12,7 +12,9 @@ from greenbench.analysis.groups.orders import BANDS, band
 from greenbench.analysis.groups.rows import FLAGGED, Group, Row, is_invalid
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
+from greenbench.analysis.training.table import by_budget
 from greenbench.report.figures import Sketch
+from greenbench.report.figures.training import NAME as CURVES
 from greenbench.report.markdown.bar import MIDDLE
 from greenbench.report.markdown.choice import choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
@@ -42,6 +44,7 @@ from greenbench.report.markdown.sessions import between_sessions, in_sessions
 from greenbench.report.markdown.shifting import by_hour
 from greenbench.report.markdown.surer import numbered, surer_of_all
 from greenbench.report.markdown.technique_page import technique_links
+from greenbench.report.markdown.training import training
 from greenbench.schema.codes import meaning
 from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN,
@@ -81,6 +84,7 @@ SYMBOLS = (
 OVERVIEW = 7
 """Settings that the first table has."""
 ALL_INVALID = "Every completed run is invalid: see Invalid runs for what disturbed them."
+ONLY_TRAINED = "No model served here: the section Training compares the recipes."
 EMPTY = (
     "There is no completed run yet. `make bench` runs the sweep for this machine and writes this "
     "file again; `greenbench doctor` says what can be measured here."
@@ -114,6 +118,8 @@ def leaderboard(
         lines += _section(index, group, margin, alone=len(groups) == 1)
     lines += titled("Each technique in all settings", technique_links(by_technique(groups)))
     lines += sections(groups, figures)
+    curves = [sketch for sketch in figures if sketch.name == CURVES]
+    lines += titled("Training", training(by_budget(records), curves))
     priced = [
         ("Of each run", impacts(groups, given)),
         ("Of a load that can wait", by_hour(groups, given)),
@@ -139,6 +145,8 @@ def _counts(records: Sequence[Record], rejected: Sequence[Rejected]) -> str:
 def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     """The first screen: what to choose, and how sure that is."""
     if not groups:
+        if by_budget(records):
+            return [ONLY_TRAINED, ""]
         return [ALL_INVALID if any(map(is_invalid, records)) else EMPTY, ""]
     shared, _ = told_apart([group.setting for group in groups])
     head = f"**{prose(', '.join(shared))}**" if shared else ""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
+from greenbench.analysis.training.table import by_budget
 from greenbench.report.markdown.sections.selection import notice
 from greenbench.report.page import still
 from greenbench.report.page.data import page_data
@@ -42,7 +43,7 @@ OURS: Final = (
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-PLACES: Final = ("@ANSWERS@", "@TABLES@", "@DATA@")
+PLACES: Final = ("@ANSWERS@", "@TABLES@", "@TRAINED@", "@DATA@")
 """What the records fill, in this order."""
 
 
@@ -59,6 +60,7 @@ def page(
             groups, [line for line in notice(crowd) if line] if crowd else [], len(records)
         ),
         still.tables(groups),
+        still.trained(by_budget(records)),
         embedded(page_data(groups, records, rejected, given)),
     )
     first, *rest = _frame()
@@ -77,12 +79,13 @@ def _frame() -> list[str]:
     """The page around what the records fill: template, style and scripts, put together once."""
     scripts = [f"/*\n{_asset(text)}*/\n{_asset(name)}" for name, text in LIBRARIES]
     scripts.append(f"(() => {{\n{''.join(map(_asset, OURS))}}})();")
-    answers, tables, data = PLACES
+    answers, tables, trained, data = PLACES
     text = Template(_asset("page.html")).substitute(
         policy="; ".join(_policy(scripts)),
         style=_asset("page.css"),
         answers=answers,
         tables=tables,
+        trained=trained,
         data=data,
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )

@@ -8,6 +8,8 @@ from html import escape
 from typing import Final
 
 from greenbench.analysis.groups.rows import Group
+from greenbench.analysis.training.table import Budget
+from greenbench.report.markdown import training
 from greenbench.report.markdown.choice import choosing, overviews
 from greenbench.report.markdown.format import Cells, cells
 from greenbench.report.markdown.leaderboard import OVERVIEW, SYMBOLS, bands
@@ -68,6 +70,17 @@ def tables(groups: Sequence[Group]) -> str:
         f"<h2>{index}. {escape(group.setting.title)}</h2>{_runs(group)}<p>{escape(SYMBOLS)}</p>"
         for index, group in enumerate(groups[:WHOLE], start=1)
     )
+
+
+def trained(found: Sequence[Budget]) -> str:
+    """Runs that trained, as HTML; empty where none did."""
+    if not found:
+        return ""
+    tables = "".join(
+        _table(training.title(budget), cells(budget.recipes, training.columns()))
+        for budget in found
+    )
+    return f"<h2>Training</h2><p>{escape(training.HOW)}</p>{tables}"
 
 
 def _runs(group: Group) -> str:

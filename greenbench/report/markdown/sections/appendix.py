@@ -26,6 +26,8 @@ STAGES = (
     "score",
     "idle",
     "warmup",
+    "tune",
+    "train",
     "measure",
     "solve",
     "difficulty",

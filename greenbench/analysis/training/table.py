@@ -1,0 +1,74 @@
+"""Runs that trained, in groups whose recipes had the same budget; none stands beside one that served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from math import inf
+from typing import NamedTuple
+
+from greenbench.analysis.groups.comparable import Setting, rank, setting
+from greenbench.analysis.groups.rows import is_invalid, technique
+from greenbench.analysis.readings import source
+from greenbench.schema.metrics import ENERGY_TO_TARGET, Metric
+from greenbench.schema.quantity import Quantity, named
+from greenbench.schema.record import Record
+from greenbench.schema.training.record import Training
+from greenbench.schema.window import Who
+
+
+class Recipe(NamedTuple):
+    """A run that trained, as its line in a table shows it."""
+
+    record: Record
+    training: Training
+    label: str
+
+    def ratio(self, metric: Metric) -> Quantity:
+        """Candidate over baseline."""
+        return named(self.record.ratios, metric.ratio, "ratio")
+
+    def level(self, metric: Metric, who: Who = "candidate") -> Quantity:
+        """One of both recipes' numbers."""
+        subject = self.record.candidate if who == "candidate" else self.record.baseline
+        return metric.level(subject.metrics if subject else {})
+
+    @property
+    def flagged(self) -> bool:
+        """Whether something disturbed the run, though not enough to leave it out."""
+        return self.record.validity == "flagged"
+
+
+class Budget(NamedTuple):
+    """Recipes that had the same model, device, meter and budget, the least joules to the target first."""
+
+    setting: Setting
+    recipes: list[Recipe]
+
+
+def by_budget(records: Iterable[Record]) -> list[Budget]:
+    """Completed and not invalid `records` of models that were trained."""
+    found = [
+        (_setting(record), Recipe(record, record.training, technique(record)))
+        for record in records
+        if record.status == "completed" and record.training is not None and not is_invalid(record)
+    ]
+    found.sort(key=lambda pair: (rank(pair[0]), *_place(pair[1])))
+    return [
+        Budget(key, [recipe for _, recipe in pairs])
+        for key, pairs in groupby(found, key=lambda pair: pair[0])
+    ]
+
+
+def _place(recipe: Recipe) -> tuple[float, float, str, str]:
+    """By the ratio; then what never got there by its bound; then what has none."""
+    ratio = recipe.ratio(ENERGY_TO_TARGET)
+    least = inf if ratio.low is None else ratio.low
+    known = inf if ratio.value is None else ratio.value
+    return known, least, recipe.label, recipe.record.key
+
+
+def _setting(record: Record) -> Setting:
+    windows = [window for window in record.windows if window.phase == "train"]
+    boundary = next((window.energy[0].boundary for window in windows if window.energy), "")
+    return setting(record)._replace(source=source(windows), boundary=boundary, tasks="")

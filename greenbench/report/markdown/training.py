@@ -1,0 +1,111 @@
+"""Recipes by joules to the baseline's last loss: for the leaderboard and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from greenbench.analysis.groups.rows import FLAGGED
+from greenbench.analysis.training.table import Budget, Recipe
+from greenbench.report.figures.style import Sketch
+from greenbench.report.markdown.format import Column, Notes, code, only, prose, show, table
+from greenbench.schema.metrics import (
+    DEVICE_PEAK_BYTES,
+    ENERGY_PER_TRAINING_TOKEN,
+    ENERGY_TO_TARGET,
+    FINAL_LOSS,
+    HOST_PEAK_BYTES,
+    Metric,
+)
+from greenbench.schema.quantity import Quantity
+from greenbench.schema.window import WHO
+from greenbench.wording import ESTIMATE, TIMES, number
+
+HOW: Final = (
+    "Each recipe against full fine-tuning with AdamW from the same checkpoint, on the same text in the same "
+    "order, with each seed. Joules to the target are those until the loss on held-out text is as low as the "
+    "baseline's last with the same seed, in a straight line between evaluations; loading, evaluating and the "
+    "tuning of learning rates are not among them. A recipe that does not get there counts with all that "
+    "it spent, as a lower bound. Peaks are of the whole process, or of torch on the device."
+)
+GIB: Final = 2**30
+
+
+def columns() -> list[Column[Recipe]]:
+    """Of the table of recipes."""
+    return [
+        Column("recipe", lambda r, _: f"{code(r.label)}{f' {FLAGGED}' if r.flagged else ''}"),
+        Column("J to target / baseline's", lambda r, why: at_least(r.ratio(ENERGY_TO_TARGET), why, TIMES)),
+        Column("J to target", lambda r, why: at_least(r.level(ENERGY_TO_TARGET), why)),
+        Column("reached", lambda r, _: f"{r.training.reached['candidate']} of {r.training.seeds} seeds"),
+        Column("J/training token", lambda r, why: show(r.level(ENERGY_PER_TRAINING_TOKEN), why)),
+        Column("/ baseline's", lambda r, why: show(r.ratio(ENERGY_PER_TRAINING_TOKEN), why, suffix=TIMES)),
+        Column("peak GiB (baseline's)", _peak),
+        Column("last loss (baseline's)", _losses),
+        Column("learning rate (baseline's)", _rates),
+        Column("J of tuning (baseline's)", _tuning),
+    ]  # fmt: skip
+
+
+def at_least(quantity: Quantity, notes: Notes, suffix: str = "") -> str:
+    """A quantity, or its lower bound where that is all that is known."""
+    if quantity.value is not None or quantity.low is None:
+        return show(quantity, notes, suffix=suffix)
+    mark = ESTIMATE if quantity.is_estimate else ""
+    return f"≥ {mark}{number(quantity.low)}{suffix} {notes.mark(quantity.reason)}"
+
+
+def _peak(recipe: Recipe, notes: Notes) -> str:
+    """On the device where that has a mark of its own, else of the host."""
+    device = recipe.level(DEVICE_PEAK_BYTES).value is not None
+    metric: Metric = DEVICE_PEAK_BYTES if device else HOST_PEAK_BYTES
+    sides = {who: recipe.level(metric, who).scaled(1 / GIB, "GiB") for who in WHO}
+    return f"{only(sides['candidate'], notes)} ({only(sides['baseline'], notes)})"
+
+
+def _losses(recipe: Recipe, notes: Notes) -> str:
+    sides = {who: recipe.level(FINAL_LOSS, who) for who in WHO}
+    return f"{show(sides['candidate'], notes)} ({only(sides['baseline'], notes)})"
+
+
+def _rates(recipe: Recipe, _: Notes) -> str:
+    rates = {who: f"{facts.learning_rate:g}" for who, facts in recipe.training.facts.items()}
+    return f"{rates['candidate']} ({rates['baseline']})"
+
+
+def _tuning(recipe: Recipe, notes: Notes) -> str:
+    tuning = recipe.training.tuning
+    return f"{only(tuning['candidate'], notes)} ({only(tuning['baseline'], notes)})"
+
+
+def title(budget: Budget) -> str:
+    """What its recipes have alike."""
+    return f"{budget.setting.title}; tier {budget.setting.tier}; joules: {budget.setting.meter}"
+
+
+def training(budgets: Sequence[Budget], figures: Sequence[Sketch]) -> list[str]:
+    """Its lines; none where nothing was trained."""
+    if not budgets:
+        return []
+    lines = [HOW]
+    for budget in budgets:
+        lines += ["", f"**{prose(title(budget))}**", "", *table(budget.recipes, columns())]
+        lines += ["", *_baseline(budget)]
+    for figure in figures:
+        lines += ["", f"![{prose(figure.said, 1500)}]({figure.name})"]
+    return lines
+
+
+def _baseline(budget: Budget) -> list[str]:
+    """The baseline of the runs: measured anew beside each recipe."""
+    notes = Notes()
+    first, *_ = budget.recipes
+    levels = ", ".join(
+        f"{show(recipe.level(ENERGY_TO_TARGET, 'baseline'), notes)}" for recipe in budget.recipes
+    )
+    facts = first.training.facts["baseline"]
+    said = (
+        f"The baseline trains {facts.trained:,} parameters in {facts.precision.replace('_', ' ')}, and took "
+        f"to its own last loss, in the order of the rows: {levels} J."
+    )
+    return [said, *(f"- {line}" for line in notes.legend())]
