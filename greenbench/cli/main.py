@@ -9,6 +9,7 @@ from greenbench import __version__
 from greenbench.cli.advise import add_advise
 from greenbench.cli.bench import add_bench, add_fetch
 from greenbench.cli.completion import add_completion, answer
+from greenbench.cli.crossover import add_crossover
 from greenbench.cli.doctor import add_doctor
 from greenbench.cli.make import add_make
 from greenbench.cli.mcp import add_mcp
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         add_report,
         add_compare,
         add_advise,
+        add_crossover,
         add_export,
         add_verify,
         add_sign,

@@ -1,0 +1,129 @@
+"""Where along a key of the workload the winner changes, by runs between those that differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import log
+from typing import Final, NamedTuple
+
+from greenbench.analysis.groups.rows import Group, Row, groups
+from greenbench.errors import UserError
+from greenbench.schema.metrics import Metric
+from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.record import Record
+from greenbench.stats.bisection import (
+    Bracket,
+    Sample,
+    Sign,
+    brackets,
+    looks,
+    next_place,
+    on_a_grid,
+    sign_of,
+)
+
+Ask = Callable[[str], Sequence[Record]]
+"""Runs what one override more asks for."""
+ALONG: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([0-9.]+):([0-9.]+)")
+
+
+class Along(NamedTuple):
+    """A key, and from where to where it goes."""
+
+    key: str
+    low: float
+    high: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are asked for."""
+        return self.low == round(self.low) and self.high == round(self.high)
+
+
+class Place(NamedTuple):
+    """What the run at one value has shown."""
+
+    at: float
+    ratio: Quantity
+    sign: Sign
+    """+1 where the candidate wins."""
+
+
+class Crossover(NamedTuple):
+    """What a search has shown."""
+
+    along: Along
+    metric: Metric | None
+    """Of the ratios; null where no run has one."""
+    places: list[Place]
+    found: list[Bracket]
+    grid: int
+    """Runs of a grid as fine."""
+
+
+def along(text: str) -> Along:
+    """Of ``KEY=LOW:HIGH``. Raises UserError."""
+    match = ALONG.fullmatch(text)
+    try:
+        low, high = (float(end) for end in match.groups()[1:]) if match else (0.0, 0.0)
+    except ValueError:
+        low = high = 0.0
+    if match is None or not 0 < low < high:
+        raise UserError(
+            f"{text} is no key with two ends: say workload.batch_size=1:64, the smaller first and above 0."
+        )
+    return Along(match[1], low, high)
+
+
+def crossover(
+    ask: Ask, overrides: Sequence[str], asked: Along, within: float, say: Callable[[str], None]
+) -> Crossover:
+    """Sample until each change of the winner is known `within` that factor.
+
+    Raises UserError for what cannot be searched; a run without a result is a place where it is not known.
+    """
+    if within <= 1:
+        raise UserError(f"--within {within:g} is no factor above 1: say 1.25 for a quarter.")
+    if any(text.lstrip("+").startswith(f"{asked.key}=") for text in overrides):
+        raise UserError(f"{asked.key} is searched along: leave its own value out.")
+    places: list[Place] = []
+    metric: Metric | None = None
+    count = looks(asked.low, asked.high, within)
+    while (at := _next(places, asked, within)) is not None:
+        say(f"greenbench: {asked.key}={at:g}, run {len(places) + 1} of about {count}")
+        row = _row(ask(f"{asked.key}={at:g}"))
+        metric = metric or (row.axis if row else None)
+        places.append(_place(at, row, metric, count))
+    grid = on_a_grid(asked.low, asked.high, within)
+    return Crossover(asked, metric, sorted(places), brackets(_samples(places)), grid)
+
+
+def _next(places: Sequence[Place], asked: Along, within: float) -> float | None:
+    return next_place(_samples(places), asked.low, asked.high, within, whole=asked.whole)
+
+
+def _samples(places: Sequence[Place]) -> list[Sample]:
+    return [Sample(place.at, place.sign) for place in places]
+
+
+def _row(records: Sequence[Record]) -> Row | None:
+    """The first run that may be shown: of a technique that is measured against two, the usual one."""
+    found: list[Group] = groups(records)
+    row = next((row for group in found for row in group.rows), None)
+    if row is not None and row.is_baseline:
+        raise UserError(
+            "A baseline never wins over itself: say technique=... with what is to be searched."
+        )
+    return row
+
+
+def _place(at: float, row: Row | None, metric: Metric | None, count: int) -> Place:
+    if row is None or metric is None:
+        return Place(at, missing("ratio", "the run has no result"), 0)
+    ratio = row.ratio(metric)
+    if ratio.value is None or ratio.bounds is None or ratio.n < 2:
+        return Place(at, ratio, 0)
+    half = (log(ratio.bounds[1]) - log(ratio.bounds[0])) / 2
+    better = -1 if metric.better == "lower" else 1
+    return Place(at, ratio, sign_of(better * log(ratio.value), half, ratio.n, count))

@@ -1,0 +1,81 @@
+"""A search along a key, on runs whose ratios are planted."""
+
+import pytest
+from helpers import examples
+
+from greenbench.campaign.search.crossover import Along, along, crossover
+from greenbench.errors import UserError
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
+
+BATCHES = Along("workload.batch_size", 1, 64)
+
+
+class Runs:
+    """Asks for a run at a value, whose candidate saves up to `until`; those at `broken` fail."""
+
+    def __init__(self, until, broken=()):
+        self.until, self.broken, self.asked = until, broken, []
+
+    def __call__(self, word):
+        key, _, value = word.partition("=")
+        assert key == BATCHES.key
+        self.asked.append(int(value))
+        if self.asked[-1] in self.broken:
+            return [examples.failed("int8")]
+        ratio = (self.asked[-1] / self.until) ** 0.5
+        return [examples.completed("int8", energy=ratio, half=0.01 * ratio)]
+
+
+def searched(runs, overrides=("technique=int8",), within=1.3):
+    return crossover(runs, overrides, BATCHES, within, lambda text: None)
+
+
+@pytest.mark.parametrize("until", [1.5, 5.5, 17.5, 50.5])
+def test_where_a_technique_stops_saving_is_found_in_half_the_runs_of_a_grid(until):
+    runs = Runs(until)
+    found = searched(runs)
+    (bracket,) = found.found
+    assert bracket.low < until < bracket.high
+    assert not bracket.rises
+    assert found.metric is ENERGY_PER_TOKEN
+    assert [place.at for place in found.places] == sorted(runs.asked)
+    assert len(set(runs.asked)) == len(runs.asked) <= found.grid / 2
+
+
+def test_where_it_always_saves_nothing_is_found():
+    found = searched(Runs(1000))
+    assert (found.found, len(found.places)) == ([], 3)
+    assert {place.sign for place in found.places} == {1}
+
+
+def test_a_run_that_fails_is_a_place_where_it_is_not_known():
+    found = searched(Runs(5.5, broken=(64,)))
+    assert found.places[-1].sign == 0
+    assert found.places[-1].ratio.reason == "the run has no result"
+    assert found.found[0].low < 5.5 < found.found[0].high
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["workload.batch_size", "workload.batch_size=4", "batch=1:8", "workload.batch_size=8:1",
+     "workload.batch_size=0:8", "workload.batch_size=1:x", "workload.batch_size=1.2.3:8"],
+)  # fmt: skip
+def test_what_is_no_key_with_two_ends_is_one_sentence(text):
+    with pytest.raises(UserError, match=r"is no key with two ends: say workload.batch_size=1:64"):
+        along(text)
+
+
+def test_ends_of_whole_numbers_ask_for_whole_numbers():
+    assert along("workload.batch_size=1:64").whole
+    assert not along("load.rate=0.5:8").whole
+
+
+def test_what_cannot_be_searched_is_refused_before_any_run():
+    runs = Runs(5)
+    with pytest.raises(UserError, match="--within 1 is no factor above 1"):
+        searched(runs, within=1)
+    with pytest.raises(UserError, match="is searched along: leave its own value out"):
+        searched(runs, ["technique=int8", "workload.batch_size=8"])
+    assert runs.asked == []
+    with pytest.raises(UserError, match="A baseline never wins over itself"):
+        searched(lambda word: [examples.completed("none")])
