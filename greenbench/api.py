@@ -243,13 +243,15 @@ def report(
     sort: str = "question",
     pool_devices: bool = False,
     grid_by_hour: Path | str | None = None,
+    tokens_served: float | None = None,
 ) -> list[Path]:
     """Write ``leaderboard.md``, ``index.html`` and the figures of results directories; return paths.
 
     To `output`, or to the results directory itself. Qualities within `margin` points are called
     equivalent; rows stand in the order `sort`; runs that differ in the device alone are one where it is
-    asked for. By a CSV file `grid_by_hour` it says what waiting for the cleanest hours would save. Raises
-    UserError where it cannot be written, or where there is no record.
+    asked for. By a CSV file `grid_by_hour` it says what waiting for the cleanest hours would save; of
+    `tokens_served` what they take with all that was prepared or trained. Raises UserError where it cannot
+    be written, or where there is no record.
 
         >>> from greenbench import api
         >>> [path.name for path in api.report("results", output="report")][:2]
@@ -272,7 +274,7 @@ def report(
     if not isinstance(margin, int | float) or not 0 < margin < 100:
         raise UserError(f"margin={margin} is no margin: give points above 0 and below 100.")
     place = folders[0] if output is None else path("output", output)
-    given = surroundings(impact, maybe_path("grid_by_hour", grid_by_hour))
+    given = surroundings(impact, maybe_path("grid_by_hour", grid_by_hour), tokens_served)
     return rebuild(folders, place, given, margin, sort, pool_devices=pool_devices)
 
 

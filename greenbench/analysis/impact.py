@@ -20,6 +20,7 @@ from greenbench.wording import meant
 GRID = Path(__file__).with_name("grid_carbon.csv")
 J_PER_KWH = 3.6e6
 HOURS_PER_YEAR = 8766
+MOST_TOKENS = 1e18
 RANGES = {
     "pue": (1, 100),
     "price_per_kwh": (0, 1_000_000),
@@ -57,6 +58,8 @@ class Assumptions:
     tokens_per_query: int
     by_hour: GridByHour | None = None
     """Of loads that can wait, what ``report --grid-by-hour`` gives; null: nothing is said of them."""
+    tokens_served: float | None = None
+    """Over a model's life, what ``report --tokens-served`` gives; null: totals are not told."""
 
     def __post_init__(self) -> None:
         if self.country not in grids():
@@ -121,10 +124,24 @@ def assumptions(changes: Sequence[str] = ()) -> Assumptions:
     return Assumptions(**(values | dict(_change(text, kinds) for text in changes)))
 
 
-def surroundings(changes: Assumptions | Iterable[str], by_hour: Path | None = None) -> Assumptions:
-    """What a caller's `changes` assume, with the grid of a file `by_hour`. Raises UserError likewise."""
+def surroundings(
+    changes: Assumptions | Iterable[str],
+    by_hour: Path | None = None,
+    tokens_served: float | None = None,
+) -> Assumptions:
+    """What a caller's `changes` assume, with the grid of a file `by_hour`, and how many tokens are served.
+
+    Raises UserError likewise.
+    """
     if not isinstance(changes, Assumptions):
         changes = assumptions(texts("impact", changes, '["country=FRA", "pue=1.2"]'))
+    if tokens_served is not None:
+        if not (isinstance(tokens_served, int | float) and 0 < tokens_served <= MOST_TOKENS):
+            raise UserError(
+                f"tokens_served={tokens_served} is no number of tokens: give one above 0, {MOST_TOKENS:g} at "
+                "most."
+            )
+        changes = replace(changes, tokens_served=float(tokens_served))
     return replace(changes, by_hour=grid_by_hour(by_hour)) if by_hour else changes
 
 

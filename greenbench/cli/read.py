@@ -55,6 +55,12 @@ def add_report(commands: Commands) -> None:
         "what a load that can wait saves in the cleanest hours",
     )
     report.add_argument(
+        "--tokens-served",
+        type=float,
+        metavar="N",
+        help="over a model's life: all joules of its preparation or training and of so many tokens",
+    )
+    report.add_argument(
         "--margin",
         type=float,
         default=1.0,
@@ -98,6 +104,7 @@ def _report(arguments: argparse.Namespace) -> int:
         sort=arguments.sort,
         pool_devices=arguments.pool_devices,
         grid_by_hour=arguments.grid_by_hour,
+        tokens_served=arguments.tokens_served,
     ):
         say(path)
     gc.freeze()  # else the interpreter's last act is to look for cycles among all records

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from greenbench.analysis.energy import energy_label
+from greenbench.analysis.energy.life_cycle import life_cycles, shown
 from greenbench.analysis.groups.by_technique import by_technique
 from greenbench.analysis.groups.orders import ORDERS, QUESTION
 from greenbench.analysis.groups.pooling import devices_pooled
@@ -19,6 +20,7 @@ from greenbench.files import unwritable, write_together
 from greenbench.records.store import Rejected, collector_paused, require_records
 from greenbench.report.figures import sketches
 from greenbench.report.figures.energy_label import file_name, svg
+from greenbench.report.figures.life_cycle import life_cycle_curves
 from greenbench.report.figures.technique_forest import technique_forest
 from greenbench.report.figures.training import training_curves
 from greenbench.report.markdown.leaderboard import leaderboard
@@ -115,7 +117,12 @@ def _contents(
     """All files of the report by their names."""
     found = groups(records, crowd.beside if crowd else {}, sort)
     trained = by_budget(records)
-    figures = [*sketches(found, records), *training_curves(trained)]
+    lives = shown(life_cycles(found, trained), given.tokens_served)
+    figures = [
+        *sketches(found, records),
+        *training_curves(trained),
+        *life_cycle_curves(lives, given.tokens_served),
+    ]
     contents = {
         "leaderboard.md": leaderboard(
             found, records, rejected, given, figures, crowd, margin

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from greenbench.analysis.energy.life_cycle import life_cycles, shown
 from greenbench.analysis.groups.by_technique import by_technique
 from greenbench.analysis.groups.comparable import told_apart
 from greenbench.analysis.groups.orders import BANDS, band
@@ -14,11 +15,13 @@ from greenbench.analysis.groups.selection import Crowd
 from greenbench.analysis.impact import Assumptions
 from greenbench.analysis.training.table import by_budget
 from greenbench.report.figures import Sketch
+from greenbench.report.figures.life_cycle import NAME as LIVES
 from greenbench.report.figures.training import NAME as CURVES
 from greenbench.report.markdown.bar import MIDDLE
 from greenbench.report.markdown.choice import choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
 from greenbench.report.markdown.headline import answer, model_bounds, noise_floor
+from greenbench.report.markdown.life_cycle import life_cycle
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts
 from greenbench.report.markdown.sections.codes import counted
 from greenbench.report.markdown.sections.cost_frontiers import other_frontiers
@@ -118,8 +121,7 @@ def leaderboard(
         lines += _section(index, group, margin, alone=len(groups) == 1)
     lines += titled("Each technique in all settings", technique_links(by_technique(groups)))
     lines += sections(groups, figures)
-    curves = [sketch for sketch in figures if sketch.name == CURVES]
-    lines += titled("Training", training(by_budget(records), curves))
+    lines += _lives(groups, records, figures, given.tokens_served)
     priced = [
         ("Of each run", impacts(groups, given)),
         ("Of a load that can wait", by_hour(groups, given)),
@@ -128,6 +130,22 @@ def leaderboard(
     lines += left_out(crowd) if crowd else []
     lines += appendix.appendix(groups, records, rejected)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _lives(
+    groups: Sequence[Group],
+    records: Sequence[Record],
+    figures: Sequence[Sketch],
+    tokens: float | None,
+) -> list[str]:
+    """What trainings take, and what they and preparations weigh beside serving."""
+    budgets = by_budget(records)
+    lives = shown(life_cycles(groups, budgets), tokens)
+    named = {name: [s for s in figures if s.name == name] for name in (CURVES, LIVES)}
+    return [
+        *titled("Training", training(budgets, named[CURVES])),
+        *titled("Before the first token, and after", life_cycle(lives, tokens, named[LIVES])),
+    ]
 
 
 def _counts(records: Sequence[Record], rejected: Sequence[Rejected]) -> str:

@@ -60,7 +60,7 @@ def page(
             groups, [line for line in notice(crowd) if line] if crowd else [], len(records)
         ),
         still.tables(groups),
-        still.trained(by_budget(records)),
+        still.trained(groups, by_budget(records), given.tokens_served),
         embedded(page_data(groups, records, rejected, given)),
     )
     first, *rest = _frame()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
+from greenbench.analysis.energy.life_cycle import life_cycles, shown
 from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.training.table import Budget
-from greenbench.report.markdown import training
+from greenbench.report.markdown import life_cycle, training
 from greenbench.report.markdown.choice import choosing, overviews
 from greenbench.report.markdown.format import Cells, cells
 from greenbench.report.markdown.leaderboard import OVERVIEW, SYMBOLS, bands
@@ -72,15 +73,20 @@ def tables(groups: Sequence[Group]) -> str:
     )
 
 
-def trained(found: Sequence[Budget]) -> str:
-    """Runs that trained, as HTML; empty where none did."""
-    if not found:
-        return ""
-    tables = "".join(
-        _table(training.title(budget), cells(budget.recipes, training.columns()))
-        for budget in found
+def trained(groups: Sequence[Group], budgets: Sequence[Budget], tokens: float | None) -> str:
+    """Runs that trained, and what was done once beside serving, as HTML; empty where there is none."""
+    lives = shown(life_cycles(groups, budgets), tokens)
+    parts = (
+        ("Training", training.HOW,
+         [(training.title(b), cells(b.recipes, training.columns())) for b in budgets]),
+        ("Before the first token, and after", life_cycle.HOW,
+         [(life_cycle.title(each), cells(each.lives, life_cycle.columns(tokens))) for each in lives]),
+    )  # fmt: skip
+    return "".join(
+        f"<h2>{head}</h2><p>{escape(how)}</p>{''.join(_table(*each) for each in tables)}"
+        for head, how, tables in parts
+        if tables
     )
-    return f"<h2>Training</h2><p>{escape(training.HOW)}</p>{tables}"
 
 
 def _runs(group: Group) -> str:
