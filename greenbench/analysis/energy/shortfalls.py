@@ -173,6 +173,17 @@ def _heads(row: Row) -> str | None:
     return None
 
 
+def _choosing(row: Row) -> str | None:
+    time = seconds_per_token(row).value
+    for seen in _observed(
+        row, "active_bytes_ratio"
+    ):  # the first has seen what those after it change
+        read = seen["active_bytes_ratio"]
+        if time is not None and isinstance(read, int | float) and read < min(1.0, time) - EFFECT:
+            return f"active bytes fell to {_of(read)}, time to {_of(time)}"
+    return None
+
+
 def _idle(row: Row) -> str | None:
     idle = row.record.idle.get("both")
     if idle is None or idle.value is None or not idle.is_measured:
@@ -272,6 +283,7 @@ CAUSES: Final = (
         "the multiplications counted fell by over 2 % more than time per token",
         _heads,
     ),
+    Cause("overhead of choosing", "active bytes fell by over 2 % more than token time", _choosing),
     Cause(
         "idle-dominated",
         "measured idle power times the candidate's time is half of its joules or more",

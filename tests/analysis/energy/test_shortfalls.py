@@ -58,6 +58,7 @@ def _busy(window, percent):
             row(1.2, drafts=4, observed={"drafted": 100, "accepted": 15}),
         ),
         ("no exits", row(1.05, observed={"mean_depth": 30.0, "flops_ratio": 1.0})),
+        ("overhead of choosing", row(1.0, observed={"active_bytes_ratio": 0.6}, flops_ratio=0.6)),
         ("overhead of exits", row(1.0, observed={"mean_depth": 20.0, "flops_ratio": 0.7})),
         ("idle-dominated", row(0.95, idle_w=200.0, bytes_ratio=0.5)),
         ("GPU waits", row(0.95, busy=20, bytes_ratio=0.5)),

@@ -122,4 +122,4 @@ def test_what_was_active_stands_beside_the_joules():
 
 
 def test_without_a_count_there_is_no_table_of_it():
-    assert "active bytes" not in "\n".join(promised(groups([examples.completed()])))
+    assert "active bytes promised" not in "\n".join(promised(groups([examples.completed()])))
