@@ -13,12 +13,13 @@ from torch import nn
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
-from greenbench.models.parts import blueprint, decoder_blocks, final_norm, weight_count
+from greenbench.models.parts import blueprint, decoder_blocks, weight_count
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.layerwise import require_calibration, token_batches
 from greenbench.techniques.sparse_activation.experts import read_always
+from greenbench.techniques.sparse_activation.passes import Watcher
 from greenbench.techniques.sparse_activation.sparse_columns import Met, SparseColumns
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -118,9 +119,7 @@ class ActivationSparsity(ModelEdit):
             name: [t for place, t in zip(places, found, strict=True) if place.name == name]
             for name in PROJECTIONS
         }
-        final_norm(model).register_forward_hook(
-            _Tally(work.observed, met, read, model.dtype.itemsize)
-        )
+        _Tally(work.observed, met, read, model.dtype.itemsize).watch(model)
         return Edited(model)
 
 
@@ -173,14 +172,19 @@ def _quantile(counts: torch.Tensor, share: float) -> float:
     return float(torch.tensor(place + 1, dtype=torch.int16).view(torch.bfloat16))
 
 
-class _Tally:
-    """Counts, after each pass, in what the technique has observed."""
+class _Tally(Watcher):
+    """Counts, between passes, in what the technique has observed."""
 
     def __init__(self, observed: dict[str, Any], met: Met, read: int, itemsize: int) -> None:
         """`read`: bytes of a pass that leaves out nothing, in numbers of `itemsize`."""
         self._observed, self._met, self._read, self._itemsize = observed, met, read, itemsize
 
-    def __call__(self, *_: Any) -> None:
+    def begin(self, rows: int, length: int) -> None:
+        """What came before may have ended unseen, where a technique calls the blocks itself."""
+        self.end()
+
+    def end(self) -> None:
+        """Take what the layers met since the last time."""
         met, seen = self._met, self._observed
         if not met.weights + met.left_out:
             return

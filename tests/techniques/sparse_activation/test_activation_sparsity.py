@@ -1,6 +1,7 @@
 """Inputs near zero left out: the same as zeros in a dense product, and the share that was asked for."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
+from greenbench.run.prepare import _idle
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques import check_order
 from greenbench.techniques.pruning.depth import PruneDepth
@@ -115,3 +117,9 @@ def test_it_is_for_gated_mlps_on_a_cpu_one_token_at_a_time():
         technique.check_model(tiny_llama().config, WorkloadSpec("w", batch_size=2))
     with pytest.raises(UserError, match="put prune_depth first"):
         check_order([technique, PruneDepth()])
+
+
+@pytest.mark.parametrize(("left_out", "idle"), [(5, False), (0, True)])
+def test_weights_that_are_skipped_and_not_changed_are_no_idleness(left_out, idle):
+    done = SimpleNamespace(touched=0.0, details={}, observed={"weights_left_out": left_out})
+    assert _idle(ActivationSparsity(), done) == idle

@@ -10,6 +10,7 @@ from helpers.tiny import tiny_llama, tiny_mixture
 from greenbench.errors import Unsupported, UserError
 from greenbench.models.parts import decoder_blocks
 from greenbench.schema.spec import WorkloadSpec
+from greenbench.techniques.early_exit.early_exit import EarlyExit
 from greenbench.techniques.sparse_activation.experts import mixtures, sizes
 from greenbench.techniques.sparse_activation.experts_top_k import ExpertsTopK
 
@@ -102,6 +103,19 @@ def test_the_models_own_number_changes_nothing_but_is_counted():
         assert torch.equal(model(ids).logits, before)
     assert not ExpertsTopK(n=2).idle({}, {})
     assert work.observed["reading"]["experts_chosen"] == 9 * 2 * 4
+
+
+def test_tokens_that_leave_on_the_way_are_counted_where_they_were():
+    """Early exit after half of the blocks, always: the later ones' routers see none of the tokens."""
+    work, model = asked(2), tiny_mixture()
+    model = live(ExpertsTopK(n=1), model, work)
+    model = live(EarlyExit(exits=[0.5], threshold=0.0, steps=0), model, asked(2))
+    work.observed.clear()
+    chosen, touched = counted_by_hooks(model, torch.randint(3, 256, (2, 9)))
+    seen = work.observed["decoding"]["2"]
+    assert (seen["experts_chosen"], seen["experts_touched"]) == (chosen, touched)
+    assert (seen["passes"], seen["block_passes"]) == (NEW - 1, 2 * (NEW - 1))
+    assert work.observed["experts_a_token"] == 1
 
 
 def test_the_number_is_in_the_files(tmp_path):
