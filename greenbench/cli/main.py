@@ -19,6 +19,7 @@ from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.cli.terminal import say
 from greenbench.cli.verify import add_sign, add_verify
+from greenbench.cli.watch import add_watch
 from greenbench.errors import UserError
 
 
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         add_compare,
         add_advise,
         add_crossover,
+        add_watch,
         add_export,
         add_verify,
         add_sign,

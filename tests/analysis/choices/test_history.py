@@ -1,0 +1,104 @@
+"""The same run over many nights: planted steps, and what had changed."""
+
+import numpy as np
+import pytest
+from helpers import examples, sound
+
+from greenbench.analysis.choices.history import watch
+from greenbench.cli.main import main
+from greenbench.records.store import Store
+from greenbench.schema.resolved import Inputs
+
+SPREAD = 0.004
+
+
+def nights(count, step=0.0, at=0, dice=None, label="int8"):
+    """One run each night, whose energy ratio steps by `step` from night `at` on, with torch's version."""
+    dice = dice or np.random.default_rng(6)
+    return [
+        night(number, step if number >= at else 0.0, dice, at, label) for number in range(count)
+    ]
+
+
+BASE = {label: examples.completed(label, energy=0.7, half=0.01) for label in ("int8", "int4")}
+
+
+def night(number, shift, dice, at, label):
+    """`BASE` of its label, each of its numbers moved by chance, the ratio of joules also by `shift`."""
+
+    def moved(found, more=0.0):
+        factor = float(np.exp(more + dice.normal(0, SPREAD)))
+        return {
+            name: each.model_copy(update={"value": (each.value or 0.0) * factor})
+            for name, each in found.items()
+        }
+
+    base, torch = BASE[label], "2.12.0" if number < at else "2.13.0"
+    inputs = Inputs(
+        model="m", text="t", tasks={}, plugins={}, machine={"gpu 0 driver": "580.1"},
+        packages={"torch": torch, "transformers": "5.23.0"},
+    )  # fmt: skip
+    sides = {
+        who: getattr(base, who).model_copy(update={"metrics": moved(getattr(base, who).metrics)})
+        for who in ("baseline", "candidate")
+    }
+    ratios = {name: base.ratios[name] for name in ("energy_per_token", "tokens_per_s")}
+    changes = {
+        "ratios": {
+            **moved({"energy_per_token": ratios["energy_per_token"]}, shift),
+            **moved({"tokens_per_s": ratios["tokens_per_s"]}),
+        },
+        "spec": base.spec.model_copy(update={"inputs": inputs}),
+        "started_at": f"2026-10-{number + 1:02}T02:00:00+00:00",
+    }
+    return base.model_copy(update=changes | sides)
+
+
+def test_a_step_is_told_with_its_size_its_night_and_what_had_changed():
+    found = watch(nights(20, np.log(1.05), at=12))
+    ratios = [step for step in found.found if step.what == "ratio"]
+    (step,) = ratios
+    assert step.size.value == pytest.approx(1.05, rel=0.01)
+    assert step.size.low < 1.05 < step.size.high
+    assert step.began.startswith("2026-10-13")
+    assert (step.nights, step.is_new) == (8, False)
+    assert [(c.name, c.before, c.after) for c in step.changed] == [("torch", "2.12.0", "2.13.0")]
+    assert step.metric.ratio == "energy_per_token"
+
+
+def test_versions_are_no_other_run_and_knobs_are():
+    assert watch(nights(20, at=10)).series == 6
+    two = nights(10) + nights(3, label="int4")
+    found = watch(two)
+    assert (found.series, found.short, found.found) == (6, 1, [])
+
+
+def test_in_nights_without_a_change_there_is_one_alarm_in_a_hundred_at_most():
+    """Over six numbers that are watched together, in 40 histories of 25 nights."""
+    dice = np.random.default_rng(8)
+    alarms = sum(len(watch(nights(25, dice=dice)).found) for _ in range(40))
+    assert alarms <= 10
+
+
+def test_the_command_says_it_and_its_status_tells_of_the_newest_night(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path / "cache"))
+    folders = []
+    for number in range(11):
+        ratio = 0.7 + 0.001 * (number % 3) + (0.06 if number >= 8 else 0)
+        found = sound.run("saver", ratio, started_at=f"2026-10-{number + 1:02}T02:00:00+00:00")
+        folders.append(tmp_path / f"night{number}")
+        Store(folders[-1]).write(found)
+    assert main(["watch", *map(str, folders[:8])]) == 0
+    assert "watched: no steps." in capsys.readouterr().out
+    assert main(["watch", *map(str, folders[:10])]) == 1  # it shows with its second night
+    told = capsys.readouterr().out
+    assert "new: saver, candidate over baseline energy per token: +8." in told
+    assert "since 2026-10-09T02:00:00+00:00, 2 nights; no version and no setting" in told
+    assert main(["watch", *map(str, folders)]) == 0
+    assert "3 nights; " in capsys.readouterr().out
+    assert main(["watch", str(folders[0])]) == 0
+    assert "Nothing to watch" in capsys.readouterr().out
+    assert main(["watch", str(folders[0]), "--alarms-per-100", "0"]) == 2
+    assert "is no rate" in capsys.readouterr().err
