@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
-from greenbench.analysis.energy.shortfalls import product
 from greenbench.analysis.groups.rows import Row
+from greenbench.schema.technique import AppliedTechnique
 
 
 class Active(NamedTuple):
@@ -33,9 +35,10 @@ class Active(NamedTuple):
 def active(row: Row) -> Active | None:
     """What was counted for the run's stack; null: nothing.
 
-    The first technique that counts sees all that those after it change.
+    The first technique that counts sees all that those after it change, and nothing of those before.
     """
-    for part in row.record.techniques:
+    parts = row.record.techniques
+    for place, part in enumerate(parts):
         seen = part.observed
         if "active_bytes_a_token" not in seen:
             continue
@@ -46,5 +49,13 @@ def active(row: Row) -> Active | None:
             )
         )  # fmt: skip
         known = (float(value) if isinstance(value, int | float) else None for value in values)
-        return Active(product(row, "active_bytes_ratio"), *known)
+        return Active(_promised(parts[place:]), *known)
     return None
+
+
+def _promised(parts: Sequence[AppliedTechnique]) -> float | None:
+    """What these promised together; one that says nothing of active bytes reads as it holds."""
+    if all(part.promise.active_bytes_ratio is None for part in parts):
+        return None
+    said = ((part.promise.active_bytes_ratio, part.promise.bytes_ratio) for part in parts)
+    return prod(next((ratio for ratio in pair if ratio is not None), 1.0) for pair in said)
