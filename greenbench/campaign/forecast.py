@@ -120,13 +120,14 @@ def _total(forecasts: Sequence[Forecast]) -> str:
 def _asked(spec: RunSpec, machine: Machine) -> str:
     """What a run's time hangs on, beside its techniques."""
     parts = {name: plain(getattr(spec, name)) for name in ("model", *APART)}
+    parts["training"] = plain(spec.training) if spec.trains else None
     device = {"kind": machine.device, "name": machine.device_name}
     return _setting(parts, device, spec.engine.name)
 
 
 def _kept(record: Record) -> str:
     """The same of a record."""
-    parts = record.spec.model_dump(mode="json", include={"model", *APART})
+    parts = record.spec.model_dump(mode="json", include={"model", "training", *APART})
     return _setting(
         parts, record.spec.device.model_dump(include={"kind", "name"}), record.spec.engine.name
     )
@@ -140,7 +141,8 @@ def _setting(parts: dict[str, Any], device: dict[str, str], engine: str) -> str:
         {name: value for name, value in parts[part].items() if name not in APART[part]}
         for part in APART
     ]
-    return json.dumps(_floats([which, asked, device, engine]), sort_keys=True)
+    told = [which, asked, parts["training"], device, engine]
+    return json.dumps(_floats(told), sort_keys=True)
 
 
 def _floats(value: Any) -> Any:
@@ -160,7 +162,9 @@ def _power_w(record: Record) -> float | None:
 
 
 def _least_s(spec: RunSpec) -> float:
-    """Of warm-up, idle and the blocks of both models, at their shortest."""
+    """Of warm-up, idle and the blocks of both models, at their shortest; of trainings idle alone."""
     protocol, loads = spec.protocol, max(1, len(spec.load.points))
+    if spec.trains:  # how long a step takes no one knows beforehand
+        return protocol.idle_s
     blocks_s = 2 * protocol.blocks * protocol.window_s * loads
     return protocol.idle_s + 2 * protocol.warmup_s + blocks_s

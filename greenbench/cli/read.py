@@ -255,7 +255,7 @@ def _exported(form: str, chosen: list[Record], given: Assumptions) -> bytes:
         return long_table.as_csv(long_table.lines(chosen))
     if form == "parquet":
         return long_table.as_parquet(long_table.lines(chosen))
-    completed = [record for record in chosen if record.status == "completed"]
+    completed = [r for r in chosen if r.status == "completed" and r.training is None]
     if len(completed) != 1:
         from greenbench.records.store import told_apart
 
