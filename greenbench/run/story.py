@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,22 +17,20 @@ from greenbench.machine.processes import OwnProcesses
 from greenbench.measure import schedule
 from greenbench.measure.load_blocks import under_load
 from greenbench.measure.pair import InTurn, Pair, Together
-from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import Requests
 from greenbench.measure.schedule import Kind, Progress, Take
 from greenbench.measure.warmup import warm, warm_up
-from greenbench.meters.wall_log import wait_for_rows
 from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run import training
 from greenbench.run.conclude import Bodies, conclude
 from greenbench.run.loads import loads, prompts, warming
 from greenbench.run.marking import Questions, mark, questions
-from greenbench.run.preflight import refuse_here, suited, wall_log
+from greenbench.run.preflight import refuse_here, suited
 from greenbench.run.prepare import Candidate
 from greenbench.run.probe import kept_expectation
 from greenbench.run.questions import ask, score
-from greenbench.run.workbench import Bench, Place, Stages, opened, require_ticks
+from greenbench.run.workbench import Bench, Place, Stages, join_wall_log, opened, require_ticks
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import Who, Window
@@ -109,7 +106,7 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     with stages("idle"):
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
-        _join_wall_log(spec, recorder)
+        join_wall_log(spec, recorder)
         findings = _concluded(bench, pair, warmth, asked, marked.graded, apart, idle)
     return findings.model_copy(
         update={
@@ -161,14 +158,6 @@ def _concluded(
         apart=apart,
         idle=idle,
     )
-
-
-def _join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
-    """Read the wall meter's log, if there is one, only now, as it grows while the run goes on."""
-    if spec.meter.wall_log:
-        wait_for_rows(Path(spec.meter.wall_log), recorder.origin_epoch_s, time.time())
-    if log := wall_log(spec.meter):
-        recorder.join(log)
 
 
 def _expecting(bench: Bench, bases: Mapping[Who, Build], fingerprint: str) -> dict[Who, Build]:

@@ -22,7 +22,7 @@ from greenbench.models import files, texts
 from greenbench.models.packing import packing
 from greenbench.run.conclude import NOTHING, ran
 from greenbench.run.preflight import suited
-from greenbench.run.workbench import Bench, Stages
+from greenbench.run.workbench import Bench, Stages, join_wall_log
 from greenbench.schema.enums import Dtype
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES
 from greenbench.schema.quantity import missing
@@ -76,6 +76,7 @@ def told(bench: Bench, stages: Stages) -> Findings:
     with stages("train"):
         done = measured.train(recorder, starts, spec.training, rates, spec.seed, stages.progress)
     with stages("finish"):
+        join_wall_log(spec, recorder)
         raw = Raw({who: starts.made[who].facts for who in WHO}, tried, [Losses(*d) for d in done])
         return _findings(bench, starts, base.directory, raw)
 

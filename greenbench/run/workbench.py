@@ -21,9 +21,10 @@ from greenbench.measure.pair import apart_reason
 from greenbench.measure.recorder import Recorder
 from greenbench.measure.schedule import Progress
 from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
+from greenbench.meters.wall_log import wait_for_rows
 from greenbench.run.checkpoint import Content, content
 from greenbench.run.loads import at_most
-from greenbench.run.preflight import elsewhere, engines
+from greenbench.run.preflight import elsewhere, engines, wall_log
 from greenbench.run.probe import probe
 from greenbench.schema.spec import ProtocolSpec, RunSpec
 from greenbench.schema.window import WHO, Who
@@ -175,6 +176,14 @@ def require_ticks(meters: OpenMeters, protocol: ProtocolSpec) -> None:
                 f"{meter.name} ({meter.tick_s:g} s each), whose joules would be mostly rounding: "
                 f"set protocol.window_s={TICKS * meter.tick_s:g} or more."
             )
+
+
+def join_wall_log(spec: RunSpec, recorder: Recorder) -> None:
+    """Read the wall meter's log, if there is one, only now, as it grows while the run goes on."""
+    if spec.meter.wall_log:
+        wait_for_rows(Path(spec.meter.wall_log), recorder.origin_epoch_s, time.time())
+    if log := wall_log(spec.meter):
+        recorder.join(log)
 
 
 def _unseen(spec: RunSpec) -> str | None:
