@@ -13,7 +13,7 @@ from greenbench.schema.window import Who
 SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes of a weight of the plain model."""
 NO_ROOF: Final = "the device's own speed was not measured"
-OTHER_STEPS: Final = {"decoding", "early_exit"}
+OTHER_STEPS: Final = {"decoding", "early_exit", "sparse_activation"}
 """Families of techniques whose steps are not one pass of the whole model for one token."""
 NO_STEP: Final = "a step of it makes several tokens, or reads a part of the weights"
 SEVERAL: Final = "the speed of one of several GPUs was measured, and they read at once"

@@ -68,7 +68,7 @@ def test_the_table_has_a_column_of_it_where_it_was_measured():
 def test_what_makes_several_tokens_in_a_step_or_reads_a_part_has_no_such_share():
     """It would come out above 1."""
     found = record()
-    for family in ("decoding", "early_exit"):
+    for family in ("decoding", "early_exit", "sparse_activation"):
         (applied,) = found.techniques
         other = found.model_copy(
             update={"techniques": [applied.model_copy(update={"family": family})]}
