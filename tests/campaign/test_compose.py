@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from helpers.techniques import RECIPES
 
 from greenbench import plugins
 from greenbench.campaign.catalog import GROUPS, experiments, options
@@ -18,7 +19,7 @@ NEEDS = {
     "local": ["model.path=somewhere/tiny"],
     "wall": ["meter.wall_log=log.csv"],
     "online": ["load.rate=1"],
-}
+} | {name: ["workload=finetune"] for name in RECIPES}
 
 
 ENGINE = """

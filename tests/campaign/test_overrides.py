@@ -28,7 +28,7 @@ ONE = {
     "nogroup/a=b": "nogroup/a is not a key",
     "techniqe=gptq": r"techniqe is not a key .* \(did you mean technique\?\)",
     "experiment=smoke": r"\(did you mean experiments\?\)",
-    "batch_size=2": r"batch_size is not a key .* \(did you mean workload\.batch_size\?\)",
+    "batch_size=2": r"batch_size is not a key .* \(did you mean workload\.batch_size or training\.batch_",
     "wrkload.batch_size=2": r"\(did you mean workload\?\)",
     "workload.bach_size=2": r"\(did you mean batch_size\?\)",
     "+experiments=smok": r"experiments=smok is unknown: .* \(did you mean smoke\?\)",
@@ -45,7 +45,7 @@ ONE = {
     "+model@technique=hub": "write model=hub",
     "+technique=int8_bnb": r"\+technique=int8_bnb .* write technique=int8_bnb",
     "++task=core": "write task=core",
-    "technique=": "technique= is unknown: allowed are attention",
+    "technique=": "technique= is unknown: allowed are activation_sparsity",
     "technique=''": "technique",
     "technique=null": "technique=null is unknown",
     "technique=[]": r"technique=\[\] chooses nothing",
@@ -412,6 +412,7 @@ TEXTS = {
     "model.packages", "model.revision",
     "task.chat_template", "task.filter", "task.metric", "task.names", "meter.order", "load.rate",
     "load.concurrency", "workload.name", "engine", "engine.model", "technique", "technique.engine.knobs",
+    "training.precision",
 }  # fmt: skip
 """Keys that take a text which is no place: names, choices, and what holds further keys."""
 
@@ -430,7 +431,7 @@ def test_every_key_that_takes_a_place_is_known_by_its_name():
     assert free - knobs == TEXTS
     assert {key.rpartition(".")[2] for key in knobs} == {
         "activations", "algorithm", "confidence", "draft", "granularity", "head", "id", "implementation",
-        "init", "mapping", "mode", "pattern", "precision", "quant_type", "revision", "to", "type", "unit",
+        "init", "made_of", "mapping", "mode", "pattern", "precision", "quant_type", "revision", "to", "type", "unit",
     }  # fmt: skip
 
 
