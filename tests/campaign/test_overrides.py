@@ -431,7 +431,8 @@ def test_every_key_that_takes_a_place_is_known_by_its_name():
     assert free - knobs == TEXTS
     assert {key.rpartition(".")[2] for key in knobs} == {
         "activations", "algorithm", "confidence", "draft", "granularity", "head", "id", "implementation",
-        "init", "made_of", "mapping", "mode", "pattern", "precision", "quant_type", "revision", "to", "type", "unit",
+        "init", "made_of", "mapping", "mode", "pattern", "precision", "quant_type", "revision",
+        "to", "type", "unit",
     }  # fmt: skip
 
 
