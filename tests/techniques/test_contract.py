@@ -83,7 +83,7 @@ def test_the_families_are_the_folders():
 
 
 def test_every_technique_has_the_family_of_its_folder():
-    assert len(ours()) == 51 + 13
+    assert len(ours()) == 52 + 13
     for cls in ours():
         assert cls.__module__.split(".")[2] == cls.family, cls.name
     assert {cls.family for cls in ours()} == set(FAMILIES)
@@ -144,7 +144,7 @@ def test_what_holds_plain_weights_can_be_saved_as_such():
         "distill", "dtype", "experts_top_k", "prune_experts", "upcycle",
     }  # fmt: skip
     assert {cls.form for cls in ours() if issubclass(cls, ModelEdit)} == {
-        "module", "safetensors", "packed", "gguf",
+        "module", "safetensors", "packed", "gguf", "openvino",
     }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ class LlamaCpp(Engine):
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's GGUF file, or the one made of its checkpoint."""
         from greenbench.engines.llama_cpp.gguf_header import header
-        from greenbench.engines.llama_cpp.scoring import ByForce, InOnePass
+        from greenbench.engines.llama_cpp.scoring import ByForce, in_one_pass
         from greenbench.engines.serving.client import Client
         from greenbench.engines.serving.endpoint import Endpoint
         from greenbench.engines.serving.served import Body, FromServer
@@ -137,7 +137,7 @@ class LlamaCpp(Engine):
             plain = load_tokenizer(build.model, build.directory)
             yield FromServer(
                 client,
-                lambda client: InOnePass(ByForce(client, slots, context), reading),
+                lambda client: in_one_pass(ByForce(client, slots, context), reading),
                 Body(
                     HubTokenizer(plain, build.manner),
                     plain,

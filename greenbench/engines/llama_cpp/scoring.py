@@ -8,22 +8,20 @@ the file is ours, llama.cpp's library reads whole texts, and is held against the
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from greenbench.engines.query import Answer, Query
 from greenbench.engines.serving.client import Client, Post
+from greenbench.engines.serving.one_pass import InOnePass
 from greenbench.engines.serving.reply import Body
 from greenbench.engines.serving.scoring import InLanes
 from greenbench.errors import EngineFault
 
 FORCED = 1e9
 READ = Path(__file__).with_name("score_gguf.py")
-MOST_NATS = 0.1
-"""Per token between library and server: batches round in another way, and nothing else may."""
 
 
 class ByForce(InLanes):
@@ -69,67 +67,11 @@ class ByForce(InLanes):
         return nats, greedy
 
 
-class InOnePass:
-    """A process of llama.cpp's library reads each text at once; the server confirms the shortest."""
-
-    cannot: str | None = None
-
-    def __init__(self, server: ByForce, asked: Mapping[str, object]) -> None:
-        """`asked`: the options of `score_gguf.py`."""
-        self._server, self._asked = server, asked
-
-    def score(self, queries: Sequence[Query], answered: Callable[[int, Answer], None]) -> None:
-        """One after another: neighbours share beginnings, which are read once."""
-        if not queries:
-            return
-        shortest = min(range(len(queries)), key=lambda place: len(queries[place].tokens))
-        confirmed: list[Answer] = []
-        self._server.score([queries[shortest]], lambda _, answer: confirmed.append(answer))
-        with self._reader() as ask:
-            for place, query in enumerate(queries):
-                answer = ask(query)
-                if place == shortest:
-                    _require_alike(answer, confirmed[0], len(query.targets))
-                answered(place, answer)
-
-    @contextmanager
-    def _reader(self) -> Iterator[Callable[[Query], Answer]]:
-        """It ends with its input, and so with us."""
-        command = [sys.executable, "-I", str(READ), json.dumps(self._asked)]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            yield lambda query: _read(process, query)
-
-
-def _read(process: subprocess.Popen[str], query: Query) -> Answer:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps([query.tokens, query.targets]) + "\n")
-        process.stdin.flush()
-    try:
-        nats, greedy = json.loads(process.stdout.readline())
-    except ValueError:
-        raise EngineFault(
-            f"llama.cpp's library ended while it read a text (exit code {process.wait()}): install the "
-            "version of xllamacpp that constraints.txt names."
-        ) from None
-    return float(nats), bool(greedy)
-
-
-def _require_alike(read: Answer, told: Answer, tokens: int) -> None:
-    apart = abs(read[0] - told[0]) / tokens
-    if not apart <= MOST_NATS:
-        raise EngineFault(
-            f"llama.cpp's library and its server are {apart:.2g} nats per token apart on the same text: "
-            "install the version of xllamacpp that constraints.txt names."
-        )
+def in_one_pass(server: ByForce, asked: Mapping[str, object]) -> InOnePass:
+    """By llama.cpp's library; `asked`: the options of `score_gguf.py`."""
+    command = [sys.executable, "-I", str(READ), json.dumps(asked)]
+    remedy = "install the version of xllamacpp that constraints.txt names"
+    return InOnePass(server, command, "llama.cpp's library", remedy)
 
 
 def _forced(prompt: Sequence[int], target: int, slot: int) -> dict[str, object]:

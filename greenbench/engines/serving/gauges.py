@@ -20,6 +20,7 @@ PATIENCE_S = 2.0
 GAUGES = (
     ("vllm:num_requests_running", "vllm:num_requests_waiting"),
     ("llamacpp:requests_processing", "llamacpp:requests_deferred"),
+    ("openvino_genai:requests_running", "openvino_genai:requests_waiting"),
 )
 """Requests that are being answered, and that wait."""
 

@@ -30,7 +30,7 @@ from greenbench.engines.engine import Queue, Request
 from greenbench.engines.llama_cpp.engine import LlamaCpp
 from greenbench.engines.llama_cpp.gguf_header import header
 from greenbench.engines.llama_cpp.gguf_writer import convert, model_shape
-from greenbench.engines.llama_cpp.scoring import ByForce, InOnePass
+from greenbench.engines.llama_cpp.scoring import ByForce, in_one_pass
 from greenbench.engines.query import Query
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.errors import EngineFault, Unsupported, UserError
@@ -145,10 +145,10 @@ def test_a_library_that_says_otherwise_than_the_server_is_refused(llama, make, t
         with pytest.raises(
             EngineFault, match=r"library and its server are .* apart on the same text"
         ):
-            InOnePass(server, asked_of).score(queries, lambda *_: None)
+            in_one_pass(server, asked_of).score(queries, lambda *_: None)
         asked_of["model"] = str(tmp_path / "none.gguf")
         with pytest.raises(EngineFault, match="ended while it read a text"):
-            InOnePass(server, asked_of).score(queries, lambda *_: None)
+            in_one_pass(server, asked_of).score(queries, lambda *_: None)
 
 
 def test_answers_are_timed_and_as_many_as_are_asked_for_are_in_flight(llama):
