@@ -49,8 +49,8 @@ class OpenVino(Engine):
     context: int = 4096
     """Longest sequence in tokens, where the model knows as many."""
     round_activations: bool = False
-    """Let packed weights meet activations rounded to 8 bits, and keep keys and values in 8, as OpenVINO
-    does of itself: faster, and not what the weights alone say."""
+    """Let it keep keys and values in 8 bits and, in float32, round activations that meet packed weights to
+    8, as OpenVINO does of itself: faster, and not what the weights alone say."""
 
     def __post_init__(self) -> None:
         if self.threads is not None:
