@@ -18,6 +18,9 @@ class _Bitsandbytes(_Optimizer):
 
     packages: ClassVar[tuple[str, ...]] = ("bitsandbytes",)
 
+    rate: float = 1.0
+    """Learning rates are tried times this."""
+
     def check(self, machine: Machine, engine: Engine) -> None:
         """It must be installed."""
         if find_spec("bitsandbytes") is None:

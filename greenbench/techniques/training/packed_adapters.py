@@ -20,6 +20,13 @@ class Qlora(Lora):
     paper: ClassVar[str | None] = "arXiv:2305.14314"
     packages: ClassVar[tuple[str, ...]] = ("peft", "bitsandbytes")
 
+    rank: int = 16
+    """Of each adapter."""
+    alpha: int = 32
+    """What an adapter adds is scaled by this over its rank."""
+    rate: float = 10.0
+    """Learning rates are tried times this."""
+
     def promise(self) -> Promise:
         """Memory: the weights are unpacked for each product."""
         return Promise(note="the same, and three quarters or more of the weights' bytes")
