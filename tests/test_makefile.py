@@ -45,20 +45,34 @@ def test_a_build_that_is_there_needs_no_index(tmp_path):
     ],
 )
 def test_the_device_that_is_asked_for_is_the_sweeps(words, device):
-    said = planned("bench", "EXPERIMENT=runtime", *words).stdout
-    (line,) = [each for each in said.splitlines() if "+experiments=" in each]
-    assert [word for word in line.split() if word.startswith("device=")] == (
-        [device] if device else []
-    )
+    for line in sweeps(*words):
+        assert [word for word in line.split() if word.startswith("device=")] == (
+            [device] if device else []
+        )
+
+
+def sweeps(*words):
+    """The lines that list a later sweep and that run each."""
+    said = planned("bench", "EXPERIMENT=runtime", *words).stdout.splitlines()
+    lines = [each for each in said if "+experiments=" in each]
+    assert ["--list" in line for line in lines] == [True, False]
+    return lines
 
 
 @pytest.mark.parametrize(
     ("gpus", "said"), [("all", "devices=all"), ("1", "devices=1"), ("0,2", "devices=[0,2]")]
 )
 def test_the_gpus_that_are_asked_for_are_the_sweeps_devices(gpus, said):
-    told = planned("bench", "EXPERIMENT=runtime", f"GPUS={gpus}").stdout
-    (line,) = [each for each in told.splitlines() if "+experiments=" in each]
-    assert f"'{said}'" in line
+    assert all(f"'{said}'" in line for line in sweeps(f"GPUS={gpus}"))
+
+
+def test_what_a_later_sweep_takes_is_said_before_the_first(tmp_path):
+    listed = "*--list*) echo '# 3 runs to measure'"
+    told = f"case $* in *default_sweep*) echo one two;; {listed};; *) echo ran $*;; esac"
+    lines = made(tmp_path, told).stdout.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("ran "))
+    assert lines.index("after that, two:") < lines.index("# 3 runs to measure") < first
+    assert sum(line.startswith("ran ") for line in lines) == 2
 
 
 def test_where_no_sweep_can_be_chosen_make_fails(tmp_path):
