@@ -7,7 +7,7 @@ from typing import Final
 
 from greenbench.analysis.energy.interactions import Stack, interactions
 from greenbench.analysis.groups.rows import Group
-from greenbench.analysis.yardstick import SPEED
+from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED
 from greenbench.report.markdown.format import Column, Notes, code, prose, run_name, show, table
 from greenbench.wording import TIMES
 
@@ -28,9 +28,7 @@ def together(groups: Sequence[Group]) -> list[str]:
     found = [(group, stacks) for group in groups if (stacks := interactions(group))]
     lines = [HOW, ""] if found else []
     for group, stacks in found:
-        what = "tokens/s" if stacks[0].yardstick is SPEED else "J/token"
-        if stacks[0].yardstick.metric.ratio not in ("energy_per_token", "tokens_per_s"):
-            what = "J/solved"
+        what = {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[stacks[0].yardstick]
         lines += [f"**{prose(group.setting.title)}** ({what} over the baseline's):", ""]
         lines += [*table(stacks, COLUMNS), ""]
     return lines
