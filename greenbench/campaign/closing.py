@@ -9,7 +9,7 @@ from greenbench.schema.metrics import ENERGY_TO_TARGET
 from greenbench.schema.quantity import Quantity, named, said
 from greenbench.schema.record import Record
 from greenbench.schema.training.record import Training
-from greenbench.wording import TIMES
+from greenbench.wording import TIMES, number
 
 
 def outcome(record: Record) -> str:
@@ -26,6 +26,10 @@ def outcome(record: Record) -> str:
 def _trained(training: Training, ratio: Quantity) -> str:
     """Joules to the target, of as many seeds as came to it."""
     reached = f"reached with {training.reached['candidate']} of {training.seeds} seeds"
+    if ratio.value is None and ratio.low is not None:
+        return (
+            f"at least {number(ratio.low)}{TIMES} the baseline's joules to its last loss, {reached}"
+        )
     if ratio.value is None:
         return f"the baseline's last loss {reached} ({ratio.reason})"
     return f"{said(ratio, suffix=TIMES)} the baseline's joules to its last loss, {reached}"

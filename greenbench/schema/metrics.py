@@ -91,6 +91,7 @@ TRAINING_TOKENS_PER_S: Final = Metric(
     "training_tokens_per_s", "token/s", "training_tokens_per_s", "higher"
 )
 FINAL_LOSS: Final = Metric("final_loss", "nats/token")
+"""After the baseline's tokens, of both."""
 TUNING_ENERGY: Final = Metric("tuning_energy_j", "J")
 """Of all learning rates that were tried."""
 ACCURACY: Final = Metric("accuracy", "fraction", better="higher")

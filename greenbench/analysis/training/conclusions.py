@@ -26,9 +26,11 @@ from greenbench.stats.intervals import mean_interval
 
 NONE_SOUND: Final = "every seed has a window that is invalid"
 CENSORED: Final = (
-    "{reached} of {of} trainings came to the baseline's last loss; the others count with all that they "
-    "spent, so that it is at least this, and has no upper end"
+    "{reached} of {of} trainings came to the baseline's last loss; the others counted as if they had come "
+    "there at their end; {least}"
 )
+LEAST: Final = "at least this, with 95 %"
+DISTURBED: Final = "a learning rate was tried in a window that is invalid"
 
 
 class Drawn(NamedTuple):
@@ -82,17 +84,20 @@ def drawn(
 
 def _codes(windows: Sequence[Window], seeds: int, tier: str) -> set[str]:
     mine = [window for window in windows if window.phase == "train"]
-    found = {code for w in mine if w.validity == "flagged" for code in w.codes}
+    tuned = [window for window in windows if window.phase == "tune"]
+    found = {code for w in (*tuned, *mine) if w.validity == "flagged" for code in w.codes}
     if seeds < max(TIERS[tier][1], 1):
         found |= {"too_few_blocks", *(code for window in mine for code in window.codes)}
     return found
 
 
 def _tuned(windows: Sequence[Window], who: Who, no_energy: str) -> Quantity:
-    mine = [joules(w) for w in windows if w.phase == "tune" and w.who == who]
-    known = [each for each in mine if each is not None]
+    mine = [window for window in windows if window.phase == "tune" and window.who == who]
+    known = [each for each in map(joules, mine) if each is not None]
     if not known or len(known) < len(mine):
         return missing(TUNING_ENERGY.unit, no_energy)
+    if any(window.validity == "invalid" for window in mine):
+        return missing(TUNING_ENERGY.unit, DISTURBED)
     return Quantity(
         value=sum(known),
         unit=TUNING_ENERGY.unit,
@@ -110,8 +115,8 @@ class _Levels:
         self._source = source([window for window in windows if window.phase == "train"])
 
     def of(self, who: Who) -> dict[str, Quantity]:
-        """The levels of one recipe: means over the seeds."""
-        losses = [pair.of(who).points[-1].loss for pair in self._pairs]
+        """The levels of one recipe: means over the seeds. The loss is that after the baseline's tokens."""
+        losses = [pair.of(who).points[len(pair.baseline.points) - 1].loss for pair in self._pairs]
         finite = [loss for loss in losses if loss is not None]
         whole = bool(finite) and len(finite) == len(losses)
         return {
@@ -188,15 +193,15 @@ class _Levels:
         )
 
     def _censored(self, who: Who, found: Quantity) -> Quantity:
-        """`found`, or no value and its least where a training of `who` never came to the target.
+        """`found`, or no value and its lower end where a training of `who` never came to the target.
 
         The geometric mean of what is at least so much each is at least the geometric mean of that: of
-        right-censored values nothing more is known (Kaplan and Meier, JASA 53 (1958) 457).
+        right-censored values nothing more is known (Kaplan and Meier, JASA 53 (1958) 457). Other seeds would
+        give another, so that the bound is where its interval begins; one seed has none.
         """
         reached = sum(pair.of(who).reached for pair in self._pairs)
         if reached == len(self._pairs) or found.value is None:
             return found
-        said = CENSORED.format(reached=reached, of=len(self._pairs))
-        return found.model_copy(
-            update={"value": None, "low": found.value, "high": None, "reason": said}
-        )
+        least = LEAST if found.low is not None else f"no lower bound, as {found.reason}"
+        said = CENSORED.format(reached=reached, of=len(self._pairs), least=least)
+        return found.model_copy(update={"value": None, "high": None, "reason": said})

@@ -25,8 +25,9 @@ HOW: Final = (
     "Each recipe against full fine-tuning with AdamW from the same checkpoint, on the same text in the same "
     "order, with each seed. Joules to the target are those until the loss on held-out text is as low as the "
     "baseline's last with the same seed, in a straight line between evaluations; loading, evaluating and the "
-    "tuning of learning rates are not among them. A recipe that does not get there counts with all that "
-    "it spent, as a lower bound. Peaks are of the whole process, or of torch on the device."
+    "tuning of learning rates are not among them. A recipe that does not get there with every seed has a "
+    "lower bound alone: the lower end of the interval, as if it had come there at its end. The loss is that "
+    "after the baseline's tokens, of both. Peaks are of the whole process, or of torch on the device."
 )
 GIB: Final = 2**30
 
@@ -41,7 +42,7 @@ def columns() -> list[Column[Recipe]]:
         Column("J/training token", lambda r, why: show(r.level(ENERGY_PER_TRAINING_TOKEN), why)),
         Column("/ baseline's", lambda r, why: show(r.ratio(ENERGY_PER_TRAINING_TOKEN), why, suffix=TIMES)),
         Column("peak GiB (baseline's)", _peak),
-        Column("last loss (baseline's)", _losses),
+        Column("loss after equal tokens (baseline's)", _losses),
         Column("learning rate (baseline's)", _rates),
         Column("J of tuning (baseline's)", _tuning),
     ]  # fmt: skip
