@@ -69,19 +69,23 @@ def _news(text: str) -> None:
 def _told(found: Crossover) -> list[str]:
     """Each run and what it shows, and where the winner changes."""
     key = found.along.key
-    lines = [f"{key}={place.at:g}: {_shown(place, found)}" for place in found.places]
+    lines = [
+        f"{key}={found.along.told(place.at)}: {_shown(place, found)}" for place in found.places
+    ]
     runs = f"{len(found.places)} runs, where a grid as fine has {found.grid}"
     for each in found.found:
         change = "begins to win" if each.rises else "stops winning"
-        lines.append(
-            f"The candidate {change} between {key}={each.low:g} and {each.high:g}: {runs}."
-        )
+        lines.append(f"The candidate {change} between {key}={_ends(found, *each[:2])}: {runs}.")
     if not found.found:
         lines.append(
-            f"No change of the winner is shown between {key}={found.along.low:g} and {found.along.high:g}: "
-            f"{len(found.places)} runs."
+            f"No change of the winner is shown between {key}="
+            f"{_ends(found, found.along.low, found.along.high)}: {len(found.places)} runs."
         )
     return lines
+
+
+def _ends(found: Crossover, low: float, high: float) -> str:
+    return f"{found.along.told(low)} and {found.along.told(high)}"
 
 
 def _shown(place: Place, found: Crossover) -> str:

@@ -53,28 +53,34 @@ def brackets(samples: Sequence[Sample]) -> list[Bracket]:
     ]
 
 
-def looks(low: float, high: float, within: float) -> int:
-    """Places that a search from `low` to `high` takes for one change: both ends, and a halving each."""
-    return 2 + ceil(log(max(2.0, log(high / low) / log(within))) / log(2))
-
-
-def on_a_grid(low: float, high: float, within: float) -> int:
+def on_a_grid(low: float, high: float, within: float, *, whole: bool) -> int:
     """Places of a grid that is as fine."""
-    return ceil(log(high / low) / log(within)) + 1
+    steps = ceil(log(high / low) / log(within))
+    places = (low * (high / low) ** (step / steps) for step in range(steps + 1))
+    return len({round(place) if whole else place for place in places})
+
+
+def at_most(low: float, high: float, within: float, *, whole: bool) -> int:
+    """Places that a search takes at most: half of a grid's, and both ends with their middle at least."""
+    return max(3, on_a_grid(low, high, within, whole=whole) // 2)
 
 
 def next_place(
     samples: Sequence[Sample], low: float, high: float, within: float, *, whole: bool
 ) -> float | None:
-    """Where to sample next; null: nowhere, as each change is known `within` that factor.
+    """Where to sample next; null: nowhere, as each change is known `within` that factor, or half the places
+    of a grid as fine were sampled.
 
     First the ends and their middle, so that two changes between them show; then the middle of the widest
-    gap in which a sign changes or is not told. Middles are geometric, `whole` numbers where asked for.
+    gap in which a sign changes, or behind which it is not told. Middles are geometric, `whole` numbers where
+    asked for.
     """
     seen = {each.at for each in samples}
     for end in (low, high):
         if end not in seen:
             return end
+    if len(samples) >= at_most(low, high, within, whole=whole):
+        return None
     placed = sorted(samples)
     inside = brackets(samples)
     gaps = [
@@ -87,7 +93,9 @@ def next_place(
 
 
 def _is_open(one: Sample, other: Sample, inside: Sequence[Bracket]) -> bool:
-    return any(each.low <= one.at and other.at <= each.high for each in inside)
+    """Whether a change may lie between two neighbours: within a bracket, or where an end is not told."""
+    within = any(each.low <= one.at and other.at <= each.high for each in inside)
+    return within or (not one.sign) != (not other.sign)
 
 
 def _middle(low: float, high: float, *, whole: bool) -> float:

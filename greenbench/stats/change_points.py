@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import Final, NamedTuple, TypeAlias
 
@@ -49,11 +49,25 @@ def steps(values: Sequence[float], alarm: float, least: float = 0.0) -> list[Ste
         if at is not None:
             found.append((start + at, seen))
             start += at
-    edges = [0, *(at for at, _ in found), len(data)]
-    return [
-        Step(at, seen, _size(data[edges[place] : at], data[at : edges[place + 2]]))
-        for place, (at, seen) in enumerate(found)
-    ]
+    return list(_told(data, found))
+
+
+def _told(data: Array, found: Sequence[tuple[int, int]]) -> Iterator[Step]:
+    """Each where the values behind it, which were not all there when it was seen, place it."""
+    before = 0
+    for place, (at, seen) in enumerate(found):
+        end = found[place + 1][0] if place + 1 < len(found) else len(data)
+        near = [each for each in (at - 1, at, at + 1) if before + FEWEST <= each < end]
+        best = max(near, key=lambda each: _apart(data[before:each], data[each:end]))
+        yield Step(best, seen, _size(data[before:best], data[best:end]))
+        before = best
+
+
+def _apart(before: Array, after: Array) -> float:
+    """How far two levels are apart, in standard errors."""
+    size = _size(before, after)
+    half = (size.high or 0.0) - size.value
+    return abs(size.value) / half if half else float("inf")
 
 
 def _step(values: Array, alarm: float, least: float) -> int | None:

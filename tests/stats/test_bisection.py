@@ -9,8 +9,8 @@ from scipy import stats
 from greenbench.stats.bisection import (
     Bracket,
     Sample,
+    at_most,
     brackets,
-    looks,
     next_place,
     on_a_grid,
     sign_of,
@@ -18,6 +18,7 @@ from greenbench.stats.bisection import (
 
 LOW, HIGH, WITHIN = 1, 256, 1.25
 BLOCKS = 6
+MOST = at_most(LOW, HIGH, WITHIN, whole=True)
 
 
 def searched(sign, *, within=WITHIN, low=LOW, high=HIGH):
@@ -35,8 +36,7 @@ def test_a_planted_change_is_found_in_half_the_places_of_a_grid_as_fine(crossing
     assert found.low < crossing < found.high
     assert found.rises
     assert found.high / found.low <= WITHIN or found.high - found.low == 1
-    assert len(samples) <= on_a_grid(LOW, HIGH, WITHIN) / 2
-    assert len(samples) <= looks(LOW, HIGH, WITHIN) + 1
+    assert len(samples) <= on_a_grid(LOW, HIGH, WITHIN, whole=True) / 2
 
 
 def test_where_there_is_none_three_places_are_enough():
@@ -59,6 +59,24 @@ def test_what_is_not_told_stays_within_its_bracket():
     assert brackets([Sample(1, -1), Sample(4, 0), Sample(9, 1)]) == [Bracket(1, 9, True)]
 
 
+def test_what_is_told_nowhere_takes_no_more_places_than_half_a_grid():
+    """Each of which counts as a look."""
+    flat = searched(lambda at: 1 if at == LOW else -1 if at == HIGH else 0)
+    assert len(flat) == MOST == 11
+    assert brackets(flat) == [Bracket(LOW, HIGH, False)]
+
+
+def test_a_change_before_an_end_that_is_not_told_is_found():
+    """As where the largest batch does not fit."""
+    (found,) = brackets(searched(lambda at: 0 if at > 200 else (1 if at < 60 else -1)))
+    assert found.low < 60 <= found.high
+
+
+def test_of_whole_numbers_a_grid_has_each_once():
+    assert on_a_grid(1, 8, 1.25, whole=True) == 7
+    assert on_a_grid(1, 8, 1.25, whole=False) == 11
+
+
 def test_the_sign_of_one_look_is_that_of_the_interval():
     blocks = np.array([0.02, 0.05, 0.01, 0.04])
     half = stats.t.ppf(0.975, 3) * blocks.std(ddof=1) / 2
@@ -79,14 +97,14 @@ def test_under_noise_the_bracket_holds_the_truth_as_often_as_it_says(crossing):
         def sign(at):
             blocks = noise.normal(0.1 * log(at / crossing, 2), 0.03, BLOCKS)
             half = stats.t.ppf(0.975, BLOCKS - 1) * blocks.std(ddof=1) / BLOCKS**0.5
-            return sign_of(blocks.mean(), half, BLOCKS, looks(LOW, HIGH, WITHIN))
+            return sign_of(blocks.mean(), half, BLOCKS, MOST)
 
         samples = searched(sign)
         found = brackets(samples)
         held.append(len(found) == 1 and found[0].low < crossing < found[0].high)
         counts.append(len(samples))
     assert np.mean(held) >= 0.95
-    assert np.mean(counts) <= on_a_grid(LOW, HIGH, WITHIN) / 2
+    assert np.mean(counts) <= on_a_grid(LOW, HIGH, WITHIN, whole=True) / 2
 
 
 def test_places_of_what_is_no_whole_number_have_three_digits():

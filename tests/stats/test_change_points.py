@@ -30,10 +30,8 @@ def test_a_step_of_five_percent_is_found_within_three_nights(sign):
     for _ in range(200):
         values = nights(dice, 30)
         values[20:] += sign * np.log(1.05)
-        mine = [step for step in steps(values, ALARM, 0.02) if step.at in (19, 20, 21)]
-        found.append(bool(mine) and mine[0].seen <= 22)
-        if mine and mine[0].at == 20:
-            assert np.sign(mine[0].size.value) == sign
+        told = [step for step in steps(values, ALARM, 0.02) if step.at == 20 and step.seen <= 22]
+        found.append(bool(told) and np.sign(told[0].size.value) == sign)
     assert np.mean(found) >= 0.95
 
 

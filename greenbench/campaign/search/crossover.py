@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from math import log
+from math import isfinite, log
 from typing import Final, NamedTuple
 
-from greenbench.analysis.groups.rows import Group, Row, groups
+from greenbench.analysis.groups.rows import Group, groups
+from greenbench.analysis.yardstick import yardstick_of
 from greenbench.errors import UserError
-from greenbench.schema.metrics import Metric
+from greenbench.schema.metrics import ENERGY_PER_SOLVED, Metric
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.stats.bisection import (
     Bracket,
     Sample,
     Sign,
+    at_most,
     brackets,
-    looks,
     next_place,
     on_a_grid,
     sign_of,
@@ -26,6 +27,11 @@ from greenbench.stats.bisection import (
 Ask = Callable[[str], Sequence[Record]]
 """Runs what one override more asks for."""
 ALONG: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([0-9.]+):([0-9.]+)")
+
+
+GROUPS: Final = 6
+"""Of answered questions at least, where their joules have an interval; there n counts questions."""
+RATES: Final = {"load.rate"}
 
 
 class Along(NamedTuple):
@@ -37,8 +43,12 @@ class Along(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are asked for."""
-        return self.low == round(self.low) and self.high == round(self.high)
+        """Whether only whole numbers are asked for: all but rates are counts."""
+        return self.key not in RATES
+
+    def told(self, at: float) -> str:
+        """A value as an override has it."""
+        return str(round(at)) if self.whole else f"{at:.10g}"
 
 
 class Place(NamedTuple):
@@ -83,19 +93,20 @@ def crossover(
 
     Raises UserError for what cannot be searched; a run without a result is a place where it is not known.
     """
-    if within <= 1:
+    if not (within > 1 and isfinite(within)):
         raise UserError(f"--within {within:g} is no factor above 1: say 1.25 for a quarter.")
     if any(text.lstrip("+").startswith(f"{asked.key}=") for text in overrides):
         raise UserError(f"{asked.key} is searched along: leave its own value out.")
     places: list[Place] = []
     metric: Metric | None = None
-    count = looks(asked.low, asked.high, within)
+    count = at_most(asked.low, asked.high, within, whole=asked.whole)
     while (at := _next(places, asked, within)) is not None:
-        say(f"greenbench: {asked.key}={at:g}, run {len(places) + 1} of about {count}")
-        row = _row(ask(f"{asked.key}={at:g}"))
-        metric = metric or (row.axis if row else None)
-        places.append(_place(at, row, metric, count))
-    grid = on_a_grid(asked.low, asked.high, within)
+        word = f"{asked.key}={asked.told(at)}"
+        say(f"greenbench: {word}, run {len(places) + 1} of at most {count}")
+        group = _group(ask(word))
+        metric = metric or (yardstick_of(group).metric if group else None)
+        places.append(_place(at, group, metric, count))
+    grid = on_a_grid(asked.low, asked.high, within, whole=asked.whole)
     return Crossover(asked, metric, sorted(places), brackets(_samples(places)), grid)
 
 
@@ -107,23 +118,24 @@ def _samples(places: Sequence[Place]) -> list[Sample]:
     return [Sample(place.at, place.sign) for place in places]
 
 
-def _row(records: Sequence[Record]) -> Row | None:
-    """The first run that may be shown: of a technique that is measured against two, the usual one."""
-    found: list[Group] = groups(records)
-    row = next((row for group in found for row in group.rows), None)
-    if row is not None and row.is_baseline:
+def _group(records: Sequence[Record]) -> Group | None:
+    """That of the first run that may be shown: of a technique measured against two, the usual one's."""
+    group = next(iter(groups(records)), None)
+    if group is not None and group.rows[0].is_baseline:
         raise UserError(
             "A baseline never wins over itself: say technique=... with what is to be searched."
         )
-    return row
+    return group
 
 
-def _place(at: float, row: Row | None, metric: Metric | None, count: int) -> Place:
-    if row is None or metric is None:
+def _place(at: float, group: Group | None, metric: Metric | None, count: int) -> Place:
+    """An estimate wins nothing."""
+    if group is None or metric is None:
         return Place(at, missing("ratio", "the run has no result"), 0)
-    ratio = row.ratio(metric)
-    if ratio.value is None or ratio.bounds is None or ratio.n < 2:
+    ratio = group.rows[0].ratio(metric)
+    if ratio.value is None or ratio.bounds is None or ratio.n < 2 or ratio.is_estimate:
         return Place(at, ratio, 0)
     half = (log(ratio.bounds[1]) - log(ratio.bounds[0])) / 2
     better = -1 if metric.better == "lower" else 1
-    return Place(at, ratio, sign_of(better * log(ratio.value), half, ratio.n, count))
+    n = min(ratio.n, GROUPS) if metric is ENERGY_PER_SOLVED else ratio.n
+    return Place(at, ratio, sign_of(better * log(ratio.value), half, n, count))

@@ -48,6 +48,26 @@ def test_where_it_always_saves_nothing_is_found():
     assert {place.sign for place in found.places} == {1}
 
 
+def test_a_change_before_an_end_that_does_not_fit_is_found():
+    (found,) = searched(Runs(20.5, broken=(64,))).found
+    assert found.low < 20.5 < found.high
+
+
+def test_an_estimate_wins_nothing():
+    """Under a load, where the usual speed is that of arrivals."""
+    runs = Runs(5.5)
+
+    def guessed(word):
+        (record,) = runs(word)
+        ratios = {
+            name: each.model_copy(update={"provenance": "estimated:model"})
+            for name, each in record.ratios.items()
+        }
+        return [record.model_copy(update={"ratios": ratios})]
+
+    assert searched(guessed).found == []
+
+
 def test_a_run_that_fails_is_a_place_where_it_is_not_known():
     found = searched(Runs(5.5, broken=(64,)))
     assert found.places[-1].sign == 0
@@ -66,14 +86,19 @@ def test_what_is_no_key_with_two_ends_is_one_sentence(text):
 
 
 def test_ends_of_whole_numbers_ask_for_whole_numbers():
-    assert along("workload.batch_size=1:64").whole
-    assert not along("load.rate=0.5:8").whole
+    tokens, rate = along("workload.prompt_tokens=1:1048576"), along("load.rate=1:8")
+    assert tokens.whole
+    assert tokens.told(tokens.high) == "1048576"
+    assert not rate.whole
+    assert rate.told(2.83) == "2.83"
 
 
 def test_what_cannot_be_searched_is_refused_before_any_run():
     runs = Runs(5)
     with pytest.raises(UserError, match="--within 1 is no factor above 1"):
         searched(runs, within=1)
+    with pytest.raises(UserError, match="--within nan is no factor above 1"):
+        searched(runs, within=float("nan"))
     with pytest.raises(UserError, match="is searched along: leave its own value out"):
         searched(runs, ["technique=int8", "workload.batch_size=8"])
     assert runs.asked == []
