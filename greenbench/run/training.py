@@ -158,14 +158,15 @@ class _Starts:
         self._text = Texts(texts.passages("calibrate"), encode)
         self._held_out = Texts(texts.passages("evaluate")[:count], encode)
         self._held_out_to_tune = Texts(texts.passages("prompt")[:count], encode)
-        self.plans = _plans(spec, bench.machine.device)
+        # until a model is there that says which precisions its code mixes
+        self.plans = _plans(spec, Plan(spec.training.batch_size, "float32"))
         self.made: dict[Who, Made] = {}
 
     @contextmanager
     def __call__(self, who: Who, seed: int, rate: float) -> Iterator[tuple[Trainee, Observed]]:
         from greenbench.engines.transformers.load import empty_caches, load_model
         from greenbench.engines.transformers.served import OnDevice
-        from greenbench.techniques.training.trainee import Budget
+        from greenbench.techniques.training.trainee import Budget, baseline
         from greenbench.techniques.training.trainee import Trainee as Live
 
         training = self._spec.training
@@ -177,6 +178,8 @@ class _Starts:
         tokens = training.tuning_tokens if tunes else training.tokens
         budget = Budget(tokens, training.sequence, order, self._padding)
         held_out = self._held_out_to_tune if tunes else self._held_out
+        if not self.made:
+            self.plans = _plans(self._spec, baseline(training, model))
         plan = self.plans[who]
         trainee = Live(model, plan, rate, budget, self._text, held_out)
         del model
@@ -188,11 +191,8 @@ class _Starts:
             empty_caches()
 
 
-def _plans(spec: RunSpec, device: str) -> dict[Who, Plan]:
-    """Of both recipes; the candidate's is the baseline's with its own parts."""
-    from greenbench.techniques.training.trainee import baseline
-
-    plain = baseline(spec.training, device)
+def _plans(spec: RunSpec, plain: Plan) -> dict[Who, Plan]:
+    """Of both recipes; the candidate's is the baseline's, `plain`, with its own parts."""
     return {"baseline": plain, "candidate": _with(plain, list(spec.technique.values()))}
 
 

@@ -45,4 +45,6 @@ class FreezeBlocks(Recipe):
         first = blocks[: max(1, round(self.fraction * len(blocks)))]
         for part in (model.get_input_embeddings(), *first):
             part.requires_grad_(False)
+        if hasattr(model, "disable_input_require_grads"):
+            model.disable_input_require_grads()  # which checkpointing asks for
         return model

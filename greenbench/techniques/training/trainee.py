@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from greenbench.engines.engine import Completion
+from greenbench.engines.transformers.compiled import forget_graphs
 from greenbench.models.weights import storage_bytes
 from greenbench.schema.training.spec import TrainingSpec
-from greenbench.techniques.distillation.precision import accelerator, native
+from greenbench.techniques.distillation.precision import accelerator, precision
 from greenbench.techniques.recipe import Plan
 from greenbench.techniques.training.batches import IGNORED, Batch, Texts, batches, padded
 from greenbench.techniques.training.optimizers import adamw, trained
@@ -46,6 +49,9 @@ class Trainee:
         torch.manual_seed(budget.seed)
         self._device = model.device
         self._plan, self._rate, self._budget, self._held_out = plan, rate, budget, held_out
+        self._compiler = ExitStack()
+        if plan.compiled:
+            self._compiler.enter_context(_compiling_anew())
         self._model = _prepared(model, plan)
         self._run = torch.compile(self._model) if plan.compiled else self._model
         mixed = "bfloat16" if plan.precision == "mixed_bfloat16" else "float32"
@@ -63,7 +69,8 @@ class Trainee:
         return self._model.num_parameters(), layers, storage_bytes(self._model)
 
     def close(self) -> None:
-        """Let go of the model, whoever holds on to this."""
+        """Let go of the model and what was compiled of it, whoever holds on to this."""
+        self._compiler.close()
         self._model = self._run = self._optimizer = self._accelerator = None
 
     @property
@@ -75,16 +82,16 @@ class Trainee:
         """One step of the optimizer; its tokens are those of the text that it read."""
         began_s = time.perf_counter()
         self._model.train()
+        taken = list(islice(self._batches, self._plan.accumulation))
+        read = sum(batch.tokens for batch in taken)
+        predicted = sum(batch.predicted for batch in taken)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * self._warmth()
-        read = 0
-        for _ in range(self._plan.accumulation):
-            batch = next(self._batches)
-            read += batch.tokens
+            group["lr"] = self._rate * self._warmth(self.tokens + read)
+        for batch in taken:
             on_device = batch.to(self._device)
             with self._accelerator.autocast():
-                loss = _loss(self._run, on_device)
-            (loss / self._plan.accumulation).backward()  # type: ignore[no-untyped-call]
+                nats = _nats(self._run, on_device)
+            (nats / predicted).backward()
         torch.nn.utils.clip_grad_norm_(trained(self._model), CLIP)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -100,23 +107,35 @@ class Trainee:
             places = range(first, min(first + size, len(self._held_out)))
             rows = [self._held_out[place][: self._budget.sequence] for place in places]
             batch = padded(rows, self._budget.padding)
-            predicted = int((batch.labels[:, 1:] != IGNORED).sum())
             with self._accelerator.autocast():
-                nats += float(_loss(self._model, batch.to(self._device))) * predicted
-            tokens += predicted
+                nats += float(_nats(self._model, batch.to(self._device)))
+            tokens += batch.predicted
         mean = nats / tokens
         return mean if math.isfinite(mean) else None
 
-    def _warmth(self) -> float:
-        """Share of the learning rate by now."""
-        return min(1.0, max(self.tokens / (WARM * self._budget.tokens), 0.02))
+    def _warmth(self, tokens: int) -> float:
+        """Share of the learning rate once so many are read, those of the step among them."""
+        return min(1.0, tokens / (WARM * self._budget.tokens))
 
 
-def baseline(training: TrainingSpec, device: str) -> Plan:
-    """Full fine-tuning with AdamW, of weights in float32."""
-    asked = training.precision
-    mixed = asked == "bfloat16" or (asked == "auto" and native(torch.device(device)))
-    return Plan(training.batch_size, "mixed_bfloat16" if mixed else "float32")
+def baseline(training: TrainingSpec, model: Any) -> Plan:
+    """Full fine-tuning with AdamW, of weights in float32, where `model` is now.
+
+    Raises UserError for bfloat16 where the model's own code does not mix precisions.
+    """
+    asked = precision(training.precision, model, model.device, "training")
+    return Plan(training.batch_size, "mixed_bfloat16" if asked == "bfloat16" else "float32")
+
+
+@contextmanager
+def _compiling_anew() -> Iterator[None]:
+    """Nothing that was compiled before is there, in memory or on disk: each training pays for its own."""
+    from torch._inductor.utils import fresh_cache
+
+    forget_graphs()
+    with fresh_cache():
+        yield
+    forget_graphs()
 
 
 def _prepared(model: Any, plan: Plan) -> Any:
@@ -124,18 +143,21 @@ def _prepared(model: Any, plan: Plan) -> Any:
     model.requires_grad_(True)
     if plan.precision == "bfloat16":
         model = model.to(torch.bfloat16)
-    if plan.adapt is not None:
-        model = plan.adapt(model)
-    if plan.checkpointing:
+    if (
+        plan.checkpointing
+    ):  # first, as it asks for a gradient of all inputs: what is frozen needs none
         model.activation_checkpointing_enable({"use_reentrant": False})
-    return model
+    return model if plan.adapt is None else plan.adapt(model)
 
 
-def _loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy of the next token, in float32."""
+def _nats(model: Any, batch: Batch) -> torch.Tensor:
+    """Cross entropy of the tokens that are predicted, summed in float32."""
     logits = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
     return functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED
+        logits[:, :-1].float().flatten(0, 1),
+        batch.labels[:, 1:].flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
     )
 
 

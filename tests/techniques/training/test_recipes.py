@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.architectures import DECODERS
 from helpers.techniques import CPU, HERE, RECIPES
 from helpers.tiny import tiny_llama
+from torch._inductor.runtime.runtime_utils import cache_dir
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
@@ -50,6 +53,12 @@ def test_a_recipe_lowers_the_loss_on_held_out_text(name):
     assert layers == 4
 
 
+def apart():
+    """DBRX's experts add what a product in bfloat16 gives to a sum in float32."""
+    known = AutoConfig.for_model("dbrx", **DECODERS["dbrx"], vocab_size=256)
+    return AutoModelForCausalLM.from_config(known)
+
+
 def stack_of(name):
     spec = plan([f"technique={name}", "workload=finetune", "protocol=smoke"], multirun=False)[
         0
@@ -66,7 +75,7 @@ def test_the_baseline_is_adamw_over_all_weights_as_a_plain_loop_has_it():
     for _ in range(3):
         mine.step()
         batch = next(text)
-        warm = min(1.0, max(read / (0.05 * 2000), 0.02))
+        warm = min(1.0, (read + batch.tokens) / (0.05 * 2000))
         optimizer.param_groups[0]["lr"] = 3e-3 * warm
         model(input_ids=batch.ids, attention_mask=batch.mask, labels=batch.labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -98,17 +107,70 @@ def test_text_comes_in_the_same_order_for_all_and_packing_leaves_no_padding():
 
 
 def test_accumulated_batches_step_as_one_of_all_their_texts():
-    """Texts of one length: then the mean of means is the mean."""
-    one = Texts(["abcdefgh", "hgfedcba", "aabbccdd", "ddccbbaa"] * 4, encode)
-    budget = Budget(10**6, 32, 0, padding=0)
+    """2 x 4 as 8, and texts of unequal length: each token counts as much."""
+    one = Texts(
+        [letter * length for letter in "ab" for length in (2, 3, 4, 20, 25, 28, 5, 9)], encode
+    )
+    budget = Budget(100, 32, 0, padding=0)
     pair = [
         Trainee(tiny_llama(), planned, 1e-2, budget, one, one)
-        for planned in (Plan(4, "float32"), Plan(2, "float32", accumulation=2))
+        for planned in (Plan(8, "float32"), Plan(4, "float32", accumulation=2))
     ]
+    assert pair[0].loss() == pytest.approx(pair[1].loss())
     for each in pair:
         each.step()
     both = zip(pair[0]._model.parameters(), pair[1]._model.parameters(), strict=True)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in both)
+
+
+def test_a_first_step_learns_as_its_own_tokens_say():
+    """Of a hundred tokens 5 % warm it: the first step reads more than that."""
+    mine, small = trainee(PLAIN, tokens=100), trainee(PLAIN, tokens=10**6)
+    read = [each.step().tokens for each in (mine, small)]
+    rates = [each._optimizer.param_groups[0]["lr"] for each in (mine, small)]
+    assert rates == pytest.approx([3e-3, 3e-3 * read[1] / (0.05 * 10**6)])
+
+
+def test_texts_are_tokenized_before_any_is_read():
+    heard = []
+    made = Texts(WORDS, lambda text: heard.append(text) or [1, 2])
+    assert heard == WORDS
+    assert [made[0], next(made.in_order(0))] == [[1, 2], [1, 2]]
+    assert heard == WORDS
+
+
+@pytest.mark.parametrize("name", ["freeze_blocks", "qlora"])
+def test_recipes_of_which_weights_are_trained_work_on_top_of_checkpointing(name):
+    """Nothing below the last frozen block is worth a gradient; packed weights need theirs."""
+    mine = trainee(stack_of(name)[0].onto(replace(PLAIN, checkpointing=True)))
+    plain = trainee(stack_of(name)[0].onto(PLAIN))
+    asked = []
+    ends = mine._model.get_input_embeddings()
+    ends.register_forward_hook(lambda *found: asked.append(found[2].requires_grad))
+    for _ in range(3):
+        mine.step(), plain.step()
+    assert set(asked) == {name == "qlora"}
+    assert mine.loss() == pytest.approx(plain.loss(), rel=1e-4)
+
+
+def test_each_compiled_training_compiles_anew():
+    """What was compiled before is forgotten; its cache on disk is the trainee's own, and goes with it."""
+    made = []
+
+    def counted(graph, _):
+        made.append(graph)
+        return graph.forward
+
+    once = torch.compile(lambda number: number + 1, backend=counted)
+    before = cache_dir()
+    once(torch.ones(2)), once(torch.ones(2))
+    assert len(made) == 1
+    mine = trainee(replace(PLAIN, compiled=True))
+    assert cache_dir() != before
+    once(torch.ones(2))
+    assert len(made) == 2
+    mine.close()
+    assert cache_dir() == before
 
 
 def test_adapters_train_a_small_part_and_frozen_blocks_stay_as_they_are():
@@ -139,9 +201,15 @@ def test_a_training_that_diverges_has_no_loss():
     assert mine.loss() is None
 
 
-def test_the_baselines_precision_is_what_was_asked_for():
-    assert baseline(replace(SPEC, precision="bfloat16"), "cpu").precision == "mixed_bfloat16"
-    assert baseline(replace(SPEC, precision="float32"), "cpu").precision == "float32"
+def test_the_baselines_precision_is_what_was_asked_for_where_the_model_mixes():
+    def found(precision, model):
+        return baseline(replace(SPEC, precision=precision), model).precision
+
+    assert found("bfloat16", tiny_llama()) == "mixed_bfloat16"
+    assert found("float32", tiny_llama()) == "float32"
+    assert found("auto", apart()) == "float32"
+    with pytest.raises(UserError, match=r"training\.precision=bfloat16 needs .* DbrxForCausalLM"):
+        found("bfloat16", apart())
 
 
 @pytest.mark.parametrize(
