@@ -91,7 +91,7 @@ class Trainee:
             on_device = batch.to(self._device)
             with self._accelerator.autocast():
                 nats = _nats(self._run, on_device)
-            (nats / predicted).backward()
+            (nats / predicted).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained(self._model), CLIP)
         self._optimizer.step()
         self._optimizer.zero_grad()
