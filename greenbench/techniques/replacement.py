@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
+from greenbench.errors import UserError
 from greenbench.schema.spec import ModelSpec
-from greenbench.techniques.technique import EngineOption
+from greenbench.techniques.technique import EngineOption, ModelEdit, Technique
 
 
 class Replacement(EngineOption):
@@ -21,3 +24,20 @@ class Replacement(EngineOption):
         return replace(
             self.checkpoint(), dtype=plain.dtype, trust_remote_code=plain.trust_remote_code
         )
+
+
+def check_files(stack: Sequence[Technique]) -> None:
+    """Raise UserError where an edit would change nothing, as files are given or written without it."""
+    given = [each.name for each in stack if isinstance(each, Replacement)]
+    edits = [each for each in stack if isinstance(each, ModelEdit)]
+    if given and edits:
+        raise UserError(
+            f"technique={given[0]} gives the engine files as they are, so that {edits[0].name} would change "
+            "none: leave one of them out."
+        )
+    for one, other in pairwise(edits):
+        if one.traits().leaves_files:
+            raise UserError(
+                f"technique={other.name} cannot come after {one.name}, which has written the model's files "
+                "without it: leave one of them out."
+            )

@@ -15,7 +15,7 @@ from greenbench.errors import Unsupported, UserError
 from greenbench.schema.technique import Promise
 from greenbench.techniques.handover import Handover
 from greenbench.techniques.recipe import Recipe, require_one_choice, require_purpose
-from greenbench.techniques.replacement import Replacement
+from greenbench.techniques.replacement import Replacement, check_files
 from greenbench.techniques.technique import (
     AnswerSetting,
     EngineOption,
@@ -111,7 +111,7 @@ def check_order(stack: Sequence[Technique]) -> None:
         _refuse(rule, stack, stack)
     require_one_choice(stack)
     _check_handover(stack)
-    _check_replacement(stack)
+    check_files(stack)
 
 
 def check_purpose(stack: Sequence[Technique], spec: RunSpec) -> None:
@@ -130,17 +130,6 @@ def _check_handover(stack: Sequence[Technique]) -> None:
                 f"technique={stack[position + 1].name} cannot come after {technique.name}, which hands over "
                 f"to the plain model: put {technique.name} last."
             )
-
-
-def _check_replacement(stack: Sequence[Technique]) -> None:
-    """Files that are there already are as they are."""
-    given = [each.name for each in stack if isinstance(each, Replacement)]
-    edited = [each.name for each in stack if isinstance(each, ModelEdit)]
-    if given and edited:
-        raise UserError(
-            f"technique={given[0]} gives the engine files as they are, so that {edited[0]} would change "
-            "none: leave one of them out."
-        )
 
 
 def require_small(stack: Sequence[Technique]) -> None:

@@ -22,6 +22,8 @@ class Traits:
     """It keeps to the blocks and weights that it found, which may not change after it."""
     packs_weights: bool = False
     """It leaves integer weights behind."""
+    leaves_files: bool = False
+    """It writes the files of the model itself, in which nothing would be of an edit after it."""
     keeps: bool = False
     """It takes long, and all that it leaves is in the module, which a file holds: made once for all turns."""
     drafts_tokens: bool = False

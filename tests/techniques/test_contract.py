@@ -14,6 +14,7 @@ import pytest
 from helpers.techniques import FILES, HERE
 
 import greenbench.techniques
+from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.schema.technique import Promise
@@ -209,6 +210,15 @@ def test_an_order_that_cannot_work_is_one_sentence_and_the_other_is_let_through(
     with pytest.raises(UserError, match=sentence):  # whatever stands between
         check_order([one, edit("c"), other])
     check_order([other, one])
+
+
+def test_nothing_is_edited_after_one_that_has_written_the_files():
+    options = ["technique=[upcycle,nncf_int4,experts_top_k]", "engine=openvino"]
+    said = r"^technique=experts_top_k cannot come after nncf, which has written the model's files"
+    with pytest.raises(UserError, match=said):
+        plan(options, multirun=False)
+    for writes in ("gguf", "awq"):
+        assert load(writes)().traits().leaves_files
 
 
 @pytest.mark.parametrize(("trait", "what"), SOLE)

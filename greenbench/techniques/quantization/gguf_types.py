@@ -65,7 +65,9 @@ class Gguf(ModelEdit):
 
     def traits(self) -> Traits:
         """It reads plain weights and writes what nothing can change."""
-        return Traits(needs_plain_weights=True, packs_weights=True, holds_blocks=True)
+        return Traits(
+            needs_plain_weights=True, packs_weights=True, holds_blocks=True, leaves_files=True
+        )
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """The engine must read such files."""

@@ -66,7 +66,9 @@ class Nncf(ModelEdit):
 
     def traits(self) -> Traits:
         """It reads plain weights and writes what nothing can change."""
-        return Traits(needs_plain_weights=True, packs_weights=True, holds_blocks=True)
+        return Traits(
+            needs_plain_weights=True, packs_weights=True, holds_blocks=True, leaves_files=True
+        )
 
     def versions(self) -> dict[str, str]:
         """Of what computes it."""

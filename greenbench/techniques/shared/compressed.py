@@ -72,7 +72,9 @@ class Compressed(ModelEdit):
 
     def traits(self) -> Traits:
         """It reads plain weights and writes what nothing can change."""
-        return Traits(needs_plain_weights=True, packs_weights=True, holds_blocks=True)
+        return Traits(
+            needs_plain_weights=True, packs_weights=True, holds_blocks=True, leaves_files=True
+        )
 
     def versions(self) -> dict[str, str]:
         """Of what computes it."""
