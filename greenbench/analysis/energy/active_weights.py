@@ -21,7 +21,7 @@ class Active(NamedTuple):
     experts_a_token: float | None
     """That the router chose, in the mean over blocks."""
     touched_a_pass: float | None
-    """Experts that any row of the batch used, which are those that are read."""
+    """Experts that any row of the batch used: each once, however many rows read it."""
     touched_a_token: float | None
 
     @property

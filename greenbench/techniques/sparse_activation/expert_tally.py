@@ -59,6 +59,7 @@ class ExpertTally(Watcher):
             "experts_chosen": sum(each.numel() for each in chosen),
             "experts_touched": self._touched(chosen),
         }
+        found["experts_read"] = found["experts_chosen" if self._batched() else "experts_touched"]
         if length > 1:
             _add(self._observed.setdefault("reading", {}), found)
             return
@@ -76,11 +77,17 @@ class ExpertTally(Watcher):
         hit = torch.zeros(len(chosen), experts, dtype=torch.bool, device=places.device)
         return int(hit.scatter_(1, places, value=True).sum())
 
+    def _batched(self) -> bool:
+        """Whether each token has its own experts read, as transformers decodes on GPUs."""
+        config = getattr(self._mixtures[0].experts, "config", None)
+        return getattr(config, "_experts_implementation", None) == "batched_mm"
+
     def _publish(self, seen: dict[str, int]) -> None:
         """What the counts of decoding with the workload's batch come to, in the mean over blocks."""
         tokens, touched = seen["block_tokens"], seen["experts_touched"]
-        active = self._sizes().active(touched / seen["passes"])
+        active = self._sizes().active(seen["experts_read"] / seen["passes"])
         self._observed.update(
+            experts_read_a_pass=seen["experts_read"] / seen["block_passes"],
             experts_a_token=seen["experts_chosen"] / tokens,
             experts_touched_a_pass=touched / seen["block_passes"],
             experts_touched_a_token=touched / tokens,

@@ -76,6 +76,21 @@ def test_a_row_alone_reads_what_was_promised_and_more_rows_read_more():
     assert per_pass[1] > per_pass[0]
 
 
+@pytest.mark.parametrize("way", ["grouped_mm", "batched_mm"])
+def test_rows_read_experts_once_or_each_its_own_as_transformers_decodes(way):
+    """By ``batched_mm``, its way on GPUs, it copies the experts of every row."""
+    work, model = asked(8), tiny_mixture()
+    model.set_experts_implementation(way)
+    model = live(ExpertsTopK(n=2), model, work)
+    chosen, touched = counted_by_hooks(model, torch.randint(3, 256, (8, 9)))
+    assert touched < chosen
+    seen, read = work.observed["decoding"]["8"], chosen if way == "batched_mm" else touched
+    assert seen["experts_read"] == read
+    held, passes = sizes(model, mixtures(model)), NEW - 1
+    assert work.observed["experts_read_a_pass"] == read / passes / 4
+    assert work.observed["active_bytes_a_pass"] == held.active(read / passes)
+
+
 def test_one_of_four_instead_of_two_halves_the_active_bytes_of_the_experts():
     model = tiny_mixture()
     held, found = sizes(model, mixtures(model)), mixtures(model)

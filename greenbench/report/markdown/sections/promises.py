@@ -32,8 +32,9 @@ PAYS_BACK = (
 READ = (
     "Where only a part of the weights is active, what a generated token really met was counted: bytes of "
     "the weights that its pass read, shared among the rows of a batch; of experts, in the mean over blocks, "
-    "those that its routers chose, and those that any row of the batch used, which are read once for all "
-    "rows and are more in a larger batch."
+    "those that its routers chose, and those that any row of the batch used, which are more in a larger "
+    "batch. These are read once for all rows, but on GPUs, where transformers decodes each row with a copy "
+    "of its own experts: there the bytes are of all that were chosen."
 )
 SCALES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
