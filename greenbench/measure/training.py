@@ -6,8 +6,9 @@ No code here knows a framework: what trains is a `Trainee`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from statistics import median
 from typing import NamedTuple, Protocol
 
 from greenbench.engines.engine import Completion, Observed
@@ -15,7 +16,7 @@ from greenbench.measure.recorder import Recorder
 from greenbench.measure.requests import seconds_of
 from greenbench.measure.schedule import Progress
 from greenbench.schema.training.spec import TrainingSpec
-from greenbench.schema.window import WHO, Phase, Place, Who
+from greenbench.schema.window import WHO, Phase, Place, Who, Window
 
 TUNING = -1
 """The seed of the trainings that find the learning rate: none of those that are measured."""
@@ -76,6 +77,14 @@ def tune(
                 _stretch(recorder, "tune", who, trainee, observed, spec.tuning_tokens, None)
                 tried.append(Tried(who, rate * factors[who], trainee.loss()))
     return tried
+
+
+def expected_s(windows: Sequence[Window], spec: TrainingSpec) -> float:
+    """Seconds that the quickest stretch will last, by the median step of the windows that tuned."""
+    tuned = [window for window in windows if window.phase == "tune"]
+    steps = [(median(window.iteration_s), window.tokens / window.iterations) for window in tuned]
+    each = spec.tokens / spec.evaluations
+    return min(seconds * max(1.0, each / tokens) for seconds, tokens in steps)
 
 
 def train(

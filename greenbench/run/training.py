@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from greenbench.analysis import footprint
 from greenbench.analysis.conclusions import code
 from greenbench.analysis.training.conclusions import Drawn, drawn
-from greenbench.analysis.training.curves import Losses, Raw, Tried, best
+from greenbench.analysis.training.curves import Losses, Raw, Tried, best, sound_stretches
+from greenbench.analysis.trust.restated import NEARLY
 from greenbench.engines.engine import Engine, Observed
-from greenbench.errors import Unsupported
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine.cpu_load import on_battery
 from greenbench.machine.detect import Machine
 from greenbench.measure import training as measured
@@ -27,14 +28,16 @@ from greenbench.schema.enums import Dtype
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES
 from greenbench.schema.quantity import missing
 from greenbench.schema.record import Findings, MeterChoice, Subject
-from greenbench.schema.spec import RunSpec
+from greenbench.schema.spec import TIERS, RunSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.training.record import Facts
 from greenbench.schema.window import WHO, Who
 from greenbench.techniques.recipe import Plan, Recipe
 
 NO_FILES = "what was trained is in no file"
-PREPARES_NOTHING = "a recipe prepares nothing: what it takes is in the joules of the training"
+UNMETERED = "what a recipe makes of a model before the first step (adapters, packed weights) is in no window"
+ROOM = 1.2
+"""Stretches must be expected to last by as much longer than a tier promises: some are quicker than others."""
 
 
 class Made(NamedTuple):
@@ -71,14 +74,29 @@ def told(bench: Bench, stages: Stages) -> Findings:
     factors = {who: plan.rate for who, plan in starts.plans.items()}
     with stages("tune"):
         found = measured.tune(recorder, starts, spec.training, factors, stages.progress)
+    tier_s, _ = TIERS[spec.protocol.tier.value]
+    expected_s = measured.expected_s(recorder.windows, spec.training)
+    _require_lasting(spec, expected_s, max(recorder.shortest_s, ROOM * tier_s))
     tried = [Tried(*each) for each in found]
     rates: dict[Who, float] = {who: best(tried, who) for who in WHO}
     with stages("train"):
         done = measured.train(recorder, starts, spec.training, rates, spec.seed, stages.progress)
+    lasted = [window.end_s - window.start_s for window in sound_stretches(recorder.windows)]
+    _require_lasting(spec, min(lasted, default=tier_s), NEARLY * tier_s)
     with stages("finish"):
         join_wall_log(spec, recorder)
         raw = Raw({who: starts.made[who].facts for who in WHO}, tried, [Losses(*d) for d in done])
         return _findings(bench, starts, base.directory, raw)
+
+
+def _require_lasting(spec: RunSpec, lasts_s: float, least_s: float) -> None:
+    """Raise UserError where a stretch of so many seconds is too short for the meter or the tier."""
+    if lasts_s < least_s:
+        raise UserError(
+            f"A stretch of training between two evaluations lasts about {lasts_s:.2g} s, and the meter and "
+            f"protocol.tier={spec.protocol.tier.value} ask for {least_s:.2g} s or more: say fewer "
+            "training.evaluations, or more training.tokens."
+        )
 
 
 def _findings(bench: Bench, starts: _Starts, directory: Path, raw: Raw) -> Findings:
@@ -120,7 +138,7 @@ def _applied(technique: Recipe) -> AppliedTechnique:
         lossless=False,
         promise=technique.promise(),
         prepare_s=0.0,
-        prepare_energy=missing("J", PREPARES_NOTHING),
+        prepare_energy=missing("J", UNMETERED),
     )
 
 

@@ -13,7 +13,7 @@ from greenbench.analysis.training.conclusions import drawn
 from greenbench.analysis.training.curves import Losses, Raw, Tried, best, crossing, noted
 from greenbench.engines.engine import Completion
 from greenbench.measure import recorder
-from greenbench.measure.training import TUNING, milestones, orders, train, tune
+from greenbench.measure.training import TUNING, expected_s, milestones, orders, train, tune
 from greenbench.meters import OpenMeters
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.schema.codes import validity
@@ -263,6 +263,14 @@ def test_a_curve_crosses_a_loss_in_a_straight_line(losses, expected):
     unmetered = [point.model_copy(update={"energy_j": None}) for point in points]
     assert (crossing(unmetered, 6.0) is None) is (expected is None)
     assert crossing(points, None) is None
+
+
+def test_what_tuned_tells_how_long_the_quickest_stretch_will_last(lab):
+    """1000 tokens in steps of 100, of 0.5 s and of 0.6 s; a stretch takes a step at least."""
+    taken, start, _ = lab()
+    tune(taken, start, SPEC, dict.fromkeys(WHO, 1.0), lambda *_: None)
+    assert expected_s(taken.windows, SPEC) == pytest.approx(5.0, rel=0.01)
+    assert expected_s(taken.windows, replace(SPEC, evaluations=400)) == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_candidate_is_evaluated_as_often_on_as_many_tokens_and_goes_on():

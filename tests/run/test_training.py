@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from helpers import trained
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.trust.checked import verified
+from greenbench.analysis.trust.restated import false_tier
 from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import identity, label, run_key
-from greenbench.errors import Unsupported
+from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, detect
 from greenbench.records.bounds import broken
 from greenbench.records.store import Store, canonical, sealed
@@ -109,6 +111,28 @@ def test_its_record_holds_and_one_that_is_tampered_with_is_refused(record, tmp_p
     assert refused(fewer)
     assert "has a tokens of -5" in refused(impossible)
     assert "trainings where its workload trains" in refused(served)
+
+
+def test_stretches_too_short_for_the_tier_end_the_run_once_it_is_tuned(checkpoint):
+    short = ["protocol=dev" if word == "protocol=smoke" else word for word in SHORT]
+    words = ["model=local", f"model.path={checkpoint}", "technique=adafactor", *short]
+    seen = []
+    with pytest.raises(UserError, match=r"lasts about .*tier=dev ask for 12 s or more: say fewer"):
+        story.run(
+            plan([*words, "training.seeds=5"], multirun=False)[0].spec,
+            progress=lambda stage, *_: seen.append(stage),
+        )
+    assert "tune" in seen
+    assert "train" not in seen
+
+
+def test_a_record_whose_stretches_are_shorter_than_its_tier_promises_is_refused():
+    """5 s each, and ``dev`` promises 10 s."""
+    found = trained.record()
+    dev = found.spec.protocol.model_copy(update={"tier": "dev"})
+    assert false_tier(found) is None
+    raised = found.model_copy(update={"spec": found.spec.model_copy(update={"protocol": dev})})
+    assert "whose windows last 10 s or more, and its own last 5 s" in false_tier(raised)
 
 
 def test_what_only_serves_or_has_several_gpus_trains_nothing():

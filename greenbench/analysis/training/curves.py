@@ -161,10 +161,20 @@ class Pair(NamedTuple):
 def sound(windows: Sequence[Window], found: Sequence[Course]) -> list[Pair]:
     """Pairs by seed without an invalid window: a seed counts whole or not at all."""
     by_seed = {(each.seed, each.who): each for each in found}
-    spoiled = {
+    seeds = sorted({each.seed for each in found} - _spoiled(windows))
+    return [Pair(*(by_seed[seed, who] for who in WHO)) for seed in seeds]
+
+
+def sound_stretches(windows: Sequence[Window]) -> list[Window]:
+    """The windows of these."""
+    spoiled = _spoiled(windows)
+    mine = [window for window in windows if window.phase == "train" and window.place]
+    return [window for window in mine if window.place and window.place.unit not in spoiled]
+
+
+def _spoiled(windows: Sequence[Window]) -> set[int]:
+    return {
         window.place.unit
         for window in windows
         if window.phase == "train" and window.place and window.validity == "invalid"
     }
-    seeds = sorted({each.seed for each in found} - spoiled)
-    return [Pair(*(by_seed[seed, who] for who in WHO)) for seed in seeds]

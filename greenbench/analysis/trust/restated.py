@@ -12,7 +12,7 @@ from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
 from greenbench.analysis.training.conclusions import drawn
-from greenbench.analysis.training.curves import noted
+from greenbench.analysis.training.curves import noted, sound_stretches
 from greenbench.analysis.trust.applied import applied_again, said_of_techniques
 from greenbench.models.keys import key_of
 from greenbench.records.store import content_hash
@@ -131,7 +131,10 @@ def false_content(document: Mapping[str, Any]) -> str | None:
 def false_tier(record: Record) -> str | None:
     """That windows are shorter than the tier promises, in one sentence; null where they are not."""
     tier = record.spec.protocol.tier
-    lasted = [window.end_s - window.start_s for window in valid_blocks(record.windows)]
+    mine = (
+        valid_blocks(record.windows) if record.training is None else sound_stretches(record.windows)
+    )
+    lasted = [window.end_s - window.start_s for window in mine]
     if not lasted or min(lasted) >= NEARLY * TIERS[tier][0]:
         return None
     return (

@@ -24,10 +24,11 @@ from greenbench.wording import ESTIMATE, TIMES, number
 HOW: Final = (
     "Each recipe against full fine-tuning with AdamW from the same checkpoint, on the same text in the same "
     "order, with each seed. Joules to the target are those until the loss on held-out text is as low as the "
-    "baseline's last with the same seed, in a straight line between evaluations; loading, evaluating and the "
-    "tuning of learning rates are not among them. A recipe that does not get there with every seed has a "
-    "lower bound alone: the lower end of the interval, as if it had come there at its end. The loss is that "
-    "after the baseline's tokens, of both. Peaks are of the whole process, or of torch on the device."
+    "baseline's last with the same seed, in a straight line between evaluations; loading, what a recipe "
+    "makes of the model before its first step (adapters, packed weights), evaluating and the tuning of "
+    "learning rates are not among them. A recipe that does not get there with every seed has a lower bound "
+    "alone: the lower end of the interval, as if it had come there at its end. The loss is that after the "
+    "baseline's tokens, of both. Peaks are of the whole process, or of torch on the device."
 )
 GIB: Final = 2**30
 
