@@ -10,6 +10,7 @@ from typing import NamedTuple
 from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.analysis.readings import source
+from greenbench.analysis.training.curves import sound
 from greenbench.schema.metrics import ENERGY_TO_TARGET, Metric
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
@@ -32,6 +33,27 @@ class Recipe(NamedTuple):
         """One of both recipes' numbers."""
         subject = self.record.candidate if who == "candidate" else self.record.baseline
         return metric.level(subject.metrics if subject else {})
+
+    @property
+    def rests_on(self) -> float | None:
+        """Share of the baseline's joules after which it first was at its last loss, the least of all seeds;
+        null without joules."""
+        pairs = sound(self.record.windows, self.training.courses)
+        spent = [(pair.baseline.to_target_j, pair.baseline.points[-1].energy_j) for pair in pairs]
+        return min(
+            (part / whole for part, whole in spent if part is not None and whole), default=None
+        )
+
+    def end_of_rates(self, who: Who) -> str | None:
+        """That the learning rate which was taken is at an end of those tried, in words; null: it is not."""
+        taken = self.training.facts[who].learning_rate
+        tried = {each.learning_rate for each in self.training.trials if each.who == who}
+        if taken not in {min(tried, default=0.0), max(tried, default=0.0)}:
+            return None
+        if len(tried) == 1:
+            return f"the {who}'s is the only one that was tried"
+        end = "largest" if taken == max(tried) else "smallest"
+        return f"the {who}'s is the {end} of {len(tried)} that were tried: what is beyond it, nobody knows"
 
     @property
     def flagged(self) -> bool:

@@ -31,13 +31,15 @@ HOW: Final = (
     "baseline's tokens, of both. Peaks are of the whole process, or of torch on the device."
 )
 GIB: Final = 2**30
+HALF: Final = 0.5
+"""Of the baseline's joules: what rests on less is said."""
 
 
 def columns() -> list[Column[Recipe]]:
     """Of the table of recipes."""
     return [
         Column("recipe", lambda r, _: f"{code(r.label)}{f' {FLAGGED}' if r.flagged else ''}"),
-        Column("J to target / baseline's", lambda r, why: at_least(r.ratio(ENERGY_TO_TARGET), why, TIMES)),
+        Column("J to target / baseline's", _ratio),
         Column("J to target", lambda r, why: at_least(r.level(ENERGY_TO_TARGET), why)),
         Column("reached", lambda r, _: f"{r.training.reached['candidate']} of {r.training.seeds} seeds"),
         Column("J/training token", lambda r, why: show(r.level(ENERGY_PER_TRAINING_TOKEN), why)),
@@ -57,6 +59,19 @@ def at_least(quantity: Quantity, notes: Notes, suffix: str = "") -> str:
     return f"≥ {mark}{number(quantity.low)}{suffix} {notes.mark(quantity.reason)}"
 
 
+def _ratio(recipe: Recipe, notes: Notes) -> str:
+    """With how little of the baseline's training it rests on, where that is under half."""
+    ratio, share = recipe.ratio(ENERGY_TO_TARGET), recipe.rests_on
+    said = at_least(ratio, notes, TIMES)
+    unknown = ratio.value is None and ratio.low is None
+    if unknown or share is None or share >= HALF:
+        return said
+    least = (
+        f"rests on {100 * share:.0f} % of the baseline's training: with a seed it was there by then"
+    )
+    return f"{said} {notes.mark(least)}"
+
+
 def _peak(recipe: Recipe, notes: Notes) -> str:
     """On the device where that has a mark of its own, else of the host."""
     device = recipe.level(DEVICE_PEAK_BYTES).value is not None
@@ -70,9 +85,11 @@ def _losses(recipe: Recipe, notes: Notes) -> str:
     return f"{show(sides['candidate'], notes)} ({only(sides['baseline'], notes)})"
 
 
-def _rates(recipe: Recipe, _: Notes) -> str:
+def _rates(recipe: Recipe, notes: Notes) -> str:
+    """With a note where one is at an end of those tried."""
     rates = {who: f"{facts.learning_rate:g}" for who, facts in recipe.training.facts.items()}
-    return f"{rates['candidate']} ({rates['baseline']})"
+    ends = [notes.mark(end) for who in WHO[::-1] if (end := recipe.end_of_rates(who))]
+    return " ".join([f"{rates['candidate']} ({rates['baseline']})", *ends])
 
 
 def _tuning(recipe: Recipe, notes: Notes) -> str:

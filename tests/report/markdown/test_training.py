@@ -4,7 +4,7 @@ import pytest
 from helpers import campaign, trained
 
 from greenbench.analysis.groups.rows import groups
-from greenbench.analysis.training.table import by_budget
+from greenbench.analysis.training.table import Recipe, by_budget
 from greenbench.records.store import Store
 from greenbench.report import rebuild, write
 from greenbench.report.figures.training import training_curves
@@ -37,6 +37,39 @@ def test_each_recipe_has_a_line_with_what_it_took_and_how_often_it_got_there(rec
     assert slow["reached"] == "2 of 3 seeds"
     assert any("2 of 3 trainings came to the baseline's last loss" in note for note in found.legend)
     assert [recipe.label for recipe in budget.recipes] == ["adafactor", "lion"]
+
+
+def test_a_learning_rate_at_the_end_of_those_tried_is_noted(records):
+    first, *_ = records
+    found = cells(by_budget([first])[0].recipes, columns())
+    (line,) = found.lines
+    place = list(found.titles).index("learning rate (baseline's)")
+    assert line[place] == "0.0001 (0.0001) (a) (b)"
+    assert [note.partition(" that were")[0] for note in found.legend] == [
+        "(a) the candidate's is the smallest of 2",
+        "(b) the baseline's is the smallest of 2",
+    ]
+    trials = [*first.training.trials, *(each.model_copy(update={"learning_rate": 1e-5}) for each in
+              first.training.trials[::2])]  # fmt: skip
+    inside = first.training.model_copy(update={"trials": trials})
+    assert Recipe(first, inside, "").end_of_rates("candidate") is None
+
+
+def test_a_ratio_that_rests_on_little_of_the_baselines_training_says_on_how_much(records):
+    """With one seed its last loss was there after 300 of its 800 J."""
+    first, *_ = records
+    early = [
+        each.model_copy(update={"to_target_j": 300.0})
+        if (each.who, each.seed) == ("baseline", 1)
+        else each
+        for each in first.training.courses
+    ]
+    training = first.training.model_copy(update={"courses": early})
+    (budget,) = by_budget([first.model_copy(update={"training": training})])
+    found = cells(budget.recipes, columns())
+    assert found.lines[0][1].endswith("(a)")
+    assert "rests on 38 % of the baseline's training" in found.legend[0]
+    assert "rests on" not in "".join(cells(by_budget(records)[0].recipes, columns()).legend)
 
 
 def test_trainings_stand_in_no_table_of_runs_that_served(records, tmp_path):
