@@ -16,6 +16,10 @@ LOSSLESS: Final = frozenset({
 record imports none of them, and believes no other that says so."""
 
 
+ADAPTERS: Final = frozenset({"lora", "qlora"})
+"""Of the recipes, those after which the model serves through an adapter that is not merged."""
+
+
 class Promise(Part):
     """What a technique says it saves, as ratios to the baseline; audited against what was measured."""
 

@@ -7,14 +7,19 @@ from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.energy.per_request import OFF
 from greenbench.analysis.energy.promises import break_even, prepare_energy
-from greenbench.analysis.groups.comparable import Setting
+from greenbench.analysis.groups.comparable import Setting, told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.training.table import Budget, Recipe
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, ENERGY_TO_TARGET
 from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.technique import ADAPTERS
 from greenbench.schema.window import Who
 
 PLAIN: Final = "the plain model"
+BASELINE: Final = "full fine-tuning, AdamW"
+ADAPTED: Final = (
+    "an adapter that is not merged serves otherwise than the plain model, and was not served"
+)
 NOTHING: Final = Quantity(
     value=0.0, unit="J", provenance="assumed", low=0.0, high=0.0, reason="nothing is done once"
 )
@@ -99,18 +104,21 @@ def _lives(group: Group, budgets: Sequence[Budget]) -> Iterable[Life]:
     for row in group.rows:
         if (once := prepare_energy(row)).value:
             yield Life(row.label, "prepared", once, _level(row), break_even(row, OFF))
+    alike = [budget for budget in budgets if _alike(budget.setting, group.setting)]
+    _, apart = told_apart([budget.setting for budget in alike]) if len(alike) > 1 else ([], [""])
+    for budget, own in zip(alike, apart, strict=False):
+        yield from _trained(budget, f" ({own})" if own else "", plain)
+
+
+def _trained(budget: Budget, own: str, plain: Quantity) -> Iterable[Life]:
+    """The baseline of the first run, then each recipe; `own` tells the budget from others."""
     why = missing("token", "a recipe changes what training takes, and nothing of serving")
-    seen: set[str] = set()
-    for budget in budgets:
-        if not _alike(budget.setting, group.setting):
-            continue
-        for recipe in budget.recipes:
-            sides: list[tuple[Who, str]] = [("candidate", recipe.label)]
-            if not seen:
-                sides.insert(0, ("baseline", "full fine-tuning, AdamW"))
-            for who, label in sides:
-                seen.add(label)
-                yield Life(label, "trained", _training(recipe, who), plain, why)
+    first, *_ = budget.recipes
+    yield Life(f"{BASELINE}{own}", "trained", _training(first, "baseline"), plain, why)
+    for recipe in budget.recipes:
+        adapted = any(part.name in ADAPTERS for part in recipe.record.spec.technique)
+        each = missing(plain.unit, ADAPTED) if adapted else plain
+        yield Life(f"{recipe.label}{own}", "trained", _training(recipe, "candidate"), each, why)
 
 
 def _level(row: Row) -> Quantity:

@@ -14,7 +14,8 @@ from greenbench.wording import ESTIMATE, number
 HOW: Final = (
     "What was done once is the preparation of a technique, or the tuning of learning rates and one training "
     "to the target; serving is all joules of the answers, idle power while they are made included. A "
-    "trained model is taken to serve as the plain one does. Intervals are those of serving alone."
+    "trained model is taken to serve as the plain one does, but for one with an adapter. Intervals are those "
+    "of serving alone."
 )
 NO_TOKENS: Final = (
     "`greenbench report --tokens-served N` adds up both for as many tokens as your users ask for."

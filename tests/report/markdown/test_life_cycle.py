@@ -55,6 +55,32 @@ def test_a_training_joins_the_model_that_it_began_with(lives):
     assert quick.paid_back.value is None
 
 
+def test_a_model_with_an_adapter_serves_otherwise():
+    trainings = [trained.record("lora")]
+    (found,) = life_cycles(groups([factory.record()]), by_budget(trainings))
+    lora = next(life for life in found.lives if life.label == "lora")
+    assert lora.once.value == pytest.approx(640 + 320)
+    assert lora.each.value is None
+    assert "an adapter that is not merged" in lora.total(1000).reason
+    assert "an adapter that is not merged" in lora.outweighs.reason
+
+
+def test_each_budget_has_a_baseline_and_labels_of_its_own():
+    first = trained.record()
+    longer = first.spec.training.model_copy(update={"tokens": 8000})
+    spec = first.spec.model_copy(update={"training": longer})
+    other = first.model_copy(update={"spec": spec})
+    (found,) = life_cycles(groups([factory.record()]), by_budget([first, other]))
+    labels = [life.label for life in found.lives if life.kind == "trained"]
+    assert len({*labels}) == 4
+    for tokens in ("4,000", "8,000"):
+        mine = [label for label in labels if tokens in label]
+        assert [label.partition(" (")[0] for label in mine] == [
+            "full fine-tuning, AdamW",
+            "adafactor",
+        ]
+
+
 def test_joules_of_two_meters_or_models_are_not_added():
     served, training = factory.record(), trained.record()
     other = training.model_copy(

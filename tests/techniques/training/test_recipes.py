@@ -13,9 +13,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from greenbench.campaign.compose import plan
 from greenbench.errors import Unsupported, UserError
+from greenbench.schema.technique import ADAPTERS
 from greenbench.schema.training.spec import TrainingSpec
 from greenbench.techniques import check_order
 from greenbench.techniques.recipe import Plan
+from greenbench.techniques.training.adapters import Lora
 from greenbench.techniques.training.batches import IGNORED, Texts, batches
 from greenbench.techniques.training.trainee import Budget, Trainee, baseline
 
@@ -176,6 +178,7 @@ def test_each_compiled_training_compiles_anew():
 def test_adapters_train_a_small_part_and_frozen_blocks_stay_as_they_are():
     lora, frozen = (trainee(stack_of(name)[0].onto(PLAIN)) for name in ("lora", "freeze_blocks"))
     assert lora.trained < 0.5 * lora.body()[0]
+    assert {name for name in RECIPES if isinstance(stack_of(name)[0], Lora)} == ADAPTERS
     before = [weight.clone() for weight in frozen._model.model.layers[0].parameters()]
     last = frozen._model.model.layers[-1].mlp.up_proj.weight.clone()
     frozen.step()
