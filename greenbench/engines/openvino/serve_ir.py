@@ -1,8 +1,8 @@
 """Serves an exported model over HTTP with OpenVINO GenAI, until it is ended: a script, its options as JSON.
 
 OpenVINO GenAI is a library: its pipeline of continuous batching is what computes here, one step after
-another, and what is asked meanwhile joins the next step. A step keeps Python's lock, so that all else,
-the connections too, is done between two steps by the same thread. Imports nothing of ours.
+another. A step keeps Python's lock, so that all else, the connections too, is done between two steps by the
+same thread: what has connected during one is taken in before the next, and joins it. Imports nothing of ours.
 """
 
 import asyncio
@@ -18,8 +18,12 @@ import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
+TURNS = 8
+"""Of the event loop, from a connection that waits to its first bytes, with some to spare."""
 PATIENCE_S = 0.02
 """What has begun to arrive may join the next step if it is there by then."""
+NO_ROOM = "no room for keys and values"
+"""Why the pipeline ignores a request."""
 UNFINISHED = "\ufffd"
 """What the first bytes of a letter look like."""
 
@@ -54,6 +58,7 @@ class Asked:
         self.body, self.made = body, 0
         self.done, self.gone = asyncio.Event(), False
         self._writer, self._text = writer, text
+        self._told = "stop" in body  # its text: to read tokens as words takes time
         self._handle: Any = None
         self._nats: list[float] = []
         self._finish: str | None = None
@@ -64,14 +69,17 @@ class Asked:
         try:
             settings = _settings(self.body, pipeline.get_config())
             self._handle = pipeline.add_request(number, prompt, settings)
-        except RuntimeError as error:
-            _head(self._writer, "400 Bad Request", "application/json")
-            self._writer.write(json.dumps({"error": str(error)}).encode())
-            self.done.set()
+        except Exception as error:  # whatever was asked for: it may not end the server
+            self._refuse("400 Bad Request", f"{type(error).__name__}: {error}")
             return False
-        kind = "text/event-stream" if self.body.get("stream") else "application/json"
-        _head(self._writer, "200 OK", kind)
+        if self.body.get("stream"):
+            _head(self._writer, "200 OK", "text/event-stream")
         return True
+
+    def _refuse(self, status: str, why: str) -> None:
+        _head(self._writer, status, "application/json")
+        self._writer.write(json.dumps({"error": why}).encode())
+        self.done.set()
 
     def give_up(self) -> None:
         """Nobody waits for it any more."""
@@ -87,7 +95,12 @@ class Asked:
                 self._chunk(output)
         if status == genai.GenerationStatus.RUNNING:
             return False
-        self._end()
+        if status != genai.GenerationStatus.IGNORED:
+            self._end()
+        elif self.body.get("stream"):
+            self._event({"error": NO_ROOM})
+        else:
+            self._refuse("500 Internal Server Error", NO_ROOM)
         self.done.set()
         return True
 
@@ -100,7 +113,7 @@ class Asked:
             self._finish = reason.name.lower()
         if self.body.get("stream"):
             choice: dict[str, Any] = {
-                "text": self._text.more(ids, last=self._finish is not None),
+                "text": self._text.more(ids, last=self._finish is not None) if self._told else "",
                 "token_ids": ids,
                 "finish_reason": self._finish,
             }
@@ -114,6 +127,7 @@ class Asked:
             self._event({"choices": [], "usage": usage})
             self._writer.write(b"data: [DONE]\n\n")
         else:
+            _head(self._writer, "200 OK", "application/json")
             whole = {"choices": [{"logprobs": {"token_logprobs": self._nats}}]}
             self._writer.write(json.dumps(whole).encode())
 
@@ -164,8 +178,8 @@ class Serving:
     async def _arrivals(self) -> None:
         """Let those who have asked meanwhile be heard."""
         until_s = time.monotonic() + PATIENCE_S
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         while self._arriving and time.monotonic() < until_s:
             await asyncio.sleep(0)
 
@@ -244,9 +258,8 @@ def _head(writer: asyncio.StreamWriter, status: str, kind: str) -> None:
 async def main(options: Mapping[str, Any]) -> None:
     """``{"model": PATH, "port": N, "seats": N, "properties": {...}}``"""
     serving = Serving(options)
-    server = await asyncio.start_server(serving.answer, "127.0.0.1", options["port"])
-    async with server:
-        await serving.steps()
+    await asyncio.start_server(serving.answer, "127.0.0.1", options["port"])
+    await serving.steps()  # its failure ends all, as nothing waits for connections
 
 
 if __name__ == "__main__":
