@@ -13,7 +13,7 @@ from greenbench.analysis.conclusions import code
 from greenbench.analysis.training.conclusions import Drawn, drawn
 from greenbench.analysis.training.curves import Losses, Raw, Tried, best, sound_stretches
 from greenbench.analysis.trust.restated import NEARLY
-from greenbench.engines.engine import Engine, Observed
+from greenbench.engines.engine import Build, Engine, Observed
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.cpu_load import on_battery
 from greenbench.machine.detect import Machine
@@ -36,6 +36,8 @@ from greenbench.techniques.recipe import Plan, Recipe
 
 NO_FILES = "what was trained is in no file"
 UNMETERED = "what a recipe makes of a model before the first step (adapters, packed weights) is in no window"
+AS_WEIGHTS = 4
+"""Weights, gradients and two moments are as large as the weights alone, times this."""
 ROOM = 1.2
 """Stretches must be expected to last by as much longer than a tier promises: some are quicker than others."""
 
@@ -62,12 +64,26 @@ def refuse_training(spec: RunSpec, machine: Machine, engine: Engine) -> None:
         )
 
 
+def refuse_size(build: Build, machine: Machine, engine: Engine) -> None:
+    """Raise Unsupported where full training in float32, which the baseline's is, has no room; nothing is
+    loaded."""
+    plain = replace(build, model=replace(build.model, dtype=Dtype.float32))
+    needed = AS_WEIGHTS * engine.room_bytes(plain)
+    if needed > machine.memory_bytes:
+        raise Unsupported(
+            f"Model {build.model.name} needs {needed / 1e9:.3g} GB to be trained in full, as the baseline is "
+            "(16 bytes a parameter: weights, gradients and AdamW's two moments in float32), and "
+            f"{machine.device_name} has {machine.memory_bytes / 1e9:.3g} GB: take a smaller model."
+        )
+
+
 def told(bench: Bench, stages: Stages) -> Findings:
     """The story of a run that trains: tune, train, conclude."""
     spec, recorder = bench.spec, bench.recorder
     with stages("load"):
         refuse_training(spec, bench.machine, bench.engines["baseline"])
         base = suited(spec, bench.machine)["baseline"]
+        refuse_size(base, bench.machine, bench.engines["baseline"])
         starts = _Starts(bench, base.directory)
     with stages("idle"):
         recorder.idle("empty", spec.protocol.idle_s)

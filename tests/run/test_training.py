@@ -5,18 +5,20 @@ from dataclasses import replace
 
 import pytest
 from helpers import trained
+from safetensors.torch import load_file
 
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.trust.checked import verified
 from greenbench.analysis.trust.restated import false_tier
 from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import identity, label, run_key
+from greenbench.engines.engine import Build
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, detect
 from greenbench.records.bounds import broken
 from greenbench.records.store import Store, canonical, sealed
 from greenbench.run import story
-from greenbench.run.training import refuse_training
+from greenbench.run.training import refuse_size, refuse_training
 from greenbench.schema.record import Record
 
 SHORT = [
@@ -133,6 +135,18 @@ def test_a_record_whose_stretches_are_shorter_than_its_tier_promises_is_refused(
     assert false_tier(found) is None
     raised = found.model_copy(update={"spec": found.spec.model_copy(update={"protocol": dev})})
     assert "whose windows last 10 s or more, and its own last 5 s" in false_tier(raised)
+
+
+def test_a_model_too_large_to_be_trained_in_full_is_refused_before_it_is_loaded(checkpoint):
+    """Four times its weights in float32: 16 bytes a parameter."""
+    words = ["model=local", f"model.path={checkpoint}", "technique=lora", *SHORT]
+    spec = plan(words, multirun=False)[0].spec
+    build = Build(spec.model, "safetensors", checkpoint, checkpoint)
+    held = load_file(checkpoint / "model.safetensors").values()
+    needed = 16 * sum(weight.numel() for weight in held)
+    refuse_size(build, Machine("cpu", "a CPU", needed), spec.engine)
+    with pytest.raises(Unsupported, match="to be trained in full, as the baseline is"):
+        refuse_size(build, Machine("cpu", "a CPU", needed - 1), spec.engine)
 
 
 def test_what_only_serves_or_has_several_gpus_trains_nothing():
