@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -15,13 +15,13 @@ from torch import nn
 
 from greenbench.engines.engine import Engine, Form
 from greenbench.engines.openvino import environment, exported
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.models.parts import blueprint
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.compressed import GROUPS, divisor
-from greenbench.techniques.shared.linear_views import block_linears
+from greenbench.techniques.shared.linear_views import block_linears, other_kinds
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 if TYPE_CHECKING:
@@ -84,14 +84,13 @@ class Nncf(ModelEdit):
         environment.require_installed(f"technique={self.name}")
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
-        """Groups must divide the layers' inputs."""
-        layers = block_linears(blueprint(config))
-        if not layers:
+        """The blocks' matrices must be linear layers, whose inputs groups divide."""
+        if kinds := other_kinds(config):
             raise Unsupported(
-                f"technique={self.name} is audited on linear layers, and this {config.model_type} model's "
-                "blocks hold none: choose another technique."
+                f"technique={self.name} reads back what linear layers have become, and this model multiplies "
+                f"by what {', '.join(kinds)} hold: choose another technique."
             )
-        self._group(layers)
+        self._group(block_linears(blueprint(config)))
 
     def promise(self, model: Any) -> Promise:
         """Codes, a scale and a zero a group or row; what is no matrix stays."""
@@ -121,6 +120,7 @@ class Nncf(ModelEdit):
             self._export(model, work, folder, files, plain)
             made.write_text(str(os.getpid()))
         weights = load_file(plain)
+        _require_all(model, weights)
         for name, weight in model.named_parameters():
             if name in weights:
                 weight.copy_(weights[name])
@@ -164,3 +164,14 @@ class Nncf(ModelEdit):
         groups = weight.numel() / group
         four = weight.numel() / 2 + (SCALE_BYTES + (not self.symmetric) / 2) * groups
         return self.ratio * four + (1 - self.ratio) * eight
+
+
+def _require_all(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise EngineFault where a matrix of the blocks is not among those that were read back."""
+    inside = {id(layer.weight) for layer in block_linears(model)}
+    own = {name for name, weight in model.named_parameters() if id(weight) in inside}
+    if lost := sorted(own - weights.keys()):
+        raise EngineFault(
+            f"OpenVINO's export tool has left {len(lost)} of the blocks' {len(own)} matrices without their "
+            f"names, {lost[0]} the first: choose another technique than nncf."
+        )

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.models.parts import decoder_blocks, output_head
 from greenbench.models.weights import storage_bytes
@@ -54,6 +55,15 @@ def require_mixtures(model: Any, technique: str) -> list[Mixture]:
             "this model has no router that it knows: choose another model, or put upcycle before it."
         )
     return found
+
+
+def require_sparse(engine: Engine, technique: str) -> None:
+    """Raise Unsupported, in one sentence, where `engine` computes all experts for every token."""
+    if "openvino" in engine.forms:
+        raise Unsupported(
+            f"technique={technique} saves by experts that a token does not use, and engine={engine.name} "
+            "computes all of them: use engine=transformers."
+        )
 
 
 class Sizes(NamedTuple):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from greenbench.engines.engine import Form
+from greenbench.engines.engine import Engine, Form
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.models.parts import blueprint, decoder_blocks, weight_count
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
@@ -16,6 +17,7 @@ from greenbench.techniques.sparse_activation.expert_tally import ExpertTally, to
 from greenbench.techniques.sparse_activation.experts import (
     Mixture,
     require_mixtures,
+    require_sparse,
     sizes,
 )
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
@@ -43,6 +45,10 @@ class ExpertsTopK(ModelEdit):
     def traits(self) -> Traits:
         """It counts what the routers of these blocks choose."""
         return Traits(holds_blocks=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """The engine must leave out what is not chosen."""
+        require_sparse(engine, self.name)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model has routers, and as many experts."""

@@ -11,15 +11,20 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from greenbench.engines.engine import Form
+from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
+from greenbench.machine.detect import Machine
 from greenbench.models.parts import blueprint
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.layerwise import require_calibration, token_batches
 from greenbench.techniques.shared.linear_views import Experts
-from greenbench.techniques.sparse_activation.experts import Mixture, require_mixtures
+from greenbench.techniques.sparse_activation.experts import (
+    Mixture,
+    require_mixtures,
+    require_sparse,
+)
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
 KEY = "technique.prune_experts"
@@ -53,6 +58,10 @@ class PruneExperts(ModelEdit):
     def traits(self) -> Traits:
         """Plain weights go, in every block."""
         return Traits(needs_plain_weights=True, changes_blocks=True, keeps=True)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """The engine must leave out what is not chosen."""
+        require_sparse(engine, self.name)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """Some experts must go, and as many stay as a token uses."""

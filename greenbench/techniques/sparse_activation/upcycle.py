@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from greenbench.engines.engine import Form
+from greenbench.engines.engine import Engine, Form
 from greenbench.errors import Unsupported, UserError
+from greenbench.machine.detect import Machine
 from greenbench.models.parts import blueprint, decoder_blocks
 from greenbench.schema.ranges import require, require_choice
 from greenbench.schema.spec import WorkloadSpec
@@ -19,7 +20,7 @@ from greenbench.techniques.distillation.budget import NONE, Training
 from greenbench.techniques.distillation.trainer import distill
 from greenbench.techniques.shared.layerwise import require_calibration, token_batches
 from greenbench.techniques.sparse_activation.expert_tally import ExpertTally
-from greenbench.techniques.sparse_activation.experts import mixtures, read_always
+from greenbench.techniques.sparse_activation.experts import mixtures, read_always, require_sparse
 from greenbench.techniques.sparse_activation.split_mlp import Parts, split
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -70,6 +71,10 @@ class Upcycle(ModelEdit):
     def traits(self) -> Traits:
         """Plain weights move, in every block."""
         return Traits(needs_plain_weights=True, changes_blocks=True, one_gpu=self.heal != NONE)
+
+    def check(self, machine: Machine, engine: Engine) -> None:
+        """The engine must leave out what is not chosen."""
+        require_sparse(engine, self.name)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model is a dense one like Mixtral, whose MLPs can be cut into so many parts."""

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.architectures import small_tokenizer
-from helpers.tiny import tiny_llama
+from helpers.tiny import tiny_llama, tiny_mixture
+from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 from greenbench.campaign.compose import plan
@@ -14,12 +15,15 @@ from greenbench.engines.engine import Build
 from greenbench.engines.openvino import environment
 from greenbench.engines.openvino.engine import OpenVino
 from greenbench.engines.transformers.engine import Transformers
-from greenbench.errors import Unsupported, UserError
+from greenbench.errors import EngineFault, Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.quality.known_texts import apart, said
 from greenbench.schema.enums import Dtype, Source
 from greenbench.schema.spec import ModelSpec
 from greenbench.techniques.quantization.nncf import Nncf
+from greenbench.techniques.sparse_activation.experts_top_k import ExpertsTopK
+from greenbench.techniques.sparse_activation.prune_experts import PruneExperts
+from greenbench.techniques.sparse_activation.upcycle import Upcycle
 from greenbench.techniques.stack import require_forms
 from greenbench.techniques.technique import Preparation
 
@@ -90,6 +94,34 @@ def test_groups_must_divide_the_layers():
     Nncf().check_model(narrow, None)
     with pytest.raises(UserError, match=r"^technique\.nncf\.group_size=null suits no group"):
         Nncf(4).check_model(narrow, None)
+
+
+def test_models_of_other_matrices_than_linear_layers_are_refused():
+    with pytest.raises(Unsupported, match=r"by what MixtralExperts hold: choose another technique"):
+        Nncf().check_model(tiny_mixture().config, None)
+
+
+def test_techniques_that_leave_out_experts_are_no_use_to_it():
+    for technique in (ExpertsTopK(), PruneExperts(), Upcycle()):
+        technique.check(CPU, Transformers())
+        said = rf"^technique={technique.name} .* engine=openvino computes all of them: use engine="
+        with pytest.raises(Unsupported, match=said):
+            technique.check(CPU, OpenVino())
+
+
+def test_a_matrix_that_is_not_read_back_is_a_fault(tmp_path, monkeypatch):
+    """All else the module would keep as it was, and quality be measured of other weights than are served."""
+
+    def export(who, job, folder, progress):
+        weights = dict(tiny_llama().named_parameters())
+        weights.pop("model.layers.1.mlp.up_proj.weight")
+        save_file(weights, job.plain)
+
+    monkeypatch.setattr("greenbench.engines.openvino.exported.export", export)
+    work = Preparation(torch.device("cpu"), small_tokenizer(), lambda: (), workspace=tmp_path)
+    said = r"left 1 of the blocks' 28 matrices without their names, model\.layers\.1\.mlp\.up_proj"
+    with pytest.raises(EngineFault, match=said):
+        Nncf().edit(tiny_llama(), work)
 
 
 def test_its_variants_compose():
