@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from greenbench.engines.engine import Engine
 from greenbench.errors import Unsupported
 from greenbench.models.parts import decoder_blocks, output_head
 from greenbench.models.weights import storage_bytes
+from greenbench.techniques.shared.linear_views import Experts
 
 
 class Mixture(NamedTuple):
@@ -49,12 +52,31 @@ def mixtures(model: Any) -> list[Mixture]:
 def require_mixtures(model: Any, technique: str) -> list[Mixture]:
     """The mixtures of `model`. Raises Unsupported, in one sentence, where it has none."""
     found = mixtures(model)
-    if not found:
+    width = model.config.get_text_config().hidden_size
+    if not found or not all(_known(mixture, width) for mixture in found):
         raise Unsupported(
             f"technique={technique} is for mixtures of experts such as OLMoE, Qwen3-MoE and Mixtral, and "
             "this model has no router that it knows: choose another model, or put upcycle before it."
         )
     return found
+
+
+@torch.no_grad()
+def _known(mixture: Mixture, width: int) -> bool:
+    """Whether the router says last which of the experts beside it it has chosen, which are kept as
+    transformers' interface has them; asked without its hooks, which would count."""
+    router, experts = mixture.router, mixture.experts
+    if not (hasattr(experts, "is_transposed") or isinstance(experts, Experts)):
+        return False
+    zeros = next(router.parameters()).new_zeros
+    biased = any("bias" in name for name in inspect.signature(router.forward).parameters)
+    try:
+        given = (zeros(1, width), zeros(router.num_experts)) if biased else (zeros(1, width),)
+        logits, *_, chosen = router.forward(*given)
+        whole = not (chosen.is_floating_point() or chosen.is_complex())
+        return bool(whole and len(chosen) == 1 and logits.shape[-1] == router.num_experts)
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return False  # it wants to know more, or says less
 
 
 def require_sparse(engine: Engine, technique: str) -> None:

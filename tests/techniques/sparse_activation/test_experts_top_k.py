@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.techniques import live, preparation, stack
 from helpers.tiny import tiny_llama, tiny_mixture
+from transformers import AutoConfig
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.models.parts import decoder_blocks
@@ -13,6 +14,7 @@ from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.early_exit.early_exit import EarlyExit
 from greenbench.techniques.sparse_activation.experts import mixtures, sizes
 from greenbench.techniques.sparse_activation.experts_top_k import ExpertsTopK
+from greenbench.techniques.sparse_activation.prune_experts import PruneExperts
 
 KINDS = ("mixtral", "olmoe", "qwen3_moe", "qwen2_moe", "gpt_oss", "granitemoe", "deepseek_v3")
 WORKLOAD = WorkloadSpec("w")
@@ -163,6 +165,29 @@ def test_dense_models_and_more_experts_than_there_are_are_refused_in_one_sentenc
         ExpertsTopK(n=5).check_model(tiny_mixture().config, WORKLOAD)
     with pytest.raises(UserError, match=r"technique\.experts_top_k\.n"):
         ExpertsTopK(n=0)
+
+
+UNKNOWN = {
+    "llama4_text": {
+        "hidden_size": 64, "intermediate_size": 64, "intermediate_size_mlp": 64, "num_local_experts": 4,
+        "num_experts_per_tok": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+        "num_hidden_layers": 2,
+    },
+    "longcat_flash": {
+        "hidden_size": 64, "ffn_hidden_size": 64, "expert_ffn_hidden_size": 64, "n_routed_experts": 4,
+        "zero_expert_num": 2, "moe_topk": 2, "num_layers": 4, "num_attention_heads": 4, "q_lora_rank": 16,
+        "kv_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "head_dim": 16,
+    },
+}  # fmt: skip
+"""Routers that give scores and no places, or choose among experts that have no weights too."""
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+@pytest.mark.parametrize("technique", [ExpertsTopK(), PruneExperts()], ids=lambda each: each.name)
+def test_routers_of_another_kind_are_refused(kind, technique):
+    config = AutoConfig.for_model(kind, **UNKNOWN[kind], vocab_size=256)
+    with pytest.raises(Unsupported, match=r"has no (router that it knows|list of \d+ blocks)"):
+        technique.check_model(config, WORKLOAD)
 
 
 def test_its_label_says_the_number():
