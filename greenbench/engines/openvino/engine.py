@@ -71,9 +71,13 @@ class OpenVino(Engine):
             )
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
-        """A kind that the export tool knows."""
+        """A kind that the export tool knows, with keys and values, of which `score_ir` keeps a beginning."""
+        from greenbench.engines.transformers.load import config
+        from greenbench.engines.transformers.suits import require_decoder
+
         kind = str(_text(directory).get("model_type"))
         environment.require_kind(f"engine={self.name}", kind, spec.name)
+        require_decoder(spec, config(spec, directory))
 
     def version(self) -> str | None:
         """Of OpenVINO GenAI in its environment."""

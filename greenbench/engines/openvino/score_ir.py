@@ -45,14 +45,17 @@ class Reader:
         return nats, greedy
 
     def _kept(self, tokens: Sequence[int], first: int) -> int:
-        """Tokens that need not be read again: the keys and values of all others are dropped."""
-        start = min(_alike(self._known, tokens), first)
-        if start == 0:
+        """Tokens that need not be read again: the keys and values of all others are dropped.
+
+        None where a state is anything but keys or values by token: (batch, heads, tokens, width).
+        """
+        start, states = min(_alike(self._known, tokens), first), self._asks.query_state()
+        held = {tuple(state.state.shape)[2:-1] for state in states}
+        if start == 0 or held != {(len(self._known),)}:  # some are no keys or values of each token
             self._asks.reset_state()
-        else:
-            for state in self._asks.query_state():
-                numbers = state.state.data
-                state.state = ov.Tensor(np.ascontiguousarray(numbers[:, :, :start]))
+            return 0
+        for state in states:
+            state.state = ov.Tensor(np.ascontiguousarray(state.state.data[:, :, :start]))
         return start
 
     def _rows(

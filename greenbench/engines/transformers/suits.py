@@ -35,7 +35,7 @@ PROBE_TOKENS, PROBE_VOCABULARY = 6, 64
 def require_suited(spec: ModelSpec, directory: Path, machine: Machine) -> None:
     """Raise UserError or Unsupported, in one sentence, for a model that cannot be measured."""
     found = config(spec, directory)
-    _require_decoder(spec, found)
+    require_decoder(spec, found)
     require_unpacker(spec, found, machine)
     load_tokenizer(spec, directory)
 
@@ -59,7 +59,8 @@ def is_causal(model: Any) -> bool:
     return bool(change[:-1].max() <= rounding * change[-1])
 
 
-def _require_decoder(spec: ModelSpec, found: Any) -> None:
+def require_decoder(spec: ModelSpec, found: Any) -> None:
+    """Raise UserError or Unsupported, in one sentence, where `found`, a configuration, is of another kind."""
     from transformers import AutoModelForCausalLM
 
     kind = found.model_type

@@ -21,6 +21,7 @@ from helpers.real_engines import (
     went_on,
 )
 from helpers.servers import gone
+from transformers import AutoConfig
 
 from greenbench.engines.engine import Queue, Request
 from greenbench.engines.openvino import environment, exported
@@ -158,6 +159,17 @@ def test_a_kind_that_its_tool_cannot_export_is_refused_before_anything_is_read(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(Unsupported, match=r"cannot run m: .* knows no bert models; choose another"):
         OpenVino().check_model(replace(build(llama).model, name="m"), tmp_path, CPU)
+
+
+def test_a_model_with_a_recurrent_state_is_refused_before_anything_is_read(fake, tmp_path):
+    folder = fake()
+    (configs,) = folder.glob(environment.CONFIGS)
+    configs.write_text(CONFIGS.replace("llama", "mamba"))
+    environment.kinds.cache_clear()
+    tiny = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "vocab_size": 64}
+    AutoConfig.for_model("mamba", **tiny).save_pretrained(tmp_path)
+    with pytest.raises(Unsupported, match=r"keeps a recurrent state in place of keys and values"):
+        OpenVino().check_model(replace(build(tmp_path).model, name="m"), tmp_path, CPU)
 
 
 # What it is started with
