@@ -9,9 +9,13 @@ import torch
 from torch import nn
 
 from greenbench.models.parts import decoder_blocks
+from greenbench.schema.enums import Stop
 from greenbench.techniques.sparse_activation.experts import Mixture, Sizes, mixtures, sizes
 from greenbench.techniques.sparse_activation.passes import Watcher, counts
 from greenbench.techniques.technique import Preparation
+
+ENDED = "rows are computed on after their answers have ended, which is not counted apart"
+"""Why nothing is said of a token where answers of several rows end by themselves."""
 
 
 class ExpertTally(Watcher):
@@ -25,6 +29,7 @@ class ExpertTally(Watcher):
         """`before`: bytes that a pass of the workload's batch read without the technique; null: not known."""
         self._model, self._blocks, self._before = model, decoder_blocks(model), before
         self._observed, self._rows = work.observed, work.workload.batch_size
+        self._whole = self._rows == 1 or work.workload.stop is Stop.fixed
         self._mixtures = mixtures(model)
         self._measured: tuple[int, list[nn.Module], Sizes] | None = None
         self._shape: tuple[int, int] = (0, 0)
@@ -88,12 +93,18 @@ class ExpertTally(Watcher):
         active = self._sizes().active(seen["experts_read"] / seen["passes"])
         self._observed.update(
             experts_read_a_pass=seen["experts_read"] / seen["block_passes"],
-            experts_a_token=seen["experts_chosen"] / tokens,
             experts_touched_a_pass=touched / seen["block_passes"],
-            experts_touched_a_token=touched / tokens,
             active_bytes_a_pass=active,
-            active_bytes_a_token=active * seen["passes"] / seen["tokens"],
         )
+        a_token: dict[str, float | None] = {
+            "experts_a_token": seen["experts_chosen"] / tokens,
+            "experts_touched_a_token": touched / tokens,
+            "active_bytes_a_token": active * seen["passes"] / seen["tokens"],
+        }
+        if not self._whole:
+            a_token = dict.fromkeys(a_token)
+            self._observed["not_a_token"] = ENDED
+        self._observed.update(a_token)
         if self._before is not None:
             self._observed["active_bytes_ratio"] = active / self._before
 

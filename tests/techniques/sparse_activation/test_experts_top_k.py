@@ -10,6 +10,7 @@ from transformers import AutoConfig
 
 from greenbench.errors import Unsupported, UserError
 from greenbench.models.parts import decoder_blocks
+from greenbench.schema.enums import Stop
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.techniques.early_exit.early_exit import EarlyExit
 from greenbench.techniques.sparse_activation.experts import mixtures, sizes
@@ -91,6 +92,20 @@ def test_rows_read_experts_once_or_each_its_own_as_transformers_decodes(way):
     held, passes = sizes(model, mixtures(model)), NEW - 1
     assert work.observed["experts_read_a_pass"] == read / passes / 4
     assert work.observed["active_bytes_a_pass"] == held.active(read / passes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "stop", "told"), [(1, Stop.natural, True), (2, Stop.natural, False)]
+)
+def test_a_token_is_spoken_of_only_where_no_row_goes_on_after_its_end(rows, stop, told):
+    work, model = asked(rows), tiny_mixture()
+    work = replace(work, workload=replace(work.workload, stop=stop))
+    counted_by_hooks(live(ExpertsTopK(), model, work), torch.randint(3, 256, (rows, 9)))
+    seen = work.observed
+    of_a_token = ("experts_a_token", "experts_touched_a_token", "active_bytes_a_token")
+    assert [seen[name] is not None for name in of_a_token] == [told] * 3
+    assert ("not_a_token" in seen) != told
+    assert seen["active_bytes_a_pass"] > 0
 
 
 def test_one_of_four_instead_of_two_halves_the_active_bytes_of_the_experts():
