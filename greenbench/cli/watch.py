@@ -65,13 +65,14 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 def _told(found: Watched) -> list[str]:
     lines = [_line(step) for step in found.found]
+    lines += [f"{label}: the newest record has no result that may be shown" for label in found.lost]
     if not found.series:
-        return ["Nothing to watch: no run was measured in six nights or more."]
+        nothing = "Nothing to watch: no run that serves was measured in six nights or more."
+        return [*lines, nothing]
     short = f"; {found.short} runs have too few nights" if found.short else ""
-    steps = len(lines) or "no"
-    lines.append(
-        f"{found.series} numbers were watched: {steps} step{'' if len(lines) == 1 else 's'}{short}."
-    )
+    count = len(found.found)
+    steps = f"{count or 'no'} step{'' if count == 1 else 's'}"
+    lines.append(f"{found.series} numbers were watched: {steps}{short}.")
     return lines
 
 

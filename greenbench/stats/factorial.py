@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import chdtrc, stdtr, stdtrit
 
 from greenbench.stats.intervals import CONFIDENCE, Interval
 
@@ -47,6 +47,8 @@ class Factorial(NamedTuple):
     """Of single factors, and interactions of several."""
     shares: dict[str, Interval]
     """What each factor adds to all of them together: they sum to that."""
+    p_lack: float = 1.0
+    """That the cells are what these effects add up to; 1 where there is an effect for each cell."""
 
 
 def factorial(cells: Sequence[Cell]) -> Factorial | None:
@@ -67,6 +69,7 @@ def factorial(cells: Sequence[Cell]) -> Factorial | None:
                 order,
                 {parts: combined(cells, row) for parts, row in effects.items()},
                 {name: combined(cells, _share(name, effects)) for name in names},
+                _p_lack(cells, columns, weights),
             )
     return None
 
@@ -76,25 +79,52 @@ def combined(cells: Sequence[Cell], weights: Sequence[float] | Array) -> Interva
 
     Its degrees of freedom are Welch's and Satterthwaite's (F. E. Satterthwaite, Biometrics 2 (1946) 110).
     """
-    used = [(float(w), cell) for w, cell in zip(weights, cells, strict=True) if abs(w) > SINGULAR]
-    value = sum(w * cell.mean for w, cell in used)
-    parts = [(w**2 * cell.variance, cell.freedom) for w, cell in used]
-    variance, n = sum(part for part, _ in parts), min((cell.n for _, cell in used), default=0)
-    if not variance:
-        return Interval(value, value, value, n)
-    freedom = variance**2 / sum(part**2 / own for part, own in parts)
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(variance)
+    value, variance, freedom = _sum(cells, weights)
+    n = min((c.n for w, c in zip(weights, cells, strict=True) if abs(w) > SINGULAR), default=0)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(variance) if variance else 0.0
     return Interval(value, value - half, value + half, n)
+
+
+def p_value(cells: Sequence[Cell], weights: Sequence[float]) -> float:
+    """Two-sided, that the weighted sum is 0."""
+    value, variance, freedom = _sum(cells, weights)
+    if not variance:
+        return 0.0 if value else 1.0
+    return float(2 * stdtr(freedom, -abs(value) / sqrt(variance)))
+
+
+def _sum(cells: Sequence[Cell], weights: Sequence[float] | Array) -> tuple[float, float, float]:
+    """It, its variance, and the degrees of freedom of that."""
+    used = [(float(w), cell) for w, cell in zip(weights, cells, strict=True) if abs(w) > SINGULAR]
+    parts = [(w**2 * cell.variance, cell.freedom) for w, cell in used]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / own for part, own in parts) if variance else 1.0
+    return sum(w * cell.mean for w, cell in used), variance, freedom
+
+
+def _p_lack(cells: Sequence[Cell], columns: Sequence[Parts], weights: Array) -> float:
+    """By the residuals' chi-squared, as their variances were known."""
+    spare = len(cells) - len(columns)
+    if not spare or not all(cell.variance for cell in cells):
+        return 1.0
+    means = np.array([cell.mean for cell in cells])
+    left = means - _design(cells, columns) @ (weights @ means)
+    return float(chdtrc(spare, float(np.sum(left**2 / [cell.variance for cell in cells]))))
+
+
+def _design(cells: Sequence[Cell], columns: Sequence[Parts]) -> Array:
+    return np.array([[column <= cell.parts for column in columns] for cell in cells], dtype=float)
 
 
 def _weights(cells: Sequence[Cell], columns: Sequence[Parts]) -> Array | None:
     """Of each cell in each effect, as (effects, cells); null where they are not told apart."""
     if len(cells) < len(columns):
         return None
-    design = np.array([[column <= cell.parts for column in columns] for cell in cells], dtype=float)
     least = min((cell.variance for cell in cells if cell.variance), default=1.0)
     precision = 1 / np.sqrt([cell.variance or least for cell in cells])
-    left, sizes, right = np.linalg.svd(design * precision[:, None], full_matrices=False)
+    left, sizes, right = np.linalg.svd(
+        _design(cells, columns) * precision[:, None], full_matrices=False
+    )
     if sizes[-1] <= SINGULAR * sizes[0]:
         return None
     found: Array = (right.T / sizes) @ left.T * precision

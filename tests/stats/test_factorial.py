@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from greenbench.stats.factorial import Cell, combined, factorial
+from greenbench.stats.factorial import Cell, combined, factorial, p_value
 
 NAMES = ("a", "b", "c")
 SETS = [frozenset(some) for size in (1, 2, 3) for some in combinations(NAMES, size)]
@@ -103,3 +103,24 @@ def test_of_planted_effects_the_intervals_hold_the_truth_as_often_as_they_say():
 
 def test_a_sum_of_nothing_is_zero():
     assert combined([cell("a", 3.0)], [0.0]) == (0, 0, 0, 0, None)
+
+
+def test_what_the_effects_leave_over_is_told():
+    """A whole of four that pairs add up to, and one that they do not."""
+    names = "abcd"
+    pairs = [
+        cell(some, 0.1 * len(some), 0.0001) for size in (1, 2) for some in combinations(names, size)
+    ]
+    assert factorial([*pairs, cell(names, 0.4, 0.0001)]).p_lack == pytest.approx(1)
+    assert factorial([*pairs, cell(names, 0.8, 0.0001)]).p_lack < 0.001
+    assert factorial(pairs).p_lack == 1
+
+
+def test_a_sum_has_the_p_value_of_its_interval():
+    cells = [cell("a", 0.2, 0.01), cell("b", 0.1, 0.02)]
+    found = combined(cells, [1, -1])
+    p = p_value(cells, [1, -1])
+    freedom = 0.03**2 / ((0.01**2 + 0.02**2) / 5)
+    assert p == pytest.approx(2 * stats.t.sf(0.1 / 0.03**0.5, freedom))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, freedom) * 0.03**0.5)
+    assert p_value([cell("a", 0.0, 0.0)], [1]) == 1

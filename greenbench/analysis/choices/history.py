@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from math import log
 from typing import Final, NamedTuple
 
+from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import is_invalid
 from greenbench.analysis.yardstick import EFFECT
 from greenbench.models.keys import key_of
@@ -19,7 +21,8 @@ from greenbench.stats.intervals import Interval, from_logs
 ALARMS: Final = 0.01
 """False alarms of a night, of all series together."""
 METRICS: Final = (ENERGY_PER_TOKEN, TOKENS_PER_S)
-Versions = Mapping[str, str]
+NIGHT: Final = timedelta(hours=18)
+"""Within which all runs of a night begin."""
 
 
 class Changed(NamedTuple):
@@ -57,6 +60,8 @@ class Watched(NamedTuple):
     """Numbers that were watched."""
     short: int
     """Runs with too few nights to watch them."""
+    lost: list[str]
+    """Runs whose newest record has no result that may be shown."""
 
 
 class _Series(NamedTuple):
@@ -70,28 +75,49 @@ class _Series(NamedTuple):
 def watch(records: Iterable[Record], alarms: float = ALARMS) -> Watched:
     """Steps over 2 % in all series of the same run, oldest first.
 
-    The same run is the same spec but for versions and settings of the machine. `alarms`: false ones that may
-    be expected of a night, shared by all series, if nights without a change differ by chance alone.
+    The same run is the same spec and session but for versions and settings of the machine, with joules of
+    the same meter. `alarms`: false ones that may be expected of a night, shared by all series, if nights
+    without a change differ by chance alone.
     """
-    runs = _runs(records)
+    every = sorted(records, key=lambda each: each.started_at)
+    usable = [each for each in every if each.status == "completed" and not is_invalid(each)]
+    runs = _together(usable, lambda each: (_same(each), *_meter(each)))
     series = [each for nights in runs.values() for each in _series(nights)]
+    newest = every[-1].started_at if every else ""
     found = [
-        _found(each, step)
+        _found(each, step, newest)
         for each in series
         for step in steps(each.values, alarms / len(series), EFFECT)
     ]
     short = sum(len(nights) < FEWEST + 2 for nights in runs.values())
-    return Watched(sorted(found, key=lambda step: step.began), len(series), short)
+    lasts = [nights[-1] for nights in _together(every, lambda each: (_same(each),)).values()]
+    lost = [_label(last) for last in lasts if last.status != "completed" or is_invalid(last)]
+    return Watched(sorted(found, key=lambda step: step.began), len(series), short, lost)
 
 
-def _runs(records: Iterable[Record]) -> dict[str, list[Record]]:
+def _together(
+    records: Iterable[Record], name: Callable[[Record], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[Record]]:
     """Nights of each run, in order."""
-    together: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda each: each.started_at):
-        if record.status == "completed" and not is_invalid(record):
-            spec = record.spec.model_dump(mode="json", exclude={"inputs", "session"})
-            together.setdefault(key_of(spec), []).append(record)
-    return together
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        found.setdefault(name(record), []).append(record)
+    return found
+
+
+def _same(record: Record) -> str:
+    return key_of(record.spec.model_dump(mode="json", exclude={"inputs"}))
+
+
+def _meter(record: Record) -> tuple[str, str]:
+    """Joules of two meters, or of two boundaries, are two numbers."""
+    where = setting(record)
+    return where.source, where.boundary
+
+
+def _label(record: Record) -> str:
+    """Its techniques, and what was asked."""
+    return f"{record.name} ({setting(record).asked})"
 
 
 def _series(nights: Sequence[Record]) -> Iterator[_Series]:
@@ -108,7 +134,7 @@ def _series(nights: Sequence[Record]) -> Iterator[_Series]:
             ]
             if len(kept) >= FEWEST + 2:
                 mine, values = zip(*kept, strict=True)
-                yield _Series(nights[-1].name, what, metric, mine, values)
+                yield _Series(_label(nights[-1]), what, metric, mine, values)
 
 
 def _number(night: Record, what: str, metric: Metric) -> Quantity:
@@ -118,13 +144,19 @@ def _number(night: Record, what: str, metric: Metric) -> Quantity:
     return metric.level(subject.metrics if subject else {})
 
 
-def _found(series: _Series, step: Step) -> Found:
+def _found(series: _Series, step: Step, newest: str) -> Found:
     nights = series.nights
+    is_last = step.seen == len(nights) - 1 and _same_night(nights[-1].started_at, newest)
     return Found(
         series.label, series.what, series.metric, from_logs(step.size), nights[step.at].started_at,
-        len(nights) - step.at, step.seen == len(nights) - 1,
+        len(nights) - step.at, is_last,
         changes(nights[step.at - 1], nights[step.at]),
     )  # fmt: skip
+
+
+def _same_night(one: str, other: str) -> bool:
+    apart = datetime.fromisoformat(other) - datetime.fromisoformat(one)
+    return abs(apart) < NIGHT
 
 
 def changes(before: Record, after: Record) -> list[Changed]:

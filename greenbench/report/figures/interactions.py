@@ -43,7 +43,10 @@ def interactions_figure(groups: Sequence[Group]) -> list[Sketch]:
 
 def _lines(stack: Stack) -> list[Line]:
     """From each alone over what would be to what is, and whose that is."""
-    named = [(f"{short(part, 26)} alone", stack.alone[part]) for part in stack.parts]
+    named = [
+        (f"{short(part, 26)} alone", stack.alone[part].ratio(stack.yardstick.metric))
+        for part in stack.parts
+    ]
     named += [("if they did not meet", stack.product), ("together", stack.together)]
     named += [
         (f"share of {short(part, 22)}", stack.shares[part]) for part in stack.parts if stack.shares

@@ -14,10 +14,12 @@ from greenbench.wording import TIMES
 HOW: Final = (
     "If techniques did not meet, their ratios would multiply. Together over that product is how they meet: "
     "they overlap where they pay for the same bytes or time, and help each other where one makes the "
-    "other worth more, if the 95 % interval says so. A share of a stack is a Shapley value: what a "
-    "technique adds in the mean over all orders, so that the shares multiply to the stack's ratio."
+    "other worth more; it must be over 2 %, and shown after Holm's correction over a setting's stacks. A "
+    "share of a stack is a Shapley value: what a technique adds in the mean over all orders, so that the "
+    "shares multiply to the stack's ratio."
 )
 NO_SHARE: Final = "runs of its parts together are missing, which tell their interactions apart"
+UNEXPLAINED: Final = "more of them interact at once than these runs tell apart"
 ASSUMED: Final = (
     "interactions of more than {} at once are taken to be none, as too few runs tell them apart"
 )
@@ -36,18 +38,30 @@ def together(groups: Sequence[Group]) -> list[str]:
 
 def _alone(stack: Stack, notes: Notes) -> str:
     return ", ".join(
-        f"{code(part)} {show(stack.alone[part], notes, suffix=TIMES)}" for part in stack.parts
+        f"{run_name(row)} {show(row.ratio(stack.yardstick.metric), notes, suffix=TIMES)}"
+        for row in stack.alone.values()
     )
 
 
 def _shares(stack: Stack, notes: Notes) -> str:
     if not stack.shares:
-        return f"n/a {notes.mark(NO_SHARE)}"
+        return f"n/a {notes.mark(UNEXPLAINED if stack.effects else NO_SHARE)}"
     told = ", ".join(
         f"{code(part)} {show(stack.shares[part], notes, suffix=TIMES)}" for part in stack.parts
     )
     more = len(stack.parts) > stack.order
     return f"{told} {notes.mark(ASSUMED.format(stack.order))}" if more else told
+
+
+def _effects(stack: Stack, notes: Notes) -> str:
+    """Of pairs and more, where the stack is not itself the pair."""
+    if len(stack.parts) == 2:
+        return "as they meet"
+    told = [
+        f"{' · '.join(code(part) for part in stack.parts if part in some)} {show(found, notes, suffix=TIMES)}"
+        for some, found in stack.effects.items()
+    ]
+    return ", ".join(told) or f"n/a {notes.mark(NO_SHARE)}"
 
 
 COLUMNS: Final[list[Column[Stack]]] = [
@@ -57,5 +71,6 @@ COLUMNS: Final[list[Column[Stack]]] = [
     Column("together", lambda stack, notes: show(stack.together, notes, suffix=TIMES)),
     Column("together over that", lambda stack, notes: show(stack.meeting, notes, suffix=TIMES)),
     Column("how they meet", lambda stack, _: stack.word),
+    Column("interactions", _effects),
     Column("share of each", _shares),
 ]

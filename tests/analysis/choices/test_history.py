@@ -12,22 +12,23 @@ from greenbench.schema.resolved import Inputs
 SPREAD = 0.004
 
 
-def nights(count, step=0.0, at=0, dice=None, label="int8"):
+def nights(count, step=0.0, at=0, dice=None, label="int8", spread=SPREAD):
     """One run each night, whose energy ratio steps by `step` from night `at` on, with torch's version."""
     dice = dice or np.random.default_rng(6)
     return [
-        night(number, step if number >= at else 0.0, dice, at, label) for number in range(count)
+        night(number, step if number >= at else 0.0, dice, at, label, spread)
+        for number in range(count)
     ]
 
 
 BASE = {label: examples.completed(label, energy=0.7, half=0.01) for label in ("int8", "int4")}
 
 
-def night(number, shift, dice, at, label):
+def night(number, shift, dice, at, label, spread):
     """`BASE` of its label, each of its numbers moved by chance, the ratio of joules also by `shift`."""
 
     def moved(found, more=0.0):
-        factor = float(np.exp(more + dice.normal(0, SPREAD)))
+        factor = float(np.exp(more + dice.normal(0, spread)))
         return {
             name: each.model_copy(update={"value": (each.value or 0.0) * factor})
             for name, each in found.items()
@@ -74,10 +75,36 @@ def test_versions_are_no_other_run_and_knobs_are():
 
 
 def test_in_nights_without_a_change_there_is_one_alarm_in_a_hundred_at_most():
-    """Over six numbers that are watched together, in 40 histories of 25 nights."""
+    """Over six numbers that are watched together, in 30 histories of 20 nights that spread by 3 %: as wide as
+    a step must be, so that the level decides."""
     dice = np.random.default_rng(8)
-    alarms = sum(len(watch(nights(25, dice=dice)).found) for _ in range(40))
-    assert alarms <= 10
+    histories = [nights(20, dice=dice, spread=0.03) for _ in range(30)]
+    alarms = sum(len(watch(each).found) for each in histories)
+    assert alarms <= 6  # of 600 nights
+    assert sum(len(watch(each, 0.2).found) for each in histories) > 6
+
+
+def test_sessions_of_one_night_and_other_meters_are_other_runs():
+    found = nights(12)
+    spec = found[-1].spec
+    again = [
+        each.model_copy(update={"spec": spec.model_copy(update={"session": 2})}) for each in found
+    ]
+    assert watch([*found, *again]).series == 12
+    estimated = [each.model_copy(update={"meter": None}) for each in found[:2]]
+    assert watch([*found, *estimated]).short <= 1
+
+
+def test_a_newest_night_without_a_result_is_told_and_an_old_step_is_not_new():
+    late = nights(15, np.log(1.08), at=13)
+    (step,) = [each for each in watch(late).found if each.what == "ratio"]
+    assert step.is_new
+    failed = late[-1].model_copy(
+        update={"status": "failed", "started_at": "2026-10-16T02:00:00+00:00"}
+    )
+    told = watch([*late, failed])
+    assert [each.is_new for each in told.found if each.what == "ratio"] == [False]
+    assert told.lost == [step.label]
 
 
 def test_the_command_says_it_and_its_status_tells_of_the_newest_night(
@@ -94,7 +121,10 @@ def test_the_command_says_it_and_its_status_tells_of_the_newest_night(
     assert "watched: no steps." in capsys.readouterr().out
     assert main(["watch", *map(str, folders[:10])]) == 1  # it shows with its second night
     told = capsys.readouterr().out
-    assert "new: saver, candidate over baseline energy per token: +8." in told
+    assert (
+        "new: saver (chat (batch 1, 64 tokens in, 32 out)), candidate over baseline energy per token: +8."
+        in told
+    )
     assert "since 2026-10-09T02:00:00+00:00, 2 nights; no version and no setting" in told
     assert main(["watch", *map(str, folders)]) == 0
     assert "3 nights; " in capsys.readouterr().out

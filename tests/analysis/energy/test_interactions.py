@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import prod
 
 import pytest
@@ -43,6 +44,45 @@ def test_two_that_help_each_other_and_two_that_are_not_told():
     assert stack.word == "they help each other"
     (stack,) = interactions(group_of(a=0.9, b=0.9, ab=0.82))
     assert stack.word == "no interaction shown"
+
+
+def test_what_may_claim_nothing_is_a_hint_and_two_percent_are_none():
+    runs = [
+        examples.completed(name, energy=ratio, half=0.01, tier="smoke")
+        for name, ratio in {"a": 0.7, "b": 0.9, "a + b": 0.75}.items()
+    ]
+    (stack,) = interactions(groups(runs)[0])
+    assert stack.word == "they overlap, a hint"
+    exact = [
+        examples.completed(name, energy=ratio, half=0.0005)
+        for name, ratio in {"a": 0.7, "b": 0.9, "a + b": 0.638}.items()
+    ]
+    (stack,) = interactions(groups(exact)[0])
+    assert stack.p < 0.01
+    assert stack.word == "no interaction shown"
+
+
+def test_many_stacks_are_corrected_together():
+    single = dict.fromkeys("abcd", 0.9)
+    pairs = {one + other: 0.81 for one, other in combinations("abcd", 2)} | {"ab": 0.857}
+    alone, among = (
+        interactions(group_of(a=0.9, b=0.9, ab=0.857)),
+        interactions(group_of(**single, **pairs)),
+    )
+    assert alone[0].p < 0.05
+    assert among[0].p == pytest.approx(6 * alone[0].p, rel=0.01)
+
+
+def test_where_pairs_do_not_explain_the_whole_there_are_no_shares():
+    """Six pairs and the whole of four, which is far from what pairs say."""
+    single = dict.fromkeys("abcd", 0.9)
+    pairs = {one + other: 0.81 for one, other in combinations("abcd", 2)}
+    whole = interactions(group_of(**single, **pairs, abcd=0.3))[1]
+    assert whole.row.label == "a + b + c + d"
+    assert (whole.order, whole.shares) == (2, {})
+    assert len(whole.effects) == 6
+    held = interactions(group_of(**single, **pairs, abcd=0.9**4))[1]
+    assert prod(share.value for share in held.shares.values()) == pytest.approx(0.9**4)
 
 
 def test_by_speed_more_is_better():
