@@ -98,7 +98,12 @@ class InOnePass:
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Event()
-        timer = threading.Timer(self._silence_s, lambda: (late.set(), process.kill()))
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(self._silence_s, end)
         timer.start()
         try:
             with suppress(BrokenPipeError):
