@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
 from greenbench.techniques.shared.layerwise import require_calibration, token_batches
 from greenbench.techniques.shared.linear_views import Experts
+from greenbench.techniques.sparse_activation.expert_tally import ExpertTally, top_ks
 from greenbench.techniques.sparse_activation.experts import (
     Mixture,
     require_mixtures,
     require_sparse,
+    sizes,
 )
 from greenbench.techniques.technique import Edited, ModelEdit, Preparation, Traits
 
@@ -56,8 +59,8 @@ class PruneExperts(ModelEdit):
         require_calibration(self.name, self.passages, self.tokens)
 
     def traits(self) -> Traits:
-        """Plain weights go, in every block."""
-        return Traits(needs_plain_weights=True, changes_blocks=True, keeps=True)
+        """Plain weights go, in every block; what counts the experts is in no file."""
+        return Traits(needs_plain_weights=True, changes_blocks=True)
 
     def check(self, machine: Machine, engine: Engine) -> None:
         """The engine must leave out what is not chosen."""
@@ -88,17 +91,32 @@ class PruneExperts(ModelEdit):
         )
 
     def edit(self, model: Any, work: Preparation) -> Edited:
-        """Measure what every expert adds on calibration text, then drop those that add least."""
+        """Measure what every expert adds on calibration text, drop those that add least, count the others."""
         found = self._mixtures(model)
         kept, count = self._kept(found[0]), found[0].router.num_experts
-        scores = saliency(model, found, token_batches(work, self.passages, self.tokens))
+        own = sizes(model, found).active(top_ks(found))
+        scores = self._scores(model, found, work)
         order = scores.argsort(dim=-1, stable=True)
         for mixture, places in zip(found, order[:, count - kept :], strict=True):
             _keep(mixture, places.sort().values)
         _set_counts([model, model.config.get_text_config()], kept)
         dropped = order[:, : count - kept].sort(dim=-1).values
         work.details.update(dropped_experts=dropped.tolist(), expert_saliency=scores.tolist())
+        alone = work.workload.batch_size == 1  # else how many several rows touched is not known
+        ExpertTally(model, work, own if alone else None)
         return Edited(model)
+
+    def _scores(self, model: Any, found: Sequence[Mixture], work: Preparation) -> torch.Tensor:
+        """`saliency`, computed once where the model is made anew for each turn."""
+        file = work.workspace and work.workspace / f"saliency-{os.getpid()}.pt"
+        if file and file.exists():
+            known: torch.Tensor = torch.load(file)
+            return known
+        scores = saliency(model, found, token_batches(work, self.passages, self.tokens))
+        if file and work.again:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(scores, file)
+        return scores
 
     def _mixtures(self, model: Any) -> list[Mixture]:
         """Those of `model`, if experts can go."""

@@ -1,6 +1,7 @@
 """Experts that add least go: by a direct computation of what each adds, token by token."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,24 @@ def test_experts_that_nobody_chooses_can_go_at_no_cost():
         model = live(PruneExperts(fraction=0.5), model, work)
         assert work.details["dropped_experts"] == [[1, 2]] * 4
         assert torch.allclose(model(ids).logits, before, atol=1e-5)
+
+
+def test_the_experts_that_are_left_are_counted_and_scored_once(tmp_path):
+    work = replace(preparation(), workspace=tmp_path, again=True)
+    first, second = (live(PruneExperts(), tiny_mixture(), work) for _ in range(2))
+    ids = torch.randint(3, 256, (1, 9))
+    scores = work.details["expert_saliency"]
+    (file,) = tmp_path.iterdir()
+    assert torch.load(file).tolist() == scores
+    second.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, min_new_tokens=6,
+                    do_sample=False, pad_token_id=0)  # fmt: skip
+    assert work.observed["decoding"]["1"]["passes"] == 5
+    assert work.observed["experts_a_token"] == 2
+    assert work.observed["active_bytes_ratio"] == pytest.approx(
+        1, abs=0.002
+    )  # fewer rows of the router
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_what_cannot_be_dropped_is_one_sentence():
