@@ -1,6 +1,6 @@
 """Do two engines choose alike? The same weights and items in process and through a server, choice by choice.
 
-    python benchmarks/same_choice.py [--engine vllm|llama_cpp] [--items 100] [--dtype float32]
+    python benchmarks/same_choice.py [--engine vllm|llama_cpp|openvino] [--items 100] [--dtype float32]
         [--tasks arc_easy,sciq,piqa] [--chart same-choice.png]
 
 Prints, per task, on how many items the two choose the same answer and how far apart their log-likelihoods
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
 def main() -> int:
     """Print a line per task; exit 1 below the goal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=["vllm", "llama_cpp"], default="vllm")
+    parser.add_argument("--engine", choices=["vllm", "llama_cpp", "openvino"], default="vllm")
     parser.add_argument("--tasks", default="arc_easy,sciq,piqa")
     parser.add_argument("--items", type=int, default=100, help="of each task")
     parser.add_argument("--dtype", default="float32")
