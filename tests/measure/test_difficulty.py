@@ -104,7 +104,7 @@ def test_techniques_whose_work_depends_on_the_input_say_so():
     drafts = {
         "draft_model", "eagle", "ngram", "self_speculative", "speculative", "prompt_lookup",
     }  # fmt: skip
-    assert dynamic == {"early_exit"} | drafts
+    assert dynamic == {"activation_sparsity", "early_exit"} | drafts
 
 
 class Stage:
