@@ -6,7 +6,7 @@ def test_a_search_leaves_records_and_goes_on_from_them(bench):
     quick = [word for word in bench.quick if not word.startswith("workload.prompt_tokens")]
     status, output = bench.call(*words, *quick)
     assert status == 0, output
-    assert "workload.prompt_tokens=16, run 2 of about" in output
+    assert "workload.prompt_tokens=16, run 2 of at most" in output
     assert len(bench.records()) >= 3
     assert "workload.prompt_tokens=8: " in output
     status, again = bench.call(*words, *quick)
