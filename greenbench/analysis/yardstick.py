@@ -10,6 +10,7 @@ from greenbench.analysis.frontiers import axis
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
 from greenbench.schema.quantity import Quantity
+from greenbench.stats.solving import LEAST_GROUPS
 
 EFFECT = 0.02  # design rule 6: a smaller effect is not called one
 
@@ -93,3 +94,9 @@ def _beyond(ratio: Quantity, sign: int) -> bool:
         return False
     nearest, enough = max(interval) if sign < 0 else min(interval), 1 + sign * EFFECT
     return sign * (nearest - 1) > 0 and sign * (ratio.value - enough) > 0
+
+
+def observations(ratio: Quantity, metric: Metric) -> int:
+    """How many its t interval is of: n, but of answered questions, which n counts, the groups that they were
+    asked in, of which there are so many at least."""
+    return min(ratio.n, LEAST_GROUPS) if metric is ENERGY_PER_SOLVED else ratio.n

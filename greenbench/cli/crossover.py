@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from greenbench.cli.overrides import add_overrides
@@ -56,14 +56,12 @@ def _crossover(arguments: argparse.Namespace) -> int:
     def ask(word: str) -> list[Record]:
         return api.bench([*overrides, word], config_dir=arguments.config_dir)
 
-    found = crossover(ask, overrides, along(arguments.along), arguments.within, _news)
+    found = crossover(
+        ask, overrides, along(arguments.along), arguments.within, partial(say, error=True)
+    )
     for line in _told(found):
         say(line)
     return 0
-
-
-def _news(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _told(found: Crossover) -> list[str]:

@@ -30,15 +30,12 @@ class Bracket(NamedTuple):
     """Whether the sign is + behind it."""
 
 
-def sign_of(mean: float, half: float, n: int, looks: int) -> Sign:
-    """The sign of a mean whose t interval of `n` observations is ± `half`, told at `looks` places alike.
+def sign_of(mean: float, error: float, n: int, looks: int) -> Sign:
+    """The sign of a mean of `n` values with this standard error, told at `looks` places alike.
 
-    The chance that any of so many signs is told wrongly is that of one interval (Bonferroni).
+    The chance that any of so many signs is told wrongly is that of one t interval (Bonferroni).
     """
-    usual, strict = (
-        float(stdtrit(n - 1, 1 - (1 - CONFIDENCE) / (2 * count))) for count in (1, looks)
-    )
-    if abs(mean) <= half * strict / usual:
+    if abs(mean) <= error * float(stdtrit(n - 1, 1 - (1 - CONFIDENCE) / (2 * looks))):
         return 0
     return 1 if mean > 0 else -1
 

@@ -55,6 +55,11 @@ def t_quantile(n: int) -> float:
     return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
 
+def log_error(low: float, high: float, n: int) -> float:
+    """The standard error of a logarithm whose mean's t interval, of `n` values, goes from `low` to `high`."""
+    return log(high / low) / 2 / t_quantile(n)
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """Mean and Student t interval of independent observations. One observation has no interval."""
     data = np.asarray(values, dtype=float)

@@ -7,13 +7,13 @@ interval says how well that session was measured, and not what another would sho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, log1p, sqrt
+from math import log1p, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.special import stdtr
 
-from greenbench.stats.intervals import MARGIN, Interval, from_logs, t_quantile
+from greenbench.stats.intervals import MARGIN, Interval, from_logs, log_error, t_quantile
 
 ONE: Final = "one session: what another would show is not known"
 UNKNOWN: Final = "a session has no interval of its own"
@@ -71,7 +71,7 @@ def _within(sessions: Sequence[Interval]) -> float | None:
     for each in sessions:
         if not each.low or not each.high or each.n < 2:
             return None
-        found.append((log(each.high / each.low) / 2 / t_quantile(each.n)) ** 2)
+        found.append(log_error(each.low, each.high, each.n) ** 2)
     return float(np.mean(found))
 
 

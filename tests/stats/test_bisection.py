@@ -79,12 +79,13 @@ def test_of_whole_numbers_a_grid_has_each_once():
 
 def test_the_sign_of_one_look_is_that_of_the_interval():
     blocks = np.array([0.02, 0.05, 0.01, 0.04])
-    half = stats.t.ppf(0.975, 3) * blocks.std(ddof=1) / 2
-    assert sign_of(blocks.mean(), half, 4, looks=1) == 1
-    assert sign_of(-blocks.mean(), half, 4, looks=1) == -1
+    error = blocks.std(ddof=1) / 2
+    half = stats.t.ppf(0.975, 3) * error
+    assert sign_of(blocks.mean(), error, 4, looks=1) == 1
+    assert sign_of(-blocks.mean(), error, 4, looks=1) == -1
     strict = stats.t.ppf(1 - 0.025 / 9, 3) / stats.t.ppf(0.975, 3)
-    assert sign_of(half * strict * 0.999, half, 4, looks=9) == 0
-    assert sign_of(half * strict * 1.001, half, 4, looks=9) == 1
+    assert sign_of(half * strict * 0.999, error, 4, looks=9) == 0
+    assert sign_of(half * strict * 1.001, error, 4, looks=9) == 1
 
 
 @pytest.mark.parametrize("crossing", [2.7, 11.3, 37.9, 120.4])
@@ -96,8 +97,8 @@ def test_under_noise_the_bracket_holds_the_truth_as_often_as_it_says(crossing):
 
         def sign(at):
             blocks = noise.normal(0.1 * log(at / crossing, 2), 0.03, BLOCKS)
-            half = stats.t.ppf(0.975, BLOCKS - 1) * blocks.std(ddof=1) / BLOCKS**0.5
-            return sign_of(blocks.mean(), half, BLOCKS, MOST)
+            error = blocks.std(ddof=1) / BLOCKS**0.5
+            return sign_of(blocks.mean(), error, BLOCKS, MOST)
 
         samples = searched(sign)
         found = brackets(samples)

@@ -8,13 +8,11 @@ from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity
 from greenbench.analysis.groups.rows import Group, Row, technique
-from greenbench.analysis.yardstick import EFFECT, SOLVED, Yardstick, yardstick_of
+from greenbench.analysis.yardstick import EFFECT, Yardstick, observations, yardstick_of
 from greenbench.schema.quantity import Quantity
 from greenbench.stats.factorial import Cell, Parts, combined, factorial, p_value
-from greenbench.stats.intervals import CONFIDENCE, Interval, from_logs, holm, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, Interval, from_logs, holm, log_error
 
-GROUPS: Final = 6
-"""Of answered questions at least, where their joules have an interval; there n counts questions."""
 APART: Final = " + "
 """Between the techniques of a stack's label."""
 
@@ -69,9 +67,9 @@ def _cell(row: Row, yardstick: Yardstick) -> Cell | None:
     ratio = row.ratio(yardstick.metric)
     if row.is_baseline or ratio.value is None or ratio.bounds is None or ratio.n < 2:
         return None
-    n = min(ratio.n, GROUPS) if yardstick is SOLVED else ratio.n
-    half = (log(ratio.bounds[1]) - log(ratio.bounds[0])) / 2
-    return Cell(frozenset(_parts(row)), log(ratio.value), (half / t_quantile(n)) ** 2, n - 1, n)
+    n = observations(ratio, yardstick.metric)
+    variance = log_error(*ratio.bounds, n) ** 2
+    return Cell(frozenset(_parts(row)), log(ratio.value), variance, n - 1, n)
 
 
 def _parts(row: Row) -> tuple[str, ...]:

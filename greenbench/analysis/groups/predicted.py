@@ -12,7 +12,7 @@ from greenbench.analysis.groups.comparable import CLOSED, told_apart
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.roofline import roofline_share
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, Metric
-from greenbench.stats.intervals import Interval, t_quantile
+from greenbench.stats.intervals import Interval, log_error
 from greenbench.stats.transfer import LEAST_DEVICES, Coverage, Seen, left_out, predicted
 from greenbench.wording import percent
 
@@ -101,8 +101,8 @@ def _seen(found: Everywhere, engine: str, metric: Metric) -> list[Seen]:
         if features is None or not ratio.is_measured or not ratio.bounds or not ratio.value:
             continue
         low, high = ratio.bounds
-        error = log(high / low) / (2 * t_quantile(max(2, ratio.n))) if low > 0 else None
-        if error is not None:
+        if low > 0:
+            error = log_error(low, high, max(2, ratio.n))
             seen.append(Seen(place.group.setting.device, features, log(ratio.value), error))
     return seen
 

@@ -8,9 +8,9 @@ from math import isfinite, log
 from typing import Final, NamedTuple
 
 from greenbench.analysis.groups.rows import Group, groups
-from greenbench.analysis.yardstick import yardstick_of
+from greenbench.analysis.yardstick import observations, yardstick_of
 from greenbench.errors import UserError
-from greenbench.schema.metrics import ENERGY_PER_SOLVED, Metric
+from greenbench.schema.metrics import Metric
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.stats.bisection import (
@@ -23,14 +23,13 @@ from greenbench.stats.bisection import (
     on_a_grid,
     sign_of,
 )
+from greenbench.stats.intervals import log_error
 
 Ask = Callable[[str], Sequence[Record]]
 """Runs what one override more asks for."""
 ALONG: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([0-9.]+):([0-9.]+)")
 
 
-GROUPS: Final = 6
-"""Of answered questions at least, where their joules have an interval; there n counts questions."""
 RATES: Final = {"load.rate"}
 
 
@@ -135,7 +134,7 @@ def _place(at: float, group: Group | None, metric: Metric | None, count: int) ->
     ratio = group.rows[0].ratio(metric)
     if ratio.value is None or ratio.bounds is None or ratio.n < 2 or ratio.is_estimate:
         return Place(at, ratio, 0)
-    half = (log(ratio.bounds[1]) - log(ratio.bounds[0])) / 2
     better = -1 if metric.better == "lower" else 1
-    n = min(ratio.n, GROUPS) if metric is ENERGY_PER_SOLVED else ratio.n
-    return Place(at, ratio, sign_of(better * log(ratio.value), half, n, count))
+    n = observations(ratio, metric)
+    error = log_error(*ratio.bounds, n)
+    return Place(at, ratio, sign_of(better * log(ratio.value), error, n, count))

@@ -11,12 +11,9 @@ from xml.etree.ElementTree import iterparse
 
 from greenbench.engines.openvino import environment, export_ir
 from greenbench.engines.serving import journal
-from greenbench.engines.serving.kept import Kept
-from greenbench.errors import EngineFault
+from greenbench.engines.serving.kept import Kept, finished
 from greenbench.machine import allowance
 
-PAUSE_S = 0.2
-"""Between two looks at whether it has ended."""
 USUAL_S = 60
 """About what it takes for a small model, for people who wait."""
 LEAST = 64
@@ -51,26 +48,20 @@ def export(who: str, job: Job, folder: Path, progress: Callable[[int, int], None
     file.write_text(json.dumps(asdict(job)))
     log.write_bytes(b"")
     command = [str(environment.python()), "-I", export_ir.__file__, str(file)]
-    program, began_s = (
-        Kept(command, environment.variables(allowance.threads()), log),
-        time.monotonic(),
-    )
-    try:
-        while program.ended() is None:
-            progress(min(int(time.monotonic() - began_s), USUAL_S), USUAL_S)
-            time.sleep(PAUSE_S)
-        if program.ended():
-            raise _fault(who, program)
-    finally:
-        program.close()
+    program = Kept(command, environment.variables(allowance.threads()), log)
+    began_s = time.monotonic()
 
+    def tell() -> None:
+        progress(min(int(time.monotonic() - began_s), USUAL_S), USUAL_S)
 
-def _fault(who: str, program: Kept) -> Exception:
-    sentence = (
-        f"{who} could not be exported, as OpenVINO's tool ended with {program.end().rstrip('. ')}: choose "
-        "another engine or technique."
+    finished(
+        program,
+        tell,
+        lambda how: (
+            f"{who} could not be exported, as OpenVINO's tool ended with {how}: choose another "
+            "or technique."
+        ),
     )
-    return MemoryError(sentence) if program.had_no_memory() else EngineFault(sentence)
 
 
 def held(directory: Path) -> dict[str, int]:

@@ -6,14 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from greenbench.engines.serving import journal, keeper
+from greenbench.errors import EngineFault
 
+PAUSE_S = 0.2
+"""Between two looks at whether a program has ended."""
 GRACE_S = 3.0
 """A program has so long to end by itself."""
 TAIL_BYTES = 8192
@@ -107,3 +111,19 @@ class Kept:
             line for line in lines if line
         ]
         return f"{how}: {telling[-1][:200]}" if telling else how
+
+
+def finished(program: Kept, tell: Callable[[], None], why: Callable[[str], str]) -> None:
+    """Wait until `program`, which does one thing, has done it; `tell` is called meanwhile. It is closed then.
+
+    Raises EngineFault, or MemoryError where it had no memory: `why` makes a sentence of how it ended.
+    """
+    try:
+        while program.ended() is None:
+            tell()
+            time.sleep(PAUSE_S)
+        if program.ended():
+            sentence = why(program.end().rstrip(". "))
+            raise MemoryError(sentence) if program.had_no_memory() else EngineFault(sentence)
+    finally:
+        program.close()

@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from greenbench.engines.serving import journal
-from greenbench.engines.serving.kept import Kept
-from greenbench.errors import EngineFault, Unsupported
+from greenbench.engines.serving.kept import Kept, finished
+from greenbench.errors import Unsupported
 from greenbench.machine import allowance
 from greenbench.machine.environments import Environment
 from greenbench.techniques.shared import one_shot
@@ -24,8 +23,6 @@ from greenbench.techniques.shared import one_shot
 OWN = Environment("compressor", "GREENBENCH_COMPRESSOR")
 PACKAGES = ("llmcompressor", "compressed-tensors")
 """Those that decide what comes out."""
-PAUSE_S = 0.2
-"""Between two looks at how far it is."""
 STEP = re.compile(r"\((\d+)/(\d+)\): (?:Calibrating|Propagating)")
 """Of its sequential pipeline: the part of the model that it is at."""
 
@@ -75,24 +72,20 @@ def compress(
     file.write_text(json.dumps(asdict(job) | {"device": device}))
     log.write_bytes(b"")
     program = Kept([str(OWN.python()), "-I", one_shot.__file__, str(file)], _variables(device), log)
-    try:
-        while program.ended() is None:
-            if steps := STEP.findall(program.tail()):
-                done, total = map(int, steps[-1])
-                progress(done - 1, total)
-            time.sleep(PAUSE_S)
-        if program.ended():
-            raise _fault(technique, program)
-    finally:
-        program.close()
 
+    def tell() -> None:
+        if steps := STEP.findall(program.tail()):
+            done, total = map(int, steps[-1])
+            progress(done - 1, total)
 
-def _fault(technique: str, program: Kept) -> Exception:
-    sentence = (
-        f"technique={technique} could not be applied, as llm-compressor ended with "
-        f"{program.end().rstrip('. ')}: change the technique's knobs, or choose another."
+    finished(
+        program,
+        tell,
+        lambda how: (
+            f"technique={technique} could not be applied, as llm-compressor ended with {how}: change "
+            "the technique's knobs, or choose another."
+        ),
     )
-    return MemoryError(sentence) if program.had_no_memory() else EngineFault(sentence)
 
 
 def _variables(device: str) -> dict[str, str]:
