@@ -69,7 +69,22 @@ class Guess(LM):
         raise NotImplementedError("what it writes, it writes itself")
 
 
-class Echoing:
+class Here:
+    """Works in this process, on no device."""
+
+    def synchronize(self):
+        pass
+
+    reset_peaks = synchronize
+
+    def device_peak_bytes(self):
+        return None
+
+    def pids(self):
+        return frozenset()
+
+
+class Echoing(Here):
     """Takes its time for each token."""
 
     max_tokens, tokenizer = None, Words()
@@ -101,14 +116,6 @@ class Echoing:
 
     def footprint(self):
         return Footprint(None, None, None, "this engine does not tell what it holds")
-
-    def synchronize(self):
-        pass
-
-    reset_peaks = synchronize
-
-    def device_peak_bytes(self):
-        return None
 
     def pids(self):
         return self._pids

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 from helpers import factory
+from helpers.engines import Here
 
 from greenbench.analysis.graded.replies import Graded
 from greenbench.analysis.graded.solved import solved
@@ -33,7 +34,7 @@ LONGER, BREAKS = 1.3, 0.2
 """The candidate's answers have so many times the tokens, and such a share of the right ones is wrong."""
 
 
-class Wrapper:
+class Wrapper(Here):
     """A model that answers by its number's seed: longer, and with broken answers, where it is told to."""
 
     max_tokens = None
@@ -65,17 +66,6 @@ class Wrapper:
     def _done(self, tokens, ask, sent_s):
         stamps = tuple(sent_s + TOKEN_S * (i + 1) for i in range(tokens))
         return Completion(tokens, len(ask.tokens), sent_s, stamps, sent_s + TOKEN_S * tokens)
-
-    def synchronize(self):
-        pass
-
-    reset_peaks = synchronize
-
-    def device_peak_bytes(self):
-        return None
-
-    def pids(self):
-        return frozenset()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pynvml
 import pytest
+from helpers.engines import Here
 from scipy import stats
 
 from greenbench.analysis.training.conclusions import drawn
@@ -41,7 +42,7 @@ PLACE = Facts(
 )
 
 
-class Planted:
+class Planted(Here):
     """Loses `falls` nats a token; its evaluations take time and watts that no training is charged for."""
 
     def __init__(self, clock, who, falls, stuck=None):
@@ -57,17 +58,6 @@ class Planted:
     def loss(self):
         self._clock.sleep(3.0)
         return max(10 - self._falls * self.tokens, self._stuck or 0.0)
-
-    def synchronize(self):
-        pass
-
-    reset_peaks = synchronize
-
-    def device_peak_bytes(self):
-        return None
-
-    def pids(self):
-        return frozenset()
 
 
 @pytest.fixture
