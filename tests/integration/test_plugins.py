@@ -204,7 +204,8 @@ def test_two_engines_of_a_pair_may_both_come_from_outside(beside):
     [
         (
             ("engine=nope",),
-            "engine=nope is unknown: allowed are aside, drowsy, echo, llama_cpp, openai, transformers, vllm",
+            "engine=nope is unknown: allowed are aside, drowsy, echo, llama_cpp, openai, openvino, "
+            "transformers, vllm",
         ),
         (("engine=echo", "engine.token_s=soon"), "engine.token_s"),
         (("engine=echo", "technique=int8_bnb"), "which engine=echo does not run"),
