@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import statistics
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
+from greenbench.errors import Lost
 from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
 from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
-PROBE_S = 1.0  # the slowest counters known step every 0.1 s
+PROBE_S = 2.5  # the slowest counters known step once a second
 PROBE_STEPS = 4
 POLL_S = 0.001
+LOOK_S, LOOK_TICKS = 0.1, 4  # how often a counter is looked at between the edges of windows
 STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
 FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
 
-IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
+IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset, such a step a jump
 
 
 Device = Literal["cpu", "gpu"]
@@ -157,6 +161,25 @@ def at_edge(meter: Meter, clock: Clock) -> Reading:
     return reading
 
 
+def keep_reading(read: Callable[[], Reading], period_s: float, closed: threading.Event) -> None:
+    """`read` every `period_s` in the background until `closed`: between two edges nothing goes unseen.
+
+    An error may pass: the next reading at a window's edge says whether the device is lost.
+    """
+
+    def run() -> None:
+        while not closed.wait(period_s):
+            with suppress(Lost):
+                read()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def look_s(tick_s: float) -> float:
+    """Seconds between two looks at a counter of that tick, by which a stop within a window shows."""
+    return max(LOOK_S, LOOK_TICKS * tick_s)
+
+
 def probe(read: Callable[[], Sequence[int]], clock: Clock) -> list[float | None]:
     """Median seconds between the steps of each counter; None for one that does not move."""
     start_s, last = clock.monotonic(), read()
@@ -188,6 +211,8 @@ class Tally:
     """Joules per count."""
     range: int | None = None
     """Highest value before the counter wraps; None if it does not."""
+    most_w: float = IMPLAUSIBLE_W
+    """What the device cannot draw."""
     total: int = 0
 
     @property
@@ -196,19 +221,24 @@ class Tally:
         return self.total * self.unit_j
 
     def advance(self, raw: int, now_s: float, tick_s: float) -> str | None:
-        """Take in a new value and return its fault code, if any."""
+        """Take in a new value and return its fault code, if any.
+
+        A step that no power explains is no energy: it is reported, and not counted.
+        """
         fault = None
         if raw == self.raw:
             return "counter_stalled" if now_s - self.moved_s > STALL_TICKS * tick_s else None
-        step = raw - self.raw
+        step, elapsed_s = raw - self.raw, now_s - self.moved_s + tick_s
         if step < 0:
-            step, fault = self._backwards(raw, now_s - self.moved_s + tick_s)
+            step, fault = self._backwards(raw, elapsed_s)
+        elif step * self.unit_j > self.most_w * elapsed_s:
+            step, fault = 0, "counter_jump"
         self.raw, self.moved_s, self.total = raw, now_s, self.total + step
         return fault
 
     def _backwards(self, raw: int, elapsed_s: float) -> tuple[int, str | None]:
         wrapped = raw - self.raw + (self.range or 0)
-        if self.range and wrapped * self.unit_j <= IMPLAUSIBLE_W * elapsed_s:
+        if self.range and wrapped * self.unit_j <= self.most_w * elapsed_s:
             return wrapped, None
         return raw, "counter_reset"
 

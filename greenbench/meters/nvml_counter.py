@@ -7,19 +7,32 @@ CPU and LPDDR included (https://github.com/ml-energy/zeus/pull/172), and is labe
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Self
 
 import pynvml
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import Gpu, open_gpus
-from greenbench.meters.meter import Meter, Part, Place, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import (
+    Meter,
+    Part,
+    Place,
+    Reading,
+    Tallies,
+    Tally,
+    keep_reading,
+    look_s,
+    probe,
+)
 from greenbench.schema.quantity import Boundary, Provenance
 
 MJ = 1e-3  # joules per millijoule
+IMPLAUSIBLE_W = 5000.0  # no GPU draws this much, nor a module of one with its CPU
 _MODULE_NOTE = "On Grace Hopper the counter covers the module: GPU, Grace CPU and their memory."
 
 
@@ -41,23 +54,29 @@ class NvmlCounter(Meter):
         from greenbench.meters.nvml_power import NvmlPower  # which needs this file
 
         return [
-            Part("nvml", lambda: cls(place.uuids)),
+            Part("nvml", lambda: cls(place.uuids).start()),
             Part("nvml_power", lambda: NvmlPower(place.uuids, own=place.own).start(), alone=True),
         ]
 
     def __init__(self, uuids: Sequence[str], clock: Clock = time) -> None:
         self.gpus = open_gpus(uuids)
-        self._clock = clock
+        self._clock, self._lock, self._closed = clock, threading.Lock(), threading.Event()
         try:
             _require_known_scope(self.gpus)
             self.boundary: Boundary = common_boundary(self.gpus)
             self.note: str | None = _MODULE_NOTE if self.boundary == "module" else None
             self.tick_s = self._probe()
             now_s = clock.monotonic()
-            self._tallies = Tallies([Tally(raw, now_s, MJ) for raw in self._raw()])
+            tallies = [Tally(raw, now_s, MJ, most_w=IMPLAUSIBLE_W) for raw in self._raw()]
+            self._tallies = Tallies(tallies)
         except BaseException:
             self.close()
             raise
+
+    def start(self) -> Self:
+        """Look at the counter in the background until closed, so that a stop within a window shows."""
+        keep_reading(self.read, look_s(self.tick_s), self._closed)
+        return self
 
     def _probe(self) -> float:
         try:
@@ -77,14 +96,17 @@ class NvmlCounter(Meter):
 
     def read(self) -> Reading:
         """Joules so far over all GPUs, at the middle of the calls that read them."""
-        start_s = self._clock.monotonic()
-        values = self._raw()
-        now_s = (start_s + self._clock.monotonic()) / 2
-        return self._tallies.advance(values, now_s, self.tick_s)
+        with self._lock:
+            start_s = self._clock.monotonic()
+            values = self._raw()
+            now_s = (start_s + self._clock.monotonic()) / 2
+            return self._tallies.advance(values, now_s, self.tick_s)
 
     def close(self) -> None:
-        """Let go of NVML."""
-        pynvml.nvmlShutdown()
+        """Stop looking and let go of NVML."""
+        self._closed.set()
+        with self._lock:
+            pynvml.nvmlShutdown()
 
 
 def _require_known_scope(chosen: Sequence[Gpu]) -> None:

@@ -21,7 +21,7 @@ from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import Gpu, open_gpus
 from greenbench.machine.processes import OwnProcesses
-from greenbench.meters.meter import Meter, Reading
+from greenbench.meters.meter import Meter, Reading, keep_reading
 from greenbench.meters.nvml_counter import common_boundary, lost
 from greenbench.meters.nvml_telemetry import Sample, Telemetry, observe, resample
 from greenbench.schema.quantity import Boundary, Provenance
@@ -70,15 +70,8 @@ class NvmlPower(Meter):
 
     def start(self) -> NvmlPower:
         """Sample in the background until closed."""
-        threading.Thread(target=self._run, daemon=True).start()
+        keep_reading(self.read, self.tick_s, self._closed)
         return self
-
-    def _run(self) -> None:
-        while not self._closed.wait(self.tick_s):
-            try:
-                self.read()
-            except Lost:
-                return  # the next window's own reading says so
 
     def read(self) -> Reading:
         """Take a sample; joules so far up to it."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
@@ -26,6 +26,8 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
+    keep_reading,
+    look_s,
     probe,
 )
 from greenbench.schema.quantity import Boundary, Provenance
@@ -106,8 +108,7 @@ def without_mirrors(packages: list[Zone], clock: Clock = time) -> list[Zone]:
 class RaplCounter(Meter):
     """RAPL counters of one boundary, summed. Joules count from the opening.
 
-    Raises Unavailable if there is none, if one cannot be read, or if one does not move. A
-    thread reads now and then, so that no wrap (every few minutes under load) goes unseen.
+    Raises Unavailable if there is none, if one cannot be read, or if one does not move.
     """
 
     name = "rapl"
@@ -120,8 +121,8 @@ class RaplCounter(Meter):
     def parts(cls, place: Place) -> Sequence[Part]:
         """The package's counter, and the memory's."""
         return [
-            Part("rapl", lambda: cls("cpu_package")),
-            Part("rapl_dram", lambda: cls("dram")),
+            Part("rapl", lambda: cls("cpu_package").start()),
+            Part("rapl_dram", lambda: cls("dram").start()),
         ]
 
     def __init__(self, boundary: Boundary, root: Path = ROOT, clock: Clock = time) -> None:
@@ -134,8 +135,12 @@ class RaplCounter(Meter):
         now_s = clock.monotonic()
         zones = zip(self._raw(), ranges, strict=True)
         self._tallies = Tallies([Tally(raw, now_s, UJ, range) for raw, range in zones])
-        wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
-        threading.Thread(target=self._keep, args=(wrap_s / 2,), daemon=True).start()
+        self._wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
+
+    def start(self) -> Self:
+        """Look in the background until closed: no wrap, every few minutes under load, and no stop is missed."""
+        keep_reading(self.read, min(self._wrap_s / 2, look_s(self.tick_s)), self._closed)
+        return self
 
     def _probe(self) -> float:
         ticks = probe(self._raw, self._clock)
@@ -146,13 +151,6 @@ class RaplCounter(Meter):
                     f"machines: run on bare metal or choose another meter."
                 )
         return max(tick_s for tick_s in ticks if tick_s is not None)
-
-    def _keep(self, period_s: float) -> None:
-        while not self._closed.wait(period_s):
-            try:
-                self.read()
-            except Lost:
-                return  # the next window's own read says so
 
     def _raw(self) -> list[int]:
         return [zone.read_uj() for zone in self.zones]

@@ -19,6 +19,9 @@ class Fault(NamedTuple):
 SHORT: Final = "short_window"
 CODES: Final[Mapping[str, Fault]] = {
     "clock_change": Fault("flagged", "the GPU's clock moved by over 5 % during the window"),
+    "counter_jump": Fault(
+        "invalid", "the joule counter rose by more than the device could draw in that time"
+    ),
     "counter_reset": Fault("invalid", "the joule counter started again from 0 during the window"),
     "counter_stalled": Fault("invalid", "the joule counter stood still during the window"),
     "cpu_frequency_change": Fault("flagged", "the CPU's clock moved by over 5 % during the window"),

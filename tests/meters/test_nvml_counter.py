@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine import gpus
 from greenbench.meters import nvml_counter
-from greenbench.meters.meter import at_edge, codes, span
+from greenbench.meters.meter import at_edge, codes, look_s, span
 
 A = "GPU-aaaaaaaa-0000-1111-2222-333333333333"
 B = "GPU-bbbbbbbb-0000-1111-2222-333333333333"
@@ -101,6 +102,47 @@ def test_a_counter_that_stops_is_said_to_have_stopped(fake_nvml):
     assert joules(meter, clock, 10)[1] == []
     clock.sleep(20)
     assert joules(meter, clock, 10) == (0, ["counter_stalled"])
+
+
+def looked_at(meter, clock):
+    """As its thread would, when the clock moves."""
+    clock.step_s = look_s(meter.tick_s)
+    clock.listeners.append(lambda now_s: meter.read())
+    return meter
+
+
+def test_a_counter_that_stops_within_a_window_and_goes_on_is_seen(fake_nvml):
+    clock = fake_nvml(H100 + "stall_at 7 10\n")
+    meter = looked_at(nvml_counter.NvmlCounter([A], clock), clock)
+    energy_j, faults = joules(meter, clock, 15)
+    assert energy_j == pytest.approx(300 * 12, rel=0.02)
+    assert set(faults) == {"counter_stalled"}
+    assert joules(meter, clock, 10)[1] == []
+
+
+def test_a_jump_is_reported_and_is_no_energy(fake_nvml):
+    clock = fake_nvml(H100 + "jump_at 7 50000000\n")
+    meter = looked_at(nvml_counter.NvmlCounter([A], clock), clock)
+    energy_j, faults = joules(meter, clock, 10)
+    assert energy_j == pytest.approx(3000, rel=0.05)
+    assert faults == ["counter_jump"]
+    assert joules(meter, clock, 10) == (pytest.approx(3000, rel=0.02), [])
+
+
+def test_it_is_looked_at_in_the_background_until_it_is_closed(fake_nvml):
+    meter = nvml_counter.NvmlCounter([A], fake_nvml(H100))
+    seen = threading.Event()
+    read, meter.read = meter.read, lambda: (seen.set(), read())[1]
+    meter.start()
+    assert seen.wait(30)
+    meter.close()
+
+
+def test_a_counter_that_steps_once_a_second_moves(fake_nvml):
+    clock = fake_nvml(H100 + "tick 1\n")
+    meter = nvml_counter.NvmlCounter([A], clock)
+    assert meter.tick_s == pytest.approx(1, rel=0.01)
+    assert joules(meter, clock, 100) == (pytest.approx(30000, rel=0.02), [])
 
 
 def test_one_stopped_counter_does_not_hide_behind_another(fake_nvml):

@@ -10,7 +10,7 @@ from helpers.moved_clock import MovedClock
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.meters import rapl
-from greenbench.meters.meter import codes, span
+from greenbench.meters.meter import Reading, codes, keep_reading, look_s, span
 
 RANGE_UJ = 262_143_328_850
 
@@ -138,6 +138,46 @@ def test_a_counter_that_stops_is_said_to_have_stopped(tree):
     assert joules(meter, tree.clock, 10) == (0, ["counter_stalled"])
 
 
+def test_a_counter_that_stops_within_a_window_and_goes_on_is_seen(tree):
+    tree.zone("intel-rapl:0", "package-0", 100)
+    meter = tree.open()
+    tree.clock.step_s = look_s(meter.tick_s)
+    tree.clock.listeners.append(lambda now_s: meter.read())
+    start = meter.read()
+    zones, tree.zones = tree.zones, {}
+    tree.clock.sleep(3)
+    tree.zones = zones
+    tree.clock.sleep(7)
+    assert set(codes(start, meter.read())) >= {"counter_stalled"}
+
+
+def test_a_jump_is_reported_and_is_no_energy(tree):
+    tree.zone("intel-rapl:0", "package-0", 30)
+    meter = tree.open()
+    start = meter.read()
+    tree.zones["intel-rapl:0"] = (30, 50_000, RANGE_UJ)
+    tree.clock.sleep(10)
+    end = meter.read()
+    assert codes(start, end) == ["counter_jump"]
+    assert end.energy_j - start.energy_j < 301
+
+
+def test_an_error_that_passes_does_not_end_the_looking(tree):
+    """Real time: the counter cannot be read for one look."""
+    closed, looks, later = threading.Event(), [], threading.Event()
+
+    def read():
+        looks.append(None)
+        if len(looks) == 1:
+            raise Lost("A counter is busy.")
+        later.set()
+        return Reading(0.0, 0.0)
+
+    keep_reading(read, 0.001, closed)
+    assert later.wait(30)
+    closed.set()
+
+
 def test_wraps_between_two_readings_are_seen_by_the_meter_itself(tree):
     """Real time: the counter wraps every second, the meter's thread reads every 50 ms."""
     tree.zone("intel-rapl:0", "package-0", 200, range_uj=200_000_000)
@@ -151,7 +191,7 @@ def test_wraps_between_two_readings_are_seen_by_the_meter_itself(tree):
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        meter = rapl.RaplCounter("cpu_package", tree.root)
+        meter = rapl.RaplCounter("cpu_package", tree.root).start()
         start = meter.read()
         time.sleep(2.5)
         end = meter.read()

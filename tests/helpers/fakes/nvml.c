@@ -12,7 +12,9 @@
  *   sensor_gain G        so does the power sensor
  *   start_mj N           the counter's first value
  *   counter ok|unsupported|module              "module": it includes module_extra
- *   stall_at T           the counter stops        reset_at T   it starts again at 0
+ *   stall_at T [U]       the counter stops; from U on it goes on from there
+ *   jump_at T MJ         it is MJ higher from then on
+ *   reset_at T           it starts again at 0
  *   lost_at T            every call says GPU_IS_LOST from then on
  *   field ok|unsupported power fields (185, 186)  usage ok|unsupported  nvmlDeviceGetPowerUsage
  *   module_extra W       what the module draws beside the GPU; MODULE scope exists with it only
@@ -52,7 +54,7 @@ typedef struct {
     double tick_s, sample_period_s, sample_window_s, gain, sensor_gain;
     unsigned long long start_mj;
     int counter_unsupported, counter_module, field_unsupported, usage_unsupported, denied;
-    double stall_at, reset_at, lost_at, module_extra_w;
+    double stall_at, stall_end, reset_at, lost_at, jump_at, jump_mj, module_extra_w;
     double temperature_c, temperature_slope;
     unsigned sm_mhz, mem_mhz, later_sm_mhz, later_mem_mhz, utilization;
     double clocks_at, throttle_at, processes_at;
@@ -108,7 +110,8 @@ static void device_defaults(Device *d, const char *uuid) {
     d->capability = 90;
     d->tick_s = 0.1, d->sample_period_s = 0.02, d->sample_window_s = 0.02;
     d->gain = d->sensor_gain = 1;
-    d->stall_at = d->reset_at = d->lost_at = d->clocks_at = d->throttle_at = INFINITY;
+    d->stall_at = d->stall_end = d->reset_at = d->lost_at = d->jump_at = INFINITY;
+    d->clocks_at = d->throttle_at = INFINITY;
     d->temperature_c = 40, d->sm_mhz = 1980, d->mem_mhz = 2619, d->utilization = 90;
     d->set.mw = d->default_mw = d->max_mw = 700000, d->min_mw = 200000, d->max_sm_mhz = 1980;
 }
@@ -131,7 +134,8 @@ static int read_numbers(Device *d, const char *key, const char *v) {
     else if (is(key, "gain")) d->gain = atof(v);
     else if (is(key, "sensor_gain")) d->sensor_gain = atof(v);
     else if (is(key, "start_mj")) d->start_mj = strtoull(v, NULL, 10);
-    else if (is(key, "stall_at")) d->stall_at = atof(v);
+    else if (is(key, "stall_at")) sscanf(v, "%lf %lf", &d->stall_at, &d->stall_end);
+    else if (is(key, "jump_at")) sscanf(v, "%lf %lf", &d->jump_at, &d->jump_mj);
     else if (is(key, "reset_at")) d->reset_at = atof(v);
     else if (is(key, "lost_at")) d->lost_at = atof(v);
     else if (is(key, "module_extra")) d->module_extra_w = atof(v);
@@ -269,9 +273,12 @@ static double mean_w(const Device *d, double start, double end) {
 static double floor_to(double t, double period) { return period * floor(t / period + 1e-9); }
 
 static unsigned long long counter_mj(const Device *d) {
-    double t = floor_to(fmin(now_s(), d->stall_at), d->tick_s);
+    double now = now_s(), resumed = now >= d->stall_end;
+    double t = floor_to(resumed ? now : fmin(now, d->stall_at), d->tick_s);
     double from = t >= d->reset_at ? d->reset_at : 0;
     double j = joules(d, t) - (from > 0 ? joules(d, from) : 0); /* what a limit banked was drawn too */
+    if (resumed) j -= joules(d, d->stall_end) - joules(d, d->stall_at);
+    if (now >= d->jump_at) j += d->jump_mj / 1000;
     if (d->counter_module) j += d->module_extra_w * (t - from);
     return (from > 0 ? 0 : d->start_mj) + (unsigned long long)(1000 * d->gain * j);
 }
