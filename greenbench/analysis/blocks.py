@@ -60,14 +60,20 @@ def metrics(
     return found
 
 
-def ratios(windows: Sequence[Window], no_energy: str, full: Full = None) -> dict[str, Quantity]:
-    """Candidate over baseline for every metric that has a ratio, paired by block."""
+def ratios(
+    windows: Sequence[Window], no_energy: str, full: Full = None, first: int | None = None
+) -> dict[str, Quantity]:
+    """Candidate over baseline for every metric that has a ratio, paired by block.
+
+    `first`: of the valid blocks, those by which it was decided how many there would be.
+    """
     return {
         each.metric.ratio: paired(
             *_sides(windows, each, full),
             provenance(windows, each),
             no_energy,
             _why(windows, each, full),
+            first,
         )
         for each in (*PAIRED, DECODED)
     }
@@ -96,9 +102,13 @@ def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
 
 
 def verdicts(
-    windows: Sequence[Window], tier: str, validity: Validity, full: Full = None
+    windows: Sequence[Window],
+    tier: str,
+    validity: Validity,
+    full: Full = None,
+    first: int | None = None,
 ) -> dict[str, Verdict]:
-    """What each ratio of this run alone shows, by the ratio's name."""
+    """What each ratio of this run alone shows, by the ratio's name; `first` as in `ratios`."""
     return {
         each.metric.ratio: judge(
             each.metric.ratio,
@@ -106,6 +116,7 @@ def verdicts(
             provenance=provenance(windows, each),
             tier=tier,
             validity=validity,
+            first=first,
         )
         for each in PAIRED
         if provenance(windows, each) != "unavailable" and _why(windows, each) != TOGETHER
@@ -218,6 +229,16 @@ def valid_blocks(windows: Sequence[Window]) -> list[Window]:
     return [w for w in windows if w.block is not None and w.block not in spoiled]
 
 
+def planned(blocks: int, *, in_turn: bool) -> int:
+    """Blocks of a protocol before it is decided how many there will be: whole turns, where in turn."""
+    return -(-blocks // 4) * 4 if in_turn else blocks
+
+
+def deciding(windows: Sequence[Window], blocks: int) -> int:
+    """How many of the valid blocks are among the first `blocks`, those that were `planned`."""
+    return len({window.block for window in valid_blocks(windows) if (window.block or 0) < blocks})
+
+
 def level(
     by_block: list[float],
     unit: str,
@@ -254,12 +275,13 @@ def paired(
     source: Provenance,
     no_energy: str,
     because: str = NO_VALUE,
+    first: int | None = None,
 ) -> Quantity:
-    """Candidate over baseline of one value per block each."""
+    """Candidate over baseline of one value per block each; `first` as in `ratios`."""
     if not baseline or not candidate:
         return missing("ratio", no_energy if source == "unavailable" else because)
     if min(*baseline, *candidate) <= 0:
         return missing(
             "ratio", "a block's difference is not above 0: windows are too short to tell"
         )
-    return as_quantity(paired_ratio(baseline, candidate), "ratio", source)
+    return as_quantity(paired_ratio(baseline, candidate, first), "ratio", source)

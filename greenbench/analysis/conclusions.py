@@ -55,6 +55,8 @@ class Told(NamedTuple):
     """Why one of these is null."""
     no_energy: str
     """Why there are no joules."""
+    planned: int
+    """Blocks after which it was decided how many there would be."""
 
 
 class Conclusions(NamedTuple):
@@ -84,8 +86,8 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
     sound = validity(sorted(codes))
     found = solved(graded, everything, told.tier, sound, told.no_energy)
     before, after = (told.held[who] for who in WHO)
-    full = _full(curve)
-    ratios = blocks.ratios(windows, told.no_energy, full)
+    full, first = _full(curve), blocks.deciding(windows, told.planned)
+    ratios = blocks.ratios(windows, told.no_energy, full, first)
     ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, told.unknown)
     ratios |= _by_name(found.of("ratio"), ratio=True)
     metrics = {
@@ -98,7 +100,7 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
         windows=everything,
         metrics=metrics,
         ratios=ratios,
-        verdicts=blocks.verdicts(windows, told.tier, sound, full)
+        verdicts=blocks.verdicts(windows, told.tier, sound, full, first)
         | _sizes(before, after)
         | found.verdicts,
         solved=found,

@@ -17,7 +17,7 @@ from greenbench.stats.intervals import (
     holm,
     p_difference,
     p_equivalence,
-    ratio_and_method,
+    paired_ratio,
 )
 
 ALPHA: Final = 1 - CONFIDENCE
@@ -39,13 +39,14 @@ def judge(
     provenance: Provenance,
     tier: str,
     validity: Validity,
+    first: int | None = None,
 ) -> Verdict:
     """One run's verdict on one metric from its values per block, as a family of one.
 
     Design rules 4 to 7: `saves` needs a 95 % interval below 1, a ratio below 1 - 2 % and a
     p-value below 0.05; `costs` is the mirror; `equivalent` needs TOST below 0.05. Estimates,
-    invalid runs and tier smoke are barred, this but for speed from `CLOCKED` blocks on. Raises ValueError
-    where the lengths differ.
+    invalid runs and tier smoke are barred, this but for speed from `CLOCKED` blocks on. `first` blocks
+    decided how many there are. Raises ValueError where the lengths differ.
     """
     clocked = metric == TOKENS_PER_S.ratio and len(baseline) >= CLOCKED
     barred = _barred(provenance, "dev" if clocked else tier, validity)
@@ -55,8 +56,8 @@ def judge(
         return _decided(Comparison(metric=name, provenance=provenance, barred=barred or lacking))
     if metric in RECIPROCALS:
         baseline, candidate = ([1 / value for value in side] for side in (baseline, candidate))
-    (value, low, high, n, why), method = ratio_and_method(baseline, candidate)
-    p_value = p_difference(baseline, candidate)
+    value, low, high, n, why = paired_ratio(baseline, candidate, first)
+    p_value = p_difference(baseline, candidate, first)
     return _decided(
         Comparison(
             metric=name,
@@ -65,10 +66,10 @@ def judge(
             low=low,
             high=high,
             n=n,
-            method=method,
+            method="t",
             p_difference=p_value,
             p_adjusted=p_value,
-            p_equivalence=p_equivalence(baseline, candidate),
+            p_equivalence=p_equivalence(baseline, candidate, first=first),
             barred=barred or (why if p_value is None else None),
         )
     )

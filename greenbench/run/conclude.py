@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from greenbench.analysis import footprint
-from greenbench.analysis.blocks import valid_blocks
+from greenbench.analysis.blocks import planned, valid_blocks
 from greenbench.analysis.conclusions import Told, code, conclusions
 from greenbench.analysis.difficulty import Asked, summarise
 from greenbench.analysis.graded.replies import Graded
@@ -94,6 +94,7 @@ def conclude(
         held={who: bodies.held(who) for who in WHO},
         unknown=bodies.unknown,
         no_energy=recorder.no_energy_reason(),
+        planned=planned(spec.protocol.blocks, in_turn=apart is not None),
     )
     found = conclusions(recorder.windows, told, graded)
     recorder.windows = found.windows

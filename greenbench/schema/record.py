@@ -165,6 +165,9 @@ class Stopping(Part):
     """Valid ones."""
     limit: int
     """No more than so many would have been measured."""
+    needed: int | None = None
+    """So many did the spread of the protocol's first blocks ask for; null where fewer than two of these were
+    valid, and in records of before, which looked after each block."""
 
 
 class Prompted(Part):

@@ -32,7 +32,7 @@ class Comparison(Part):
     """Blocks, items or sessions; 1 for an exact count."""
     method: Literal["t", "bca", "draws", "sessions", "exact"] | None = None
     """How the 95 % interval was found; ``draws``: items and windows were drawn anew together; ``sessions``:
-    of what several sessions show."""
+    of what several sessions show; ``bca``: a bootstrap of blocks, in records of before."""
     p_difference: float | None = None
     """Two-sided test of the ratio against 1: a paired t-test, or as many draws as lie beyond it."""
     p_adjusted: float | None = None

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import exp, hypot, isfinite, log, log1p, sqrt
-from typing import Literal, NamedTuple, TypeAlias
+from math import asinh, ceil, copysign, exp, hypot, inf, isfinite, log, log1p, sqrt
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none
-BOOTSTRAP_FROM = 10  # blocks, design rule 6
-RESAMPLES = 9999
-SEED = 0  # fixed, so that the same blocks give the same interval everywhere
 REACH = 1e9  # an interval that goes by this factor beyond its value says nothing
 TOO_FAR = "no interval: the blocks differ so much that it would span all numbers"
 SAME = 1e-12  # log-ratios closer than this differ by rounding, not by measurement
 
-Method = Literal["t", "bca"]
 Logs: TypeAlias = npt.NDArray[np.float64]
 
 
@@ -40,13 +36,6 @@ class Interval(NamedTuple):
     def bounds(self) -> tuple[float, float] | None:
         """Both ends; null where one of them is."""
         return None if self.low is None or self.high is None else (self.low, self.high)
-
-
-class Ratio(NamedTuple):
-    """A paired ratio and how its interval was found."""
-
-    interval: Interval
-    method: Method
 
 
 @cache
@@ -70,6 +59,46 @@ def mean_interval(values: Sequence[float]) -> Interval:
     half = t_quantile(data.size) * data.std(ddof=1) / np.sqrt(data.size)
     mean = float(data.mean())
     return Interval(mean, mean - float(half), mean + float(half), data.size)
+
+
+class Error(NamedTuple):
+    """A standard error of a mean, and the degrees of freedom that it was found with."""
+
+    size: float
+    freedom: int
+
+
+def errors(values: Logs, first: int | None = None) -> list[Error]:
+    """Of the mean of `values`: by all of them, and by the `first`, where these decided how many there are."""
+    stages = [values] if first is None or not 2 <= first < values.size else [values, values[:first]]
+    root = sqrt(values.size)
+    return [Error(float(stage.std(ddof=1)) / root, stage.size - 1) for stage in stages]
+
+
+def two_stage(values: Logs, first: int | None = None) -> Interval:
+    """Mean of `values`, whose number the spread of the `first` decided, and a 95 % interval that pays for it.
+
+    Stein's interval, by the spread of the first stage alone, keeps 95 % exactly where the values are normal
+    (C. Stein, Ann. Math. Stat. 16 (1945) 243); Student's t of all counts where it is wider, as later blocks
+    may be noisier. Student's t alone would cover 93 % or less.
+    """
+    found = mean_interval(values.tolist())
+    if found.low is None:
+        return found
+    half = max(error.size * t_quantile(error.freedom + 1) for error in errors(values, first))
+    return found._replace(low=found.value - half, high=found.value + half)
+
+
+def stein_blocks(first: Sequence[float], half_width: float) -> int:
+    """How many log-ratios give a 95 % interval of `half_width`, by the spread of the `first`; not fewer.
+
+    C. Stein (1945). `half_width` is of the ratio, relative to it. Raises ValueError below two.
+    """
+    values = np.asarray(first, dtype=float)
+    if values.size < 2:
+        raise ValueError("one block has no spread")
+    root = t_quantile(values.size) * float(values.std(ddof=1)) / asinh(half_width)
+    return max(values.size, ceil(root**2))
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -116,13 +145,17 @@ def geometric_mean(values: Sequence[float]) -> Interval:
     return from_logs(mean_interval(np.log(data).tolist()))
 
 
-def paired_ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
-    """Geometric mean of candidate/baseline, paired by block: the interval of `ratio_and_method`.
+def paired_ratio(
+    baseline: Sequence[float], candidate: Sequence[float], first: int | None = None
+) -> Interval:
+    """Geometric mean of candidate/baseline, paired by block, with Student's t interval of the logarithms.
 
-    It is the ratio of the two geometric means. Raises ValueError where the lengths differ or a
-    value is not above 0.
+    It is the ratio of the two geometric means; where the spread of the `first` blocks decided how many there
+    are, the interval pays for it, as `two_stage` says. Whatever their number: of ten blocks with an outlier
+    or heavy tails a bootstrap's interval covers the truth less often than it says (86 to 90 % for BCa), t's
+    does not. Raises ValueError where the lengths differ or a value is not above 0.
     """
-    return ratio_and_method(baseline, candidate).interval
+    return from_logs(two_stage(_log_ratios(baseline, candidate), first))
 
 
 def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -161,27 +194,6 @@ def quotient(first: Interval, second: Interval) -> Interval:
     return from_logs(Interval(value, value - below, value + above, min(first.n, second.n)))
 
 
-def ratio_and_method(baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
-    """The paired ratio with the interval of its log-ratios: Student t, from 10 blocks BCa.
-
-    BCa is Efron, JASA 82 (1987) 171, over 9,999 seeded resamples, at tail probabilities widened
-    for small samples as Hesterberg does (arXiv 1411.5279): of ten normal blocks the plain 95 % BCa
-    interval covers the truth in about 90 % of cases, the widened one in about 95 %. Blocks that
-    all agree leave nothing to resample: they get the t interval, and a `reason`. Raises ValueError
-    as `paired_ratio` does.
-    """
-    logs = _log_ratios(baseline, candidate)
-    value, low, high, n, reason = mean_interval(logs.tolist())
-    method: Method = "t"
-    if n >= BOOTSTRAP_FROM:
-        found = _bca(logs)
-        if found is None:
-            reason = "the blocks agree too closely to resample: Student t stands in for BCa"
-        else:
-            (low, high), method = found, "bca"
-    return Ratio(from_logs(Interval(value, low, high, n, reason)), method)
-
-
 def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:
     pairs = list(zip(baseline, candidate, strict=True))
     if not all(before > 0 and after > 0 for before, after in pairs):
@@ -190,52 +202,28 @@ def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:
     return np.array([np.log(after) - np.log(before) for before, after in pairs], dtype=float)
 
 
-def _bca(logs: Logs) -> tuple[float, float] | None:
-    """The widened 95 % BCa interval of the mean; None where it does not exist."""
-    from scipy import stats  # as slow to import as a report on a sweep
-
-    if np.ptp(logs) <= SAME:
-        return None
-    found = stats.bootstrap(
-        (logs,),
-        np.mean,
-        vectorized=True,
-        method="BCa",
-        confidence_level=1 - 2 * widened_tail(logs.size),
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    low, high = float(found.low), float(found.high)
-    return (low, high) if isfinite(low) and isfinite(high) else None
-
-
-def widened_tail(n: int) -> float:
-    """Tail at which a bootstrap percentile of `n` normal values is their 95 % t bound.
-
-    A bootstrap's spread is sqrt((n - 1) / n) of the standard error, and it uses z where t belongs;
-    Hesterberg's expanded percentiles, arXiv 1411.5279.
-    """
-    return float(ndtr(-sqrt(n / (n - 1)) * t_quantile(n)))
-
-
-def p_difference(baseline: Sequence[float], candidate: Sequence[float]) -> float | None:
+def p_difference(
+    baseline: Sequence[float], candidate: Sequence[float], first: int | None = None
+) -> float | None:
     """Two-sided paired t-test that the ratio is 1, on log-ratios. None below two blocks.
 
-    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. Raises ValueError
-    as `paired_ratio` does.
+    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. `first` as in `paired_ratio`:
+    the larger p-value of both stages. Raises ValueError as `paired_ratio` does.
     """
-    from scipy import stats  # as slow to import as a report on a sweep
-
     logs = _log_ratios(baseline, candidate)
     if logs.size < 2:
         return None
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) <= SAME)
-    return float(stats.ttest_1samp(logs, 0.0).pvalue)
+    away = -abs(float(logs.mean()))
+    return max(2 * _below(away, error) for error in errors(logs, first))
 
 
 def p_equivalence(
-    baseline: Sequence[float], candidate: Sequence[float], margin: float = MARGIN
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    margin: float = MARGIN,
+    first: int | None = None,
 ) -> float | None:
     """Two one-sided paired t-tests (TOST) that the ratio is within `margin`. None below two blocks.
 
@@ -243,18 +231,21 @@ def p_equivalence(
     limits 0.9804 and 1.02. They are symmetric on the log scale, so that swapping the two changes
     nothing, and lie within +-2 %; log(0.98) on both sides would admit 1.0204. Schuirmann, J.
     Pharmacokinet. Biopharm. 15 (1987) 657. Blocks that all agree give the test's limit, 0 or 1.
-    Raises ValueError as `paired_ratio` does.
+    `first` as in `paired_ratio`: the larger p-value of both stages. Raises ValueError as `paired_ratio` does.
     """
-    from scipy import stats  # as slow to import as a report on a sweep
-
     logs, edge = _log_ratios(baseline, candidate), log1p(margin)
     if logs.size < 2:
         return None
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) >= edge)
-    above = stats.ttest_1samp(logs, -edge, alternative="greater").pvalue
-    below = stats.ttest_1samp(logs, edge, alternative="less").pvalue
-    return float(max(above, below))
+    inside = abs(float(logs.mean())) - edge  # the nearer edge's test is the one that decides
+    return max(_below(inside, error) for error in errors(logs, first))
+
+
+def _below(distance: float, error: Error) -> float:
+    """Chance that Student's t lies below `distance` in standard errors."""
+    away = distance / error.size if error.size else copysign(inf, distance)
+    return float(stdtr(error.freedom, away))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -105,7 +105,7 @@ def test_an_aa_run_differs_in_5_percent_of_campaigns_and_claims_in_almost_none()
 
 
 @pytest.mark.parametrize("blocks", [10, 16])
-def test_the_bootstrap_interval_of_the_publish_tier_covers_the_truth(blocks):
+def test_the_interval_of_the_publish_tier_covers_the_truth(blocks):
     dice, campaigns = np.random.default_rng(5), 600
     covered = 0
     for seed in range(campaigns):

@@ -1,5 +1,6 @@
 """The order of blocks, and when there are enough of them."""
 
+import math
 from collections import Counter
 from contextlib import nullcontext
 from itertools import count, groupby, repeat
@@ -16,7 +17,7 @@ from greenbench.meters import OpenMeters
 from greenbench.models.texts import for_prompts
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.window import WHO
-from greenbench.stats.intervals import paired_ratio
+from greenbench.stats.intervals import paired_ratio, stein_blocks
 
 
 def test_each_block_measures_every_cell_once_in_a_seeded_random_order():
@@ -48,6 +49,22 @@ def test_blocks_are_added_until_the_interval_is_narrow_enough():
     expected = paired_ratio([1.0] * 4, logs)
     assert wide.half_width == pytest.approx((expected.high - expected.low) / 2 / expected.value)
     assert not schedule.stopping(noisy(1, 0.0), protocol()).reached
+
+
+def test_the_first_blocks_decide_how_many_are_needed_up_to_the_limit():
+    logs = [math.log(1 + 0.01 * (-1) ** block) for block in range(3)]
+    asked = protocol(max_blocks=50, target_half_width=0.01)
+    needed = stein_blocks(logs, asked.target_half_width)
+    assert schedule.needed_blocks(noisy(3, 0.01), asked) == needed > 3
+    assert schedule.needed_blocks(noisy(3, 0.3), asked) == 50
+    assert schedule.needed_blocks(noisy(1, 0.01), asked) is None
+
+
+def test_the_interval_after_two_stages_is_the_wider_of_both():
+    by_all = schedule.stopping(noisy(8, 0.01), protocol()).half_width
+    by_first = schedule.stopping(noisy(8, 0.01), protocol(), first=3, needed=8)
+    assert by_first.half_width > by_all
+    assert by_first.needed == 8
 
 
 class Timed(Echoing):

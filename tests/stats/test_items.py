@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats as reference
 from scipy.optimize import minimize_scalar
 
 from greenbench.stats import items
@@ -135,6 +136,13 @@ def test_a_bootstrap_of_single_items_is_near_the_closed_interval():
     low, high = items.bootstrap(before, after, size, range(200))
     closed = items.change(before, after, size)
     assert (low, high) == pytest.approx((closed.low, closed.high), abs=0.0015)
+
+
+@pytest.mark.parametrize("n", [10, 12, 50])
+def test_a_widened_tail_gives_normal_values_their_t_interval(n):
+    spread = math.sqrt((n - 1) / n)
+    z = reference.norm.ppf(items.widened_tail(n))
+    assert z * spread == pytest.approx(-reference.t.ppf(0.975, n - 1))
 
 
 def test_items_that_share_a_document_widen_the_interval():

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 from math import hypot
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, valid_blocks
+from greenbench.analysis.blocks import as_quantity, deciding, planned, valid_blocks
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import ANSWERED
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.schema.window import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
 
@@ -61,9 +62,9 @@ def boundary_lines(row: Row) -> list[Line]:
     meters = {span.meter: span for window in windows for span in window.energy}
     if len(meters) < 2:
         return []
-    lines = [_line(row.label, "", windows, [span]) for span in meters.values()]
+    lines = [_line(row, "", windows, [span]) for span in meters.values()]
     parts = disjoint(list(meters.values()))
-    return [*lines, _line(row.label, "total: ", windows, parts)] if len(parts) > 1 else lines
+    return [*lines, _line(row, "total: ", windows, parts)] if len(parts) > 1 else lines
 
 
 def disjoint(spans: Sequence[Span]) -> list[Span]:
@@ -79,18 +80,18 @@ def _generated(row: Row) -> list[Window]:
     return [window for window in valid_blocks(row.record.windows) if window.phase in ANSWERED]
 
 
-def _line(label: str, prefix: str, windows: Sequence[Window], parts: Sequence[Span]) -> Line:
+def _line(row: Row, prefix: str, windows: Sequence[Window], parts: Sequence[Span]) -> Line:
     meters = {span.meter for span in parts}
     provenance = weakest(span.provenance for span in parts)
     baseline, candidate = (_per_token(windows, who, meters) for who in ("baseline", "candidate"))
     return Line(
-        label=label,
+        label=row.label,
         boundary=prefix + " + ".join(span.boundary for span in parts),
         meter=" + ".join(span.meter for span in parts),
         provenance=provenance,
         baseline=_level(baseline, provenance),
         candidate=_level(candidate, provenance),
-        ratio=_ratio(baseline, candidate, provenance),
+        ratio=_ratio(baseline, candidate, provenance, _deciding(row.record)),
     )
 
 
@@ -112,15 +113,20 @@ def _level(values: dict[int, float], provenance: Provenance) -> Quantity:
     return as_quantity(average(list(values.values())), "J/token", provenance)
 
 
+def _deciding(record: Record) -> int:
+    in_turn = record.design == "sequential"
+    return deciding(record.windows, planned(record.spec.protocol.blocks, in_turn=in_turn))
+
+
 def _ratio(
-    baseline: dict[int, float], candidate: dict[int, float], provenance: Provenance
+    baseline: dict[int, float], candidate: dict[int, float], provenance: Provenance, first: int
 ) -> Quantity:
     blocks = sorted(baseline.keys() & candidate.keys())
     pairs = [(baseline[block], candidate[block]) for block in blocks]
     if not pairs or min(map(min, pairs)) <= 0:
         return missing("ratio", "no valid block, or one whose joules are not above 0")
     before, after = zip(*pairs, strict=True)
-    return as_quantity(paired_ratio(before, after), "ratio", provenance)
+    return as_quantity(paired_ratio(before, after, first), "ratio", provenance)
 
 
 def above_idle(row: Row) -> Quantity:

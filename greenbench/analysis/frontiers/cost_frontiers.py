@@ -51,14 +51,14 @@ class Drawn(NamedTuple):
 
 
 class Resampler:
-    """Draws items once for all runs that answered as many, and blocks for each run anew."""
+    """Draws what items are about once for all runs that answered the same, and blocks for each run anew."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(SEED)
 
-    def shares(self, right: Array) -> Array:
+    def shares(self, right: Array, documents: tuple[int, ...]) -> Array:
         """The share of items right, in each draw."""
-        return item_means(right, DRAWS)
+        return item_means(right, documents, DRAWS)
 
     def blocks(self, n: int) -> npt.NDArray[np.int32]:
         """Places of `n` resampled blocks, in each draw."""
@@ -97,7 +97,9 @@ def _per_correct(
     row: Row, found: Answers, resampler: Resampler
 ) -> tuple[Array, Array | None, Quantity]:
     """Change of quality, the ratio of joules of a request over the share right, and those joules."""
-    before, after = resampler.shares(found.baseline), resampler.shares(found.candidate)
+    before, after = (
+        resampler.shares(right, found.documents) for right in (found.baseline, found.candidate)
+    )
     joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
     if not (_paired(*joules) and after.max() > 0):
         return after - before, None, missing("J", row.energy.reason or NO_JOULES)
@@ -106,7 +108,7 @@ def _per_correct(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.exp(means(logs, places)) * before / after
     cost = np.where(after > 0, ratio, np.inf)
-    correct = _correct(row, np.array(joules[1]), found.candidate, places, resampler)
+    correct = _correct(row, np.array(joules[1]), found.candidate, after, places)
     return after - before, cost, correct
 
 
@@ -140,14 +142,13 @@ def _correct(
     row: Row,
     joules: Array,
     right: Array,
+    shares: Array,
     places: npt.NDArray[np.int32],
-    resampler: Resampler,
 ) -> Quantity:
     """Joules of a request over the share of items right, with the percentiles of both resampled."""
     if right.mean() == 0:
         return missing("J", NO_JOULES)
     logs = np.log(joules)
-    shares = resampler.shares(right)
     value = float(np.exp(logs.mean()) / right.mean())
     rates = shares / np.exp(means(logs, places))  # 0, and no infinity, where none is right
     few, many = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from greenbench.analysis.accuracy import paired_items
 from greenbench.analysis.graded.solved import regrouped
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, t_quantile
@@ -26,32 +27,39 @@ class Answers(NamedTuple):
 
     baseline: Array
     candidate: Array
+    documents: tuple[int, ...]
+    """What each is about, by number: items of one are drawn together."""
 
 
 def answers(record: Record, without: Collection[str] = ()) -> Answers:
     """All accuracy items of a run, by task, `without` those of some tasks."""
     mine = (s for s in record.quality if s.is_accuracy and s.task not in without)
     kept = sorted(mine, key=lambda s: s.task)
-    items = [item for score in kept for item in score.items]
+    found = paired_items(kept)
+    numbers: dict[str, int] = {}
     return Answers(
-        np.array([item.baseline for item in items], dtype=float),
-        np.array([item.candidate for item in items], dtype=float),
+        np.array(found.baseline, dtype=float),
+        np.array(found.candidate, dtype=float),
+        tuple(numbers.setdefault(document, len(numbers)) for document in found.documents),
     )
 
 
 @lru_cache(maxsize=8)
-def item_weights(n: int) -> Array:
-    """Per draw and item, its share of a resample of `n` items; (DRAWS, n).
+def item_weights(documents: tuple[int, ...]) -> Array:
+    """Per draw and item, its share of a resample of the `documents` that items are about; (DRAWS, items).
 
     Runs that answered the same items share them.
     """
+    n = len(set(documents))
     picked = resampled(n, np.random.default_rng([SEED, n]))
-    return np.stack([np.bincount(places, minlength=n) for places in picked]) / n
+    counts = np.stack([np.bincount(places, minlength=n) for places in picked])
+    each = counts[:, documents]
+    return np.asarray(each / each.sum(axis=1, keepdims=True))
 
 
-def item_means(items: Array, draws: int = DRAWS) -> Array:
-    """The mean over items, in each draw."""
-    return item_weights(len(items))[:draws] @ items
+def item_means(items: Array, documents: tuple[int, ...], draws: int = DRAWS) -> Array:
+    """The mean over items, in each draw of documents."""
+    return item_weights(documents)[:draws] @ items
 
 
 def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
@@ -88,5 +96,5 @@ def per_solved(record: Record, draws: int = DRAWS) -> Redrawn:
 
 
 def _change(found: Answers, draws: int) -> npt.NDArray[np.float64]:
-    change = item_means(found.candidate, draws) - item_means(found.baseline, draws)
+    change = item_means(found.candidate - found.baseline, found.documents, draws)
     return change.astype(np.float64)

@@ -107,7 +107,9 @@ def _per_token(sessions: Sequence[Record], rng: np.random.Generator, axis: Metri
     if not (len(change) and len(logs)):
         return None
     point = Point(float(change.mean()), float(np.exp(logs.mean())))
-    return _Drawn(point, item_means(change), np.exp(means(logs, resampled(len(logs), rng))))
+    return _Drawn(
+        point, item_means(change, right.documents), np.exp(means(logs, resampled(len(logs), rng)))
+    )
 
 
 def _per_solved(sessions: Sequence[Record]) -> _Drawn | None:

@@ -81,6 +81,8 @@ def _shares(rows: Sequence[Row]) -> list[float]:
         level = np.log(row.energy.value or 1.0)
         drawn = means(logs, resampler.blocks(len(logs)))
         energy.append(np.exp(level + drawn - logs.mean()).astype(np.float32))
-        quality.append(resampler.shares(answers(row.record).candidate).astype(np.float32))
+        found = answers(row.record)
+        shares = resampler.shares(found.candidate, found.documents)
+        quality.append(shares.astype(np.float32))
     found = memberships(np.column_stack(quality), np.column_stack(energy)).mean(axis=0)
     return [float(share) for share in found]

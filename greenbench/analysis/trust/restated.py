@@ -7,7 +7,7 @@ from math import isclose
 from typing import Any, Final
 
 from greenbench.analysis.accuracy import UNITS, compared
-from greenbench.analysis.blocks import valid_blocks
+from greenbench.analysis.blocks import planned, valid_blocks
 from greenbench.analysis.conclusions import Conclusions, Told, conclusions
 from greenbench.analysis.difficulty import summarised_again
 from greenbench.analysis.graded.solved import regraded
@@ -165,6 +165,7 @@ def _told(record: Record) -> Told:
         held=held,
         unknown="the engine does not tell what it holds",
         no_energy=next(filter(None, reasons), "no meter answered"),
+        planned=planned(record.spec.protocol.blocks, in_turn=record.design == "sequential"),
     )
 
 

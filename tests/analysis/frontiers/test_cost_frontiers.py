@@ -237,11 +237,26 @@ class TestGradedAnswers:
 
 
 def test_draws_do_not_depend_on_which_runs_are_beside():
-    assert len(Resampler().shares(np.ones(5))) == cost_frontiers.DRAWS
+    assert len(Resampler().shares(np.ones(5), (0, 1, 2, 3, 4))) == cost_frontiers.DRAWS
     one, two = Resampler(), Resampler()
     one.blocks(4)
     right = np.array([1.0, 0.0, 1.0])
-    assert (one.shares(right) == two.shares(right)).all()
+    assert (one.shares(right, (0, 1, 2)) == two.shares(right, (0, 1, 2))).all()
+
+
+def test_items_of_one_document_are_drawn_together():
+    """Five items about each of 60 passages, as hard as the passage is: of items alone, 95 % would cover 75 %."""
+    dice, resampler = np.random.default_rng(4), Resampler()
+    together, apart = tuple(np.repeat(range(60), 5)), tuple(range(300))
+    covered = {together: 0, apart: 0}
+    for _ in range(300):
+        hard = np.repeat(dice.beta(0.5, 0.5, 60), 5)
+        right = (dice.random(300) < hard).astype(float)
+        for documents in covered:
+            low, high = np.quantile(resampler.shares(right, documents), [0.025, 0.975])
+            covered[documents] += low <= 0.5 <= high
+    assert covered[together] / 300 >= 0.92
+    assert covered[apart] / 300 <= 0.85
 
 
 def of_model(name, record):
