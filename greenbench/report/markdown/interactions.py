@@ -27,13 +27,23 @@ ASSUMED: Final = (
 
 def together(groups: Sequence[Group]) -> list[str]:
     """A table for each group with stacks whose parts were measured alone; nothing without."""
-    found = [(group, stacks) for group in groups if (stacks := interactions(group))]
+    found = with_stacks(groups)
     lines = [HOW, ""] if found else []
     for group, stacks in found:
-        what = {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[stacks[0].yardstick]
-        lines += [f"**{prose(group.setting.title)}** ({what} over the baseline's):", ""]
+        lines += [f"**{prose(group.setting.title)}** ({of_what(stacks)}):", ""]
         lines += [*table(stacks, COLUMNS), ""]
     return lines
+
+
+def with_stacks(groups: Sequence[Group]) -> list[tuple[Group, list[Stack]]]:
+    """Groups with stacks whose parts were measured alone."""
+    return [(group, stacks) for group in groups if (stacks := interactions(group))]
+
+
+def of_what(stacks: Sequence[Stack]) -> str:
+    """Whose ratios the table has."""
+    what = {ENERGY: "J/token", SOLVED: "J/solved", SPEED: "tokens/s"}[stacks[0].yardstick]
+    return f"{what} over the baseline's"
 
 
 def _alone(stack: Stack, notes: Notes) -> str:

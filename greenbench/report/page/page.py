@@ -43,7 +43,7 @@ OURS: Final = (
 _ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-PLACES: Final = ("@ANSWERS@", "@TABLES@", "@TRAINED@", "@DATA@")
+PLACES: Final = ("@ANSWERS@", "@TABLES@", "@TOGETHER@", "@TRAINED@", "@DATA@")
 """What the records fill, in this order."""
 
 
@@ -60,6 +60,7 @@ def page(
             groups, [line for line in notice(crowd) if line] if crowd else [], len(records)
         ),
         still.tables(groups),
+        still.together(groups),
         still.trained(groups, by_budget(records), given.tokens_served),
         embedded(page_data(groups, records, rejected, given)),
     )
@@ -79,12 +80,13 @@ def _frame() -> list[str]:
     """The page around what the records fill: template, style and scripts, put together once."""
     scripts = [f"/*\n{_asset(text)}*/\n{_asset(name)}" for name, text in LIBRARIES]
     scripts.append(f"(() => {{\n{''.join(map(_asset, OURS))}}})();")
-    answers, tables, trained, data = PLACES
+    answers, tables, together, trained, data = PLACES
     text = Template(_asset("page.html")).substitute(
         policy="; ".join(_policy(scripts)),
         style=_asset("page.css"),
         answers=answers,
         tables=tables,
+        together=together,
         trained=trained,
         data=data,
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),

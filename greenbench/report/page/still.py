@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +11,9 @@ from typing import Final
 from greenbench.analysis.energy.life_cycle import life_cycles, shown
 from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.training.table import Budget
-from greenbench.report.markdown import life_cycle, training
+from greenbench.report.figures.interactions import interactions_figure
+from greenbench.report.figures.style import Sketch
+from greenbench.report.markdown import interactions, life_cycle, training
 from greenbench.report.markdown.choice import choosing, overviews
 from greenbench.report.markdown.format import Cells, cells
 from greenbench.report.markdown.leaderboard import OVERVIEW, SYMBOLS, bands
@@ -71,6 +74,28 @@ def tables(groups: Sequence[Group]) -> str:
         f"<h2>{index}. {escape(group.setting.title)}</h2>{_runs(group)}<p>{escape(SYMBOLS)}</p>"
         for index, group in enumerate(groups[:WHOLE], start=1)
     )
+
+
+def together(groups: Sequence[Group]) -> str:
+    """Stacks beside their techniques alone, as HTML; empty where no stack's parts were measured alone."""
+    found = interactions.with_stacks(groups)
+    tables = "".join(
+        _table(
+            f"{group.setting.title} ({interactions.of_what(stacks)})",
+            cells(stacks, interactions.COLUMNS),
+        )
+        for group, stacks in found
+    )
+    pictures = "".join(map(_picture, interactions_figure(groups)))
+    head = f"<h2>What techniques save together</h2><p>{escape(interactions.HOW)}</p>"
+    return f"{head}{pictures}{tables}" if found else ""
+
+
+def _picture(sketch: Sketch) -> str:
+    """A picture of its own, so that nothing in it meets the page's names and styles."""
+    drawn = base64.b64encode(sketch.draw()).decode()
+    alt = escape(sketch.said, quote=True)
+    return f'<img class="sketch" alt="{alt}" src="data:image/svg+xml;base64,{drawn}">'
 
 
 def trained(groups: Sequence[Group], budgets: Sequence[Budget], tokens: float | None) -> str:

@@ -404,6 +404,15 @@ def test_a_run_under_load_shows_its_table_its_picture_and_all_numbers(opened):
     assert "J/request, marginal" in dialog.inner_text()
 
 
+def test_stacks_beside_their_techniques_alone_have_a_table_and_a_picture(opened):
+    saved = {"a": 0.7, "b": 0.9, "a + b": 0.68}
+    tab = opened(written([examples.completed(name, energy=j) for name, j in saved.items()]))
+    assert "they overlap" in tab.locator("main").inner_text()
+    picture = tab.get_by_role("img", name="What techniques save alone and in a stack")
+    seen = "async (image) => { await image.decode(); return image.naturalWidth; }"
+    assert picture.evaluate(seen) > 0
+
+
 def test_what_is_missing_sorts_last_either_way(opened):
     tab = opened()
     title = tab.locator(".runs").first.get_by_role("button", name="energy label")
