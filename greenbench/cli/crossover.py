@@ -27,6 +27,7 @@ are widened for so many looks (Bonferroni).
 
   greenbench crossover workload.batch_size=1:64 technique=int8_bnb
   greenbench crossover workload.prompt_tokens=16:4096 technique=int4_torchao --within 1.5
+  greenbench crossover load.rate=0.5:16 workload=online technique=int4_torchao
 """
 
 

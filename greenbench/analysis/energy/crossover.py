@@ -1,4 +1,4 @@
-"""Where a technique stops paying: its ratio against batch size and against prompt length."""
+"""Where a technique stops paying: its ratio against batch size, prompt and answer length, and rate."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ from greenbench.analysis.groups.comparable import CLOSED, Setting
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import EFFECT, ENERGY, SPEED, Yardstick
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.resolved import ResolvedWorkload
+from greenbench.schema.resolved import ResolvedSpec
 
 State = Literal["pays", "costs", "changes nothing", "not known"]
 
 
 class Axis(NamedTuple):
-    """A key of the workload that a sweep varied."""
+    """A key of the workload, or of the load, that a sweep varied."""
 
     key: str
     noun: str
     unit: str
-    at: Callable[[ResolvedWorkload], int]
+    at: Callable[[ResolvedSpec], float | None]
+    """Null of a run that has no one value of it."""
+
+
+def _rate(spec: ResolvedSpec) -> float | None:
+    return spec.load.rate if isinstance(spec.load.rate, int | float) else None
 
 
 AXES: Final = (
-    Axis("batch_size", "batch", "requests at once", lambda load: load.batch_size),
-    Axis("prompt_tokens", "prompt", "tokens in", lambda load: load.prompt_tokens),
+    Axis("batch_size", "batch", "requests at once", lambda spec: spec.workload.batch_size),
+    Axis("prompt_tokens", "prompt", "tokens in", lambda spec: spec.workload.prompt_tokens),
+    Axis("output_tokens", "answer", "tokens out", lambda spec: spec.workload.output_tokens),
+    Axis("rate", "rate", "requests/s", _rate),
 )
 
 
 class Point(NamedTuple):
     """A technique's ratio at one value of the axis."""
 
-    at: int
+    at: float
     ratio: Quantity
     state: State
 
@@ -74,14 +81,19 @@ def _along(axis: Axis, groups: Sequence[Group]) -> list[Crossing]:
     together: defaultdict[str, list[tuple[Setting, Row]]] = defaultdict(list)
     for group in groups:
         for row in group.rows:
+            if axis.at(row.record.spec) is None:
+                continue
             together[_shared(axis, group.setting, row)].append((group.setting, row))
     found = (_crossing(axis, rows) for rows in together.values())
     return [crossing for crossing in found if crossing]
 
 
 def _shared(axis: Axis, setting: Setting, row: Row) -> str:
-    rest = row.record.spec.workload.model_dump(exclude={axis.key, "name"})
-    return json.dumps([*setting._replace(workload=""), rest])
+    spec = row.record.spec
+    rest = spec.workload.model_dump(exclude={axis.key, "name"})
+    load = spec.load.model_dump(exclude={axis.key})
+    place = setting._replace(workload="", load="")
+    return json.dumps([*place, rest, load, spec.slo.model_dump()])
 
 
 def _crossing(axis: Axis, rows: Sequence[tuple[Setting, Row]]) -> Crossing | None:
@@ -104,9 +116,10 @@ def _technique(row: Row) -> str:
 
 def _points(axis: Axis, rows: Sequence[Row], yardstick: Yardstick) -> list[Point]:
     found = [
-        Point(axis.at(row.record.spec.workload), ratio, _state(ratio, row, yardstick))
+        Point(at, ratio, _state(ratio, row, yardstick))
         for row in rows
-        if (ratio := row.ratio(yardstick.metric)).value is not None
+        if (at := axis.at(row.record.spec)) is not None
+        and (ratio := row.ratio(yardstick.metric)).value is not None
     ]
     return sorted(found, key=lambda point: (point.at, point.ratio.value))
 
@@ -139,7 +152,8 @@ def _rest(axis: Axis, setting: Setting, row: Row) -> str:
     }
     left_out = {axis.key} if closed else {axis.key, "batch_size"}
     parts = [said for key, said in words.items() if key not in left_out]
-    return ", ".join(parts if closed else [*parts, setting.load])
+    arrivals = f"{row.record.spec.load.arrivals} arrivals" if axis.key == "rate" else setting.load
+    return ", ".join(parts if closed else [*parts, arrivals])
 
 
 def told(series: Series, axis: Axis) -> str:
@@ -159,8 +173,8 @@ def told(series: Series, axis: Axis) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _by_value(series: Series) -> list[tuple[int, State]]:
-    found: dict[int, State] = {}
+def _by_value(series: Series) -> list[tuple[float, State]]:
+    found: dict[float, State] = {}
     for point in series.points:
         known = found.setdefault(point.at, point.state)
         if known != point.state:
@@ -168,13 +182,19 @@ def _by_value(series: Series) -> list[tuple[int, State]]:
     return sorted(found.items())
 
 
-def _segment(run: Sequence[int], values: Sequence[int], word: State, axis: Axis) -> str:
+def _segment(run: Sequence[float], values: Sequence[float], word: State, axis: Axis) -> str:
+    first, last = shown(run[0]), shown(run[-1])
     if len(run) == len(values):
-        return f"{word} at every {axis.noun} measured, {values[0]} to {values[-1]}"
+        return f"{word} at every {axis.noun} measured, {first} to {last}"
     if len(run) == 1:
-        return f"{word} at {axis.noun} {run[0]}"
+        return f"{word} at {axis.noun} {first}"
     if run[0] == values[0]:
-        return f"{word} from {axis.noun} {run[-1]} down"
+        return f"{word} from {axis.noun} {last} down"
     if run[-1] == values[-1]:
-        return f"{word} from {axis.noun} {run[0]} up"
-    return f"{word} from {axis.noun} {run[0]} to {run[-1]}"
+        return f"{word} from {axis.noun} {first} up"
+    return f"{word} from {axis.noun} {first} to {last}"
+
+
+def shown(at: float) -> str:
+    """A value of an axis: counts whole, and rates as they were asked for."""
+    return f"{at:.10g}"

@@ -27,10 +27,9 @@ from greenbench.stats.intervals import log_error
 
 Ask = Callable[[str], Sequence[Record]]
 """Runs what one override more asks for."""
-ALONG: Final = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([0-9.]+):([0-9.]+)")
-
-
+ALONG: Final = re.compile(r"([a-z_]+(?:\.[a-z0-9_]+)+)=([0-9.]+):([0-9.]+)")
 RATES: Final = {"load.rate"}
+"""Keys that are no counts, whatever their ends are."""
 
 
 class Along(NamedTuple):
@@ -42,8 +41,9 @@ class Along(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are asked for: all but rates are counts."""
-        return self.key not in RATES
+        """Whether only whole numbers are asked for: of all between whole ends but rates."""
+        ends = float(self.low).is_integer() and float(self.high).is_integer()
+        return ends and self.key not in RATES
 
     def told(self, at: float) -> str:
         """A value as an override has it."""

@@ -1,4 +1,4 @@
-"""``figures/crossover.svg``: each technique's ratio against batch size and against prompt length."""
+"""``figures/crossover.svg``: each technique's ratio against batch size, prompt length and answer length."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.report.figures.crossover import crossover_curves
 from greenbench.report.markdown.sections.crossover import crossover
 
-BATCH, PROMPT = AXES
+BATCH, PROMPT, ANSWER, RATE = AXES
 STATES = ("pays", "costs", "changes nothing", "not known")
 
 
@@ -27,6 +27,34 @@ def runs(name, ratios, axis="batch", **changes):
         campaign.run(name, ratio, workload=at(**{axis: value}), **changes)
         for value, ratio in ratios.items()
     ]
+
+
+def test_answer_lengths_are_an_axis_of_their_own():
+    found = [
+        campaign.run("int4", ratio, workload={"output_tokens": length})
+        for length, ratio in {16: 0.8, 64: 1.2}.items()
+    ]
+    (crossing,) = crossings(groups(found))
+    assert crossing.axis is ANSWER
+    (line,) = crossing.series
+    assert told(line, ANSWER) == "pays at answer 16; costs at answer 64."
+    assert "out" not in crossing.rest
+
+
+def test_runs_at_one_rate_each_stand_along_it_with_all_else_that_they_share():
+    found = [
+        loads.completed(
+            "int4", rates=(rate,), ratios=examples.completed("int4", energy=ratio).ratios
+        )
+        for rate, ratio in {0.5: 0.8, 2.83: 0.9, 8.0: 1.2}.items()
+    ]
+    (crossing,) = crossings(groups([*found, loads.completed("int4")]))
+    assert crossing.axis is RATE
+    assert crossing.rest.endswith("64 out, poisson arrivals")
+    (line,) = crossing.series
+    assert told(line, RATE) == "pays from rate 2.83 down; costs at rate 8."
+    assert "rate 2.83" in "\n".join(crossover(groups(found)))
+    assert crossover_curves(groups(found))[0].draw().startswith(b"<?xml")
 
 
 def series(*states):

@@ -1,8 +1,9 @@
 """A search along a key, on runs whose ratios are planted."""
 
 import pytest
-from helpers import examples
+from helpers import examples, loads
 
+from greenbench.campaign.compose import plan
 from greenbench.campaign.search.crossover import Along, along, crossover
 from greenbench.errors import UserError
 from greenbench.schema.metrics import ENERGY_PER_TOKEN
@@ -13,17 +14,20 @@ BATCHES = Along("workload.batch_size", 1, 64)
 class Runs:
     """Asks for a run at a value, whose candidate saves up to `until`; those at `broken` fail."""
 
-    def __init__(self, until, broken=()):
-        self.until, self.broken, self.asked = until, broken, []
+    def __init__(self, until, broken=(), key=BATCHES.key):
+        self.until, self.broken, self.asked, self.key = until, broken, [], key
 
     def __call__(self, word):
         key, _, value = word.partition("=")
-        assert key == BATCHES.key
-        self.asked.append(int(value))
+        assert key == self.key
+        self.asked.append(float(value))
         if self.asked[-1] in self.broken:
             return [examples.failed("int8")]
         ratio = (self.asked[-1] / self.until) ** 0.5
-        return [examples.completed("int8", energy=ratio, half=0.01 * ratio)]
+        run = examples.completed("int8", energy=ratio, half=0.01 * ratio)
+        if key != "load.rate":
+            return [run]
+        return [loads.completed("int8", rates=[self.asked[-1]], ratios=run.ratios)]
 
 
 def searched(runs, overrides=("technique=int8",), within=1.3):
@@ -40,6 +44,31 @@ def test_where_a_technique_stops_saving_is_found_in_half_the_runs_of_a_grid(unti
     assert found.metric is ENERGY_PER_TOKEN
     assert [place.at for place in found.places] == sorted(runs.asked)
     assert len(set(runs.asked)) == len(runs.asked) <= found.grid / 2
+
+
+@pytest.mark.parametrize("at", [0.04, 0.3, 0.6, 0.93])
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [("workload.batch_size=1:64", []), ("workload.prompt_tokens=16:4096", []),
+     ("workload.output_tokens=8:512", []), ("load.rate=0.25:16", ["workload=online"])],
+)  # fmt: skip
+def test_along_each_key_the_change_is_found_and_a_value_can_be_asked_for(text, more, at):
+    asked = along(text)
+    runs = Runs(asked.low * (asked.high / asked.low) ** at * 1.0001, key=asked.key)
+    words = []
+
+    def ask(word):
+        words.append(word)
+        return runs(word)
+
+    found = crossover(ask, ["technique=int8"], asked, 1.3, lambda text: None)
+    (bracket,) = found.found
+    assert bracket.low < runs.until < bracket.high
+    near = asked.whole and bracket.high - bracket.low == 1
+    assert near or bracket.high / bracket.low <= 1.3**2  # between them may lie one that is not told
+    assert len(runs.asked) <= max(3, found.grid / 2)
+    for word in words[2:3] if at == 0.3 else []:
+        assert len(plan(["technique=int8_bnb", *more, word], multirun=False)) == 1
 
 
 def test_where_it_always_saves_nothing_is_found():
@@ -91,6 +120,9 @@ def test_ends_of_whole_numbers_ask_for_whole_numbers():
     assert tokens.told(tokens.high) == "1048576"
     assert not rate.whole
     assert rate.told(2.83) == "2.83"
+    bursts = along("load.cv=0.5:4")
+    assert not bursts.whole
+    assert bursts.told(1.41) == "1.41"
 
 
 def test_what_cannot_be_searched_is_refused_before_any_run():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from greenbench.analysis.energy.crossover import Crossing, Series, crossings, told
+from greenbench.analysis.energy.crossover import Crossing, Series, crossings, shown, told
 from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.yardstick import ENERGY
 from greenbench.report.markdown.format import Column, Notes, code, prose, show, table
@@ -42,14 +42,15 @@ def _columns(crossing: Crossing) -> list[Column[Series]]:
     values = sorted({point.at for series in crossing.series for point in series.points})
     ratio = "J/token" if crossing.yardstick is ENERGY else "tokens/s"
 
-    def at(value: int) -> Column[Series]:
+    def at(value: float) -> Column[Series]:
         return Column(
-            f"{crossing.axis.noun} {value}", lambda series, notes: _cell(series, value, notes)
+            f"{crossing.axis.noun} {shown(value)}",
+            lambda series, notes: _cell(series, value, notes),
         )
 
     return [Column(f"{ratio} ratio", lambda series, _: code(series.label)), *map(at, values)]
 
 
-def _cell(series: Series, value: int, notes: Notes) -> str:
+def _cell(series: Series, value: float, notes: Notes) -> str:
     found = [point for point in series.points if point.at == value]
     return "; ".join(f"{show(p.ratio, notes, suffix=TIMES)} {p.state}" for p in found) or "not run"
