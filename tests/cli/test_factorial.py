@@ -1,10 +1,12 @@
 """``bench --factorial``: techniques alone and in all stacks of them, as one sweep."""
 
 import shlex
+from argparse import Namespace
 
 import pytest
 
 from greenbench.cli.main import main
+from greenbench.cli.overrides import with_factorial
 
 HERE = ["model=smollm2-135m", "task=smoke", "device=cpu"]
 THREE = ["--factorial", "prune_depth,gptq,prompt_lookup"]
@@ -37,6 +39,20 @@ def test_of_a_fraction_pairs_are_left_out_and_the_whole_is_not(capsys):
     assert len(listed(capsys, *THREE, "--up-to", "2")) == 8
 
 
+def test_half_of_them_are_those_of_an_odd_number_and_the_whole():
+    """Of five as many as with their pairs, which tell the same less exactly."""
+
+    def asked(**how):
+        given = {"factorial": "a,b,c,d,e", "overrides": [], "up_to": None, "half": False} | how
+        (sweep,) = with_factorial(Namespace(**given)).overrides
+        return sweep.removeprefix("technique=").replace("],", "] ").replace(",[", " [").split()
+
+    single, *stacks = asked(half=True)
+    assert single == "none,a,b,c,d,e"
+    assert [stack.count(",") for stack in stacks] == [2] * 10 + [4]
+    assert len(stacks) == len(asked(up_to=2)[1:])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -45,7 +61,9 @@ def test_of_a_fraction_pairs_are_left_out_and_the_whole_is_not(capsys):
         (["--factorial", "gptq,"], "is no list of techniques"),
         (["--factorial", "gptq,int8"], "technique=int8 is unknown"),
         (["--factorial", "gptq,int8_bnb", "--up-to", "0"], "--up-to 0 leaves no stack"),
-        (["--up-to", "2"], "say which techniques"),
+        (["--up-to", "2"], "--up-to says which stacks of --factorial are run"),
+        (["--half"], "--half says which stacks of --factorial are run"),
+        (["--factorial", "gptq,int8_bnb,dtype", "--half"], "--half is of 5 techniques or more"),
         (["--factorial", "gptq,int8_bnb", "technique=none"], "leave technique= out"),
     ],
 )

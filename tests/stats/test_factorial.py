@@ -59,6 +59,25 @@ def test_a_fraction_tells_pairs_where_it_can_and_single_factors_else():
     assert factorial([]) is None
 
 
+def test_half_of_five_tells_all_pairs_by_intervals_two_thirds_as_wide_as_those_of_pairs_alone():
+    """Both have 16 cells: the singles and the whole, and the triples or the pairs."""
+    names = "abcde"
+
+    def of(*sizes):
+        cells = [
+            cell(some, 0.1 * len(some)) for size in sizes for some in combinations(names, size)
+        ]
+        return factorial(cells)
+
+    half, pairs = of(1, 3, 5), of(1, 2, 5)
+    assert half.order == pairs.order == 2
+    widths = [found.effects[frozenset("ab")].high for found in (half, pairs)]
+    assert widths[0] / widths[1] == pytest.approx(0.643, abs=0.005)
+    assert half.effects[frozenset("ab")].value == pytest.approx(0)
+    assert half.p_lack == pytest.approx(1)
+    assert set(half.shares) == set(names)
+
+
 def test_a_cell_that_was_measured_twice_counts_by_its_precision():
     found = factorial([cell("a", 0.0, 0.01), cell("a", 1.0, 0.03)])
     assert found.effects[frozenset("a")].value == pytest.approx(0.25)
@@ -88,7 +107,7 @@ def test_of_planted_effects_the_intervals_hold_the_truth_as_often_as_they_say():
         name: sum(effect / len(parts) for parts, effect in truth.items() if name in parts)
         for name in NAMES
     }
-    hits = []
+    hits, means_of = [], []
     for _ in range(600):
         cells = []
         for parts in SETS:
@@ -97,8 +116,13 @@ def test_of_planted_effects_the_intervals_hold_the_truth_as_often_as_they_say():
         found = factorial(cells)
         told = [(found.effects[parts], truth[parts]) for parts in SETS]
         told += [(found.shares[name], shares[name]) for name in NAMES]
-        hits += [each.low <= true <= each.high for each, true in told]
+        hits.append([each.low <= true <= each.high for each, true in told])
+        means_of.append([each.value - true for each, true in told])
     assert 0.93 <= np.mean(hits) <= 0.97
+    for each in np.mean(hits, axis=0):
+        assert 0.925 <= each <= 0.99  # of any single one; Welch's is a little wide
+    error = np.std(means_of, axis=0) / 600**0.5
+    assert np.all(np.abs(np.mean(means_of, axis=0)) < 3.5 * error)
 
 
 def test_a_sum_of_nothing_is_zero():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import combinations
-from math import prod
+from math import exp, log, prod
 
+import numpy as np
 import pytest
 from helpers import examples
+from scipy import stats
 
 from greenbench.analysis.energy.interactions import interactions
 from greenbench.analysis.groups.rows import groups
@@ -44,6 +46,41 @@ def test_two_that_help_each_other_and_two_that_are_not_told():
     assert stack.word == "they help each other"
     (stack,) = interactions(group_of(a=0.9, b=0.9, ab=0.82))
     assert stack.word == "no interaction shown"
+
+
+EFFECTS = {"a": -0.35, "b": -0.1, "c": -0.05, "ab": 0.08, "ac": 0.0, "bc": 0.03, "abc": 0.0}
+RUNS = {name: examples.completed(" + ".join(name), energy=0.7, half=0.01) for name in EFFECTS}
+
+
+def seen(name, dice):
+    """A run of five blocks around what is planted, with the interval of their logarithms."""
+    planted = sum(effect for some, effect in EFFECTS.items() if set(some) <= set(name))
+    blocks = dice.normal(planted, 0.02, 5)
+    half = stats.t.ppf(0.975, 4) * blocks.std(ddof=1) / 5**0.5
+    value, low, high = np.exp([blocks.mean(), blocks.mean() - half, blocks.mean() + half])
+    ratio = RUNS[name].ratios["energy_per_token"]
+    found = ratio.model_copy(update={"value": value, "low": low, "high": high})
+    ratios = RUNS[name].ratios | {"energy_per_token": found}
+    return RUNS[name].model_copy(update={"ratios": ratios})
+
+
+def test_of_planted_effects_the_intervals_hold_the_truth_as_often_as_they_say():
+    """Meetings, interactions and shares of whole groups of runs."""
+    dice = np.random.default_rng(12)
+    hits, off = [], []
+    for _ in range(100):
+        (group,) = groups([seen(name, dice) for name in EFFECTS])
+        whole = next(stack for stack in interactions(group) if len(stack.parts) == 3)
+        told = [(found, EFFECTS["".join(sorted(some))]) for some, found in whole.effects.items()]
+        told += [
+            (share, sum(e / len(some) for some, e in EFFECTS.items() if part in some))
+            for part, share in whole.shares.items()
+        ]
+        told.append((whole.meeting, sum(e for some, e in EFFECTS.items() if len(some) > 1)))
+        hits += [found.low <= exp(truth) <= found.high for found, truth in told]
+        off.append([log(found.value) - truth for found, truth in told])
+    assert 0.93 <= np.mean(hits) <= 0.975
+    assert np.all(np.abs(np.mean(off, axis=0)) < 4 * np.std(off, axis=0) / 100**0.5)
 
 
 def test_what_may_claim_nothing_is_a_hint_and_two_percent_are_none():
