@@ -35,6 +35,7 @@ OF_NAMES = {
             "blocks",
             "max_blocks",
             "limit",
+            "needed",
             "items",
             "asked",
             "shots",
@@ -93,6 +94,8 @@ OF_PARTS = {
     "Uncertainty": dict.fromkeys(
         ("tick", "tick_bound", "repeats", "gain", "total", "expanded"), FRACTION
     ),
+    "Operator": {"calls": COUNT},
+    "Profiled": dict.fromkeys(("calls", "multiplications", "elements"), COUNT),
 }
 """Likewise, of one part alone."""
 SOURCES = {
@@ -110,6 +113,7 @@ SOURCES = {
     "Stopping": "computed from the blocks",
     "Stopping.target_half_width": "set",
     "Stopping.limit": "set",
+    "Stopping.needed": "computed from the first blocks",
     "Place.unit": "`measured:count`",
     "Place.position": "drawn with the run's seed",
     "Place.load": "set, or found by the sweep",
@@ -121,6 +125,7 @@ SOURCES = {
     "Course.target_loss": "`measured:score`",
     "Course.to_target_j": "computed from the joules and losses",
     "Course.seed": "set",
+    "Profile.tokens": "set",
     "Point.loss": "`measured:score`",
     "Point.energy_j": "as its windows' joules",
     "Trial.loss": "`measured:score`",
@@ -298,9 +303,9 @@ def _leaves(hint: Any) -> Iterator[Any]:
 
 def _sets() -> Iterator[tuple[Any, str, tuple[str, ...]]]:
     """The closed sets of words that records use: where they are defined, their names, the words."""
-    from greenbench.schema import codes, difficulty, quantity, record, verdict, window
+    from greenbench.schema import codes, difficulty, profile, quantity, record, verdict, window
 
-    for module in (quantity, codes, verdict, difficulty, window, record):
+    for module in (quantity, codes, verdict, difficulty, window, profile, record):
         for node in ast.parse(Path(module.__file__).read_text()).body:
             target = node.targets[0] if isinstance(node, ast.Assign) else None
             value = getattr(module, target.id, None) if isinstance(target, ast.Name) else None

@@ -231,7 +231,7 @@ class Tally:
         step, elapsed_s = raw - self.raw, now_s - self.moved_s + tick_s
         if step < 0:
             step, fault = self._backwards(raw, elapsed_s)
-        elif step * self.unit_j > self.most_w * elapsed_s:
+        elif (step - 1) * self.unit_j > self.most_w * elapsed_s:  # one count may be coarse
             step, fault = 0, "counter_jump"
         self.raw, self.moved_s, self.total = raw, now_s, self.total + step
         return fault
