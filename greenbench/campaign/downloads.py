@@ -77,6 +77,11 @@ def foretold(specs: Sequence[RunSpec]) -> Iterator[str]:
     yield from dict.fromkeys(faults.values())
 
 
+def unreachable(specs: Sequence[RunSpec]) -> list[str]:
+    """Why models that `specs` and their techniques need cannot be had, in a sentence each."""
+    return list(_asked(_models(specs))[1].values())
+
+
 class Wanted(NamedTuple):
     """What runs need of a hub."""
 

@@ -17,6 +17,7 @@ from greenbench.cli.merge import add_merge
 from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
 from greenbench.cli.read import add_compare, add_export, add_report
+from greenbench.cli.reproduce import add_reproduce
 from greenbench.cli.terminal import say
 from greenbench.cli.verify import add_sign, add_verify
 from greenbench.cli.watch import add_watch
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         add_compare,
         add_advise,
         add_crossover,
+        add_reproduce,
         add_watch,
         add_export,
         add_verify,

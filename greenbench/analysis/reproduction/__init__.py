@@ -1,0 +1,1 @@
+"""Published tables, and whether runs of one's own bear them out."""

@@ -1,0 +1,127 @@
+"""Whether a run of one's own measures what a published number is of: what differs, there and here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from greenbench.analysis.readings import joules
+from greenbench.analysis.reproduction.tables import Published
+from greenbench.schema.metrics import TOKENS_PER_S
+from greenbench.schema.record import Record
+from greenbench.schema.resolved import ResolvedModel, ResolvedSpec
+from greenbench.schema.window import Window
+
+NEAR: Final = 1.5
+"""Factor within which prompts and answers are as long."""
+COUNT: Final = re.compile(r"^(\d+) ?x (.*)$")
+MAKERS: Final = re.compile(r"\b(nvidia|geforce|tesla|amd|instinct|radeon)\b", re.IGNORECASE)
+BOARDS: Final = re.compile(r"\b(\d+ ?gb|hbm\d\w?|sxm\d?)\b", re.IGNORECASE)
+"""What of a device's name tells only how much memory of which kind, or the usual socket."""
+
+
+class Difference(NamedTuple):
+    """One thing that is another there than here."""
+
+    what: str
+    there: str
+    here: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.there} there, {self.here} here)"
+
+
+def device_class(name: str) -> str:
+    """What devices must share to be one for a published number: their maker's model, and how many."""
+    match = COUNT.match(name.strip())
+    count, one = (match[1], match[2]) if match else ("1", name)
+    words = BOARDS.sub(" ", MAKERS.sub(" ", one.replace("-", " "))).split()
+    return f"{count} x {' '.join(words).lower()}"
+
+
+def other_device(row: Published, name: str) -> Difference | None:
+    """Whether a device is of another class than the row's."""
+    if device_class(row.device) == device_class(name):
+        return None
+    return Difference("device class", row.device, name)
+
+
+def other_model(wanted: str, dtype: str, model: ResolvedModel) -> Difference | None:
+    """Whether a model is another than the one `wanted`, in as many bits."""
+    here = model.id or model.name
+    if _name(wanted) != _name(here):
+        return Difference("model", wanted, here)
+    if (dtype == "float32") is not (model.dtype == "float32"):
+        return Difference("model's dtype", dtype, model.dtype)
+    return None
+
+
+def _name(model: str) -> str:
+    """As a hub calls it, whoever put it there."""
+    return model.rpartition("/")[2].lower()
+
+
+def has_technique(row: Published, spec: ResolvedSpec) -> bool:
+    """Whether its one technique is the row's, with the knobs that the row has; any where the row has none."""
+    if row.technique is None:
+        return True
+    if [each.name for each in spec.technique] != [row.technique]:
+        return False
+    return _agrees(row.knobs, spec.technique[0].knobs)
+
+
+def _agrees(asked: Mapping[str, Any], had: Mapping[str, Any]) -> bool:
+    return all(had.get(key) == value for key, value in asked.items())
+
+
+def differences(row: Published, record: Record, model: str | None = None) -> list[Difference]:
+    """All that `record` has otherwise than `row`; `model`: what it is to be of, if not the row's own."""
+    spec = record.spec
+    found = (
+        other_model(model or row.model, row.dtype, spec.model),
+        other_device(row, spec.device.name),
+        _plain("engine", row.engine, spec.engine.name),
+        _plain("arrivals", row.arrivals, spec.load.arrivals),
+        _plain("batch", row.batch, batch(spec)),
+        _long("prompt tokens", row.prompt_tokens, spec.workload.prompt_tokens),
+        _long("answer tokens", row.output_tokens, spec.workload.output_tokens),
+        *_joules(row, record),
+    )
+    return [each for each in found if each]
+
+
+def batch(spec: ResolvedSpec) -> int | None:
+    """Requests answered at once; null where a run has several numbers, or arrivals at a rate."""
+    if spec.load.arrivals == "closed":
+        return spec.workload.batch_size
+    asked = spec.load.concurrency
+    return asked if isinstance(asked, int) else None
+
+
+def _plain(what: str, there: object, here: object) -> Difference | None:
+    if there == here and there is not None:
+        return None
+    return Difference(what, *("not told" if each is None else str(each) for each in (there, here)))
+
+
+def _long(what: str, there: int | None, here: int) -> Difference | None:
+    """What was not published is not held against a run."""
+    if there is None or 1 / NEAR <= here / there <= NEAR:
+        return None
+    return Difference(what, str(there), str(here))
+
+
+def _joules(row: Published, record: Record) -> Iterator[Difference]:
+    """An estimate is never set against what was measured, nor joules of one boundary against another's."""
+    if row.of is TOKENS_PER_S:
+        return
+    counted: Window | None = next((w for w in record.windows if joules(w) is not None), None)
+    if counted is None:
+        yield Difference("joules", "measured", "none")
+        return
+    span = counted.energy[0]
+    if not span.provenance.startswith("measured"):
+        yield Difference("joules", "measured", "estimated")
+    if span.boundary != row.boundary:
+        yield Difference("boundary of joules", row.boundary, span.boundary)
