@@ -41,6 +41,12 @@ def test_configuration_and_experiments_travel_inside_the_wheel(installed, tmp_pa
     assert done.stdout.count("int8_bnb:") == 1
 
 
+def test_published_tables_travel_inside_the_wheel(installed, tmp_path):
+    done = greenbench(installed, tmp_path, "reproduce")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("bnb-above-idle: ")
+
+
 def test_results_go_to_the_current_directory(installed, tmp_path):
     done = greenbench(
         installed, tmp_path, "bench", "technique=none", "task=smoke", "task.items=2", "device=cpu",
