@@ -14,6 +14,7 @@ from greenbench.campaign.compose import plain
 from greenbench.campaign.identity import label
 from greenbench.machine.detect import Machine
 from greenbench.machine.gpus import most_w
+from greenbench.models import corpus
 from greenbench.records.store import load
 from greenbench.schema.record import Record
 from greenbench.schema.spec import RunSpec
@@ -120,7 +121,9 @@ def _total(forecasts: Sequence[Forecast]) -> str:
 def _asked(spec: RunSpec, machine: Machine) -> str:
     """What a run's time hangs on, beside its techniques."""
     parts = {name: plain(getattr(spec, name)) for name in ("model", *APART)}
-    parts["training"] = plain(spec.training) if spec.trains else None
+    parts["training"] = _trained(plain(spec.training)) if spec.trains else None
+    if spec.trains:
+        parts["training"]["dataset"] = corpus.named(spec.training)
     device = {"kind": machine.device, "name": machine.device_name}
     return _setting(parts, device, spec.engine.name)
 
@@ -128,6 +131,7 @@ def _asked(spec: RunSpec, machine: Machine) -> str:
 def _kept(record: Record) -> str:
     """The same of a record."""
     parts = record.spec.model_dump(mode="json", include={"model", "training", *APART})
+    parts["training"] = parts["training"] and _trained(parts["training"])
     return _setting(
         parts, record.spec.device.model_dump(include={"kind", "name"}), record.spec.engine.name
     )
@@ -143,6 +147,11 @@ def _setting(parts: dict[str, Any], device: dict[str, str], engine: str) -> str:
     ]
     told = [which, asked, parts["training"], device, engine]
     return json.dumps(_floats(told), sort_keys=True)
+
+
+def _trained(parts: dict[str, Any]) -> dict[str, Any]:
+    """Of a training what its time hangs on: no commit of its data set."""
+    return parts | {"revision": None}
 
 
 def _floats(value: Any) -> Any:

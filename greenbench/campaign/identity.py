@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenbench.campaign.compose import plain
 from greenbench.machine.detect import Machine
-from greenbench.models import files, inputs, texts
+from greenbench.models import corpus, files, inputs, texts
 from greenbench.models.keys import labels, run_key
 from greenbench.quality import tasks
 from greenbench.schema.enums import Source
@@ -37,7 +37,12 @@ def exact(spec: Spec) -> Spec:
     What it names is here then. Raises UserError where it cannot be had.
     """
     stack = {name: technique.exact() for name, technique in spec.technique.items()}
-    return replace(spec, model=files.exact(spec.model), technique=stack)
+    return replace(
+        spec,
+        model=files.exact(spec.model),
+        technique=stack,
+        training=corpus.exact(spec.training),
+    )
 
 
 def settled(spec: Spec, machine: Machine) -> list[Spec]:
@@ -90,7 +95,9 @@ def identity(
         for name, knobs in values["technique"].items()
     ]
     values["engine"] = _engine(spec.engine)
-    if not spec.trains:
+    if spec.trains:
+        values["training"]["dataset"] = corpus.named(spec.training)
+    else:
         values["training"] = None
     twins = {"uuids": list(machine.uuids)} if values.pop("twins") else {}
     values["device"] = {"kind": machine.device, "name": machine.device_name, **twins}
@@ -111,12 +118,19 @@ def _inputs(spec: RunSpec, environment: Mapping[str, Any]) -> Inputs:
     """All that `spec` names or needs, as it is now."""
     return Inputs(
         model=files.fingerprint(spec.model),
-        text=texts.fingerprint(spec.workload.batch_size * spec.workload.prompt_tokens),
+        text=_text(spec),
         tasks=tasks.identities(spec.task),
         packages=_packages(spec),
         plugins=inputs.plugins(*spec.technique.values(), spec.engine, _candidates(spec)),
         machine=dict(_machine(environment)),
     )
+
+
+def _text(spec: RunSpec) -> str:
+    """Hash of what is read or trained on."""
+    if spec.training.dataset is not None:
+        return corpus.fingerprint(spec.training)
+    return texts.fingerprint(spec.workload.batch_size * spec.workload.prompt_tokens)
 
 
 def _engine(engine: Any) -> dict[str, Any]:

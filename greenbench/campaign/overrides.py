@@ -29,8 +29,8 @@ KEYS = {field.name for field in fields(BenchSpec)}
 MOST_RUNS = 10_000
 """Of one call: more are a slip."""
 REACH = {
-    "code", "command", "directory", "file", "files", "folder", "key", "launcher", "log", "path", "results",
-    "trace", "trust", "url",
+    "code", "command", "dataset", "directory", "file", "files", "folder", "key", "launcher", "log", "path",
+    "results", "trace", "trust", "url",
 }  # fmt: skip
 """Words in the names of keys that say where files, servers and other machines are, and whose code may run."""
 OUTSIDE = re.compile(r"^[/~]|(^|/)\.\.(/|$)|\.ya?ml$|\$\{|^kernels-community/", re.IGNORECASE)

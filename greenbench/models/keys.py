@@ -10,11 +10,13 @@ from greenbench.models import inputs
 from greenbench.schema.record import SCHEMA_VERSION
 from greenbench.schema.resolved import ResolvedSpec
 from greenbench.schema.spec import RunSpec
+from greenbench.schema.training.spec import USUAL_FIELD
 
 UNUSED: Final[Mapping[str, Mapping[str, Any]]] = {
     "": {"session": 1, "training": None},
     "load": {"shared": 0.0},
     "device": {"uuids": None},
+    "training": {"dataset": None, "revision": None, "text_field": USUAL_FIELD},
 }
 """By part, values of who does not use what came with later code, or tells no twins apart."""
 

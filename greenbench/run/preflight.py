@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenbench.engines.engine import Build, Form
 from greenbench.errors import Unsupported, UserError
-from greenbench.models import files
+from greenbench.models import corpus, files
 from greenbench.models.packing import Packing, grids, packing
 from greenbench.quality import shut_off
 from greenbench.quality.tasks import IN_WORDS, check_tasks, kinds
@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 
 def refuse(spec: RunSpec) -> None:
-    """Raise UserError for a missing model, data wheel, task or wall log, before a process starts; for the
-    same engine twice, too."""
+    """Raise UserError for a missing model, data wheel, data set, task or wall log, before a process starts;
+    for the same engine twice, too."""
     engines(spec)
     files.check(spec.model)
+    corpus.check(spec.training)
     for technique in spec.technique.values():
         technique.disclosed()  # says what is missing of its own
     check_tasks(spec.task)

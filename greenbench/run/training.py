@@ -19,7 +19,7 @@ from greenbench.machine.cpu_load import on_battery
 from greenbench.machine.detect import Machine
 from greenbench.measure import training as measured
 from greenbench.measure.training import Trainee
-from greenbench.models import files, texts
+from greenbench.models import corpus, files
 from greenbench.models.packing import packing
 from greenbench.run.conclude import NOTHING, ran
 from greenbench.run.preflight import suited
@@ -31,6 +31,7 @@ from greenbench.schema.record import Findings, MeterChoice, Subject
 from greenbench.schema.spec import TIERS, RunSpec
 from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.training.record import Facts
+from greenbench.schema.training.spec import TrainingSpec
 from greenbench.schema.window import WHO, Who
 from greenbench.techniques.recipe import Plan, Recipe
 
@@ -115,6 +116,16 @@ def _require_lasting(spec: RunSpec, lasts_s: float, least_s: float) -> None:
         )
 
 
+def _require_tokens(training: TrainingSpec, known: int) -> None:
+    """Raise UserError where the baseline would read a text twice."""
+    if known < training.tokens:
+        raise UserError(
+            f"The text to train on has {known:,} tokens in sequences of {training.sequence} or fewer, and "
+            f"training.tokens={training.tokens} would read some of it twice: say fewer, or take a larger "
+            "training.dataset."
+        )
+
+
 def _findings(bench: Bench, starts: _Starts, directory: Path, raw: Raw) -> Findings:
     spec, recorder = bench.spec, bench.recorder
     found = drawn(
@@ -177,21 +188,24 @@ class _Starts:
     def __init__(self, bench: Bench, directory: Path) -> None:
         from greenbench.engines.transformers.load import config, load_tokenizer
         from greenbench.techniques.training.batches import Texts
+        from greenbench.techniques.training.mixing import mixing, refuse_kind
         from greenbench.techniques.training.trainee import encoder
 
         spec, self._machine = bench.spec, bench.machine
-        if packed := packing(config(spec.model, directory)):
+        known, self._mixing = config(spec.model, directory), mixing(spec)
+        if packed := packing(known):
             raise Unsupported(
                 f"Model {spec.model.name} is packed ({packed}), and is not trained: take the model that "
                 "it was made from."
             )
+        refuse_kind(self._mixing, known)
         self._spec, self._directory = spec, directory
         tokenizer = load_tokenizer(spec.model, directory)
         self._padding, encode = tokenizer.pad_token_id, encoder(tokenizer)
-        count = spec.training.passages
-        self._text = Texts(texts.passages("calibrate"), encode)
-        self._held_out = Texts(texts.passages("evaluate")[:count], encode)
-        self._held_out_to_tune = Texts(texts.passages("prompt")[:count], encode)
+        self._text, self._held_out, self._held_out_to_tune = (
+            Texts(part, encode) for part in corpus.read(spec.training)
+        )
+        _require_tokens(spec.training, self._text.tokens(spec.training.sequence))
         # until a model is there that says which precisions its code mixes
         self.plans = _plans(spec, Plan(spec.training.batch_size, "float32"))
         self.made: dict[Who, Made] = {}
@@ -200,6 +214,7 @@ class _Starts:
     def __call__(self, who: Who, seed: int, rate: float) -> Iterator[tuple[Trainee, Observed]]:
         from greenbench.engines.transformers.load import empty_caches, load_model
         from greenbench.engines.transformers.served import OnDevice
+        from greenbench.techniques.training.mixing import refuse_model
         from greenbench.techniques.training.trainee import Budget, baseline
         from greenbench.techniques.training.trainee import Trainee as Live
 
@@ -213,6 +228,7 @@ class _Starts:
         budget = Budget(tokens, training.sequence, order, self._padding)
         held_out = self._held_out_to_tune if tunes else self._held_out
         if not self.made:
+            refuse_model(self._mixing, model)
             self.plans = _plans(self._spec, baseline(training, model))
         plan = self.plans[who]
         trainee = Live(model, plan, rate, budget, self._text, held_out)

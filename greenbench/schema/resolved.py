@@ -6,11 +6,16 @@ the hash of what is there, the device to the hardware's name.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from greenbench.schema.quantity import Part
+from greenbench.schema.training.spec import USUAL_FIELD
+
+HASH = re.compile("^([0-9a-f]{12})[0-9a-f]{52}$")
+"""Of a content: its first digits tell it from others."""
 
 
 class Chosen(Part):
@@ -78,17 +83,31 @@ class ResolvedTraining(Part):
     learning_rates: list[float]
     tuning_tokens: int
     precision: Literal["auto", "float32", "bfloat16"]
+    dataset: str | None = None
+    """Name of a hub's data set, or hash of a local one's content; null: the text wheel."""
+    revision: str | None = None
+    text_field: str = USUAL_FIELD
 
     @property
     def said(self) -> str:
         """All of it, as tables show it."""
         rates = ", ".join(f"{rate:g}" for rate in self.learning_rates)
         return (
-            f"{self.tokens:,} tokens in batches of {self.batch_size} × {self.sequence}, the candidate "
-            f"{self.longer:g} times as many, {self.seeds} seeds, {self.evaluations} evaluations on "
+            f"{self._text}{self.tokens:,} tokens in batches of {self.batch_size} × {self.sequence}, the "
+            f"candidate {self.longer:g} times as many, {self.seeds} seeds, {self.evaluations} evaluations on "
             f"{self.passages} passages, learning rates {rates} tuned on {self.tuning_tokens:,} tokens each, "
             f"precision {self.precision}"
         )
+
+    @property
+    def _text(self) -> str:
+        """Which, where it is not the text wheel's."""
+        if self.dataset is None:
+            return ""
+        known = HASH.sub(r"\1", self.dataset)
+        commit = f"@{self.revision[:12]}" if self.revision else ""
+        column = "" if self.text_field == USUAL_FIELD else f", column {self.text_field}"
+        return f"data set {known}{commit}{column}; "
 
 
 class ResolvedWorkload(Part):
@@ -171,7 +190,7 @@ class Inputs(Part):
     model: str
     """Hash of all that the model is made of."""
     text: str
-    """Hash of the text that prompts and calibration are taken from."""
+    """Hash of the text that prompts and calibration are taken from, or of the data set that is trained on."""
     tasks: dict[str, str]
     """By task, the hash of its file and data."""
     packages: dict[str, str]

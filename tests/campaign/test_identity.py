@@ -17,7 +17,8 @@ from greenbench.engines.engine import Engine as AnyEngine
 from greenbench.engines.transformers import engine
 from greenbench.errors import UserError
 from greenbench.machine.detect import Machine
-from greenbench.models import files, inputs, texts
+from greenbench.models import corpus, files, inputs, texts
+from greenbench.models.keys import key_of
 from greenbench.quality import tasks
 from greenbench.records.store import parse
 from greenbench.schema.enums import Arrivals, Dtype, Sampling, Source, Stop, Tier
@@ -59,6 +60,7 @@ OTHER = {
     ("load", "trace"): str(Path(__file__)),
     ("training", "learning_rates"): [1e-3],
     ("training", "precision"): "float32",
+    ("training", "dataset"): "org/other",
 }
 """Values for fields that `changed` cannot invent."""
 ONLY = {("load", "arrivals"), ("model", "path"), ("task", "include_path")}
@@ -114,6 +116,7 @@ def imaginary(monkeypatch):
     """Models and tasks that no one has."""
     monkeypatch.setattr(files, "exact", lambda spec: spec)
     monkeypatch.setattr(files, "fingerprint", lambda spec: "content")
+    monkeypatch.setattr(corpus, "exact", lambda spec: spec)
     monkeypatch.setattr(tasks, "identities", lambda spec: dict.fromkeys(spec.names, "content"))
 
 
@@ -124,7 +127,7 @@ def test_labels_change_no_key_and_all_else_does(place):
     load = {"slo": LOADS["rate"], "load": LOADS.get(field)}.get(name)
     base = replace(SPEC, load=load) if load else SPEC
     if name == "training":
-        base = replace(SPEC, training=TrainingSpec(tokens=100))
+        base = replace(SPEC, training=TrainingSpec(tokens=100, dataset="org/data"))
     part = getattr(base, name)
     value = OTHER[place] if place in OTHER else changed(getattr(part, field))
     after = replace(base, **{name: replace(part, **{field: value})})
@@ -184,6 +187,33 @@ def test_a_local_models_place_is_no_matter_and_its_content_is(tmp_path):
         )
 
     assert of("a", "{}") == of("b", "{}") != of("c", '{"x": 1}')
+
+
+def test_a_local_data_set_is_in_the_key_by_its_content_and_not_its_place(settled, tmp_path):
+    def of(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return replace(SPEC.training, tokens=100, dataset=str(path))
+
+    def of_training(training):
+        return settled(training=training)
+
+    one, same, other = (of(*each) for each in (("a/x.txt", "x"), ("b/y.txt", "x"), ("c.txt", "z")))
+    assert of_training(one) == of_training(same) != of_training(other)
+    assert of_training(one) != of_training(replace(one, text_field="body"))
+    told = identity(replace(SPEC, model=settled.model, training=one), CPU)
+    assert str(tmp_path) not in told.model_dump_json()
+    assert told.training.dataset == told.inputs.text
+    assert f"data set {told.inputs.text[:12]}; 100 tokens" in told.training.said
+
+
+def test_a_training_on_the_text_wheel_has_the_key_that_it_had_before_there_were_others(settled):
+    plain = identity(replace(SPEC, model=settled.model, training=TrainingSpec(tokens=100)), CPU)
+    known = plain.model_dump(mode="json")
+    for name in ("dataset", "revision", "text_field"):
+        del known["training"][name]
+    assert key_of(known) == run_key(plain)
 
 
 def test_labels_are_the_names_and_prose_of_the_plan():

@@ -412,7 +412,7 @@ TEXTS = {
     "model.packages", "model.revision",
     "task.chat_template", "task.filter", "task.metric", "task.names", "meter.order", "load.rate",
     "load.concurrency", "workload.name", "engine", "engine.model", "technique", "technique.engine.knobs",
-    "training.precision",
+    "training.precision", "training.revision", "training.text_field",
 }  # fmt: skip
 """Keys that take a text which is no place: names, choices, and what holds further keys."""
 

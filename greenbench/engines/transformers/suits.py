@@ -98,7 +98,18 @@ def _blocks(model: Any) -> nn.Module:
 
 
 def _looks_ahead(found: Any) -> bool:
-    """Whether one block of the kind, with random weights, does: asked where its attention does not say."""
+    """Whether one block of the kind does: asked where its attention does not say."""
+    try:
+        return not is_causal(one_block(found))
+    except Exception:  # a kind that cannot be so small: its own weights will tell
+        return False
+
+
+def one_block(found: Any) -> Any:
+    """A model of the kind of `found`, a configuration, with one block, few tokens and random weights.
+
+    Raises whatever its class does where a kind cannot be so small.
+    """
     from transformers import AutoModelForCausalLM
 
     small = copy.deepcopy(found)
@@ -107,10 +118,7 @@ def _looks_ahead(found: Any) -> bool:
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         if hasattr(text, name):
             setattr(text, name, 0)
-    try:
-        return not is_causal(AutoModelForCausalLM.from_config(small).eval())
-    except Exception:  # a kind that cannot be so small: its own weights will tell
-        return False
+    return AutoModelForCausalLM.from_config(small).eval()
 
 
 def require_unpacker(spec: ModelSpec, found: Any, machine: Machine) -> None:

