@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenbench import api
+from greenbench.agents.trainings import trained
 from greenbench.analysis.choices.advice import Advice, Option, advise, chosen
 from greenbench.analysis.choices.comparison import Change, Pairing
 from greenbench.analysis.choices.fleet import Demand, first_command, fleets
@@ -53,6 +54,7 @@ def overview(folder: Path) -> dict[str, Any]:
             "groups": [_group(group, names) for group in found[:GROUPS]],
             "groups_left_out": max(0, len(found) - GROUPS),
             "without_result": [_lost(record, names[id(record)]) for record in lost[:SHOWN]],
+            **trained(kept),
         }
 
     return _guarded(known, rejected, told)
@@ -104,6 +106,7 @@ def advice(
             "groups": [_advised(each) for each in found[:GROUPS]],
             "groups_left_out": max(0, len(found) - GROUPS),
             "to_settle": [] if found else [{"why": NOTHING, "command": FIRST}],
+            **trained(kept, model=model, device=device),
         }
 
     return _guarded(known, rejected, told)

@@ -108,6 +108,26 @@ def judge_found(
     )
 
 
+def judge_unreached(found: Verdict, least: float | None, why: str) -> Verdict:
+    """Verdict on what the candidate does not always come to, `found` with what it had spent by its end.
+
+    It is no test, as of so censored a ratio only the bound `least` is known; what barred the other bars this.
+    """
+    known = found.model_copy(
+        update={
+            "ratio": None,
+            "low": None if found.barred else least,
+            "high": None,
+            "p_difference": None,
+            "p_adjusted": None,
+            "p_equivalence": None,
+        }
+    )
+    if found.barred:
+        return known
+    return known.model_copy(update={"verdict": "not reached", "reason": f"{why}."})
+
+
 def judge_exact(metric: str, baseline: float, candidate: float) -> Verdict:
     """Verdict on two exact counts above 0, such as bytes: only the size of the effect decides."""
     ratio = candidate / baseline

@@ -91,11 +91,13 @@ def _choice(
     records: list[Record], wanted: Needs, given: Assumptions, arguments: argparse.Namespace
 ) -> str:
     from greenbench.analysis.choices.advice import advise
+    from greenbench.analysis.training.table import by_budget, of_place
     from greenbench.report.markdown.advice import as_json, as_markdown, as_text
 
-    advices = advise(records, wanted, given, model=arguments.model, device=arguments.device)
+    place = {"model": arguments.model, "device": arguments.device}
+    advices = advise(records, wanted, given, **place)
     formats = {"text": as_text, "markdown": as_markdown, "json": as_json}
-    return formats[arguments.format](advices, wanted, given)
+    return formats[arguments.format](advices, wanted, given, of_place(by_budget(records), **place))
 
 
 def _devices(

@@ -118,7 +118,7 @@ def add_compare(commands: Commands) -> None:
         help="say what changed from one run or results directory to another",
         description="Compare two records, or the runs that two results directories share: energy "
         "and time per token as ratios to each run's own baseline, bytes, and quality on the items "
-        "that both answered.",
+        "that both answered; of trainings, joules to the baseline's last loss.",
     )
     compare.add_argument(
         "runs", nargs="*", type=Path, metavar="A B", help="two records, or two results directories"
@@ -129,7 +129,8 @@ def add_compare(commands: Commands) -> None:
         default=[],
         metavar="LIMIT",
         help="exit with 1 where B is shown beyond it, with 3 where that cannot be judged, and with 2 where "
-        "the runs lack its number: 'energy>+3%%', 'solved>+3%%', 'time>+5%%', 'bytes>+1%%', 'quality<-1'",
+        "the runs lack its number: 'energy>+3%%', 'solved>+3%%', 'target>+3%%' (of trainings), 'time>+5%%', "
+        "'bytes>+1%%', 'quality<-1'",
     )
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     compare.set_defaults(command=_compare)

@@ -146,6 +146,7 @@ def _findings(bench: Bench, starts: _Starts, directory: Path, raw: Raw) -> Findi
         baseline=_subject(found, "baseline", starts.made["baseline"]),
         candidate=_subject(found, "candidate", starts.made["candidate"]),
         ratios=found.ratios,
+        verdicts=found.verdicts,
         training=found.training,
         conclusions=code(),
         validity=found.validity,

@@ -9,8 +9,9 @@ from greenbench.stats.intervals import (
     MARGIN,
 )
 
-Word = Literal["saves", "costs", "equivalent", "inconclusive"]
-"""What a comparison shows."""
+Word = Literal["saves", "costs", "equivalent", "inconclusive", "not reached"]
+"""What a comparison shows; ``not reached``: of a training, that it does not come to the baseline's last loss
+with every seed."""
 
 
 class Comparison(Part):
@@ -25,7 +26,7 @@ class Comparison(Part):
     ratio: float | None = None
     """Candidate over baseline; null where there is none."""
     low: float | None = None
-    """Lower end of the 95 % interval."""
+    """Lower end of the 95 % interval; of what is not reached the bound that is known."""
     high: float | None = None
     """Upper end."""
     n: int = 0

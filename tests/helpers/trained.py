@@ -30,7 +30,7 @@ def window(who, phase, tokens, start_s, place=None):
     )  # fmt: skip
 
 
-def record(technique="adafactor", falls=1e-3, slower=(1.0, 1.0, 1.0)):
+def record(technique="adafactor", falls=1e-3, slower=(1.0, 1.0, 1.0), tier="smoke"):
     """Both lose `falls` nats a token from 10 on; the candidate so many times slower, by seed."""
     windows, courses, now_s = [], [], 0.0
     for who in WHO:
@@ -48,16 +48,19 @@ def record(technique="adafactor", falls=1e-3, slower=(1.0, 1.0, 1.0)):
             courses.append(Losses(who, seed, losses))
     tried = [Tried(who, rate, 9.0) for who in WHO for rate in SPEC.learning_rates]
     facts = {who: _facts("adamw" if who == "baseline" else technique) for who in WHO}
-    found = drawn(windows, Raw(facts, tried, courses), "smoke", [], "")
+    found = drawn(windows, Raw(facts, tried, courses), tier, [], "")
     training = {name: getattr(SPEC, name) for name in SPEC.__dataclass_fields__}
-    resolved = factory.spec(technique=[{"name": technique}], training=training)
+    resolved = factory.spec(
+        technique=[{"name": technique}], training=training, protocol={"tier": tier}
+    )
     plain = factory.record()
     return Record(
         key=run_key(resolved), name=technique, status="completed", spec=resolved,
         command=plain.command, started_at=plain.started_at, environment=plain.environment,
         model=plain.model, engine=plain.engine, meter=MeterChoice(used=["rapl"], refused={}),
         techniques=[_applied(technique)], windows=found.windows, ratios=found.ratios,
-        training=found.training, validity=found.validity, codes=found.codes, idle=found.idle,
+        verdicts=found.verdicts, training=found.training, validity=found.validity, codes=found.codes,
+        idle=found.idle,
         baseline=_subject(found, "baseline", 2**31), candidate=_subject(found, "candidate", 2**30),
         stages_s={"start": 0.1, "tune": 20.0, "train": 60.0, "total": 80.1},
     )  # fmt: skip

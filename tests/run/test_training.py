@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from helpers import trained
+from helpers.architectures import checkpoint as checkpoint_of
 from safetensors.torch import load_file
 
 from greenbench.analysis.groups.rows import groups
@@ -15,6 +16,7 @@ from greenbench.campaign.identity import identity, label, run_key
 from greenbench.engines.engine import Build
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine, detect
+from greenbench.models import texts
 from greenbench.records.bounds import broken
 from greenbench.records.store import Store, canonical, sealed
 from greenbench.run import story
@@ -38,9 +40,18 @@ def checkpoint(make_model, tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def record(checkpoint):
-    """Of Adafactor against AdamW."""
-    words = ["model=local", f"model.path={checkpoint}", "technique=adafactor", *SHORT]
+def rows(tmp_path_factory):
+    """Texts of one's own, in a file."""
+    path = tmp_path_factory.mktemp("rows") / "mine.jsonl"
+    bodies = [body[: 30 + 4 * place] for place, body in enumerate(texts.passages("calibrate")[:60])]
+    path.write_text("".join(f"{json.dumps({'body': body})}\n" for body in bodies))
+    return [f"training.dataset={path}", "training.text_field=body"]
+
+
+@pytest.fixture(scope="module")
+def record(checkpoint, rows):
+    """Of Adafactor against AdamW, on texts of one's own."""
+    words = ["model=local", f"model.path={checkpoint}", "technique=adafactor", *SHORT, *rows]
     spec = plan(words, multirun=False)[0].spec
     found = story.run(spec, progress=lambda *_: None)
     known = identity(spec, detect(spec.device))
@@ -76,6 +87,45 @@ def test_a_run_trains_both_recipes_with_each_seed_and_keeps_their_curves(record)
     assert broken(record) is None
 
 
+def test_its_data_set_is_known_by_its_content_and_its_place_is_private(record, rows):
+    place = rows[0].partition("=")[2]
+    assert place not in record.model_dump_json()
+    assert record.spec.training.dataset == record.spec.inputs.text
+    assert record.spec.training.said.endswith("precision float32")
+    assert record.spec.training.said.startswith(
+        f"data set {record.spec.inputs.text[:12]}, column body; 600"
+    )
+
+
+def test_a_text_shorter_than_the_training_is_refused_before_a_model_is_loaded(checkpoint, rows):
+    words = ["model=local", f"model.path={checkpoint}", "technique=none", *SHORT, *rows]
+    seen = []
+    with pytest.raises(
+        UserError, match=r"has 1,\d\d\d tokens in sequences of 32 or fewer, and training"
+    ):
+        story.run(
+            plan([*words, "training.tokens=5000"], multirun=False)[0].spec,
+            progress=lambda stage, *_: seen.append(stage),
+        )
+    assert set(seen) == {"load"}
+
+
+def test_a_recipe_that_mixes_is_refused_before_a_model_that_does_not_is_loaded(tokenizer, tmp_path):
+    path = checkpoint_of("dbrx", tokenizer, tmp_path / "dbrx")
+    words = ["model=local", f"model.path={path}", "technique=train_precision", *SHORT]
+    seen = []
+    with pytest.raises(UserError) as error:
+        story.run(
+            plan([*words, "technique.train_precision.to=mixed_bfloat16"], multirun=False)[0].spec,
+            progress=lambda stage, *_: seen.append(stage),
+        )
+    assert str(error.value) == (
+        "technique=train_precision with products in bfloat16 needs a model whose code mixes precisions, "
+        "which that of DbrxForCausalLM does not: choose another precision."
+    )
+    assert set(seen) == {"load"}
+
+
 def test_it_stands_in_no_table_of_runs_that_serve(record):
     assert groups([record]) == []
 
@@ -105,12 +155,16 @@ def test_its_record_holds_and_one_that_is_tampered_with_is_refused(record, tmp_p
     def impossible(each):
         each["training"]["courses"][0]["points"][1]["tokens"] = -5
 
+    def claimed(each):
+        each["verdicts"]["energy_to_target"]["verdict"] = "saves"
+
     def served(each):
         each["training"] = None
 
     assert "training.courses.0.to_target_j is 0.1" in refused(cheaper)
     assert "its own windows say" in refused(better)
     assert refused(fewer)
+    assert "its verdicts.energy_to_target.verdict is saves" in refused(claimed)
     assert "has a tokens of -5" in refused(impossible)
     assert "trainings where its workload trains" in refused(served)
 

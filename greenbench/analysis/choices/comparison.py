@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from greenbench.analysis.accuracy import about
 from greenbench.analysis.blocks import block_ratios
-from greenbench.analysis.groups.comparable import setting
+from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
+from greenbench.analysis.training.between import between, is_measured
+from greenbench.analysis.training.table import setting_of
 from greenbench.errors import UserError
 from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
@@ -41,6 +43,11 @@ UNMEASURED = Bar("joules are not measured", "limit time, or run where a meter co
 SMOKE = Bar("tier smoke makes no claims", "run both with protocol=dev or protocol=publish")
 APART = Bar("the two runs differ in their setting", "compare two runs of one setting")
 FEW = Bar("too few items were graded", "run both with more of them (task.items)")
+UNREACHED = Bar(
+    "a run did not come to its baseline's last loss with every seed",
+    "give it more tokens (training.longer)",
+)
+NO_TARGET = Bar("a run has no joules to a target", "run both again")
 UNBOUNDED = Bar("a run's joules per solved problem are unbounded or lack an interval", FEW.remedy)
 
 
@@ -89,8 +96,12 @@ def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]
     ]
 
 
+def _setting(record: Record) -> Setting:
+    return setting(record) if record.training is None else setting_of(record)
+
+
 def _place(record: Record) -> tuple[str, ...]:
-    here = setting(record)
+    here = _setting(record)
     return technique(record), here.model, here.asked, here.tasks, here.tier
 
 
@@ -101,7 +112,7 @@ def _nearest(some: Sequence[Record], record: Record) -> Record:
 
 def _differences(a: Record, b: Record) -> list[str]:
     """Design rule 5: only what shares all of these may be compared."""
-    sides = setting(a)._asdict(), setting(b)._asdict()
+    sides = _setting(a)._asdict(), _setting(b)._asdict()
     return [
         f"{name}: {sides[0][name] or 'none'}, not {sides[1][name] or 'none'}"
         for name in sides[0]
@@ -114,7 +125,24 @@ def _pairing(name: str, a: Record, b: Record) -> Pairing:
     return Pairing(name, list(_changes(a, b, APART if differs else _barred(a, b))), differs)
 
 
+def _trained(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
+    """Of models that were trained: nothing where the other run served."""
+    if a.training is None or b.training is None:
+        return
+    found = between(a, b)
+    if found.reached:
+        known = NO_TARGET if found.ratio is None else None if is_measured(a, b) else UNMEASURED
+        yield _judged("target", found.ratio, bar or known)
+    elif bar:
+        yield _judged("target", None, bar)
+    else:
+        yield Change("target", None, "not reached", found.why, UNREACHED)
+
+
 def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
+    if a.training or b.training:
+        yield from _trained(a, b, bar)
+        return
     for name, metric in METRICS.items():
         sides = [block_ratios(record.windows, metric.ratio) for record in (a, b)]
         found = unpaired_ratio(*sides) if all(sides) else None

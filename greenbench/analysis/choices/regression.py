@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from greenbench.analysis.choices.comparison import (
+    NO_TARGET,
     NOTHING,
     UNMEASURED,
     Bar,
@@ -16,7 +17,7 @@ from greenbench.analysis.choices.comparison import (
 )
 from greenbench.errors import UserError
 
-LIMIT = re.compile(r"(energy|solved|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
+LIMIT = re.compile(r"(energy|solved|target|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
 LACKING: Final[Mapping[str, Bar]] = {
     "energy": Bar("not both runs have joules", "run both where a meter counts them"),
     "time": Bar("not both runs have a valid block", "run both again"),
@@ -24,6 +25,7 @@ LACKING: Final[Mapping[str, Bar]] = {
         "not both runs have graded answers",
         "run both with tasks that are answered in words, such as task=answers",
     ),
+    "target": NO_TARGET,
     "bytes": Bar("not both runs know the bytes of their weights", "run both again"),
     "quality": Bar("no item was answered by both runs", "run both on the same items"),
 }
@@ -44,8 +46,8 @@ def parse_limit(text: str) -> Limit:
     match = LIMIT.fullmatch(text.replace(" ", ""))
     if match is None or (match[1] == "quality") == bool(match[4]):
         raise UserError(
-            f"--fail-on {text} is no limit: write energy>+3%, solved>+3%, time>+5%, bytes>+1% or, in "
-            "points, quality<-1."
+            f"--fail-on {text} is no limit: write energy>+3%, solved>+3%, target>+3%, time>+5%, bytes>+1% "
+            "or, in points, quality<-1."
         )
     size = float(match[3])
     if match[1] != "quality":

@@ -9,6 +9,7 @@ from greenbench.analysis import blocks, disturbances
 from greenbench.analysis.readings import joules, source
 from greenbench.analysis.training import curves
 from greenbench.analysis.training.curves import NOT_LEARNT, Pair, Raw
+from greenbench.analysis.verdicts import judge, judge_unreached
 from greenbench.schema.codes import Validity, validity
 from greenbench.schema.metrics import (
     ENERGY_PER_TRAINING_TOKEN,
@@ -21,6 +22,7 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.spec import TIERS
 from greenbench.schema.training.record import Training
+from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import mean_interval
 
@@ -41,6 +43,7 @@ class Drawn(NamedTuple):
     metrics: dict[Who, dict[str, Quantity]]
     """Of each recipe, but for bytes."""
     ratios: dict[str, Quantity]
+    verdicts: dict[str, Verdict]
     validity: Validity
     codes: list[str]
     idle: dict[str, Quantity]
@@ -59,6 +62,7 @@ def drawn(
     levels = _Levels(windows, pairs, no_energy)
     tuning = {who: _tuned(windows, who, no_energy) for who in WHO}
     codes = _codes(windows, len(pairs), tier) | {*told}
+    sound = validity(sorted(codes))
     return Drawn(
         windows=windows,
         training=Training(
@@ -71,12 +75,13 @@ def drawn(
             trials=trials,
             courses=courses,
             seeds=len(pairs),
-            reached={who: sum(pair.of(who).reached for pair in pairs) for who in WHO},
+            reached={who: levels.reached(who) for who in WHO},
             tuning=tuning,
         ),
         metrics={who: levels.of(who) | {TUNING_ENERGY.name: tuning[who]} for who in WHO},
         ratios=levels.ratios(),
-        validity=validity(sorted(codes)),
+        verdicts={ENERGY_TO_TARGET.ratio: levels.verdict(tier, sound)},
+        validity=sound,
         codes=sorted(codes),
         idle=blocks.idle_power(windows, no_energy),
     )
@@ -148,6 +153,25 @@ class _Levels:
         }
         return {ENERGY_TO_TARGET.ratio: self._ratio_to_target(), **found}
 
+    def verdict(self, tier: str, validity: Validity) -> Verdict:
+        """On joules to the target: by seed as any other is by block, or that it is not always reached."""
+        why = self._barred()
+        before, after = ([], []) if why else (self._spent(who) for who in WHO)
+        found = judge(
+            ENERGY_TO_TARGET.ratio,
+            before,
+            after,
+            provenance=self._source,
+            tier=tier,
+            validity=validity,
+        )
+        if why:
+            return found.model_copy(update={"barred": why, "reason": f"No claim: {why}."})
+        ratio = self._ratio_to_target()
+        if ratio.value is not None or self.reached("candidate") == len(self._pairs):
+            return found
+        return judge_unreached(found, ratio.low, str(ratio.reason))
+
     @property
     def _why(self) -> str:
         return self._no_energy if self._pairs else NONE_SOUND
@@ -192,6 +216,10 @@ class _Levels:
             "candidate", blocks.paired(before, after, self._source, self._no_energy)
         )
 
+    def reached(self, who: Who) -> int:
+        """With how many seeds."""
+        return sum(pair.of(who).reached for pair in self._pairs)
+
     def _censored(self, who: Who, found: Quantity) -> Quantity:
         """`found`, or no value and its lower end where a training of `who` never came to the target.
 
@@ -199,7 +227,7 @@ class _Levels:
         right-censored values nothing more is known (Kaplan and Meier, JASA 53 (1958) 457). Other seeds would
         give another, so that the bound is where its interval begins; one seed has none.
         """
-        reached = sum(pair.of(who).reached for pair in self._pairs)
+        reached = self.reached(who)
         if reached == len(self._pairs) or found.value is None:
             return found
         least = LEAST if found.low is not None else f"no lower bound, as {found.reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import inf
 from typing import NamedTuple
@@ -11,10 +11,12 @@ from greenbench.analysis.groups.comparable import Setting, rank, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
 from greenbench.analysis.readings import source
 from greenbench.analysis.training.curves import sound
+from greenbench.analysis.verdicts import judge_sweep
 from greenbench.schema.metrics import ENERGY_TO_TARGET, Metric
 from greenbench.schema.quantity import Quantity, named
 from greenbench.schema.record import Record
 from greenbench.schema.training.record import Training
+from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import Who
 
 
@@ -24,6 +26,8 @@ class Recipe(NamedTuple):
     record: Record
     training: Training
     label: str
+    verdict: Verdict | None = None
+    """On joules to the target, judged over all recipes of its budget; null in early records."""
 
     def ratio(self, metric: Metric) -> Quantity:
         """Candidate over baseline."""
@@ -71,14 +75,34 @@ class Budget(NamedTuple):
 def by_budget(records: Iterable[Record]) -> list[Budget]:
     """Completed and not invalid `records` of models that were trained."""
     found = [
-        (_setting(record), Recipe(record, record.training, technique(record)))
+        (setting_of(record), Recipe(record, record.training, technique(record)))
         for record in records
         if record.status == "completed" and record.training is not None and not is_invalid(record)
     ]
     found.sort(key=lambda pair: (rank(pair[0]), *_place(pair[1])))
     return [
-        Budget(key, [recipe for _, recipe in pairs])
+        Budget(key, _judged([recipe for _, recipe in pairs]))
         for key, pairs in groupby(found, key=lambda pair: pair[0])
+    ]
+
+
+def of_place(budgets: Sequence[Budget], *, model: str = "", device: str = "") -> list[Budget]:
+    """Those whose model and device hold the names."""
+    return [
+        budget
+        for budget in budgets
+        if model.lower() in budget.setting.model.lower()
+        and device.lower() in budget.setting.device.lower()
+    ]
+
+
+def _judged(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """With the verdicts of their records judged anew: Holm, over all of them."""
+    own = [recipe.record.verdicts.get(ENERGY_TO_TARGET.ratio) for recipe in recipes]
+    anew = iter(judge_sweep([verdict for verdict in own if verdict]))
+    return [
+        recipe._replace(verdict=next(anew) if verdict else None)
+        for recipe, verdict in zip(recipes, own, strict=True)
     ]
 
 
@@ -90,7 +114,8 @@ def _place(recipe: Recipe) -> tuple[float, float, str, str]:
     return known, least, recipe.label, recipe.record.key
 
 
-def _setting(record: Record) -> Setting:
+def setting_of(record: Record) -> Setting:
+    """What a run that trained shares with those that it may be compared with."""
     windows = [window for window in record.windows if window.phase == "train"]
     boundary = next((window.energy[0].boundary for window in windows if window.energy), "")
     return setting(record)._replace(source=source(windows), boundary=boundary, tasks="")

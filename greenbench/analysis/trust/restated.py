@@ -99,6 +99,7 @@ def _trained_again(record: Record, training: Training, windows: list[Window], to
             },
             "windows": found.windows,
             "ratios": found.ratios,
+            "verdicts": found.verdicts,
             "training": found.training,
             "validity": found.validity,
             "codes": found.codes,

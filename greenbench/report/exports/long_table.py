@@ -18,7 +18,9 @@ from greenbench.analysis import accuracy
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.groups.comparable import setting
 from greenbench.analysis.groups.rows import Row, groups, technique
+from greenbench.analysis.training.table import Recipe, by_budget
 from greenbench.records.store import told_apart
+from greenbench.schema.metrics import ENERGY_TO_TARGET
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.traffic import LoadCurve
@@ -89,8 +91,9 @@ def lines(records: Sequence[Record]) -> Iterator[Line]:
     """
     rows = {id(row.record): row for group in groups(records) for row in group.rows}
     names = told_apart(records)
+    trained = {id(each.record): each for budget in by_budget(records) for each in budget.recipes}
     left_out = [
-        Row(record, technique(record), among=names[id(record)])
+        Row(record, technique(record), among=names[id(record)], verdicts=_of(trained, record))
         for record in records
         if id(record) not in rows
     ]
@@ -98,6 +101,12 @@ def lines(records: Sequence[Record]) -> Iterator[Line]:
     for run, row in sorted(found, key=itemgetter(0)):
         for number in _numbers(row):
             yield run, number
+
+
+def _of(trained: Mapping[int, Recipe], record: Record) -> dict[str, Verdict]:
+    """The verdict on a run that trained, judged over those of its budget."""
+    found = trained[id(record)].verdict if id(record) in trained else None
+    return {ENERGY_TO_TARGET.ratio: found} if found else {}
 
 
 def _run(row: Row) -> Run:

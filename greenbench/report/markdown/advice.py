@@ -13,9 +13,11 @@ from greenbench.analysis.choices.limits import Check
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.energy.savings import Savings
 from greenbench.analysis.impact import Assumptions
+from greenbench.analysis.training.table import Budget
 from greenbench.report.markdown.headline import no_joules
 from greenbench.report.markdown.lines import Line, markdown_of, text_of
 from greenbench.report.markdown.savings import amount, assumed, gains
+from greenbench.report.markdown.training import advised, as_document
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import said
 from greenbench.wording import TIMES, plain
@@ -24,27 +26,37 @@ SHOWN = 5  # of a list that may be long
 NOTHING = (
     "Not enough evidence: there is no completed run that is valid. Measure a sweep first, such as:"
 )
+ONLY_TRAINED = (
+    "Not enough evidence of models that serve: all runs here trained. Measure a sweep, such as:"
+)
 FIRST = "greenbench bench --multirun +experiments=frontier-cpu"
 
 
-def as_text(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
-    """For a terminal."""
-    return text_of(_lines(found, wanted, given))
+def as_text(
+    found: Sequence[Advice], wanted: Needs, given: Assumptions, budgets: Sequence[Budget] = ()
+) -> str:
+    """For a terminal; what trained, in `budgets`, comes last."""
+    return text_of(_lines(found, wanted, given, budgets))
 
 
-def as_markdown(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
+def as_markdown(
+    found: Sequence[Advice], wanted: Needs, given: Assumptions, budgets: Sequence[Budget] = ()
+) -> str:
     """For a page or a pull request."""
-    return markdown_of(_lines(found, wanted, given))
+    return markdown_of(_lines(found, wanted, given, budgets))
 
 
-def _lines(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> Iterator[Line]:
+def _lines(
+    found: Sequence[Advice], wanted: Needs, given: Assumptions, budgets: Sequence[Budget]
+) -> Iterator[Line]:
     if not found:
-        yield Line("say", NOTHING)
+        yield Line("say", ONLY_TRAINED if budgets else NOTHING)
         yield Line("run", FIRST)
     for advice in found:
         yield from _advised(advice, wanted)
     if any(advice.best for advice in found):
         yield Line("say", assumed(given))
+    yield from advised(budgets)
 
 
 def _advised(advice: Advice, wanted: Needs) -> Iterator[Line]:
@@ -146,12 +158,15 @@ def _broken(option: Option) -> str:
     return "; ".join(check.why for check in option.broken)
 
 
-def as_json(found: Sequence[Advice], wanted: Needs, given: Assumptions) -> str:
+def as_json(
+    found: Sequence[Advice], wanted: Needs, given: Assumptions, budgets: Sequence[Budget] = ()
+) -> str:
     """For machines."""
     document = {
         "asked": wanted._asdict(),
         "assumed": asdict(given) | {"grid": given.grid._asdict()},
         "groups": [_document(advice) for advice in found],
+        "trainings": as_document(budgets),
     }
     return json.dumps(document, indent=1)
 

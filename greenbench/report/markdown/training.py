@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 from greenbench.analysis.groups.rows import FLAGGED
 from greenbench.analysis.training.table import Budget, Recipe
 from greenbench.report.figures.style import Sketch
 from greenbench.report.markdown.format import Column, Notes, code, only, prose, show, table
+from greenbench.report.markdown.lines import Line
+from greenbench.report.markdown.sections.verdicts import NO_VERDICT, word
 from greenbench.schema.metrics import (
     DEVICE_PEAK_BYTES,
     ENERGY_PER_TRAINING_TOKEN,
@@ -28,7 +30,8 @@ HOW: Final = (
     "makes of the model before its first step (adapters, packed weights), evaluating and the tuning of "
     "learning rates are not among them. A recipe that does not get there with every seed has a lower bound "
     "alone: the lower end of the interval, as if it had come there at its end. The loss is that after the "
-    "baseline's tokens, of both. Peaks are of the whole process, or of torch on the device."
+    "baseline's tokens, of both. Peaks are of the whole process, or of torch on the device. Verdicts are by "
+    "the rules of those on serving, with seeds as blocks; not reached: with some seed it did not get there."
 )
 GIB: Final = 2**30
 HALF: Final = 0.5
@@ -40,6 +43,7 @@ def columns() -> list[Column[Recipe]]:
     return [
         Column("recipe", lambda r, _: f"{code(r.label)}{f' {FLAGGED}' if r.flagged else ''}"),
         Column("J to target / baseline's", _ratio),
+        Column("verdict", _verdict),
         Column("J to target", lambda r, why: at_least(r.level(ENERGY_TO_TARGET), why)),
         Column("reached", lambda r, _: f"{r.training.reached['candidate']} of {r.training.seeds} seeds"),
         Column("J/training token", lambda r, why: show(r.level(ENERGY_PER_TRAINING_TOKEN), why)),
@@ -49,6 +53,13 @@ def columns() -> list[Column[Recipe]]:
         Column("learning rate (baseline's)", _rates),
         Column("J of tuning (baseline's)", _tuning),
     ]  # fmt: skip
+
+
+def _verdict(recipe: Recipe, notes: Notes) -> str:
+    """With the test behind it, or the bound."""
+    found = recipe.verdict
+    said = word(found, notes)
+    return said if found is None or found.barred else f"{said} {notes.mark(found.reason)}"
 
 
 def at_least(quantity: Quantity, notes: Notes, suffix: str = "") -> str:
@@ -95,6 +106,46 @@ def _rates(recipe: Recipe, notes: Notes) -> str:
 def _tuning(recipe: Recipe, notes: Notes) -> str:
     tuning = recipe.training.tuning
     return f"{only(tuning['candidate'], notes)} ({only(tuning['baseline'], notes)})"
+
+
+def advised(budgets: Sequence[Budget]) -> Iterator[Line]:
+    """What they say to who chooses a recipe, after and apart from all that served."""
+    for budget in budgets:
+        yield Line("head", f"Training: {title(budget)}")
+        yield Line(
+            "say", "Joules to the baseline's last loss, which rank with nothing that serves:"
+        )
+        for recipe in budget.recipes:
+            yield Line("item", f"{recipe.label}: {_advised(recipe)}")
+
+
+def _advised(recipe: Recipe) -> str:
+    """Its verdict, and the numbers behind it."""
+    found = recipe.verdict
+    return NO_VERDICT if found is None else f"{found.verdict}. {found.reason}"
+
+
+def as_document(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
+    """The same for machines."""
+    return [
+        {
+            **budget.setting._asdict(),
+            "recipes": [
+                {
+                    "name": recipe.label,
+                    "key": recipe.record.key,
+                    "command": recipe.record.command,
+                    "energy_to_target_ratio": recipe.ratio(ENERGY_TO_TARGET).model_dump(),
+                    "reached": recipe.training.reached["candidate"],
+                    "seeds": recipe.training.seeds,
+                    "verdict": recipe.verdict and recipe.verdict.verdict,
+                    "why": recipe.verdict and recipe.verdict.reason,
+                }
+                for recipe in budget.recipes
+            ],
+        }
+        for budget in budgets
+    ]
 
 
 def title(budget: Budget) -> str:

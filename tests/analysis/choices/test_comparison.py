@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import campaign, graded
+from helpers import campaign, graded, trained
 from scipy import stats
 
 from greenbench.analysis.choices import comparison
@@ -331,3 +331,48 @@ def test_items_about_one_passage_are_one_observation():
     )
     assert alone.found.value == together.found.value
     assert (alone.verdict, together.verdict) == ("costs", "inconclusive")
+
+
+FIVE = (1.02, 0.98, 1.0, 1.01, 0.99)
+
+
+def of_training(slower=FIVE, **changes):
+    return trained.record(**{"slower": slower, "tier": "dev"} | changes)
+
+
+def test_of_trainings_joules_to_the_target_are_compared():
+    """A needs 0.8 of the baseline's joules, B 1.2 times as many as that, each with its own seeds."""
+    a, b = of_training(), of_training(tuple(1.2 * part for part in FIVE))
+    found = change(a, b, "target")
+    assert (found.verdict, found.found.n) == ("costs", 5)
+    assert found.found.value == pytest.approx(1.2)
+    assert change(b, a, "target").verdict == "saves"
+    assert change(a, a, "target").found.value == pytest.approx(1)
+    pairs = comparison.pairings([a], [b])
+    assert checked(pairs, [parse_limit("target>+3%")]).status == 1
+    assert checked(pairs, [parse_limit("target>+30%")]).status == 0
+    assert "target " in as_text(pairs)
+
+
+def test_a_training_that_did_not_come_there_has_no_ratio():
+    pairs = comparison.pairings([of_training()], [of_training((1.0, 2.0, 1.0, 1.1, 1.0))])
+    ((found,),) = (pairing.changes for pairing in pairs)
+    assert (found.verdict, found.found) == ("not reached", None)
+    assert found.why == "came to the baseline's last loss: A with 5 of 5 seeds, B with 4 of 5 seeds"
+    (said,) = checked(pairs, [parse_limit("target>+3%")]).unjudged
+    assert "give it more tokens (training.longer)" in said
+
+
+def test_trainings_of_tier_smoke_or_without_a_target_have_no_verdict():
+    smoke = of_training(tier="smoke")
+    assert change(smoke, smoke, "target").why == "tier smoke makes no claims"
+    flat = of_training(falls=0.0)
+    assert change(flat, flat, "target").verdict == "inconclusive"
+
+
+def test_a_training_and_a_run_that_serves_have_nothing_to_compare():
+    (pairing,) = comparison.pairings([of_training()], [campaign.run("x", 0.7)])
+    assert pairing.changes == []
+    assert any(each.startswith("workload: ") for each in pairing.differs)
+    with pytest.raises(UserError, match=r"target>\+3% has nothing to check"):
+        checked([pairing], [parse_limit("target>+3%")])

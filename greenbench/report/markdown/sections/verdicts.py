@@ -28,7 +28,11 @@ def has_verdicts(rows: Sequence[Row], name: str) -> bool:
 
 def cell(row: Row, name: str, notes: Notes) -> str:
     """The verdict in a word; where it is barred, no claim and the letter of why."""
-    verdict = row.verdicts.get(name)
+    return word(row.verdicts.get(name), notes)
+
+
+def word(verdict: Verdict | None, notes: Notes) -> str:
+    """The same of any verdict, or of none."""
     if verdict is None:
         return f"n/a {notes.mark(NO_VERDICT)}"
     if verdict.barred:
