@@ -98,6 +98,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def change(ratio: float) -> str:
+    """What a ratio says of the change, as ``+5.0 %``."""
+    return f"{'+' if ratio > 1 else ''}{fixed(100 * (ratio - 1), 1)} %"
+
+
 def chance(p_value: float | None) -> str:
     """A p-value to two digits."""
     return "n/a" if p_value is None else f"{p_value:.2g}"

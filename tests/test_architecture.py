@@ -81,8 +81,8 @@ MAY_IMPORT = {
 SUBJECTS = {
     "advice", "bench", "cascade", "codes", "comparison", "cost_frontiers", "crossover", "data",
     "difficulty", "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier",
-    "impact", "interactions", "life_cycle", "load_curve", "make", "merge", "model_frontier", "overrides",
-    "promises", "quality", "roofline", "savings", "selection", "sessions", "shifting", "solved",
+    "history", "impact", "interactions", "life_cycle", "load_curve", "make", "merge", "model_frontier",
+    "overrides", "promises", "quality", "roofline", "savings", "selection", "sessions", "shifting", "solved",
     "technique", "training", "uncertainty", "verdicts",
 }  # fmt: skip
 """Stems that several rooms have, as each treats the subject in its own way."""

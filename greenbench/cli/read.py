@@ -244,7 +244,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.format == "parquet" and arguments.output is None:
         raise UserError("Parquet is binary: say where it goes with -o FILE.")
     content = analysed(chosen, lambda kept: _exported(arguments.format, kept, given))
-    _put(content, arguments.output)
+    put(content, arguments.output)
     return 0
 
 
@@ -269,7 +269,8 @@ def _exported(form: str, chosen: list[Record], given: Assumptions) -> bytes:
     return model_card(completed[0], given).encode()
 
 
-def _put(content: bytes, output: Path | None) -> None:
+def put(content: bytes, output: Path | None, option: str = "-o") -> None:
+    """Write `content` where `option` says, or print it. Raises UserError."""
     from greenbench.files import write_atomically
 
     if output is None:
@@ -280,6 +281,6 @@ def _put(content: bytes, output: Path | None) -> None:
         write_atomically(output, content)
     except OSError as error:
         raise UserError(
-            f"{output} cannot be written ({error.strerror}): choose another file with -o."
+            f"{output} cannot be written ({error.strerror}): choose another file with {option}."
         ) from error
     say(output)

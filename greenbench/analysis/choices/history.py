@@ -50,26 +50,34 @@ class Found(NamedTuple):
     is_new: bool
     """Whether it was seen with the newest night."""
     changed: list[Changed]
+    night: Record
+    """The first one behind it."""
+
+
+class Series(NamedTuple):
+    """One number of one run, night after night."""
+
+    label: str
+    """The run's."""
+    what: str
+    """As `Found.what`."""
+    metric: Metric
+    nights: Sequence[Record]
+    values: Sequence[float]
+    """Logarithms."""
+    steps: Sequence[Step] = ()
 
 
 class Watched(NamedTuple):
     """All that was looked at."""
 
     found: list[Found]
-    series: int
+    series: list[Series]
     """Numbers that were watched."""
     short: int
     """Runs with too few nights to watch them."""
     lost: list[str]
     """Runs whose newest record has no result that may be shown."""
-
-
-class _Series(NamedTuple):
-    label: str
-    what: str
-    metric: Metric
-    nights: Sequence[Record]
-    values: Sequence[float]
 
 
 def watch(records: Iterable[Record], alarms: float = ALARMS) -> Watched:
@@ -82,17 +90,16 @@ def watch(records: Iterable[Record], alarms: float = ALARMS) -> Watched:
     every = sorted(records, key=lambda each: each.started_at)
     usable = [each for each in every if each.status == "completed" and not is_invalid(each)]
     runs = _together(usable, lambda each: (_same(each), *_meter(each)))
-    series = [each for nights in runs.values() for each in _series(nights)]
-    newest = every[-1].started_at if every else ""
-    found = [
-        _found(each, step, newest)
-        for each in series
-        for step in steps(each.values, alarms / len(series), EFFECT)
+    plain = [each for nights in runs.values() for each in _series(nights)]
+    series = [
+        each._replace(steps=steps(each.values, alarms / len(plain), EFFECT)) for each in plain
     ]
+    newest = every[-1].started_at if every else ""
+    found = [_found(each, step, newest) for each in series for step in each.steps]
     short = sum(len(nights) < FEWEST + 2 for nights in runs.values())
     lasts = [nights[-1] for nights in _together(every, lambda each: (_same(each),)).values()]
     lost = [_label(last) for last in lasts if last.status != "completed" or is_invalid(last)]
-    return Watched(sorted(found, key=lambda step: step.began), len(series), short, lost)
+    return Watched(sorted(found, key=lambda step: step.began), series, short, lost)
 
 
 def _together(
@@ -120,13 +127,13 @@ def _label(record: Record) -> str:
     return f"{record.name} ({setting(record).asked})"
 
 
-def _series(nights: Sequence[Record]) -> Iterator[_Series]:
+def _series(nights: Sequence[Record]) -> Iterator[Series]:
     """Numbers that all nights have, as logarithms; joules where they were measured."""
     if len(nights) < FEWEST + 2:
         return
     for metric in METRICS:
         for what in ("ratio", *WHO):
-            found = [(night, _number(night, what, metric)) for night in nights]
+            found = [(night, number(night, what, metric)) for night in nights]
             kept = [
                 (night, log(each.value))
                 for night, each in found
@@ -134,23 +141,24 @@ def _series(nights: Sequence[Record]) -> Iterator[_Series]:
             ]
             if len(kept) >= FEWEST + 2:
                 mine, values = zip(*kept, strict=True)
-                yield _Series(_label(nights[-1]), what, metric, mine, values)
+                yield Series(_label(nights[-1]), what, metric, mine, values)
 
 
-def _number(night: Record, what: str, metric: Metric) -> Quantity:
+def number(night: Record, what: str, metric: Metric) -> Quantity:
+    """The ratio of `metric`, or its level of the baseline or the candidate, as `what` says."""
     if what == "ratio":
         return named(night.ratios, metric.ratio, "ratio")
     subject = night.baseline if what == "baseline" else night.candidate
     return metric.level(subject.metrics if subject else {})
 
 
-def _found(series: _Series, step: Step, newest: str) -> Found:
+def _found(series: Series, step: Step, newest: str) -> Found:
     nights = series.nights
     is_last = step.seen == len(nights) - 1 and _same_night(nights[-1].started_at, newest)
     return Found(
         series.label, series.what, series.metric, from_logs(step.size), nights[step.at].started_at,
         len(nights) - step.at, is_last,
-        changes(nights[step.at - 1], nights[step.at]),
+        changes(nights[step.at - 1], nights[step.at]), nights[step.at],
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """The same run over many nights: planted steps, and what had changed."""
 
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import pytest
 from helpers import examples, sound
@@ -7,7 +9,9 @@ from helpers import examples, sound
 from greenbench.analysis.choices.history import watch
 from greenbench.cli.main import main
 from greenbench.records.store import Store
+from greenbench.report.figures.history import history
 from greenbench.schema.resolved import Inputs
+from greenbench.wording import change
 
 SPREAD = 0.004
 
@@ -67,11 +71,32 @@ def test_a_step_is_told_with_its_size_its_night_and_what_had_changed():
     assert step.metric.ratio == "energy_per_token"
 
 
+def test_the_figure_has_versions_below_and_steps_marked():
+    """A panel for each number, that with the step first."""
+    watched = watch(nights(20, np.log(1.05), at=12))
+    sketch = history(watched)
+    assert sketch.said.startswith(
+        "The same run over many nights. int8 (chat (batch 1, 64 tokens in, 32 out)): energy per token of "
+        "candidate over baseline: +"
+    )
+    assert "since 2026-10-13." in sketch.said
+    assert sketch.said.count("no step in 20 nights") == 5
+    drawn = sketch.draw()
+    texts = [each.text for each in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count("2026-10-01") == texts.count("2026-10-13") == 6
+    assert texts.count("torch 2.12.0") == texts.count("torch 2.13.0") == 6
+    (size,) = [text for text in texts if text and text.startswith("+")]
+    value, *bounds = watched.found[0].size[:3]
+    assert size == f"{change(value)} ({' to '.join(map(change, bounds))})"
+    assert history(watch(nights(20, np.log(1.05), at=12))).draw() == drawn
+    assert history(watch(nights(3))) is None
+
+
 def test_versions_are_no_other_run_and_knobs_are():
-    assert watch(nights(20, at=10)).series == 6
+    assert len(watch(nights(20, at=10)).series) == 6
     two = nights(10) + nights(3, label="int4")
     found = watch(two)
-    assert (found.series, found.short, found.found) == (6, 1, [])
+    assert (len(found.series), found.short, found.found) == (6, 1, [])
 
 
 def test_in_nights_without_a_change_there_is_one_alarm_in_a_hundred_at_most():
@@ -90,7 +115,7 @@ def test_sessions_of_one_night_and_other_meters_are_other_runs():
     again = [
         each.model_copy(update={"spec": spec.model_copy(update={"session": 2})}) for each in found
     ]
-    assert watch([*found, *again]).series == 12
+    assert len(watch([*found, *again]).series) == 12
     estimated = [each.model_copy(update={"meter": None}) for each in found[:2]]
     assert watch([*found, *estimated]).short <= 1
 
@@ -126,8 +151,12 @@ def test_the_command_says_it_and_its_status_tells_of_the_newest_night(
         in told
     )
     assert "since 2026-10-09T02:00:00+00:00, 2 nights; no version and no setting" in told
-    assert main(["watch", *map(str, folders)]) == 0
+    figure = tmp_path / "drawn" / "history.svg"
+    assert main(["watch", *map(str, folders), "--figure", str(figure)]) == 0
     assert "3 nights; " in capsys.readouterr().out
+    assert figure.read_bytes().startswith(b"<?xml")
+    assert main(["watch", str(folders[0]), "--figure", str(figure)]) == 2
+    assert "There is no figure of numbers that were not watched" in capsys.readouterr().err
     assert main(["watch", str(folders[0])]) == 0
     assert "Nothing to watch" in capsys.readouterr().out
     assert main(["watch", str(folders[0]), "--alarms-per-100", "0"]) == 2

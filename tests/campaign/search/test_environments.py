@@ -1,0 +1,76 @@
+"""Fresh environments of a tiny package of several versions, by the real pip from a folder of wheels."""
+
+import subprocess
+
+import pytest
+from helpers.wheels import wheel
+
+from greenbench.campaign.search.environments import Environments, pins, versions
+from greenbench.errors import UserError
+from greenbench.stats.first_bad import Unusable
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """Where pip finds wheels, and nowhere else."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for version in ("1.0", "1.1", "1.2rc1", "1.9", "1.10"):
+        wheel(folder, "gbtiny", version, {"gbtiny.py": f"HERE = {version!r}\n"})
+    wheel(folder, "gbtiny", "2.0", {"gbtiny.py": "HERE = '2.0'\n"}, needs=["gbbeside>=2"])
+    wheel(folder, "gbtiny", "3.0", {"gbtiny.py": ""}, needs=["gbnowhere"])
+    wheel(folder, "gbbeside", "1.0", {"gbbeside.py": ""})
+    wheel(folder, "gbbeside", "2.0", {"gbbeside.py": ""})
+    wheel(folder, "gbuser", "1.0", {"gbuser.py": ""}, needs=["gbtiny<3"])
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
+
+
+def test_versions_go_from_before_to_behind_by_release_and_without_prereleases(shop):
+    assert versions("gbtiny", "1.0", "1.10") == ["1.0", "1.1", "1.9", "1.10"]
+    assert versions("gbtiny", "1.9+cpu", "1.1") == ["1.9", "1.1"]
+    with pytest.raises(UserError, match=r"pip has no gbtiny 0\.9, only 1\.0 to 3\.0"):
+        versions("gbtiny", "0.9", "1.0")
+    with pytest.raises(UserError, match="pip lists no versions of gbabsent"):
+        versions("gbabsent", "1", "2")
+
+
+def test_an_environment_is_as_asked_but_for_one_package_and_what_must_change_with_it(
+    shop, tmp_path
+):
+    """Where the making of one was broken off it is made anew, and one that is whole is made once."""
+    said = []
+    made = Environments(tmp_path / "all", "gbtiny", ["gbbeside==1.0", "gbuser==1.0"], said.append)
+    (tmp_path / "all" / "gbtiny-2.0" / "lib").mkdir(parents=True)
+    python = made.python("2.0")
+    code = "import gbtiny, gbbeside, gbuser; print(gbtiny.HERE)"
+    assert subprocess.check_output([python, "-c", code], text=True) == "2.0\n"
+    assert made.python("2.0") == python
+    assert said == [
+        "installing gbtiny 2.0 in an environment of its own",
+        "gbtiny 2.0 needs other versions: gbbeside 1.0 → 2.0",
+    ]
+    made.remove("2.0")
+    assert python.exists()
+    made.remove()
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.slow
+def test_what_does_not_install_or_does_not_go_with_the_rest_says_why(shop, tmp_path):
+    made = Environments(tmp_path / "all", "gbtiny", [], lambda text: None)
+    with pytest.raises(Unusable, match=r"it does not install: .*gbnowhere"):
+        made.python("3.0")
+    wheel(shop, "gbtiny", "4.0", {"gbtiny.py": ""})
+    made = Environments(tmp_path / "all", "gbtiny", ["gbuser==1.0"], lambda text: None)
+    with pytest.raises(Unusable, match=r"does not go with what is installed here: gbuser 1\.0"):
+        made.python("4.0")
+
+
+def test_all_other_packages_of_here_are_asked_for_as_they_are():
+    found = pins("numpy")
+    assert not [line for line in found if line.startswith(("numpy==", "pip=="))]
+    assert [line for line in found if line.startswith("scipy==")]
+    assert all("==" in line or line.startswith("-e ") or " @ " in line for line in found)
