@@ -90,6 +90,15 @@ def sweep(asked: Sequence[Override], axes: Axes) -> Iterator[tuple[str, ...]]:
 _FEWER = f"sweep over fewer values, {MOST_RUNS} runs at most"
 
 
+def each_value(text: str) -> list[str]:
+    """An override once for each value that it has. Raises UserError where it cannot be read."""
+    try:
+        (override,) = OverridesParser.create().parse_overrides([text])
+    except OverrideParseException as error:
+        raise UserError(f"{text} cannot be read: {FORM}.") from error
+    return _each(override)
+
+
 def require_harmless(overrides: Iterable[str]) -> None:
     """Raise UserError for one that names a file or a server, reads the environment, or lets foreign code
     run. One that cannot be read at all is left to `read`."""

@@ -16,6 +16,7 @@ from greenbench.cli.mcp import add_mcp
 from greenbench.cli.merge import add_merge
 from greenbench.cli.output import printed
 from greenbench.cli.parser import Parser
+from greenbench.cli.race import add_race
 from greenbench.cli.read import add_compare, add_export, add_report
 from greenbench.cli.reproduce import add_reproduce
 from greenbench.cli.terminal import say
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
         add_compare,
         add_advise,
         add_crossover,
+        add_race,
         add_reproduce,
         add_watch,
         add_export,

@@ -1,0 +1,74 @@
+"""``greenbench race`` through real runs: a fake engine of planted speeds on a fake GPU of constant power."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from helpers import engines
+
+UUID = "GPU-11111111-2222-3333-4444-555555555555"
+GPU = f"device {UUID}\npower 300\ntick 0.02\n"
+SITE = f"""
+import greenbench.machine.detect as machine
+
+machine.detect = lambda device: machine.Machine("cpu", "fake GPU", 1 << 34, uuids=("{UUID}",))
+"""
+"""Every process takes the CPU for a GPU."""
+POINTS = "[greenbench.engines]\nspinning = helpers.engines\n"
+
+
+@pytest.fixture
+def racing(bench, nvml_library, tmp_path):
+    site = tmp_path / "site"
+    info = site / "spinning-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "sitecustomize.py").write_text(SITE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spinning\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    (tmp_path / "gpu.txt").write_text(GPU)
+    path = [str(site), str(Path(engines.__file__).parents[1]), bench.environment["PYTHONPATH"]]
+    bench.environment |= {
+        "PYTHONPATH": os.pathsep.join(path),
+        "FAKE_NVML": str(tmp_path / "gpu.txt"),
+        "LD_LIBRARY_PATH": str(nvml_library.parent),
+    }
+    return bench
+
+
+@pytest.mark.slow
+def test_the_fastest_of_three_is_found_by_joules_and_a_second_race_goes_on_from_its_records(racing):
+    """At constant power joules go with time: planted are 0.3, 0.6 and 1.5 times the baseline's."""
+    words = [
+        "race", *racing.quick, "engine=echo", "engine.token_s=0.01", "technique=engine",
+        "technique.engine.to=echo",
+        "technique.engine.knobs={token_s:0.003},{token_s:0.006},{token_s:0.015}",
+        "protocol.blocks=5", "protocol.max_blocks=5", "protocol.window_s=0.3",
+        "workload.output_tokens=8", "--max-quality-loss", "100", "--budget", "20min",
+    ]  # fmt: skip
+    status, output = racing.call(*words)
+    assert status == 0, output
+    assert "by tokens per second" not in output
+    (best,) = re.findall(r"^Best: engine\(.*token_s:0\.003}\), ([0-9.]+)×", output, re.MULTILINE)
+    assert float(best) == pytest.approx(0.3, rel=0.15)
+    assert "of the baseline's J/token; within 2 % of the best" in output
+    assert "knobs={token_s:0.015}): 1 round, 1." in output, output
+    assert " by nvml, saved again after " in output
+    records = racing.records()
+    assert {record["meter"]["used"][0] for record in records} == {"nvml"}
+    assert len({record["key"] for record in records}) == len(records) >= 3
+    assert {record["spec"]["session"] for record in records} >= {1}
+    status, again = racing.call(*words)
+    assert status == 0
+    assert again.splitlines()[-3:] == output.splitlines()[-3:]
+    assert len(racing.records()) == len(records)
+
+
+def test_mistakes_are_one_sentence(bench):
+    for words in (
+        ["technique=int8_bnb", "--budget", "soon"],
+        ["technique=int8_bnbb"],
+        ["technique=int8_bnb", "--max-token-ms", "0"],
+    ):
+        status, output = bench.call("race", *words)
+        assert (status, output.count("\n")) == (2, 1), output
