@@ -29,7 +29,7 @@ LEAST: Final = (
 APART: Final = {
     "task": {"seed", "include_path", "allow_task_code"},
     "workload": {"name"},
-    "protocol": {"time_limit_s"},
+    "protocol": {"time_limit_s", "profile"},
     "load": {"trace"},
 }
 """Parts of a spec that a run's time hangs on, and what of them it does not."""

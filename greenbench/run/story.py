@@ -24,6 +24,7 @@ from greenbench.models import files, texts
 from greenbench.quality.tasks import check_tasks
 from greenbench.run import training
 from greenbench.run.conclude import Bodies, conclude
+from greenbench.run.explained import explained
 from greenbench.run.loads import loads, prompts, warming
 from greenbench.run.marking import Questions, mark, questions
 from greenbench.run.preflight import refuse_here, suited
@@ -31,6 +32,7 @@ from greenbench.run.prepare import Candidate
 from greenbench.run.probe import kept_expectation
 from greenbench.run.questions import ask, score
 from greenbench.run.workbench import Bench, Place, Stages, join_wall_log, opened, require_ticks
+from greenbench.schema.profile import Profile
 from greenbench.schema.record import Failure, Findings, Settling
 from greenbench.schema.spec import RunSpec
 from greenbench.schema.window import Who, Window
@@ -100,6 +102,20 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             marked = mark(pair, posed.questions, spec, recorder, apart, progress)
         with stages("difficulty"):
             asked = ask(pair, candidate, spec, scored.quality, recorder, apart, progress)
+        known = {
+            "techniques": applied,
+            **scored._asdict(),
+            "quality": scored.quality + marked.quality,
+            "warmup": warmth,
+            "stopping": stopping,
+            **_circumstances(bench, bases["baseline"], apart),
+        }
+
+        def told(profile: Profile | None) -> Findings:
+            found = _concluded(bench, pair, warmth, asked, marked.graded, apart, idle)
+            return found.model_copy(update={**known, "profile": profile})
+
+        profile = explained(bench, pair, posed.requests, told, stages)
         with stages("idle"):
             recorder.idle("both", resident_s)
     candidate.close()
@@ -107,25 +123,22 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
         recorder.idle("unloaded", resident_s)
     with stages("finish"):
         join_wall_log(spec, recorder)
-        findings = _concluded(bench, pair, warmth, asked, marked.graded, apart, idle)
-    return findings.model_copy(
-        update={
-            "model": files.facts(spec.model, bases["baseline"].directory),
-            "techniques": applied,
-            **scored._asdict(),
-            "quality": scored.quality + marked.quality,
-            "warmup": warmth,
-            "design": "sequential" if apart else "interleaved",
-            "design_reason": apart,
-            "stopping": stopping,
-            "block_order": _order(recorder.windows),
-        }
-    )
+        return told(profile)
 
 
 def _place(bench: Bench, base: Build, fingerprint: str, apart: str | None) -> Place:
     again = apart is not None and "candidate" not in bench.sleepers
     return Place(bench.machine, bench.engines["candidate"], base, fingerprint, again)
+
+
+def _circumstances(bench: Bench, base: Build, apart: str | None) -> dict[str, object]:
+    """Which model it was, and how both were measured."""
+    return {
+        "model": files.facts(bench.spec.model, base.directory),
+        "design": "sequential" if apart else "interleaved",
+        "design_reason": apart,
+        "block_order": _order(bench.recorder.windows),
+    }
 
 
 def _concluded(

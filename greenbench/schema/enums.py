@@ -37,6 +37,15 @@ class Design(Enum):
     sequential = "sequential"
 
 
+class Profiling(Enum):
+    """Whether both models are profiled once all blocks are measured: never, where the promise was not
+    kept, or always."""
+
+    never = "never"
+    when_not_kept = "when_not_kept"
+    always = "always"
+
+
 class Stop(Enum):
     """When an answer ends: at a fixed length, or where the model ends it (at most that length)."""
 

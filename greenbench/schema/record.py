@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from greenbench.schema.codes import Validity
 from greenbench.schema.difficulty import Difficulty
+from greenbench.schema.profile import Profile
 from greenbench.schema.quality import TaskScore
 from greenbench.schema.quantity import Part, Quantity
 from greenbench.schema.resolved import ResolvedSpec
@@ -237,6 +238,8 @@ class Findings(Part):
     """Null where requests were sent one batch after another."""
     training: Training | None = None
     """Null where the models served."""
+    profile: Profile | None = None
+    """Null where none was asked for, or the promise was kept (`protocol.profile`)."""
     stages_s: dict[str, float] = Field(default_factory=dict)
     """Wall seconds by stage: start, load, prepare, score, warmup, measure, tune, train,
     difficulty, finish; and their total."""

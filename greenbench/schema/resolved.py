@@ -146,6 +146,7 @@ class ResolvedProtocol(Part):
     warmup_limit_s: float
     design: Literal["auto", "interleaved", "sequential"]
     time_limit_s: float
+    profile: Literal["never", "when_not_kept", "always"] = "never"
 
 
 class ResolvedDevice(Part):

@@ -7,7 +7,7 @@ from typing import Any
 
 from greenbench.errors import UserError
 from greenbench.plugins import named
-from greenbench.schema.enums import Design, Dtype, Sampling, Source, Stop, Tier
+from greenbench.schema.enums import Design, Dtype, Profiling, Sampling, Source, Stop, Tier
 from greenbench.schema.load_spec import LoadSpec, SloSpec
 from greenbench.schema.ranges import (
     MOST_BLOCKS,
@@ -197,6 +197,8 @@ class ProtocolSpec:
     """``auto``: interleaved where both models fit on the device, else sequential."""
     time_limit_s: float = field(metadata=LABEL)
     """A run that takes longer is killed and recorded as such."""
+    profile: Profiling = field(default=Profiling.never, metadata=LABEL)
+    """Whether it is looked at what both models spend their time in, once all windows have been taken."""
 
     def __post_init__(self) -> None:
         window_s, blocks = TIERS[self.tier.value]

@@ -221,7 +221,7 @@ def test_labels_are_the_names_and_prose_of_the_plan():
         "model": {"name", "license", "note"},
         "task": {"allow_task_code"},
         "workload": {"name"},
-        "protocol": {"time_limit_s"},
+        "protocol": {"time_limit_s", "profile"},
     }
 
 

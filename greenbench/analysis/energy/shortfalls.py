@@ -1,41 +1,19 @@
-"""Why a promise was not kept: causes that the record itself shows, each by a stated rule."""
+"""What became of a promise: where it was not kept, the causes that a profile or the record itself shows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from statistics import fmean
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import valid_blocks
+from greenbench.analysis.energy.causes import Split
+from greenbench.analysis.energy.lost_time import split
+from greenbench.analysis.energy.promises import claim, promised_ratio, realised
+from greenbench.analysis.energy.symptoms import EFFECT, SYMPTOMS, Evidence, exits
 from greenbench.analysis.groups.rows import Row
-from greenbench.analysis.readings import ANSWERED, joules
-from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TOKENS_PER_S, TTFT
-from greenbench.schema.quantity import Quantity
-from greenbench.schema.window import Who
-from greenbench.wording import fixed
+from greenbench.schema.record import Findings
 
 KEPT = 0.8  # of the promised saving: more than this asks for no cause
-EFFECT = 0.02  # a smaller difference is none, as for verdicts
-HALF = 0.5
-WHO: tuple[Who, Who] = ("baseline", "candidate")
-BUSY = 50.0  # percent of the time
 UNKNOWN: Final = "cause not known"
-
-
-class Evidence(NamedTuple):
-    """What shows a cause: a sentence, and the kernels that are its subject, if any are."""
-
-    text: str
-    kernels: Sequence[str] = ()
-
-
-class Cause(NamedTuple):
-    """A cause by name, the rule that decides it, and the evidence where it holds."""
-
-    name: str
-    rule: str
-    evidence: Callable[[Row], str | Evidence | None]
 
 
 class Outcome(NamedTuple):
@@ -44,257 +22,40 @@ class Outcome(NamedTuple):
     word: str
     causes: Sequence[tuple[str, Evidence]] = ()
     """By name."""
+    split: Split | None = None
+    """Of the lost time; null where no profile shows it."""
 
 
-def promised_ratio(row: Row) -> float | None:
-    """The most that the stack promised to save, of bytes, multiplications or layers, as a ratio."""
-    known = [
-        ratio for name in ("bytes_ratio", "flops_ratio", "active_bytes_ratio", "layers_ratio")
-        if (ratio := product(row, name)) is not None
-    ]  # fmt: skip
-    parts = () if _is_beside(row) else row.record.techniques
-    zeros = [1 - part.promise.sparsity for part in parts if part.promise.sparsity]
-    return min([*known, *zeros], default=None)
-
-
-def product(row: Row, name: str) -> float | None:
-    """A stack's promise: each part's was made of the model as the parts before had left it."""
-    values = [getattr(part.promise, name) for part in row.record.techniques if not _is_beside(row)]
-    known = [value for value in values if value is not None]
-    return math.prod(known) if known else None
-
-
-def _is_beside(row: Row) -> bool:
-    """Whether the plain model is held and asked beside what the stack makes."""
-    return any(part.promise.beside for part in row.record.techniques)
-
-
-def realised(row: Row) -> Quantity:
-    """J/token over the baseline's where it was measured; else time per token, which always is."""
-    energy = row.ratio(ENERGY_PER_TOKEN)
-    return energy if energy.is_measured else seconds_per_token(row)
-
-
-def seconds_per_token(row: Row) -> Quantity:
-    """Time per token over the baseline's: 1 over the ratio of tokens per second."""
-    speed = row.ratio(TOKENS_PER_S)
-    if not speed.value:
-        return speed
-    interval = speed.bounds
-    turned = {"value": 1 / speed.value}
-    if interval and interval[0] > 0:
-        turned |= {"low": 1 / interval[1], "high": 1 / interval[0]}
-    return speed.model_copy(update=turned)
+def word(found: Findings) -> str | None:
+    """What became of the promise, empty where there was none; null: it was not kept, and asks for causes."""
+    ratio = realised(found)
+    drafts = any(part.promise.drafts for part in found.techniques)
+    promise = promised_ratio(found) or 1.0
+    saves = promise < 1 - EFFECT
+    if ratio.value is None or not (saves or drafts or exits(found)):
+        return ""
+    interval = ratio.bounds
+    if saves and interval and interval[0] <= promise and interval[1] >= 1:
+        return "too uncertain: the interval holds the promise, and 1"
+    if saves and 1 - ratio.value >= KEPT * (1 - promise):
+        return "kept"
+    if not saves and ratio.value < 1 - EFFECT:
+        return "saves"
+    if saves and interval and interval[0] <= promise:
+        return "not told apart from the promise"
+    return None
 
 
 def outcome(row: Row) -> Outcome:
     """What keeps the run from what it promised; no word where it promised nothing."""
-    found = realised(row)
-    drafts = any(part.promise.drafts for part in row.record.techniques)
-    promise = promised_ratio(row) or 1.0
-    saves = promise < 1 - EFFECT
-    if found.value is None or not (saves or drafts or _exits(row)):
-        return Outcome("")
-    interval = found.bounds
-    if saves and interval and interval[0] <= promise and interval[1] >= 1:
-        return Outcome("too uncertain: the interval holds the promise, and 1")
-    if saves and 1 - found.value >= KEPT * (1 - promise):
-        return Outcome("kept")
-    if not saves and found.value < 1 - EFFECT:
-        return Outcome("saves")
-    if saves and interval and interval[0] <= promise:
-        return Outcome("not told apart from the promise")
+    said = word(row.record)
+    if said is not None:
+        return Outcome(said)
+    shown = split(row.record.profile, claim(row.record)) if row.record.profile else None
+    proven = shown if shown and shown.reason is None else None
     causes = [
-        (cause.name, Evidence(shown) if isinstance(shown, str) else shown)
-        for cause in CAUSES
-        if (shown := cause.evidence(row))
+        (symptom.name, Evidence(found) if isinstance(found, str) else found)
+        for symptom in SYMPTOMS
+        if not (proven and symptom.guessed) and (found := symptom.evidence(row))
     ]
-    return Outcome("" if causes else UNKNOWN, causes)
-
-
-def _kernels(row: Row) -> set[str]:
-    named = (part.promise.kernel or "" for part in row.record.techniques)
-    return {name.strip() for kernel in named for name in kernel.split(",")}
-
-
-def _dense(row: Row) -> str | None:
-    zeros = [part.promise.sparsity for part in row.record.techniques if part.promise.sparsity]
-    if not zeros or "dense" not in _kernels(row):
-        return None
-    return f"{100 * max(zeros):.0f} % zeros are multiplied like any number"
-
-
-def _dequantized(row: Row) -> str | None:
-    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
-    if "dequantize" not in _kernels(row) or time is None or held is None:
-        return None
-    if time <= min(held, 1.0) + EFFECT:
-        return None
-    return f"weights or cache are expanded before each use (time {_of(time)}, bytes {_of(held)})"
-
-
-def _slow(row: Row) -> Evidence | None:
-    time, held = seconds_per_token(row).value, row.ratio(MODEL_BYTES).value
-    own = sorted(_kernels(row) - {"", "dense", "dequantize"})
-    if not own or time is None or held is None or held > 1 - EFFECT or time < 1 - EFFECT:
-        return None
-    return Evidence(f"took {_of(time)} the time for {_of(held)} the bytes", own)
-
-
-def _drafted(row: Row) -> str | None:
-    said = []
-    for seen in _observed(row, "drafted"):
-        drafted, accepted = seen["drafted"], seen.get("accepted")
-        if isinstance(drafted, int) and isinstance(accepted, int) and drafted:
-            said.append(f"{100 * accepted / drafted:.0f} % of {drafted} drafts were accepted")
-    time = seconds_per_token(row).value
-    return "; ".join(said) if said and time is not None and time >= 1 - EFFECT else None
-
-
-def _exits(row: Row) -> list[dict[str, Any]]:
-    return list(_observed(row, "mean_depth"))
-
-
-def _no_exits(row: Row) -> str | None:
-    layers = (row.record.baseline.layers if row.record.baseline else None) or 0
-    for seen in _exits(row):
-        depth = seen["mean_depth"]
-        if isinstance(depth, int | float) and layers and depth >= (1 - EFFECT) * layers:
-            return f"tokens took {fixed(depth, 1)} of {layers} blocks"
-    return None
-
-
-def _heads(row: Row) -> str | None:
-    time = seconds_per_token(row).value
-    done = [seen.get("flops_ratio") for seen in _exits(row)]
-    for work in [each for each in done if isinstance(each, int | float)]:
-        if time is not None and work < min(1.0, time) - EFFECT:
-            return f"multiplications fell to {_of(work)}, time to {_of(time)}"
-    return None
-
-
-def _choosing(row: Row) -> str | None:
-    time = seconds_per_token(row).value
-    for seen in _observed(
-        row, "active_bytes_ratio"
-    ):  # the first has seen what those after it change
-        read = seen["active_bytes_ratio"]
-        if time is not None and isinstance(read, int | float) and read < min(1.0, time) - EFFECT:
-            return f"active bytes fell to {_of(read)}, time to {_of(time)}"
-    return None
-
-
-def _idle(row: Row) -> str | None:
-    idle = row.record.idle.get("both")
-    if idle is None or idle.value is None or not idle.is_measured:
-        return None
-    counted = [
-        (spent, window.end_s - window.start_s)
-        for window in valid_blocks(row.record.windows)
-        if window.who == "candidate"
-        and window.phase in ANSWERED
-        and (spent := joules(window)) is not None
-    ]
-    total = sum(spent for spent, _ in counted)
-    if total <= 0:
-        return None
-    share = idle.value * sum(seconds for _, seconds in counted) / total
-    if share < HALF:
-        return None
-    return f"{100 * min(share, 1.0):.0f} % of the joules would be drawn idle as well"
-
-
-def _waiting(row: Row) -> str | None:
-    busy = [
-        percent
-        for window in valid_blocks(row.record.windows)
-        if window.who == "candidate" and window.phase == "generate" and window.trace
-        for percent in window.trace.utilization
-        if percent is not None
-    ]
-    if not busy or fmean(busy) >= BUSY:
-        return None
-    return f"the GPU was busy {fmean(busy):.0f} % of the time"
-
-
-def _memory(row: Row) -> str | None:
-    """Time follows the bytes that are read, not the multiplications that were promised."""
-    work, held = product(row, "flops_ratio"), row.ratio(MODEL_BYTES).value
-    time = seconds_per_token(row).bounds
-    if work is None or held is None or time is None or work >= held - EFFECT:
-        return None
-    if not time[0] <= held <= time[1] or time[0] <= work or time[0] <= 1 <= time[1]:
-        return None
-    return f"time follows the bytes ({_of(held)}), not the multiplications ({_of(work)})"
-
-
-def _prefill(row: Row) -> str | None:
-    """How much of the time that is missing from the saving lies before the first token."""
-    promise = promised_ratio(row)
-    sides = row.baseline, row.metrics
-    first = [side[TTFT.name].value for side in sides if TTFT.name in side]
-    whole = [_request_s(row, who) for who in WHO]
-    known = [value for value in (*first, *whole) if value is not None]
-    if promise is None or len(known) < 4:
-        return None
-    before, after, whole_before, whole_after = known
-    missing_s, excess_s = whole_after - promise * whole_before, after - promise * before
-    if missing_s <= 0 or excess_s < HALF * missing_s:
-        return None
-    return f"{100 * min(excess_s / missing_s, 1.0):.0f} % of the missing time is before the first token"
-
-
-def _request_s(row: Row, who: Who) -> float | None:
-    """Seconds of one request batch, over valid blocks."""
-    mine = [
-        seconds
-        for window in valid_blocks(row.record.windows)
-        if window.who == who and window.phase == "generate"
-        for seconds in window.iteration_s
-    ]
-    return fmean(mine) if mine else None
-
-
-def _observed(row: Row, name: str) -> Iterator[dict[str, Any]]:
-    return (part.observed for part in row.record.techniques if name in part.observed)
-
-
-def _of(ratio: float) -> str:
-    return f"{fixed(ratio, 2)}×"
-
-
-CAUSES: Final = (
-    Cause("dense kernel", "zeros were promised and the kernel is dense", _dense),
-    Cause(
-        "dequantization",
-        "the kernel is dequantize, and time per token fell by less than the bytes",
-        _dequantized,
-    ),
-    Cause(
-        "slow kernel",
-        "the kernel is neither dense nor dequantize, the bytes fell, and time per token did not "
-        "by 2 %",
-        _slow,
-    ),
-    Cause("drafting", "drafts were counted, and time per token did not fall by 2 %", _drafted),
-    Cause("no exits", "the mean exit depth is within 2 % of all blocks", _no_exits),
-    Cause(
-        "overhead of exits",
-        "the multiplications counted fell by over 2 % more than time per token",
-        _heads,
-    ),
-    Cause("overhead of choosing", "active bytes fell by over 2 % more than token time", _choosing),
-    Cause(
-        "idle-dominated",
-        "measured idle power times the candidate's time is half of its joules or more",
-        _idle,
-    ),
-    Cause("GPU waits", "its mean utilization is below 50 % while it generates", _waiting),
-    Cause(
-        "memory-bound",
-        "the interval of time per token holds the ratio of bytes, but neither 1 nor the ratio of "
-        "multiplications",
-        _memory,
-    ),
-    Cause("prefill", "half of the missing time or more lies before the first token", _prefill),
-)
+    return Outcome("" if causes or proven else UNKNOWN, causes, proven)

@@ -95,7 +95,8 @@ class Workers:
     ) -> Outcome:
         """Call ``function(*args, progress=...)`` in a new process; its failure is an outcome.
 
-        `function` is picklable; ``progress(stage, done, total)`` reaches `on_progress`. All that
+        `function` is picklable; ``progress(stage, done, total)`` reaches `on_progress`, and what it gives
+        ``progress.keep`` is its value, should it come to no other. All that
         the worker and its children print goes to `log_path`. Raises UserError where no process can
         be started.
         """
@@ -143,6 +144,7 @@ class _Worker:
         self._deadline_s = time.monotonic() + self._limit_s + TRACEBACK_S
         self._log = _Log(output, log_path)
         self._answer: tuple[Any, ...] = ()
+        self._kept: bytes | None = None
         self._stage: str | None = None
         self._expired = False
         self.began_s: float | None = None
@@ -156,6 +158,8 @@ class _Worker:
                 case ("progress", stage, done, total, known):
                     self._stage = stage
                     on_progress(Progress(stage, done, total, known))
+                case ("kept", data):
+                    self._kept = data
                 case _:
                     self._answer = message
         self._process.join(LEAVE_S if self._answer else self._left_s())
@@ -187,7 +191,10 @@ class _Worker:
         self._messages.close()
 
     def outcome(self, memory_ran_out: bool) -> tuple[Any, Failure | None]:
-        """The value or the failure; `memory_ran_out`: the kernel killed for memory meanwhile."""
+        """The value, or the one that was kept where it has come to no other, or the failure.
+
+        `memory_ran_out`: the kernel killed for memory meanwhile.
+        """
         reason: Reason
         match self._answer:
             case ("value", data):
@@ -201,6 +208,8 @@ class _Worker:
                 reason, message = "time_limit", f"It reached its limit of {self._limit_s:g} s."
             case _:
                 reason, message = _death(self._process.exitcode, memory_ran_out)
+        if self._kept is not None:
+            return pickle.loads(self._kept), None
         return None, Failure(
             reason=reason,
             message=scrub(message)[:MESSAGE_LENGTH],

@@ -38,13 +38,25 @@ def work(
     os.environ.clear()
     os.environ.update(environment)
 
-    def progress(stage: str, done: int, total: int, known: str = "") -> None:
-        sender.send(("progress", stage, done, total, known))
-
     sender.send(("began",))
-    answer = _answer(job, progress)
+    answer = _answer(job, _Progress(sender))
     ctypes.CDLL(None).fflush(None)  # C's own buffers, which else are lost
     sender.send(answer)
+
+
+class _Progress:
+    """What the function tells while it works."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+
+    def __call__(self, stage: str, done: int, total: int, known: str = "") -> None:
+        """How far it is."""
+        self._sender.send(("progress", stage, done, total, known))
+
+    def keep(self, value: Any) -> None:
+        """Its value, should it end without another."""
+        self._sender.send(("kept", _pickled(value)))
 
 
 def _die_with_parent() -> None:

@@ -15,10 +15,12 @@ from greenbench.engines.transformers.compiled import cache_of, for_another_threa
 from greenbench.engines.transformers.fidelity import Watch
 from greenbench.engines.transformers.generate import complete
 from greenbench.engines.transformers.scoring import LoadedModel
+from greenbench.engines.transformers.tracing import TOOL, traced
 from greenbench.engines.transformers.write import write
 from greenbench.engines.writing import Ask, Written, bounded, markers
 from greenbench.models.parts import positions
 from greenbench.models.weights import storage_bytes
+from greenbench.schema.profile import Trace
 
 SOFTMAX_DTYPE = "float32"
 """lm-eval's default, the model's dtype, rounds log-likelihoods of 16 bits to 3 digits: enough to turn
@@ -156,6 +158,17 @@ class InProcess(OnDevice):
                 self.tokenizer.encode,
                 markers(self.tokenizer.template),
             )
+
+    tool = TOOL
+
+    def traced(self, batch: Sequence[Request]) -> Trace:
+        """What `complete` spends its time in."""
+
+        def answered() -> None:
+            self.complete(batch)
+            self.synchronize()
+
+        return traced(answered, self._device)
 
     def converse(self, talk: Callable[[Line], Awaitable[T]]) -> T:
         """One request after another, each a batch of its own, in a thread beside those of the run."""

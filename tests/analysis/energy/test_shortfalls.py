@@ -5,13 +5,9 @@ from __future__ import annotations
 import pytest
 from helpers import campaign, examples, factory
 
-from greenbench.analysis.energy.shortfalls import (
-    CAUSES,
-    UNKNOWN,
-    outcome,
-    promised_ratio,
-    seconds_per_token,
-)
+from greenbench.analysis.energy.promises import promised_ratio, seconds_per_token
+from greenbench.analysis.energy.shortfalls import UNKNOWN, outcome
+from greenbench.analysis.energy.symptoms import SYMPTOMS
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.window import Trace
@@ -67,12 +63,12 @@ def _busy(window, percent):
 )
 def test_a_cause_is_named_where_its_rule_holds(cause, found):
     assert outcome(found).causes[0][0] == cause
-    assert cause in {each.name for each in CAUSES}
+    assert cause in {each.name for each in SYMPTOMS}
 
 
 def test_nothing_is_guessed():
     """Half the bytes, a real kernel, no idle share, a busy GPU: the record does not say why."""
-    assert outcome(row(0.95, held=0.5, bytes_ratio=0.5, kernel="tinygemm")) == (UNKNOWN, [])
+    assert outcome(row(0.95, held=0.5, bytes_ratio=0.5, kernel="tinygemm")) == (UNKNOWN, [], None)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +118,12 @@ def test_an_estimate_is_judged_by_time():
 
 
 def test_time_per_token_turns_speed_and_its_interval():
-    found = seconds_per_token(Row(examples.completed(speed=2.0, half=0.5), "x"))
+    found = seconds_per_token(examples.completed(speed=2.0, half=0.5))
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 1 / 2.5, 1 / 1.5))
     assert isinstance(found, Quantity)
 
 
 def test_the_most_that_a_stack_promised_counts():
-    assert promised_ratio(row(bytes_ratio=0.6, flops_ratio=0.9)) == 0.6
-    assert promised_ratio(row(bytes_ratio=1.0, sparsity=0.75)) == 0.25
-    assert promised_ratio(row()) is None
+    assert promised_ratio(row(bytes_ratio=0.6, flops_ratio=0.9).record) == 0.6
+    assert promised_ratio(row(bytes_ratio=1.0, sparsity=0.75).record) == 0.25
+    assert promised_ratio(row().record) is None

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -74,6 +75,12 @@ def test_value_progress_and_durations(workers):
     assert (outcome.value, outcome.failure) == (3, None)
     assert seen == [Progress("add", 0, 2, ""), Progress("add", 2, 2, "")]
     assert 0 < outcome.start_s < outcome.duration_s
+
+
+def test_what_was_kept_last_stands_for_a_value_that_never_came(call):
+    killed = partial(jobs.keep, then=signal.SIGKILL)
+    assert call(killed, 7)[:2] == (7, None)
+    assert call(jobs.keep, 7).value == 8
 
 
 def test_preloaded_modules_are_imported_once(call):

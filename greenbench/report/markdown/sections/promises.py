@@ -6,18 +6,17 @@ import re
 from collections.abc import Callable, Sequence
 
 from greenbench.analysis.energy.active_weights import Active, active
-from greenbench.analysis.energy.promises import break_even, prepare_energy
-from greenbench.analysis.energy.shortfalls import (
-    CAUSES,
-    KEPT,
-    UNKNOWN,
-    Evidence,
-    outcome,
+from greenbench.analysis.energy.promises import (
+    break_even,
+    prepare_energy,
     product,
     promised_ratio,
     realised,
 )
+from greenbench.analysis.energy.shortfalls import KEPT, UNKNOWN, outcome
+from greenbench.analysis.energy.symptoms import SYMPTOMS, Evidence
 from greenbench.analysis.groups.rows import Group, Row
+from greenbench.report.markdown import lost_time
 from greenbench.report.markdown.format import Column, Notes, code, folded, only, prose, show, table
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, Metric
 from greenbench.schema.technique import AppliedTechnique, Promise
@@ -68,7 +67,8 @@ def promised(groups: Sequence[Group]) -> list[str]:
     counted = _tables(groups, ACTIVE, lambda row: active(row) is not None)
     parts = [READ, "", *counted] if counted else []
     observed = [line for group in groups for line in _observed(group)]
-    details = [kept, "", *_tables(groups, PROMISED), *rules(), *observed]
+    profiled = lost_time.told(row for group in groups for row in group.rows)
+    details = [kept, "", *_tables(groups, PROMISED), *rules(), *profiled, *observed]
     return [
         said,
         "",
@@ -87,7 +87,7 @@ def rules() -> list[str]:
         f"not, each cause whose rule holds is named; where none does, {UNKNOWN}:",
         "",
         *(f"- {cause.name}: {KERNELS.sub(lambda kernel: code(kernel[0]), cause.rule)}."
-          for cause in CAUSES),
+          for cause in SYMPTOMS),
         "",
     ]  # fmt: skip
 
@@ -188,8 +188,10 @@ def _also(promise: Promise) -> str:
 
 
 def _became(row: Row) -> str:
-    word, causes = outcome(row)
-    return word or "; ".join(f"{name}: {_shown(evidence)}" for name, evidence in causes)
+    found = outcome(row)
+    proven = lost_time.shares(found.split) if found.split else []
+    said = [*proven, *(f"{name}: {_shown(evidence)}" for name, evidence in found.causes)]
+    return found.word or "; ".join(said)
 
 
 def _shown(evidence: Evidence) -> str:
@@ -198,19 +200,19 @@ def _shown(evidence: Evidence) -> str:
 
 PROMISED: list[Column[Row]] = [
     Column("technique", lambda row, _: code(row.label)),
-    Column("bytes promised", lambda row, _: _share(product(row, "bytes_ratio"))),
+    Column("bytes promised", lambda row, _: _share(product(row.record, "bytes_ratio"))),
     Column(
         "bytes held",
-        lambda row, notes: _realised(row, MODEL_BYTES, product(row, "bytes_ratio"), notes),
+        lambda row, notes: _realised(row, MODEL_BYTES, product(row.record, "bytes_ratio"), notes),
     ),
-    Column("multiplications promised", lambda row, _: _share(product(row, "flops_ratio"))),
+    Column("multiplications promised", lambda row, _: _share(product(row.record, "flops_ratio"))),
     Column(
         "decoding time",
-        lambda row, notes: _realised(row, TPOT, product(row, "flops_ratio"), notes),
+        lambda row, notes: _realised(row, TPOT, product(row.record, "flops_ratio"), notes),
     ),
     Column(
         "J/token",
-        lambda row, notes: _realised(row, ENERGY_PER_TOKEN, promised_ratio(row), notes),
+        lambda row, notes: _realised(row, ENERGY_PER_TOKEN, promised_ratio(row.record), notes),
     ),
     Column("kernel", lambda row, _: _kernels(row)),
     Column(
@@ -229,8 +231,8 @@ CHANGED: Column[Row] = Column("blocks' weights changed", lambda row, _: _changed
 SUMMARY: list[Column[Row]] = [
     Column("technique", lambda row, _: code(row.label)),
     CHANGED,
-    Column("promised, at most", lambda row, _: _saving(promised_ratio(row))),
-    Column("realised", lambda row, notes: show(realised(row), notes, suffix=TIMES)),
+    Column("promised, at most", lambda row, _: _saving(promised_ratio(row.record))),
+    Column("realised", lambda row, notes: show(realised(row.record), notes, suffix=TIMES)),
     Column("what became of it", lambda row, _: _became(row)),
 ]
 

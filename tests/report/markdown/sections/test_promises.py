@@ -6,7 +6,7 @@ from scipy import stats
 
 from greenbench.analysis.energy.per_request import SHARED
 from greenbench.analysis.energy.promises import break_even, prepare_energy
-from greenbench.analysis.energy.shortfalls import CAUSES
+from greenbench.analysis.energy.symptoms import SYMPTOMS
 from greenbench.analysis.groups.rows import Row, groups
 from greenbench.report.markdown.sections.promises import promised, rules
 
@@ -102,7 +102,7 @@ def test_every_rule_of_a_cause_is_told():
     text = "\n".join(rules())
     assert "`dense`" in text
     plain = text.replace("`", "")
-    assert all(f"- {cause.name}: {cause.rule}." in plain for cause in CAUSES)
+    assert all(f"- {cause.name}: {cause.rule}." in plain for cause in SYMPTOMS)
 
 
 def test_what_was_active_stands_beside_the_joules():

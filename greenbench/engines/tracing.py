@@ -1,0 +1,20 @@
+"""What some models can do beside answering: tell what their time is spent in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from greenbench.engines.engine import Request
+from greenbench.schema.profile import Trace
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A `Served` that can be looked into while it answers."""
+
+    tool: str
+    """What looks, with its version."""
+
+    def traced(self, batch: Sequence[Request]) -> Trace:
+        """Answer all of `batch`, as `Served.complete` does, twice."""
