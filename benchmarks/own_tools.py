@@ -1,16 +1,19 @@
 """Our clock against each engine's own tool: tokens per second of the same server, taken in turns.
 
-    python benchmarks/own_tools.py [--engine vllm|llama_cpp] [--rounds 6] [--at-once 1,8] [--requests 16]
+    python benchmarks/own_tools.py [--engine vllm|llama_cpp|openvino] [--rounds 6] [--at-once 1,8]
 
 Serves the embedded model as a run does, and asks for answers of the same lengths by turns: through
 GreenBench's client, and through the engine's own tool. That is `vllm bench serve` for vLLM; for llama.cpp,
-whose wheel has no llama-bench, it is the server's own account of each answer (`timings`). The goal: 3 %.
+whose wheel has no llama-bench, it is the server's own account of each answer (`timings`); for OpenVINO GenAI,
+whose wheel lacks its benchmark, it is what that prints: `perf_metrics`, of the same pipeline in a process of
+its own. The goal: 3 %.
 
 vLLM's tool sends text of random tokens, keeps so many requests in flight and divides all tokens by all
 seconds; so do we. Its turns lie half a minute apart, as it takes long to start, and the server's speed drifts
 in between: so the server is asked, before and after each turn, how many tokens it has made in how many
 seconds of its requests, and a second ratio is of the clocks alone, each over the server's own account of the
-very same requests. llama.cpp's account leaves out the connection and the reading of the request.
+very same requests. llama.cpp's account leaves out the connection and the reading of the request; OpenVINO's
+has no server before it at all.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from typing import Any, NamedTuple
 
 from greenbench.campaign.compose import plan
 from greenbench.engines.engine import Build, Completion, Line, Request, Served
+from greenbench.engines.openvino import environment as openvino
 from greenbench.engines.start import Start
 from greenbench.engines.vllm import environment
 from greenbench.machine.detect import detect
@@ -48,6 +52,26 @@ add_cli_args(parser)
 main(parser.parse_args())
 """
 """As `vllm bench serve` starts it; the command itself asks for the metadata of a package named otherwise."""
+
+PERF_METRICS = """
+import json, sys
+import numpy, openvino, openvino_genai
+
+asked = json.load(sys.stdin)
+scheduler = openvino_genai.SchedulerConfig()
+scheduler.enable_prefix_caching, scheduler.cache_size = False, 0
+pipeline = openvino_genai.ContinuousBatchingPipeline(asked["model"], scheduler, "CPU", asked["properties"])
+settings = openvino_genai.GenerationConfig(max_new_tokens=asked["answer"], ignore_eos=True)
+
+def told(prompts):
+    tensors = [openvino.Tensor(numpy.array([each], dtype=numpy.int64)) for each in prompts]
+    found = [each.perf_metrics for each in pipeline.generate(tensors, [settings] * len(tensors))]
+    return [[each.get_num_generated_tokens(), each.get_generate_duration().mean] for each in found]
+
+told(asked["batches"][0])  # warms up
+print(json.dumps([told(batch) for batch in asked["batches"]]))
+"""
+"""Its own pipeline and account, set as our server sets it."""
 
 
 ACCOUNT = ("vllm:request_generation_tokens_sum", "vllm:e2e_request_latency_seconds_sum")
@@ -67,7 +91,14 @@ class Subject(NamedTuple):
 
     served: Served
     url: str
-    directory: Path
+    program: Any
+    """The engine."""
+    build: Build
+
+    @property
+    def directory(self) -> Path:
+        """The checkpoint's."""
+        return self.build.directory
 
 
 def main() -> int:
@@ -159,7 +190,7 @@ def serving(engine: str, at_once: int, threads: int | None = None) -> Iterator[S
     start = Start(at_once=at_once, tokens=PROMPT + ANSWER + 2)
     build = Build(model, "safetensors", directory, directory, start=start)
     with program.serve(build, machine) as served:
-        yield Subject(served, served._client._endpoint.url, directory)
+        yield Subject(served, served._client._endpoint.url, program, build)
 
 
 def prompt(number: int) -> tuple[int, ...]:
@@ -242,9 +273,32 @@ def _timings(subject: Subject, at_once: int, requests: int) -> float:
     return tokens / spent_s
 
 
+def _perf_metrics(subject: Subject, at_once: int, requests: int) -> float:
+    """Tokens per second by OpenVINO GenAI's own metrics: what it made, over the duration of its calls."""
+    each = range(0, requests, at_once)
+    asked = {
+        "model": str(subject.program.files(subject.build)),
+        "properties": subject.program._properties(subject.build),
+        "answer": ANSWER,
+        "batches": [[prompt(n) for n in range(first, first + at_once)] for first in each],
+    }
+    done = subprocess.run(
+        [str(openvino.python()), "-I", "-c", PERF_METRICS],
+        input=json.dumps(asked),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=openvino.variables(subject.program._threads()),
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    tokens = sum(count for batch in told for count, _ in batch)
+    return tokens / (sum(max(ms for _, ms in batch) for batch in told) / 1000)
+
+
 TOOLS: dict[str, Callable[[Subject, int, int], float]] = {
     "vllm": _bench_serve,
     "llama_cpp": _timings,
+    "openvino": _perf_metrics,
 }
 
 if __name__ == "__main__":
