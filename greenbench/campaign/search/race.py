@@ -130,10 +130,11 @@ class _Running:
 
     def _measured(self, entry: Entry, count: int, more: bool) -> Round | str:
         self._tell(entry, count, more)
-        spec = self._field.jobs[entry.place].spec
+        blocks = self._field.jobs[entry.place].spec.protocol.blocks
         words = [*self._field.words(entry), f"session={count}"]
-        if not any(word.startswith("protocol.max_blocks=") for word in words):
-            words.append(f"protocol.max_blocks={spec.protocol.blocks}")
+        usual = {"protocol.max_blocks": blocks, "protocol.profile": "never"}
+        said = {word.partition("=")[0] for word in words}
+        words += [f"{key}={value}" for key, value in usual.items() if key not in said]
         if more:
             words = [word for word in words if not word.startswith("task.items=")]
             words.append(f"task.items={self._next_items[entry]}")

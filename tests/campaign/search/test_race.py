@@ -149,7 +149,8 @@ def test_the_best_stack_is_found_and_all_that_was_asked_are_sessions_of_ordinary
     best = found.race.board.best
     assert best.parts == ("gptq", "prune_depth")
     assert {each["session"] for each in runs.asked} == {"1"}
-    assert all(each["protocol.max_blocks"] == "5" for each in runs.asked)
+    assert {each["protocol.max_blocks"] for each in runs.asked} == {"5"}
+    assert {each["protocol.profile"] for each in runs.asked} == {"never"}
     assert len(said) == len(runs.asked) == 4
     assert said[-1].startswith("greenbench: race, run 4: gptq + prune_depth, round 1; ")
     lines = told(found)
