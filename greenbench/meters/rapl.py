@@ -138,7 +138,7 @@ class RaplCounter(Meter):
         self._wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
 
     def start(self) -> Self:
-        """Look in the background until closed: no wrap, every few minutes under load, and no stop is missed."""
+        """Look in the background until closed: no wrap (every few minutes under load), no stop is missed."""
         keep_reading(self.read, min(self._wrap_s / 2, look_s(self.tick_s)), self._closed)
         return self
 
