@@ -245,7 +245,7 @@ def test_draws_do_not_depend_on_which_runs_are_beside():
 
 
 def test_items_of_one_document_are_drawn_together():
-    """Five items about each of 60 passages, as hard as the passage is: of items alone, 95 % would cover 75 %."""
+    """Five items about each of 60 passages, as hard as the passage is: items drawn alone cover 75 %."""
     dice, resampler = np.random.default_rng(4), Resampler()
     together, apart = tuple(np.repeat(range(60), 5)), tuple(range(300))
     covered = {together: 0, apart: 0}
