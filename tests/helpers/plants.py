@@ -221,7 +221,7 @@ class Elsewhere:
 
 
 def in_pieces(x):
-    for piece in x[:1].chunk(256, -1):
+    for piece in x[:1].chunk(128, -1):
         piece.mul(2).add(1)
 
 
@@ -302,7 +302,7 @@ def plant(baseline, candidate, claim, *causes, **more):
     return Plant(baseline, candidate, claim, frozenset(causes), **more)
 
 
-BATCH = Shape(prompt=256, rows=128, steps=2)
+BATCH = Shape(prompt=512, rows=64, steps=1)
 FEW = Shape(prompt=5, steps=2)
 PLANTS = {
     "nothing": plant(dense, dense, NONE),
