@@ -161,8 +161,10 @@ def p_noninferiority(
         return _t_test(differences, np.asarray(weights), -margin, "greater")
     gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
     n = len(differences)
-    z = (gained - lost + n * margin) / sqrt(_variance(gained, lost, n, -margin))
-    return float(ndtr(-z))
+    variance = _variance(gained, lost, n, -margin)
+    if not variance:  # more than all cannot be lost
+        return 0.0
+    return float(ndtr(-(gained - lost + n * margin) / sqrt(variance)))
 
 
 def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:

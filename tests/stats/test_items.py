@@ -145,6 +145,11 @@ def test_a_widened_tail_gives_normal_values_their_t_interval(n):
     assert z * spread == pytest.approx(-reference.t.ppf(0.975, n - 1))
 
 
+def test_no_one_loses_more_than_all():
+    assert items.p_noninferiority([1, 1, 0], [1, 0, 0], [1, 1, 1], 1.0) < 0.05
+    assert items.p_noninferiority([1, 1, 0], [1, 1, 0], [1, 1, 1], 1.0) == 0.0
+
+
 def test_items_that_share_a_document_widen_the_interval():
     """Ten copies of each item say no more than one: the interval must not shrink by sqrt(10)."""
     rng = np.random.default_rng(2)
