@@ -15,7 +15,7 @@ from greenbench.analysis.choices.history import Changed, Found, Watched, changes
 from greenbench.analysis.groups.rows import is_invalid
 from greenbench.campaign.closing import drawn
 from greenbench.campaign.command import APART, in_grammar, without
-from greenbench.campaign.search.environments import Environments, pins, versions
+from greenbench.campaign.search.fresh_environments import Environments, pins, versions
 from greenbench.errors import UserError
 from greenbench.records.calls import NO_CALL, rebuilt
 from greenbench.records.store import load

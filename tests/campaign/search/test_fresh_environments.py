@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from helpers.wheels import wheel
 
-from greenbench.campaign.search.environments import Environments, pins, versions
+from greenbench.campaign.search.fresh_environments import Environments, pins, versions
 from greenbench.errors import UserError
 from greenbench.stats.first_bad import Unusable
 
