@@ -124,9 +124,10 @@ def _at_hub(dataset: str) -> tuple[str, str | None]:
 
 
 def _enough(found: Iterable[str], spec: TrainingSpec) -> Iterator[str]:
-    """The first of them, each once, until there is enough for all trainings and the passages held out."""
-    wanted = SPARE * texts.CHARACTERS * spec.tokens * spec.longer * spec.seeds
+    """The first of them, each once, until there is enough for all trainings beside the passages held out."""
     most, seen, held = texts.CHARACTERS * spec.sequence, set[str](), 0
+    wanted = SPARE * texts.CHARACTERS * spec.tokens * spec.longer * spec.seeds
+    wanted += 2 * spec.passages * most  # whichever of them are held out
     for text in map(str.strip, found):
         if text and text not in seen:
             seen.add(text)

@@ -52,10 +52,23 @@ def test_a_text_that_holds_one_that_is_held_out_is_not_trained_on(of):
 
 
 def test_no_more_is_read_than_the_trainings_need(of):
-    """Of each text a sequence at most, four characters a token, and twice as many to be safe."""
+    """Of each text a sequence at most, four characters a token, and twice as many to be safe, beside those held
+    out."""
     rows = [{"text": f"{place:06} " * 40} for place in range(1000)]
     train, held_out, to_tune = corpus.read(of(rows))
-    assert len(train) + len(held_out) + len(to_tune) == 7  # 7 x 128 characters: 2 x 100 tokens of 4
+    assert len(held_out) + len(to_tune) == 6
+    assert len(train) == 7  # 7 x 128 characters: 2 x 100 tokens of 4
+
+
+@pytest.mark.parametrize("words", [5, 40, 400])
+def test_what_is_left_to_train_on_has_the_tokens_that_are_asked_for(of, words):
+    """In texts short and long, with more held out than is trained on; of four characters a token."""
+    rows = [{"text": f"{place:06} " * words} for place in range(2000)]
+    spec = of(rows, tokens=1000, longer=1.5, passages=64)
+    train, held_out, to_tune = corpus.read(spec)
+    tokens = sum(min(len(text) // texts.CHARACTERS, spec.sequence) for text in train)
+    assert tokens >= spec.tokens * spec.longer
+    assert len(held_out) + len(to_tune) + len(train) < len(rows)
 
 
 @pytest.mark.parametrize("form", ["folder", "disk", "txt", "csv"])
