@@ -60,6 +60,8 @@ class Change(NamedTuple):
     why: str
     bar: Bar | None = None
     """Set where no verdict may be made."""
+    least: float | None = None
+    """What the ratio is at least, with 95 %, where no more is known of it."""
 
 
 class Pairing(NamedTuple):
@@ -136,7 +138,8 @@ def _trained(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
     elif bar:
         yield _judged("target", None, bar)
     else:
-        yield Change("target", None, "not reached", found.why, UNREACHED)
+        least = found.least if is_measured(a, b) else None
+        yield Change("target", None, "not reached", found.why, UNREACHED, least)
 
 
 def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
@@ -255,7 +258,7 @@ def shown(change: Change) -> str:
     """What changed, with its interval."""
     known = change.found
     if known is None:
-        return "n/a"
+        return "n/a" if change.least is None else f"at least {fixed(change.least, 3)}{TIMES}"
     points = change.metric == "quality"
     places, suffix = (1, " points") if points else (3, TIMES)
     sign: Callable[[str], str] = signed if points else str
@@ -275,6 +278,7 @@ def as_json(found: Sequence[Pairing], broken: Sequence[str], unjudged: Sequence[
                 {
                     "metric": change.metric,
                     "change": change.found._asdict() if change.found else None,
+                    "at_least": change.least,
                     "verdict": change.verdict,
                     "why": change.why,
                 }

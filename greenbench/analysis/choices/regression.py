@@ -102,8 +102,10 @@ def _lack(change: Change) -> Bar | None:
     return change.bar if no_number else None
 
 
-def _open(change: Change, _: Limit) -> str | None:
+def _open(change: Change, limit: Limit) -> str | None:
     """Why no verdict can be made."""
+    if _breaks(change, limit):
+        return None
     if change.bar:
         return f"is inconclusive, as {change.bar.why}: {change.bar.remedy}"
     known = change.found
@@ -118,6 +120,8 @@ def _breaks(change: Change, limit: Limit) -> str | None:
     known = change.found
     if known is None and change.verdict == "costs":
         return f"is broken: {change.why}" if limit.sign > 0 else None
+    if change.least is not None and limit.sign > 0 and change.least > limit.size:
+        return f"is broken: {shown(change)}, {change.why}"
     if change.bar or known is None or known.low is None or known.high is None:
         return None
     beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size

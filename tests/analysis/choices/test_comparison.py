@@ -334,6 +334,7 @@ def test_items_about_one_passage_are_one_observation():
 
 
 FIVE = (1.02, 0.98, 1.0, 1.01, 0.99)
+LATE = (9.0,) * 5
 
 
 def of_training(slower=FIVE, **changes):
@@ -361,6 +362,41 @@ def test_a_training_that_did_not_come_there_has_no_ratio():
     assert found.why == "came to the baseline's last loss: A with 5 of 5 seeds, B with 4 of 5 seeds"
     (said,) = checked(pairs, [parse_limit("target>+3%")]).unjudged
     assert "give it more tokens (training.longer)" in said
+
+
+@pytest.mark.parametrize(
+    ("sides", "limit", "status"),
+    [
+        ((FIVE, LATE), "target>+3%", 1),
+        ((FIVE, LATE), "target>+900%", 3),  # what it is beyond its end no one knows
+        ((FIVE, LATE), "target<-3%", 3),
+        ((LATE, FIVE), "target>+3%", 3),  # A takes no one knows how much
+        ((LATE, LATE), "target>+3%", 3),
+    ],
+)
+def test_what_no_longer_comes_there_breaks_a_limit_that_its_lower_bound_is_beyond(
+    sides, limit, status
+):
+    """Trained 1.5 times as long in vain, at 0.8 of the baseline's watts; A needs 0.8 of its joules."""
+    pairs = comparison.pairings(*([of_training(side)] for side in sides))
+    found = checked(pairs, [parse_limit(limit)])
+    assert (found.status, len(found.broken) + len(found.unjudged)) == (status, 1)
+    has_bound = sides == (FIVE, LATE)
+    assert ("at least 1.4" in as_text(pairs, *found)) == has_bound
+    bound = json.loads(comparison.as_json(pairs, *found))["runs"][0]["changes"][0]["at_least"]
+    if has_bound:
+        spread = (
+            2.776 * np.std(np.log(FIVE), ddof=1) / 5**0.5
+        )  # 4 degrees of freedom: B has no spread
+        assert np.log(bound) == pytest.approx(np.log(1.5) - np.log(FIVE).mean() - spread, rel=1e-3)
+    else:
+        assert bound is None
+
+
+def test_of_what_may_not_be_claimed_or_is_one_seed_there_is_no_lower_bound():
+    for changes in ({"tier": "smoke"}, {"slower": (9.0,)}):
+        bound = change(of_training(), of_training(**{"slower": LATE} | changes), "target").least
+        assert bound is None
 
 
 def test_trainings_of_tier_smoke_or_without_a_target_have_no_verdict():
