@@ -24,6 +24,8 @@ UNTOLD: Final = 3
 """The exit status of a search that does not tell one version."""
 NAMED: Final = 8
 """Changed versions that one line names."""
+OFF: Final = {0: "", -1: " (a night before)", 1: " (a night behind)"}
+"""How far from the step they changed."""
 
 WATCH_HELP = """\
 Look through the records of many nights for steps of more than 2 % in joules per token and tokens per
@@ -173,7 +175,8 @@ def _between(changed: list[Changed]) -> str:
     if not changed:
         return "no version and no setting that is recorded had changed"
     told = [
-        f"{each.name} {each.before or 'none'} → {each.after or 'none'}" for each in changed[:NAMED]
+        f"{each.name} {each.before or 'none'} → {each.after or 'none'}{OFF[each.nights_off]}"
+        for each in changed[:NAMED]
     ]
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     return f"changed: {', '.join(told)}{more}"

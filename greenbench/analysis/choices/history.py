@@ -31,6 +31,8 @@ class Changed(NamedTuple):
     name: str
     before: str | None
     after: str | None
+    nights_off: int = 0
+    """Of a step: -1 where it was another already the night before, 1 where only the night behind."""
 
 
 class Found(NamedTuple):
@@ -50,6 +52,7 @@ class Found(NamedTuple):
     is_new: bool
     """Whether it was seen with the newest night."""
     changed: list[Changed]
+    """With it, then a night before and behind, as it may be placed one night off."""
     night: Record
     """The first one behind it."""
 
@@ -158,8 +161,16 @@ def _found(series: Series, step: Step, newest: str) -> Found:
     return Found(
         series.label, series.what, series.metric, from_logs(step.size), nights[step.at].started_at,
         len(nights) - step.at, is_last,
-        changes(nights[step.at - 1], nights[step.at]), nights[step.at],
+        list(_about(nights, step.at)), nights[step.at],
     )  # fmt: skip
+
+
+def _about(nights: Sequence[Record], at: int) -> Iterator[Changed]:
+    """What changed with a step there, and with the nights next to it."""
+    for off in (0, -1, 1):
+        if 0 < at + off < len(nights):
+            for each in changes(nights[at + off - 1], nights[at + off]):
+                yield each._replace(nights_off=off)
 
 
 def _same_night(one: str, other: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import examples, sound
 
-from greenbench.analysis.choices.history import watch
+from greenbench.analysis.choices.history import Changed, watch
 from greenbench.cli.main import main
 from greenbench.records.store import Store
 from greenbench.report.figures.history import history
@@ -69,6 +69,25 @@ def test_a_step_is_told_with_its_size_its_night_and_what_had_changed():
     assert (step.nights, step.is_new) == (8, False)
     assert [(c.name, c.before, c.after) for c in step.changed] == [("torch", "2.12.0", "2.13.0")]
     assert step.metric.ratio == "energy_per_token"
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_what_changed_a_night_before_or_behind_is_named_with_how_far_it_is_off(off):
+    """As a step may be placed one night off; farther nights say nothing of it."""
+    stepped = nights(20, np.log(1.05), at=12)
+    other = nights(20, at=12 + off)
+    moved = [
+        each.model_copy(update={"spec": late.spec})
+        for each, late in zip(stepped, other, strict=True)
+    ]
+    (step,) = [each for each in watch(moved).found if each.what == "ratio"]
+    assert step.began.startswith("2026-10-13")
+    assert step.changed == [Changed("torch", "2.12.0", "2.13.0", off)]
+    far = [
+        each.model_copy(update={"spec": late.spec})
+        for each, late in zip(stepped, nights(20, at=12 + 2 * off), strict=True)
+    ]
+    assert [each.changed for each in watch(far).found if each.what == "ratio"] == [[]]
 
 
 def test_the_figure_has_versions_below_and_steps_marked():
