@@ -31,6 +31,7 @@ from greenbench.schema.metrics import (
     ENERGY_PER_TOKEN_LOW,
 )
 from greenbench.schema.quantity import Provenance, Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
@@ -237,6 +238,12 @@ def planned(blocks: int, *, in_turn: bool) -> int:
 def deciding(windows: Sequence[Window], blocks: int) -> int:
     """How many of the valid blocks are among the first `blocks`, those that were `planned`."""
     return len({window.block for window in valid_blocks(windows) if (window.block or 0) < blocks})
+
+
+def deciding_of(record: Record) -> int:
+    """The same of a record's own blocks."""
+    in_turn = record.design == "sequential"
+    return deciding(record.windows, planned(record.spec.protocol.blocks, in_turn=in_turn))
 
 
 def level(

@@ -123,32 +123,35 @@ def measure(
     """
     done, total, known = 0, sum(map(len, order)), ""
     first = needed = None
+    limit = 1 + max(cell.block for cell in order[-1])
     for part in order:
         for cell in part:
-            progress("measure", done, total, known)
+            progress(
+                "measure", done, max(done + 1, total), known
+            )  # blocks that were spoilt are made up for
             with pair.use(cell.who) as served:
                 take(cell, served)
             done += 1
         if first is None and part[-1].block >= protocol.blocks - 1:
             first, needed = part[-1].block + 1, needed_blocks(recorder.windows, protocol)
-            total = ceil(total * (needed or protocol.max_blocks) / protocol.max_blocks)
+            total = ceil(total * min(needed or limit, limit) / limit)
         known = _known(recorder.windows, first)
         if needed and _headline(recorder.windows)[0] >= needed:
             break
     progress("measure", 1, 1)
-    return stopping(recorder.windows, protocol, first, needed)
+    return stopping(recorder.windows, protocol, first, needed, limit)
 
 
 def needed_blocks(windows: Sequence[Window], protocol: ProtocolSpec) -> int | None:
-    """How many blocks bring the headline ratio to its target, by the spread of these, up to the limit.
+    """How many blocks bring the headline ratio to its target, by the spread of these; as planned, or more.
 
-    Null where fewer than two are valid: then as many as may be.
+    Null where fewer than two are valid: then as many are measured as may be.
     """
     _, metric, _ = _headline(windows)
     logs = [log(ratio) for ratio in summary.block_ratios(windows, metric.ratio)]
     if len(logs) < 2:
         return None
-    return min(stein_blocks(logs, protocol.target_half_width), protocol.max_blocks)
+    return max(protocol.blocks, stein_blocks(logs, protocol.target_half_width))
 
 
 def stopping(
@@ -156,10 +159,11 @@ def stopping(
     protocol: ProtocolSpec,
     first: int | None = None,
     needed: int | None = None,
+    limit: int | None = None,
 ) -> Stopping:
     """Whether the headline ratio is known to the target: energy, or speed where that is estimated.
 
-    The first `first` blocks (null: all) decided that `needed` are.
+    The first `first` blocks (null: all) decided that `needed` are, of at most `limit` (null: the protocol's).
     """
     blocks, metric, ratio = _headline(windows, first)
     known = ratio.value is not None and ratio.low is not None and ratio.high is not None
@@ -170,7 +174,7 @@ def stopping(
         half_width=half,
         reached=half is not None and half <= protocol.target_half_width,
         blocks=blocks,
-        limit=protocol.max_blocks,
+        limit=limit or protocol.max_blocks,
         needed=needed,
     )
 

@@ -23,7 +23,7 @@ LOOK_S, LOOK_TICKS = 0.1, 4  # how often a counter is looked at between the edge
 STALL_TICKS = 10  # a counter that stands still this long has stopped, not paused
 FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
 
-IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset, such a step a jump
+IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
 
 
 Device = Literal["cpu", "gpu"]
@@ -161,6 +161,11 @@ def at_edge(meter: Meter, clock: Clock) -> Reading:
     return reading
 
 
+def between(start_s: float, end_s: float) -> tuple[float, float]:
+    """The middle of two times, and how far either is from it: when a value was read, and how surely."""
+    return (start_s + end_s) / 2, (end_s - start_s) / 2
+
+
 def keep_reading(read: Callable[[], Reading], period_s: float, closed: threading.Event) -> None:
     """`read` every `period_s` in the background until `closed`: between two edges nothing goes unseen.
 
@@ -206,13 +211,14 @@ class Tally:
     raw: int
     """Last value read."""
     moved_s: float
-    """When that value was first seen."""
+    """When that value was first seen, give or take `doubt_s`."""
     unit_j: float
     """Joules per count."""
     range: int | None = None
     """Highest value before the counter wraps; None if it does not."""
-    most_w: float = IMPLAUSIBLE_W
-    """What the device cannot draw."""
+    most_w: float | None = None
+    """What the device cannot draw, so that such a step is a jump; None if nobody knows."""
+    doubt_s: float = 0.0
     total: int = 0
 
     @property
@@ -220,25 +226,28 @@ class Tally:
         """Joules since the first value."""
         return self.total * self.unit_j
 
-    def advance(self, raw: int, now_s: float, tick_s: float) -> str | None:
-        """Take in a new value and return its fault code, if any.
+    def advance(self, raw: int, now_s: float, tick_s: float, doubt_s: float = 0.0) -> str | None:
+        """Take in a value that was read within `doubt_s` of `now_s` and return its fault code, if any.
 
         A step that no power explains is no energy: it is reported, and not counted.
         """
-        fault = None
+        fault, doubt = None, self.doubt_s + doubt_s
         if raw == self.raw:
-            return "counter_stalled" if now_s - self.moved_s > STALL_TICKS * tick_s else None
-        step, elapsed_s = raw - self.raw, now_s - self.moved_s + tick_s
+            stood_s = now_s - self.moved_s - doubt  # at least
+            return "counter_stalled" if stood_s > STALL_TICKS * tick_s else None
+        step, elapsed_s = raw - self.raw, now_s - self.moved_s + doubt + tick_s  # at most
         if step < 0:
             step, fault = self._backwards(raw, elapsed_s)
-        elif (step - 1) * self.unit_j > self.most_w * elapsed_s:  # one count may be coarse
+        elif (
+            self.most_w and (step - 1) * self.unit_j > self.most_w * elapsed_s
+        ):  # a count may be coarse
             step, fault = 0, "counter_jump"
-        self.raw, self.moved_s, self.total = raw, now_s, self.total + step
+        self.raw, self.moved_s, self.doubt_s, self.total = raw, now_s, doubt_s, self.total + step
         return fault
 
     def _backwards(self, raw: int, elapsed_s: float) -> tuple[int, str | None]:
         wrapped = raw - self.raw + (self.range or 0)
-        if self.range and wrapped * self.unit_j <= self.most_w * elapsed_s:
+        if self.range and wrapped * self.unit_j <= (self.most_w or IMPLAUSIBLE_W) * elapsed_s:
             return wrapped, None
         return raw, "counter_reset"
 
@@ -250,10 +259,11 @@ class Tallies:
     each: list[Tally]
     faults: tuple[str, ...] = ()
 
-    def advance(self, values: Sequence[int], now_s: float, tick_s: float) -> Reading:
-        """Take in a new value of each counter, all read at `now_s`."""
-        found = [
-            tally.advance(raw, now_s, tick_s) for tally, raw in zip(self.each, values, strict=True)
-        ]
+    def advance(
+        self, values: Sequence[int], now_s: float, tick_s: float, doubt_s: float = 0.0
+    ) -> Reading:
+        """Take in a new value of each counter, all read within `doubt_s` of `now_s`."""
+        pairs = zip(self.each, values, strict=True)
+        found = [tally.advance(raw, now_s, tick_s, doubt_s) for tally, raw in pairs]
         self.faults += tuple(fault for fault in found if fault)
         return Reading(now_s, sum(tally.energy_j for tally in self.each), faults=self.faults)

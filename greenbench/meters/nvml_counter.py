@@ -25,6 +25,7 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
+    between,
     keep_reading,
     look_s,
     probe,
@@ -97,10 +98,9 @@ class NvmlCounter(Meter):
     def read(self) -> Reading:
         """Joules so far over all GPUs, at the middle of the calls that read them."""
         with self._lock:
-            start_s = self._clock.monotonic()
-            values = self._raw()
-            now_s = (start_s + self._clock.monotonic()) / 2
-            return self._tallies.advance(values, now_s, self.tick_s)
+            start_s, values = self._clock.monotonic(), self._raw()
+            now_s, doubt_s = between(start_s, self._clock.monotonic())
+            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
 
     def close(self) -> None:
         """Stop looking and let go of NVML."""

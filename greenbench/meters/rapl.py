@@ -26,6 +26,7 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
+    between,
     keep_reading,
     look_s,
     probe,
@@ -134,7 +135,9 @@ class RaplCounter(Meter):
         ranges = [zone.range_uj() for zone in self.zones]
         now_s = clock.monotonic()
         zones = zip(self._raw(), ranges, strict=True)
-        self._tallies = Tallies([Tally(raw, now_s, UJ, range) for raw, range in zones])
+        self._tallies = Tallies(
+            [Tally(raw, now_s, UJ, range, IMPLAUSIBLE_W) for raw, range in zones]
+        )
         self._wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
 
     def start(self) -> Self:
@@ -159,10 +162,11 @@ class RaplCounter(Meter):
         """Joules so far over all zones."""
         with self._lock:
             try:
-                values, now_s = self._raw(), self._clock.monotonic()
+                start_s, values = self._clock.monotonic(), self._raw()
             except (OSError, ValueError) as error:
                 raise Lost(f"A RAPL counter can no longer be read ({error}).") from None
-            return self._tallies.advance(values, now_s, self.tick_s)
+            now_s, doubt_s = between(start_s, self._clock.monotonic())
+            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
 
     def close(self) -> None:
         """Stop the thread."""

@@ -18,15 +18,27 @@ names and units were checked against Zeus 0.16.0, and its NVIDIA path was run on
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import open_gpus
-from greenbench.meters.meter import Meter, Part, Place, Reading, Tallies, Tally, probe
+from greenbench.meters.meter import (
+    Meter,
+    Part,
+    Place,
+    Reading,
+    Tallies,
+    Tally,
+    between,
+    keep_reading,
+    look_s,
+    probe,
+)
 from greenbench.meters.nvml_counter import common_boundary
 from greenbench.schema.quantity import Boundary, Provenance
 
@@ -63,14 +75,15 @@ class ZeusMeter(Meter):
     def parts(cls, place: Place) -> Sequence[Part]:
         """The device's joules, and the memory's."""
         return [
-            Part("zeus", lambda: cls(place.uuids)),
-            Part("zeus_dram", lambda: cls(place.uuids, dram=True)),
+            Part("zeus", lambda: cls(place.uuids).start()),
+            Part("zeus_dram", lambda: cls(place.uuids, dram=True).start()),
         ]
 
     def __init__(self, uuids: Sequence[str], *, dram: bool = False, clock: Clock = time) -> None:
         self.name = "zeus_dram" if dram else "zeus"
         source = _open(uuids, dram)
         self._source, self._clock = source, clock
+        self._lock, self._closed = threading.Lock(), threading.Event()
         self.boundary, self.provenance, self.note = (
             source.boundary,
             source.provenance,
@@ -86,6 +99,11 @@ class ZeusMeter(Meter):
         except BaseException:
             self.close()
             raise
+
+    def start(self) -> Self:
+        """Look in the background until closed, so that a stop within a window shows."""
+        keep_reading(self.read, look_s(self.tick_s), self._closed)
+        return self
 
     def _probe(self) -> float:
         ticks = probe(self._raw, self._clock)
@@ -108,14 +126,16 @@ class ZeusMeter(Meter):
 
     def read(self) -> Reading:
         """Joules so far over all devices, at the middle of the calls that read them."""
-        start_s = self._clock.monotonic()
-        values = self._raw()
-        now_s = (start_s + self._clock.monotonic()) / 2
-        return self._tallies.advance(values, now_s, self.tick_s)
+        with self._lock:
+            start_s, values = self._clock.monotonic(), self._raw()
+            now_s, doubt_s = between(start_s, self._clock.monotonic())
+            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
 
     def close(self) -> None:
-        """Stop what Zeus runs in the background."""
-        self._source.close()
+        """Stop looking, and what Zeus runs in the background."""
+        self._closed.set()
+        with self._lock:
+            self._source.close()
 
 
 def _open(uuids: Sequence[str], dram: bool) -> Source:

@@ -184,7 +184,7 @@ class ProtocolSpec:
     blocks: int
     """At least this many."""
     max_blocks: int
-    """Blocks are added until the target is met, up to this many."""
+    """As many as the spread of the first `blocks` asks for are measured, up to this many."""
     target_half_width: float
     """Half of the headline ratio's 95 % interval, as a fraction of the ratio, that is narrow enough."""
     idle_s: float

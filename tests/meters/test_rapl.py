@@ -10,7 +10,7 @@ from helpers.moved_clock import MovedClock
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.meters import rapl
-from greenbench.meters.meter import Reading, codes, keep_reading, look_s, span
+from greenbench.meters.meter import Reading, Tally, codes, keep_reading, look_s, span
 
 RANGE_UJ = 262_143_328_850
 
@@ -160,6 +160,17 @@ def test_a_jump_is_reported_and_is_no_energy(tree):
     end = meter.read()
     assert codes(start, end) == ["counter_jump"]
     assert end.energy_j - start.energy_j < 301
+
+
+def test_a_reading_that_took_long_is_neither_a_stall_nor_a_jump():
+    """The process lost the CPU for 20 ms between the counter and the clock, at 300 W."""
+    tally = Tally(raw=1_000_000, moved_s=0.0005, unit_j=1e-6, most_w=2000.0)
+    assert tally.advance(1_000_000, 0.0105, 0.001) is None
+    assert tally.advance(1_000_000, 0.0125, 0.001) == "counter_stalled"
+    assert tally.advance(1_000_000, 0.0125, 0.001, doubt_s=0.01) is None
+    assert tally.advance(1_006_000, 0.0125, 0.001, doubt_s=0.01) is None
+    assert tally.advance(1_012_000, 0.0226, 0.001) is None
+    assert tally.energy_j == pytest.approx(0.012)
 
 
 def test_an_error_that_passes_does_not_end_the_looking(tree):

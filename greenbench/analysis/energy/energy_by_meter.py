@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from math import hypot
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, deciding, planned, valid_blocks
+from greenbench.analysis.blocks import as_quantity, deciding_of, valid_blocks
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import ANSWERED
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
-from greenbench.schema.record import Record
 from greenbench.schema.window import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
 
@@ -91,7 +90,7 @@ def _line(row: Row, prefix: str, windows: Sequence[Window], parts: Sequence[Span
         provenance=provenance,
         baseline=_level(baseline, provenance),
         candidate=_level(candidate, provenance),
-        ratio=_ratio(baseline, candidate, provenance, _deciding(row.record)),
+        ratio=_ratio(baseline, candidate, provenance, deciding_of(row.record)),
     )
 
 
@@ -111,11 +110,6 @@ def _level(values: dict[int, float], provenance: Provenance) -> Quantity:
         return missing("J/token", "no valid block has joules by all these meters")
     average = geometric_mean if min(values.values()) > 0 else mean_interval
     return as_quantity(average(list(values.values())), "J/token", provenance)
-
-
-def _deciding(record: Record) -> int:
-    in_turn = record.design == "sequential"
-    return deciding(record.windows, planned(record.spec.protocol.blocks, in_turn=in_turn))
 
 
 def _ratio(

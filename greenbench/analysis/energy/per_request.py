@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width, resting_power, valid_blocks
+from greenbench.analysis.blocks import (
+    as_quantity,
+    deciding_of,
+    doubted,
+    half_width,
+    resting_power,
+    valid_blocks,
+)
 from greenbench.analysis.energy.at_rate import beyond, curve
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import ANSWERED, joules
@@ -126,7 +133,8 @@ def request_ratio(row: Row, rate: float | None = None) -> Quantity:
     if not pairs or min(map(min, pairs)) <= 0:
         return missing("ratio", NO_JOULES)
     before, after = zip(*pairs, strict=True)
-    return as_quantity(paired_ratio(before, after), "ratio", row.energy.provenance)
+    first = deciding_of(row.record)
+    return as_quantity(paired_ratio(before, after, first), "ratio", row.energy.provenance)
 
 
 def saved_by(before: Request, after: Request, basis: Basis) -> Saved:

@@ -22,6 +22,7 @@ from greenbench.analysis.frontiers.draws import (
     means,
     per_solved,
     resampled,
+    spread,
 )
 from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.rows import Row
@@ -97,19 +98,20 @@ def _per_correct(
     row: Row, found: Answers, resampler: Resampler
 ) -> tuple[Array, Array | None, Quantity]:
     """Change of quality, the ratio of joules of a request over the share right, and those joules."""
-    before, after = (
-        resampler.shares(right, found.documents) for right in (found.baseline, found.candidate)
+    before, after, change = (
+        resampler.shares(items, found.documents)
+        for items in (found.baseline, found.candidate, found.candidate - found.baseline)
     )
     joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
     if not (_paired(*joules) and after.max() > 0):
-        return after - before, None, missing("J", row.energy.reason or NO_JOULES)
+        return change, None, missing("J", row.energy.reason or NO_JOULES)
     logs = np.log(joules[1]) - np.log(joules[0])
     places = resampler.blocks(len(logs))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.exp(means(logs, places)) * before / after
     cost = np.where(after > 0, ratio, np.inf)
-    correct = _correct(row, np.array(joules[1]), found.candidate, after, places)
-    return after - before, cost, correct
+    correct = _correct(row, np.array(joules[1]), found, after, places)
+    return change, cost, correct
 
 
 def _per_solved(
@@ -141,18 +143,21 @@ def _paired(baseline: Sequence[float], candidate: Sequence[float]) -> bool:
 def _correct(
     row: Row,
     joules: Array,
-    right: Array,
+    found: Answers,
     shares: Array,
     places: npt.NDArray[np.int32],
 ) -> Quantity:
     """Joules of a request over the share of items right, with the percentiles of both resampled."""
+    right = found.candidate
     if right.mean() == 0:
         return missing("J", NO_JOULES)
     logs = np.log(joules)
     value = float(np.exp(logs.mean()) / right.mean())
+    documents = len(set(found.documents))
+    shares = np.maximum(spread(shares, right.mean(), documents), 0.0)
     rates = shares / np.exp(means(logs, places))  # 0, and no infinity, where none is right
     few, many = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    known = len(joules) > 1 and few > 0
+    known = len(joules) > 1 and documents > 1 and few > 0
     return Quantity(
         value=value,
         unit="J",
@@ -160,7 +165,9 @@ def _correct(
         n=len(joules),
         low=min(float(1 / many), value) if known else None,
         high=max(float(1 / few), value) if known else None,
-        reason=None if known else "one block, or draws without a right item, have no interval",
+        reason=None
+        if known
+        else "one block or document, or draws without a right item, have no interval",
     )
 
 

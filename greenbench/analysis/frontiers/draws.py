@@ -45,21 +45,24 @@ def answers(record: Record, without: Collection[str] = ()) -> Answers:
 
 
 @lru_cache(maxsize=8)
-def item_weights(documents: tuple[int, ...]) -> Array:
-    """Per draw and item, its share of a resample of the `documents` that items are about; (DRAWS, items).
+def item_counts(documents: tuple[int, ...]) -> Array:
+    """Per draw and item, how often the document that it is about was drawn; (DRAWS, items), whole numbers.
 
     Runs that answered the same items share them.
     """
     n = len(set(documents))
     picked = resampled(n, np.random.default_rng([SEED, n]))
     counts = np.stack([np.bincount(places, minlength=n) for places in picked])
-    each = counts[:, documents]
-    return np.asarray(each / each.sum(axis=1, keepdims=True))
+    return np.ascontiguousarray(counts[:, documents], dtype=float)
 
 
 def item_means(items: Array, documents: tuple[int, ...], draws: int = DRAWS) -> Array:
-    """The mean over items, in each draw of documents."""
-    return item_weights(documents)[:draws] @ items
+    """The mean over items, in each draw of documents.
+
+    Sums of whole numbers are exact, so that runs with the same answers tie in every draw, on every machine.
+    """
+    counts = item_counts(documents)[:draws]
+    return np.asarray(counts @ items / counts.sum(axis=1))
 
 
 def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
@@ -72,11 +75,13 @@ def means(values: Array, places: npt.NDArray[np.int32]) -> Array:
 
     One value knows no spread.
     """
-    n = len(values)
-    if n < 2:
-        return np.full(len(places), values.mean())
-    wider = sqrt(n / (n - 1)) * t_quantile(n) / Z
-    return np.asarray(values.mean() + wider * (values[places].mean(axis=1) - values.mean()))
+    return spread(values[places].mean(axis=1), values.mean(), len(values))
+
+
+def spread(drawn: Array, mean: float, n: int) -> Array:
+    """Means of resamples of `n` around `mean`, as wide as its t interval."""
+    wider = sqrt(n / (n - 1)) * t_quantile(n) / Z if n > 1 else 1.0
+    return np.asarray(mean + wider * (drawn - mean))
 
 
 def per_solved(record: Record, draws: int = DRAWS) -> Redrawn:

@@ -8,6 +8,7 @@ from helpers import campaign, examples, graded
 
 from greenbench.analysis.frontiers import cost_frontiers
 from greenbench.analysis.frontiers.cost_frontiers import CORRECT, Resampler, drawn, frontiers
+from greenbench.analysis.frontiers.draws import spread
 from greenbench.analysis.frontiers.model_frontier import devices
 from greenbench.analysis.graded.solved import regrouped
 from greenbench.analysis.groups.rows import Row, groups
@@ -244,16 +245,18 @@ def test_draws_do_not_depend_on_which_runs_are_beside():
     assert (one.shares(right, (0, 1, 2)) == two.shares(right, (0, 1, 2))).all()
 
 
-def test_items_of_one_document_are_drawn_together():
-    """Five items about each of 60 passages, as hard as the passage is: items drawn alone cover 75 %."""
+@pytest.mark.parametrize("passages", [8, 60])
+def test_items_of_one_document_are_drawn_together(passages):
+    """Five items about each passage, as hard as the passage is: items drawn alone cover 75 %."""
     dice, resampler = np.random.default_rng(4), Resampler()
-    together, apart = tuple(np.repeat(range(60), 5)), tuple(range(300))
+    together, apart = tuple(np.repeat(range(passages), 5)), tuple(range(5 * passages))
     covered = {together: 0, apart: 0}
     for _ in range(300):
-        hard = np.repeat(dice.beta(0.5, 0.5, 60), 5)
-        right = (dice.random(300) < hard).astype(float)
+        hard = np.repeat(dice.beta(0.5, 0.5, passages), 5)
+        right = (dice.random(5 * passages) < hard).astype(float)
         for documents in covered:
-            low, high = np.quantile(resampler.shares(right, documents), [0.025, 0.975])
+            drawn = spread(resampler.shares(right, documents), right.mean(), len(set(documents)))
+            low, high = np.quantile(drawn, [0.025, 0.975])
             covered[documents] += low <= 0.5 <= high
     assert covered[together] / 300 >= 0.92
     assert covered[apart] / 300 <= 0.85

@@ -159,7 +159,7 @@ def _stopped(stopping: Stopping) -> str:
     half, target = stopping.half_width, stopping.target_half_width
     width = "no half-width" if half is None else f"half-width {number(100 * half)} %"
     reached = "reached" if stopping.reached else "**not reached**"
-    asked = f" ({stopping.needed} by the spread of the first)" if stopping.needed else ""
+    asked = f" (the spread of the first asks for {stopping.needed})" if stopping.needed else ""
     return (
         f"{stopping.blocks} of at most {stopping.limit} blocks{asked}, {width} of the ratio "
         f"{code(stopping.metric)}, target {100 * target:g} % {reached}"
