@@ -160,7 +160,7 @@ def _allowed(zone: Zone) -> str:
 def _label(row: Published) -> str:
     """What the number is of, and on what."""
     what = row.of.ratio.replace("_", " ")
-    knobs = ", ".join(f"{key}={value}" for key, value in row.knobs.items())
+    knobs = ", ".join(f"{key}={value}" for key, value in row.knobs.items() if value is not None)
     how = row.technique and f"{row.technique}({knobs})" if knobs else row.technique
     against = f"over {row.against}" if row.against else how or "plain"
     batch = "" if row.batch is None else f", batch {row.batch}"

@@ -14,12 +14,15 @@ from greenbench.campaign.downloads import unreachable
 from greenbench.campaign.launch.local import Workers
 from greenbench.campaign.runs import describe_here, refused_here
 from greenbench.errors import UserError
+from greenbench.machine.detect import Machine
 from greenbench.plugins import answerable
+from greenbench.schema.ranges import AUTO
 from greenbench.schema.record import Record
 
 Words = tuple[str, ...]
 """Overrides that ask for one run."""
 ANSWERS: Final = "energy_per_answer"
+ALL_GPUS: Final = "cuda_all"
 PRELOAD: Final = ("torch",)
 INSTEAD: Final = {"model", "engine"}
 """Groups of which the user may say another, to be run though it compares nothing."""
@@ -60,7 +63,7 @@ def _words(row: Published, model: str) -> Iterator[str]:
         f"engine={row.engine}",
     )
     if row.device.partition(" ")[0].isdecimal():
-        yield "device=cuda_all"
+        yield f"device={ALL_GPUS}"
     if row.arrivals == "concurrent":
         yield "load.arrivals=concurrent"
         yield from (f"load.{key}={row.batch}" for key in ("concurrency", "at_once") if row.batch)
@@ -78,6 +81,8 @@ def _words(row: Published, model: str) -> Iterator[str]:
 
 
 def _said(value: object) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -102,29 +107,73 @@ def _keys(given: Iterable[str]) -> set[str]:
 
 
 def trials(table: Table, given: Sequence[str] = (), config_dir: Path | None = None) -> list[Trial]:
-    """Each row of the table, as this machine is: nothing is fetched or run."""
+    """Each row of the table, as this machine is: nothing is fetched or run.
+
+    Raises UserError for a `device` that is not here, and where with what the user has `given` no run is one.
+    """
     runs = [overrides(row, given) for row in table.rows]
     instead = any(key.partition(".")[0] in INSTEAD for key in _keys(given))
-    device = next((w.partition("=")[2] for w in given if w.startswith("device=")), "auto")
     with answerable(), Workers(PRELOAD) as workers:
-        machine = describe_here(workers, device).machine
+        machines = _machines(workers, runs, given)
         found = [
-            _trial(row, words, machine.device_name, instead=instead)
+            _trial(row, words, machines[_device(words[0])], instead=instead)
             for row, words in zip(table.rows, runs, strict=True)
         ]
-        asked = list(dict.fromkeys(w for each in found if each.runnable for w in each.runs))
-        jobs = [_job(words, config_dir) for words in asked]
-        said = refused_here(workers, [(job.spec, machine) for job in jobs]) if jobs else []
-        why = {
-            words: [*([str(error)] if error else []), *unreachable([job.spec])]
-            for words, job, error in zip(asked, jobs, said, strict=True)
-        }
+        asked = dict.fromkeys(w for each in found if each.runnable for w in each.runs)
+        why = _refused(
+            workers, {words: _job(words, config_dir) for words in asked}, machines, given
+        )
         return [each._replace(refused=[*each.refused, *_against(each.runs, why)]) for each in found]
 
 
-def _job(words: Words, config_dir: Path | None) -> Job:
-    (job,) = plan(words, multirun=False, config_dir=config_dir)
+def _device(words: Words) -> str:
+    """That a run asks for."""
+    return next((word.partition("=")[2] for word in words if word.startswith("device=")), AUTO)
+
+
+def _machines(
+    workers: Workers, runs: Iterable[Sequence[Words]], given: Sequence[str]
+) -> dict[str, Machine | UserError]:
+    """By each device that the runs ask for; an error where one is not here that the table asks for."""
+    found = dict[str, Machine | UserError]()
+    for device in dict.fromkeys(_device(words) for each in runs for words in each):
+        try:
+            found[device] = describe_here(workers, device).machine
+        except UserError as error:
+            if device != ALL_GPUS or f"device={device}" in given:
+                raise
+            found[device] = error
+    return found
+
+
+def _job(words: Words, config_dir: Path | None) -> Job | UserError:
+    """An error of a run that is none, as of a model that no hub can have."""
+    try:
+        (job,) = plan(words, multirun=False, config_dir=config_dir)
+    except UserError as error:
+        return error
     return job
+
+
+def _refused(
+    workers: Workers,
+    jobs: Mapping[Words, Job | UserError],
+    machines: Mapping[str, Machine | UserError],
+    given: Sequence[str],
+) -> dict[Words, list[str]]:
+    """What is said against each run."""
+    why = {words: [str(job)] for words, job in jobs.items() if isinstance(job, UserError)}
+    if given and why and len(why) == len(jobs):
+        raise next(job for job in jobs.values() if isinstance(job, UserError))
+    able = [
+        (words, job.spec, machine) for words, job in jobs.items()
+        if not isinstance(job, UserError)
+        and not isinstance(machine := machines[_device(words)], UserError)
+    ]  # fmt: skip
+    said = refused_here(workers, [(spec, machine) for _, spec, machine in able]) if able else []
+    for (words, spec, _), error in zip(able, said, strict=True):
+        why[words] = [*([str(error)] if error else []), *unreachable([spec])]
+    return why
 
 
 def _against(runs: Sequence[Words], why: Mapping[Words, Sequence[str]]) -> list[str]:
@@ -132,13 +181,16 @@ def _against(runs: Sequence[Words], why: Mapping[Words, Sequence[str]]) -> list[
     return list(dict.fromkeys(reason for words in runs for reason in why.get(words, ())))
 
 
-def _trial(row: Published, runs: list[Words], device_name: str, *, instead: bool) -> Trial:
+def _trial(
+    row: Published, runs: list[Words], machine: Machine | UserError, *, instead: bool
+) -> Trial:
     """Before anything is composed, which takes a second for each run."""
-    differs = other_device(row, device_name)
+    absent = [str(machine)] if isinstance(machine, UserError) else []
+    differs = None if isinstance(machine, UserError) else other_device(row, machine.device_name)
     strange = [] if row.engine in engines.named() else [NOT_RUN.format(row.engine)]
     lacks = [*([str(differs)] if differs else []), *strange, *([row.apart] if row.apart else [])]
     asked = any(f"engine={row.engine}" in words for words in runs)
-    return Trial(row, runs, lacks, strange if asked else [], instead)
+    return Trial(row, runs, lacks, [*absent, *(strange if asked else [])], instead)
 
 
 def measured(trials: Iterable[Trial], ask: Callable[[Words], Sequence[Record]]) -> list[Record]:
