@@ -97,13 +97,32 @@ def knobs(path: Path, cls: str) -> list[str]:
     return list(dict.fromkeys(_knobs(bodies, cls)))
 
 
+def defaults(path: Path, cls: str) -> dict[str, object]:
+    """The defaults of those that are written as plain values, an heir's own in place of its base's."""
+    bodies = {n.name: n for n in ast.parse(path.read_bytes()).body if isinstance(n, ast.ClassDef)}
+    return dict(_defaults(bodies, cls))
+
+
+def _defaults(bodies: Mapping[str, ast.ClassDef], cls: str) -> Iterator[tuple[str, object]]:
+    if cls in bodies:
+        for base in bodies[cls].bases:
+            yield from _defaults(bodies, ast.unparse(base))
+        for line in _fields(bodies[cls]):
+            if isinstance(line.value, ast.Constant):
+                yield ast.unparse(line.target), line.value.value
+
+
+def _fields(cls: ast.ClassDef) -> Iterator[ast.AnnAssign]:
+    for line in cls.body:
+        if isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line.annotation):
+            yield line
+
+
 def _knobs(bodies: Mapping[str, ast.ClassDef], cls: str) -> Iterator[str]:
     if cls in bodies:
         for base in bodies[cls].bases:
             yield from _knobs(bodies, ast.unparse(base))
-        for line in bodies[cls].body:
-            if isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line.annotation):
-                yield ast.unparse(line.target)
+        yield from (ast.unparse(line.target) for line in _fields(bodies[cls]))
 
 
 def _classes(module: str, path: Path, whatever: bool) -> list[_Class]:

@@ -101,6 +101,22 @@ def stein_blocks(first: Sequence[float], half_width: float) -> int:
     return max(values.size, ceil(root**2))
 
 
+def welch_freedom(first: Sequence[float] | Logs, second: Sequence[float] | Logs) -> float:
+    """Degrees of freedom of Welch's interval of what two means differ by: infinite where nothing spreads.
+
+    Raises ValueError without two of each.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError("one observation has no spread")
+    sides = [np.asarray(values, dtype=float) for values in (first, second)]
+    parts = [float(data.var(ddof=1)) / data.size for data in sides]
+    if not sum(parts):
+        return inf
+    return sum(parts) ** 2 / sum(
+        p**2 / (data.size - 1) for p, data in zip(parts, sides, strict=True)
+    )
+
+
 def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Mean of `second` less that of `first`, of independent observations, with Welch's interval.
 
@@ -114,10 +130,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     parts = [float(data.var(ddof=1)) / data.size for data in sides]
     if not sum(parts):
         return Interval(value, value, value, count)
-    freedom = sum(parts) ** 2 / sum(
-        p**2 / (data.size - 1) for p, data in zip(parts, sides, strict=True)
-    )
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * sqrt(sum(parts))
+    half = float(stdtrit(welch_freedom(*sides), (1 + CONFIDENCE) / 2)) * sqrt(sum(parts))
     return Interval(value, value - half, value + half, count)
 
 

@@ -16,7 +16,7 @@ SOURCE = {"title": "t", "authors": "a", "year": 2026, "link": "l", "where": "w",
 COMMON: dict[str, Any] = {
     "metric": "energy_per_token", "basis": "gross", "model": "Org/smollm2-135m",
     "device": "Imaginary GPU", "engine": "transformers", "arrivals": "closed", "batch": 1,
-    "technique": "saver",
+    "technique": "saver", "prompt_tokens": 64, "output_tokens": 32,
 }  # fmt: skip
 
 

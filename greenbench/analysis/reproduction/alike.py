@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from greenbench.analysis.readings import joules
 from greenbench.analysis.reproduction.tables import Published
+from greenbench.plugins import named
+from greenbench.plugins.finding import defaults
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.record import Record
 from greenbench.schema.resolved import ResolvedModel, ResolvedSpec
@@ -63,16 +66,26 @@ def _name(model: str) -> str:
 
 
 def has_technique(row: Published, spec: ResolvedSpec) -> bool:
-    """Whether its one technique is the row's, with the knobs that the row has; any where the row has none."""
+    """Whether its one technique is the row's, with the row's knobs, and all others as they are by default:
+    but those that the row's own run needs, and null ones, which are left to the machine."""
     if row.technique is None:
         return True
     if [each.name for each in spec.technique] != [row.technique]:
         return False
-    return _agrees(row.knobs, spec.technique[0].knobs)
+    had = spec.technique[0].knobs
+    usual = {
+        key: value
+        for key, value in _usual(row.technique).items()
+        if value is not None and key in had and key not in row.needs
+    }
+    return all(had.get(key) == value for key, value in {**usual, **row.knobs}.items())
 
 
-def _agrees(asked: Mapping[str, Any], had: Mapping[str, Any]) -> bool:
-    return all(had.get(key) == value for key, value in asked.items())
+@cache
+def _usual(technique: str) -> dict[str, Any]:
+    """The defaults of its knobs, read from its source; none where it is not installed."""
+    known = named("greenbench.techniques").get(technique)
+    return defaults(known.path, known.cls) if known and known.path else {}
 
 
 def differences(row: Published, record: Record, model: str | None = None) -> list[Difference]:
@@ -89,6 +102,35 @@ def differences(row: Published, record: Record, model: str | None = None) -> lis
         *_joules(row, record),
     )
     return [each for each in found if each]
+
+
+def tells_lengths(row: Published) -> bool:
+    """Whether it was published how long prompts and answers are, by which joules and speed change."""
+    return row.prompt_tokens is not None and row.output_tokens is not None
+
+
+def unlike(one: Record, other: Record) -> list[str]:
+    """What two runs that are set against each other were not measured alike in."""
+    pairs = zip(_setting(one).items(), _setting(other).values(), strict=True)
+    return [
+        f"{what} of our two runs ({first} and {second})"
+        for (what, first), second in pairs
+        if first != second
+    ]
+
+
+def _setting(record: Record) -> dict[str, object]:
+    spec, engine = record.spec, record.engine
+    return {
+        "prompt tokens": spec.workload.prompt_tokens,
+        "answer tokens": spec.workload.output_tokens,
+        "end of answers": spec.workload.stop,
+        **{f"load.{key}": value for key, value in spec.load.model_dump().items()},
+        "device": spec.device.name,
+        "engine": spec.engine.name,
+        "engine's version": engine and engine.version,
+        "tier": spec.protocol.tier,
+    }
 
 
 def batch(spec: ResolvedSpec) -> int | None:

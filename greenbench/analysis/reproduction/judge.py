@@ -6,26 +6,33 @@ level, as joules of one GPU, and 22 %, as identical GPUs differ by so much at wo
 
 ``reproduced``: our 95 % interval lies within the zone. ``contradicted``: it lies outside, even widened for so
 many rows of the table as can be compared (Bonferroni), so that the chance of any false one is 5 %.
-``undecided``: neither, or nothing may be claimed. ``not comparable``: our runs measure something else.
+``undecided``: neither, or nothing may be claimed, as of a number whose lengths were not told.
+``not comparable``: our runs measure something else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import exp, log, log1p
+from math import exp, inf, log, log1p
 from typing import Final, Literal, NamedTuple
 
 from scipy.special import stdtrit
 
 from greenbench.analysis.groups.rows import is_invalid
 from greenbench.analysis.groups.sessions import by_run
-from greenbench.analysis.reproduction.alike import Difference, differences, has_technique
-from greenbench.analysis.reproduction.measured import ours
+from greenbench.analysis.reproduction.alike import (
+    Difference,
+    differences,
+    has_technique,
+    tells_lengths,
+    unlike,
+)
+from greenbench.analysis.reproduction.measured import Ours, ours
 from greenbench.analysis.reproduction.tables import Published, Table
 from greenbench.analysis.yardstick import EFFECT
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
-from greenbench.stats.intervals import CONFIDENCE, t_quantile
+from greenbench.stats.intervals import CONFIDENCE
 
 PART: Final = 0.1
 """Of an effect that was published once, that is no contradiction."""
@@ -60,8 +67,10 @@ class _Held(NamedTuple):
     """The runs that are nearest to a row, and what they have otherwise."""
 
     records: list[Record]
-    ours: Quantity
+    ours: Ours
     differ: list[str]
+    barred: str | None = None
+    """Why nothing may be claimed of it."""
 
 
 def zone(row: Published) -> Zone:
@@ -86,7 +95,7 @@ def judged(table: Table, records: Iterable[Record]) -> list[Judged]:
     ]  # fmt: skip
     runs = [run.record for run in by_run(usable)]
     held = [_held(row, runs) for row in table.rows]
-    looks = sum(not each.differ for each in held)
+    looks = sum(not each.differ and not each.barred for each in held)
     return [_judged(row, each, looks) for row, each in zip(table.rows, held, strict=True)]
 
 
@@ -95,79 +104,96 @@ def _held(row: Published, runs: Sequence[Record]) -> _Held:
         return _of_both(row, runs)
     mine = [record for record in runs if has_technique(row, record.spec)]
     if not mine:
-        said = f"no run of {row.technique or 'it'}"
-        return _Held([], missing(row.unit or "ratio", said), [said])
-    record, differ = _nearest(row, mine, row.model)
+        return _none(row, _lacking(row, runs))
+    (record, differ), *_ = _nearest(row, mine, row.model)
     return _with(row, [record], ours(row, record), [str(each) for each in differ])
 
 
 def _of_both(row: Published, runs: Sequence[Record]) -> _Held:
     """Each model's own run, which must have been measured alike."""
     if not runs:
-        return _Held([], missing("ratio", "no run"), ["no run"])
-    (after, mine), (before, other) = (
-        _nearest(row, runs, str(model)) for model in (row.model, row.against)
+        return _none(row, "no run")
+    first, second = (_nearest(row, runs, str(model)) for model in (row.model, row.against))
+    pairs = [(one, other) for one in first for other in second if one[0] is not other[0]]
+    if not pairs:
+        return _none(row, f"no runs of both {row.model} and {row.against}")
+    (after, mine), (before, other) = min(
+        pairs, key=lambda pair: len(unlike(pair[0][0], pair[1][0]))
     )
-    if before is after:
-        both = f"no runs of both {row.model} and {row.against}"
-        return _Held([after], missing("ratio", both), [both])
-    differ = dict.fromkeys(map(str, [*mine, *other]))
+    differ = dict.fromkeys([*map(str, [*mine, *other]), *unlike(after, before)])
     return _with(row, [after, before], ours(row, after, before), list(differ))
 
 
-def _with(row: Published, records: list[Record], found: Quantity, differ: list[str]) -> _Held:
+def _none(row: Published, why: str) -> _Held:
+    return _Held([], Ours(missing(row.unit or "ratio", why), 0), [why])
+
+
+def _lacking(row: Published, runs: Sequence[Record]) -> str:
+    """What there is no run of."""
+    stacks = ([each.name for each in record.spec.technique] for record in runs)
+    knobs = " with the same knobs" if row.technique and [row.technique] in stacks else ""
+    return f"no run of {row.technique or 'it'}{knobs}"
+
+
+def _with(row: Published, records: list[Record], found: Ours, differ: list[str]) -> _Held:
     """With why there is no number of ours, such as that it cannot be had in the row's basis."""
-    if found.value is None:
-        why = str(found.reason)
+    if found.found.value is None:
+        why = str(found.found.reason)
         differ = [
             *differ,
             f"basis (above idle there, and here {why})" if row.basis == "net" else why,
         ]
     if row.apart:
         differ = [row.apart, *differ]
-    return _Held(records, found, differ)
+    return _Held(records, found, differ, _barred(row, records))
+
+
+def _barred(row: Published, records: Iterable[Record]) -> str | None:
+    if any(record.spec.protocol.tier == "smoke" for record in records):
+        return "tier smoke claims nothing"
+    return None if tells_lengths(row) else "its lengths were not told"
 
 
 def _nearest(
     row: Published, records: Sequence[Record], model: str
-) -> tuple[Record, list[Difference]]:
-    """The run with the fewest differences, the newest of several."""
+) -> list[tuple[Record, list[Difference]]]:
+    """The runs with the fewest differences, the newest first."""
     newest = sorted(records, key=lambda record: record.started_at, reverse=True)
-    return min(
-        ((record, differences(row, record, model)) for record in newest),
-        key=lambda pair: len(pair[1]),
-    )
+    found = [(record, differences(row, record, model)) for record in newest]
+    least = min(len(differ) for _, differ in found)
+    return [each for each in found if len(each[1]) == least]
 
 
 def _judged(row: Published, held: _Held, looks: int) -> Judged:
     allowed = zone(row)
     word, why = _word(allowed, held, looks)
-    return Judged(row, word, allowed, held.ours, why, held.records)
+    return Judged(row, word, allowed, held.ours.found, why, held.records)
 
 
 def _word(allowed: Zone, held: _Held, looks: int) -> tuple[Word, list[str]]:
     if held.differ:
         return "not comparable", held.differ
-    found = held.ours
+    found, freedom = held.ours
     if found.value is None or found.bounds is None:
         return "undecided", [found.reason or "no interval"]
-    if any(record.spec.protocol.tier == "smoke" for record in held.records):
-        return "undecided", ["tier smoke claims nothing"]
+    if held.barred:
+        return "undecided", [held.barred]
     low, high = found.bounds
     if allowed.low <= low and high <= allowed.high:
         return "reproduced", []
-    low, high = widened(found, looks)
+    low, high = widened(found, looks, freedom)
     if high < allowed.low or allowed.high < low:
         return "contradicted", []
     return "undecided", ["our interval lies across the edge of what the number allows"]
 
 
-def widened(found: Quantity, looks: int) -> tuple[float, float]:
-    """The interval of `found`, so that all of `looks` such hold at once with 95 %."""
-    low, high = found.bounds or (0.0, 0.0)
-    if found.value is None or low <= 0 or found.n < 2:
-        return low, high
-    factor = float(stdtrit(found.n - 1, 1 - (1 - CONFIDENCE) / (2 * max(1, looks))))
-    factor /= t_quantile(found.n)
+def widened(found: Quantity, looks: int, freedom: float) -> tuple[float, float]:
+    """The interval of `found`, of so many degrees of freedom, so that all of `looks` such hold at once with
+    95 %: all numbers where it reaches down to 0, as it says no more on the log scale."""
+    low, high = found.bounds or (0.0, inf)
+    if found.value is None or low <= 0 or freedom <= 0:
+        return 0.0, inf
+    many, one = (1 - (1 - CONFIDENCE) / (2 * each) for each in (max(1, looks), 1))
+    factor = float(stdtrit(freedom, many) / stdtrit(freedom, one))
     value = found.value
     return value * (low / value) ** factor, value * (high / value) ** factor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from math import log
+from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import (
     NO_IDLE,
@@ -14,30 +15,43 @@ from greenbench.analysis.blocks import (
     resting_power,
     valid_blocks,
 )
-from greenbench.analysis.readings import ANSWERED, joules, source
+from greenbench.analysis.readings import ANSWERED, joules, source, tokens_per_s
 from greenbench.analysis.reproduction.tables import Published
-from greenbench.schema.metrics import ENERGY_PER_ANSWER, ENERGY_PER_TOKEN, TOKENS_PER_S
-from greenbench.schema.quantity import Quantity, missing, named
+from greenbench.schema.metrics import ENERGY_PER_ANSWER, TOKENS_PER_S
+from greenbench.schema.quantity import Provenance, Quantity, missing, named
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import Interval, paired_ratio, unpaired_ratio
+from greenbench.stats.intervals import Interval, paired_ratio, unpaired_ratio, welch_freedom
 
 NO_ANSWERS: Final = "no questions were answered in words (task=answers)"
 NO_BLOCKS: Final = "no valid block has joules and tokens of it"
+NO_SPEED: Final = "no valid block has tokens of it"
+PLAIN: Final = "baseline"
 BELOW_IDLE: Final = "a block drew no more than idle power"
 
 
-def ours(row: Published, record: Record, against: Record | None = None) -> Quantity:
+class Ours(NamedTuple):
+    """What runs of one's own say of a number."""
+
+    found: Quantity
+    freedom: float
+    """Degrees of freedom of its interval."""
+
+
+def ours(row: Published, record: Record, against: Record | None = None) -> Ours:
     """What `record` says of `row`; of a row that sets one model `against` another, with the run of that one.
 
     Missing, with the reason, where a run does not hold it in the row's basis.
     """
     if row.of is ENERGY_PER_ANSWER:
-        return _per_answer(row, record)
+        return Ours(_per_answer(row, record), _groups(record) - 1)
     if against is not None:
         return _across(row, against, record)
-    if row.unit:
-        return _level(row, record)
+    found = _level(row, record) if row.unit else _ratio(row, record)
+    return Ours(found, found.n - 1)
+
+
+def _ratio(row: Published, record: Record) -> Quantity:
     if row.of is TOKENS_PER_S or row.basis == "gross":
         return named(record.ratios, row.of.ratio, "ratio")
     return _above_idle(record)
@@ -62,57 +76,92 @@ def _per_answer(row: Published, record: Record) -> Quantity:
     return token.model_copy(update={"value": value, "low": low, "high": high})
 
 
+def _groups(record: Record) -> int:
+    """In how many questions were asked: n is of the questions, and the interval of the groups."""
+    return len({(task.task, item.group) for task in record.solved for item in task.items})
+
+
 def _above_idle(record: Record) -> Quantity:
     """Joules per token above idle power, candidate over baseline, paired by block."""
     idle = resting_power(record.idle)
-    found = _paired_above(record, idle.value)
+    if idle.value is None:
+        return missing("ratio", NO_IDLE)
+
+    def at(idle_w: float) -> Quantity:
+        before, after = (per_token(record, who, idle_w) for who in WHO)
+        return _over(before, after, source(record.windows), paired_ratio)
+
+    return _moved(at(idle.value), at, idle)
+
+
+def _moved(found: Quantity, at: Callable[[float], Quantity], idle: Quantity) -> Quantity:
+    """`found` with the doubt of `idle`, `at` whose ends it is moved."""
     if found.value is None or idle.value is None:
         return found
-    ends = [_paired_above(record, idle.value + sign * half_width(idle)).value for sign in (-1, 1)]
+    ends = [at(idle.value + sign * half_width(idle)).value for sign in (-1, 1)]
     shift = max((abs(end - found.value) for end in ends if end is not None), default=0.0)
     return doubted(found, shift, idle)
 
 
-def _paired_above(record: Record, idle_w: float | None) -> Quantity:
-    if idle_w is None:
-        return missing("ratio", NO_IDLE)
-    before, after = (per_token(record, who, idle_w) for who in WHO)
-    return _over(before, after, record, paired_ratio)
-
-
 def _level(row: Published, record: Record) -> Quantity:
-    """Joules per token of the plain model."""
-    if row.basis == "gross":
-        return ENERGY_PER_TOKEN.level(record.baseline.metrics if record.baseline else {})
+    """Joules per token, or tokens per second, of the plain model."""
+    if row.of is TOKENS_PER_S or row.basis == "gross":
+        return row.of.level(record.baseline.metrics if record.baseline else {})
     idle = resting_power(record.idle)
     if idle.value is None:
         return missing(row.unit, idle.reason or NO_IDLE)
-    found = level(
-        per_token(record, "baseline", idle.value), row.unit, source(record.windows), NO_BLOCKS
-    )
-    waits = [_seconds(w) / w.tokens for w in _answered(record, "baseline") if w.tokens]
+    found = level(per_token(record, PLAIN, idle.value), row.unit, source(record.windows), NO_BLOCKS)
+    waits = [_seconds(w) / w.tokens for w in _answered(record, PLAIN) if w.tokens]
     return doubted(found, half_width(idle) * sum(waits) / max(1, len(waits)), idle)
 
 
-def _across(row: Published, before: Record, after: Record) -> Quantity:
-    """Joules per token of one model over another's, each plain in a run of its own."""
-    sides = list[list[float]]()
-    for record in (before, after):
-        idle = resting_power(record.idle).value if row.basis == "net" else 0.0
-        if idle is None:
-            return missing("ratio", NO_IDLE)
-        sides.append(per_token(record, "baseline", idle))
-    return _over(sides[0], sides[1], after, unpaired_ratio)
+def _across(row: Published, before: Record, after: Record) -> Ours:
+    """One model's joules per token, or tokens per second, over another's, each plain in a run of its own."""
+    if row.of is TOKENS_PER_S:
+        return _unpaired(_speeds(before), _speeds(after), "measured:clock", NO_SPEED)
+
+    def at(before_w: float, after_w: float) -> Ours:
+        first, second = per_token(before, PLAIN, before_w), per_token(after, PLAIN, after_w)
+        return _unpaired(first, second, source(after.windows), NO_BLOCKS)
+
+    if row.basis == "gross":
+        return at(0.0, 0.0)
+    idle = [resting_power(each.idle) for each in (before, after)]
+    before_w, after_w = (each.value for each in idle)
+    if before_w is None or after_w is None:
+        return Ours(missing("ratio", NO_IDLE), 0)
+    found, freedom = at(before_w, after_w)
+    found = _moved(found, lambda idle_w: at(idle_w, after_w).found, idle[0])
+    return Ours(_moved(found, lambda idle_w: at(before_w, idle_w).found, idle[1]), freedom)
+
+
+def _unpaired(before: list[float], after: list[float], where: Provenance, why: str) -> Ours:
+    found = _over(before, after, where, unpaired_ratio, why)
+    if found.bounds is None:
+        return Ours(found, 0)
+    first, second = ([log(each) for each in side] for side in (before, after))
+    return Ours(found, welch_freedom(first, second))
 
 
 def _over(
-    before: list[float], after: list[float], record: Record, ratio: Callable[..., Interval]
+    before: list[float],
+    after: list[float],
+    where: Provenance,
+    ratio: Callable[..., Interval],
+    why: str = NO_BLOCKS,
 ) -> Quantity:
     if not before or not after:
-        return missing("ratio", NO_BLOCKS)
+        return missing("ratio", why)
     if min(*before, *after) <= 0:
         return missing("ratio", BELOW_IDLE)
-    return as_quantity(ratio(before, after), "ratio", source(record.windows))
+    return as_quantity(ratio(before, after), "ratio", where)
+
+
+def _speeds(record: Record) -> list[float]:
+    """Tokens per second of each valid block of the plain model; empty where a block has none."""
+    found = [tokens_per_s(window) for window in _answered(record, PLAIN)]
+    known = [speed for speed in found if speed]
+    return known if len(known) == len(found) else []
 
 
 def per_token(record: Record, who: Who, idle_w: float) -> list[float]:

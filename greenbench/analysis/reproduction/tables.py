@@ -44,7 +44,7 @@ class Published(Part):
 
     metric: Literal["energy_per_token", "tokens_per_s", "energy_per_answer"]
     unit: str = ""
-    """Of a level; empty: it is a ratio."""
+    """Of a level, the metric's own; empty: it is a ratio."""
     basis: Basis = "gross"
     """Of joules."""
     boundary: Boundary = "gpu"
@@ -66,7 +66,7 @@ class Published(Part):
     technique: str | None = None
     """By our name for it; null: none."""
     knobs: dict[str, Any] = Field(default_factory=dict)
-    """Of the technique, that must be the same."""
+    """Of the technique, that must be the same; those that no row names must be as by default."""
     needs: dict[str, Any] = Field(default_factory=dict)
     """Of the technique, that only a run needs."""
     before: float | None = Field(None, gt=0)
@@ -95,6 +95,12 @@ class Published(Part):
             raise ValueError("a row has a technique, or another model that it is set against")
         if bool(self.unit) is (self.technique is not None or self.against is not None):
             raise ValueError("a level has a unit and no technique, and a ratio has no unit")
+        if self.unit and self.unit != self.of.unit:
+            raise ValueError(f"a level of {self.metric} has the unit {self.of.unit}")
+        if self.of is ENERGY_PER_ANSWER and not self.technique:
+            raise ValueError(
+                "energy_per_answer is compared with a technique and without, and in no other way"
+            )
         if (self.before_sd or self.after_sd or self.sd) and self.n < 2:
             raise ValueError("a standard deviation needs n, the number of repeats")
         return self

@@ -28,6 +28,16 @@ def test_31_per_cent_above_idle_are_46_with_it():
     assert phi == {"net": pytest.approx(1.312, abs=1e-3), "gross": pytest.approx(1.46, abs=1e-3)}
 
 
+def test_thoughts_cost_what_is_claimed_of_qwen_3():
+    of_qwen = [
+        row.value for row in published("thinking").rows if row.model.startswith("Qwen/Qwen3")
+    ]
+    assert "Qwen 3" in published("thinking").claims
+    assert (round(1 / max(of_qwen)), round(1 / min(of_qwen))) == (14, 29)
+    rest = [row for row in published("thinking").rows if not row.model.startswith("Qwen/Qwen3")]
+    assert {row.apart for row in rest} == {"the checkpoint is not named"}
+
+
 def test_fp8_wins_from_a_batch_of_32_on():
     ratios = {row.batch: row.value for row in published("fp8-by-batch").rows}
     assert [batch for batch, ratio in ratios.items() if ratio > 1] == [8, 16]
@@ -63,6 +73,22 @@ def test_classes_of_devices(one, other, same):
     [
         ({"after": 0.7, "against": "Org/other"}, "a technique, or another model"),
         ({"after": 0.7, "unit": "J/token"}, "a level has a unit"),
+        (
+            {"after": 0.7, "technique": None, "unit": "mJ/token"},
+            "energy_per_token has the unit J/token",
+        ),
+        (
+            {"after": 9.0, "technique": None, "unit": "J/token", "metric": "tokens_per_s"},
+            "tokens_per_s has the unit token/s",
+        ),
+        (
+            {"after": 9.0, "technique": None, "unit": "J/answer", "metric": "energy_per_answer"},
+            "energy_per_answer is compared with a technique and without",
+        ),
+        (
+            {"after": 0.7, "technique": None, "against": "Org/big", "metric": "energy_per_answer"},
+            "energy_per_answer is compared with a technique and without",
+        ),
         ({"after": 0.7, "sd": 0.1}, "needs n"),
         ({"after": -1.0}, "after"),
         ({"after": 0.7, "blocks": 3}, "blocks"),
