@@ -224,7 +224,8 @@ def _measure(
     findings = _findings(outcome)
     if (meter := findings.meter) is not None:
         console.once(in_words(meter.used, meter.refused))
-    failure = outcome.failure or findings.failure or _changed(run, known)
+    kept = isinstance(outcome.value, Findings)  # before it failed, if it did: all had been measured
+    failure = (None if kept else outcome.failure) or findings.failure or _changed(run, known)
     return _recorded(run, known, started_at, findings.model_copy(update={"failure": failure}))
 
 
@@ -277,6 +278,9 @@ def _failure(error: UserError) -> Failure:
 def _findings(outcome: Outcome) -> Findings:
     """The worker's findings with the time the process itself took added to the stages."""
     findings = outcome.value if isinstance(outcome.value, Findings) else Findings()
+    if outcome.failure and findings.profile:
+        profile = findings.profile.ended(outcome.failure.message)
+        findings = findings.model_copy(update={"profile": profile})
     known_s = sum(findings.stages_s.values())
     stages = {
         **findings.stages_s,

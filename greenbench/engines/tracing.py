@@ -17,4 +17,5 @@ class Traceable(Protocol):
     """What looks, with its version."""
 
     def traced(self, batch: Sequence[Request]) -> Trace:
-        """Answer all of `batch`, as `Served.complete` does, twice."""
+        """Answer all of `batch`, as `Served.complete` does, twice. Raises Unavailable where what ran is not
+        seen."""

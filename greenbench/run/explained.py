@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 from greenbench.analysis.energy.shortfalls import word
 from greenbench.measure.pair import InTurn, Pair
-from greenbench.measure.profiling import TOKENS, profile
+from greenbench.measure.profiling import profile
 from greenbench.measure.requests import Requests
-from greenbench.measure.schedule import Keeper
 from greenbench.run.workbench import Bench, Stages
 from greenbench.schema.enums import Profiling
-from greenbench.schema.profile import Profile
+from greenbench.schema.profile import ENDED, Profile
 from greenbench.schema.record import Findings
 
-ENDED = "the process ended while both models were profiled"
 AT_THE_WALL = (
     "joules at the wall are joined when the run has ended, and a profile that fails must lose none"
+)
+UNDER_LOAD = (
+    "requests overlap under load, or wait for each other, and a profile of one batch does not show "
+    "what their time goes to"
 )
 
 
@@ -29,8 +31,8 @@ def explained(
 ) -> Profile | None:
     """The profile that `protocol.profile` asks for; null: none, or the promise was kept.
 
-    `told` concludes from what was measured until now. That is kept first, so that nothing of it is lost
-    however the profile ends.
+    `told` concludes from what was measured until now. That is kept before and after, so that nothing of it is
+    lost however the profile, or the run, ends.
     """
     wanted = bench.spec.protocol.profile
     if wanted is Profiling.never:
@@ -40,14 +42,16 @@ def explained(
         return None
     if bench.spec.meter.wall_log:
         return Profile(reason=AT_THE_WALL)
-    if isinstance(stages.progress, Keeper):
-        stages.progress.keep(known.model_copy(update={"stages_s": dict(stages.seconds)}))
-    tokens = min(TOKENS, bench.spec.workload.output_tokens)
+    if not bench.spec.load.is_closed:
+        return Profile(reason=UNDER_LOAD)
+    stages.keep(known)
     with stages("profile"):
-        return profile(
+        found = profile(
             pair,
-            requests.batch(0, tokens),
+            requests.batch(0),
             stages.progress,
             on_host=bench.machine.device == "cpu",
             in_turn=isinstance(pair, InTurn),
         )
+    stages.keep(known.model_copy(update={"profile": found}))
+    return found

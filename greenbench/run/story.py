@@ -42,7 +42,7 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
     """Measure `spec`'s candidate against its baseline; `log` is where its own output goes.
 
     Raises UserError, before any model is loaded, for what cannot run here. A device that vanishes
-    leaves what was measured until then, and a failure.
+    leaves what was measured until then, and a failure if that was not all.
     """
     stages, own = Stages(progress), OwnProcesses()
     machine = detect(spec.device)
@@ -54,13 +54,20 @@ def run(spec: RunSpec, log: Path | None = None, *, progress: Progress) -> Findin
         try:
             findings = training.told(bench, stages) if spec.trains else _tell(bench, stages)
         except Lost as lost:
-            findings = Findings(
-                windows=bench.recorder.windows,
-                validity="invalid",
-                codes=[lost.code],
-                failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
-            )
+            findings = _without(bench, stages.kept, lost)
     return findings.model_copy(update={"stages_s": stages.seconds})
+
+
+def _without(bench: Bench, kept: Findings | None, lost: Lost) -> Findings:
+    """What there is of a run whose device is lost: all that was kept, else its windows alone."""
+    if kept and kept.profile:
+        return kept.model_copy(update={"profile": kept.profile.ended(str(lost))})
+    return Findings(
+        windows=bench.recorder.windows,
+        validity="invalid",
+        codes=[lost.code],
+        failure=Failure(reason="device_lost", message=str(lost), phase=None, log_tail=[]),
+    )
 
 
 def _tell(bench: Bench, stages: Stages) -> Findings:

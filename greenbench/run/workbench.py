@@ -19,13 +19,14 @@ from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.pair import apart_reason
 from greenbench.measure.recorder import Recorder
-from greenbench.measure.schedule import Progress
+from greenbench.measure.schedule import Keeper, Progress
 from greenbench.meters import OpenMeters, no_meters, open_meters, require_answer
 from greenbench.meters.wall_log import wait_for_rows
 from greenbench.run.checkpoint import Content, content
 from greenbench.run.loads import at_most
 from greenbench.run.preflight import elsewhere, engines, wall_log
 from greenbench.run.probe import probe
+from greenbench.schema.record import Findings
 from greenbench.schema.spec import ProtocolSpec, RunSpec
 from greenbench.schema.window import WHO, Who
 from greenbench.techniques.handover import Handover
@@ -59,6 +60,8 @@ class Stages:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.seconds: dict[str, float] = {}
+        self.kept: Findings | None = None
+        """What stands for the run should it come to no other end."""
         self._open: list[str] = []
         self._since_s = 0.0
 
@@ -70,6 +73,12 @@ class Stages:
         yield
         self._book()
         self._open.pop()
+
+    def keep(self, findings: Findings) -> None:
+        """In place of what was kept before, here and by whom the progress is told."""
+        self.kept = findings.model_copy(update={"stages_s": dict(self.seconds)})
+        if isinstance(self.progress, Keeper):
+            self.progress.keep(self.kept)
 
     def _book(self) -> None:
         """The time since the last change was the innermost stage's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
@@ -17,13 +17,16 @@ Kind = Literal[
     "matrix work",
     "operators",
     "launches",
-    "python",
+    "outside operators",
     "waiting",
+    "untold",
 ]
 """What time is spent in: products with whole matrices of weights; such products by kernels for packed
 weights; attention and its cache; whole matrices turned into another number format; copied; gone through
 otherwise; all other operators; those that take no longer than to begin one, and, of a GPU, its waiting for
-them; Python, between operators; and nothing at all, while the process sleeps."""
+them; outside of torch's operators, in Python or in what it calls; and nothing at all, while the process
+sleeps. Untold is what cannot be told apart: steps that torch compiled for a processor, but for the operators
+that they call, and sleep that may lie between operators or within, where threads wait for each other."""
 
 
 class Operation(NamedTuple):
@@ -47,11 +50,14 @@ class Trace(NamedTuple):
     """As always."""
     operations: tuple[Operation, ...]
     between_s: float
-    """In no operator."""
+    """In no operator, as far as that is told."""
     launching_s: float
     """That a GPU waited while an operator was on its way to it; 0 of a CPU, where that is the operator's."""
     asleep_s: float
-    """In which the process neither computed nor waited for a processor."""
+    """Of `between_s`, in which the process neither computed nor waited for a processor."""
+    untold_s: float
+    """In what torch compiled for a processor, or asleep while other threads of the process ran, which may
+    have been within an operator."""
 
 
 class Operator(Part):
@@ -69,10 +75,11 @@ class Operator(Part):
 
 
 class Profiled(Part):
-    """One model's time, of one request batch, by repetition."""
+    """One model's time, of one request batch, by repetition. Where the run's answers are longer than those
+    that were profiled, all is extrapolated to theirs: on the line through answers of one token and those."""
 
     wall_s: list[float]
-    """Of the same requests without the profiler."""
+    """Without the profiler."""
     kinds_s: dict[Kind, list[float]]
     """What the profiler's own time is taken off from; together about as long as `wall_s`."""
     by_rows_s: list[float]
@@ -101,15 +108,18 @@ class Profiled(Part):
         return self
 
 
+ENDED: Final = "the run ended while both models were profiled"
+
+
 class Profile(Part):
     """Both models, or why not."""
 
     tool: str | None = None
     """What looked, with its version."""
     reason: str | None = None
-    """Why there is no profile."""
+    """Why there is no profile, or what is missing of the run after it."""
     tokens: int | None = None
-    """Of each answer that was profiled: at most so many."""
+    """Of each answer that was profiled: as in the run, or fewer."""
     baseline: Profiled | None = None
     candidate: Profiled | None = None
 
@@ -118,3 +128,9 @@ class Profile(Part):
         if (self.baseline is None or self.candidate is None) and not self.reason:
             raise ValueError("a profile that lacks a model must give its reason")
         return self
+
+    def ended(self, why: str) -> Profile:
+        """It, where the run came to no end: all blocks had been measured when it was kept."""
+        told = "the run ended after it was profiled" if self.reason is None else self.reason
+        then = "" if self.reason in (None, ENDED) else "; then the run ended"
+        return self.model_copy(update={"reason": f"{told}{then}: {why.rstrip('.')}"})

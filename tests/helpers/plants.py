@@ -5,6 +5,7 @@ Each is real work of this process. Nothing but these functions knows what was pl
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 import time
@@ -198,6 +199,17 @@ def objects(x):
     sorted({str(place): place for place in range(6_000)}.items())
 
 
+def native(x):
+    """A kernel that torch knows nothing of."""
+    text = ctypes.create_string_buffer(20_000_000)
+    ctypes.memset(text, 1, len(text))
+
+
+def compiled():
+    """Work that torch makes one kernel of, which on a processor is no operator."""
+    return torch.compile(lambda x: torch.special.erfinv(torch.tanh(MANY)).sin().sum())
+
+
 def sleeping(x):
     threading.Event().wait(0.003)
 
@@ -319,6 +331,8 @@ PLANTS = {
     "python in both": plant(
         lambda: after(thinking), lambda: after(thinking, [halved() for _ in range(4)]), FEWER, HOST
     ),
+    "beside torch": plant(dense, lambda: after(native), HALF, HOST),
+    "compiled": plant(dense, lambda: after(compiled()), HALF),
     "small operators": plant(dense, lambda: after(in_pieces), HALF, LAUNCHES, shape=FEW),
     "small products": plant(
         dense, lambda: [Cut() for _ in range(4)], HALF, LAUNCHES, shape=FEW

@@ -40,9 +40,23 @@ def add(one, two, *, progress):
 def keep(value, *, progress, then=None):
     progress.keep(0)
     progress.keep(value)
+    if then == "hang":
+        time.sleep(3600)
     if then:
         os.kill(os.getpid(), then)
     return value + 1
+
+
+class Unreadable:
+    """Can be sent, and not received."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def keep_unreadable(*, progress):
+    progress.keep(Unreadable())
+    raise RuntimeError("no more")
 
 
 def leak(variable, *, progress):

@@ -41,6 +41,10 @@ class Outside(ModelEdit):
             raise RuntimeError("told to raise in /home/someone/secret/place.py")
         if self.fail == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fail == "profile":
+            from greenbench.engines.transformers.served import InProcess
+
+            InProcess.traced = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         if self.fail == "exit":
             os._exit(3)
         if self.fail == "hang":

@@ -9,7 +9,9 @@ from helpers.plants import PLANTS, Both
 
 from greenbench.analysis.energy.lost_time import split
 from greenbench.engines.engine import Request
+from greenbench.errors import Lost
 from greenbench.measure.profiling import REPETITIONS, profile
+from greenbench.schema.profile import Operation, Trace
 
 BATCH = [Request((1,), 16)]
 SOME = ("sleeps", "int8", "objects", "copied in", "by hand")
@@ -80,3 +82,42 @@ def test_in_turn_each_model_is_asked_for_once():
     found = profiled(Noted(**both), in_turn=True)
     assert asked == ["baseline"] * REPETITIONS + ["candidate"] * REPETITIONS
     assert len(found.baseline.wall_s) == REPETITIONS
+
+
+class Counted:
+    """Takes 2 s for a prompt, and 0.1 s for every token after the first, half of it in Python."""
+
+    tool = "a profiler"
+
+    def __init__(self):
+        self.asked = []
+
+    def traced(self, batch):
+        (each,) = batch
+        more = each.new_tokens - 1
+        self.asked.append(each.new_tokens)
+        prompt = Operation("aten::mm", ((8, 64), (64, 64)), ("float", "float"), 4, 2.0)
+        step = Operation("aten::mm", ((1, 64), (64, 64)), ("float", "float"), 4 * more, 0.05 * more)
+        return Trace(2 + 0.1 * more, (prompt, step), 0.05 * more, 0.0, 0.0, 0.0)
+
+
+def test_what_a_long_answer_takes_is_on_the_line_through_one_token_and_sixteen():
+    """Of 101 tokens: 2 s and 100 times 0.1 s."""
+    both = Both(Counted(), Counted())
+    found = profile(both, [Request((1,), 101)], lambda *_: None, on_host=True, in_turn=False)
+    assert {*both.each["baseline"].asked} == {1, 16}
+    assert found.tokens == 16
+    for side in (found.baseline, found.candidate):
+        assert side.wall_s == pytest.approx([12.0] * REPETITIONS)
+        assert side.kinds_s["products"] == pytest.approx([7.0] * REPETITIONS)
+        assert side.kinds_s["outside operators"] == pytest.approx([5.0] * REPETITIONS)
+        assert side.multiplications == 64 * 64 * (4 * 8 + 400)
+
+
+def test_a_device_that_is_lost_is_not_the_profiles_to_tell():
+    class Gone(Broken):
+        def traced(self, batch):
+            raise Lost("the GPU is gone")
+
+    with pytest.raises(Lost):
+        profiled(Both(Gone(), Gone()))

@@ -61,9 +61,10 @@ CAUSES: Final[Mapping[str, Named]] = MappingProxyType({
         "compiled decoding, or a larger batch",
     ),
     HOST: Named(
-        "time between operators in which the process computes: Python",
+        "time outside of torch's operators in which the process computes: Python, or what that calls beside "
+        "torch",
         (),
-        "compiled decoding with CUDA graphs, or a larger batch",
+        "compiled decoding with CUDA graphs, which leaves out Python, or a larger batch",
     ),
     COMPUTE: Named(
         "bytes were promised, and the products' time goes with the rows that are multiplied",

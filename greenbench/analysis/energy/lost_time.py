@@ -134,7 +134,7 @@ def _named(sides: _Sides) -> dict[str, list[float]]:
     added, unsaved = sides.parts("launches")
     found.add(begun, added)
     found.add(LAUNCHES, unsaved)
-    _python(sides, found, begun)
+    _outside(sides, found, begun)
     return found.seconds
 
 
@@ -228,9 +228,9 @@ def _attention(sides: _Sides, found: _Found) -> None:
     found.add(CACHE if longer else AMDAHL, unsaved)
 
 
-def _python(sides: _Sides, found: _Found, begun: str) -> None:
+def _outside(sides: _Sides, found: _Found, begun: str) -> None:
     """Each operator is begun from Python: of more operators than the baseline's that is theirs."""
-    over, before = sides.over("python"), sides.before("python")
+    over, before = sides.over("outside operators"), sides.before("outside operators")
     kinds = {*sides.baseline.calls, *sides.candidate.calls}
     many, more = sides.calls(*kinds)
     growth = more / many - 1 if many else 0.0

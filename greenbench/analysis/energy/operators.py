@@ -176,8 +176,9 @@ def _sums(trace: Trace, known: Known) -> _Sums:
     seconds: defaultdict[Kind, float] = defaultdict(float)
     seconds |= {
         "launches": trace.launching_s,
-        "python": trace.between_s - waiting_s,
+        "outside operators": trace.between_s - waiting_s,
         "waiting": waiting_s,
+        "untold": trace.untold_s,
     }
     calls: Counter[Kind] = Counter()
     multiplications = elements = 0

@@ -49,7 +49,7 @@ class Progress(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a call: its value, or its failure."""
+    """What became of a call: its value, or its failure and what it had kept until then."""
 
     value: Any
     failure: Failure | None
@@ -96,9 +96,8 @@ class Workers:
         """Call ``function(*args, progress=...)`` in a new process; its failure is an outcome.
 
         `function` is picklable; ``progress(stage, done, total)`` reaches `on_progress`, and what it gives
-        ``progress.keep`` is its value, should it come to no other. All that
-        the worker and its children print goes to `log_path`. Raises UserError where no process can
-        be started.
+        ``progress.keep`` last is the value beside its failure. All that the worker and its children print
+        goes to `log_path`. Raises UserError where no process can be started.
         """
         begin_s, oom_kills = time.monotonic(), _oom_kills()
         job = pickle.dumps((function, args))
@@ -191,7 +190,7 @@ class _Worker:
         self._messages.close()
 
     def outcome(self, memory_ran_out: bool) -> tuple[Any, Failure | None]:
-        """The value, or the one that was kept where it has come to no other, or the failure.
+        """The value, or the failure and what was kept until then.
 
         `memory_ran_out`: the kernel killed for memory meanwhile.
         """
@@ -208,14 +207,14 @@ class _Worker:
                 reason, message = "time_limit", f"It reached its limit of {self._limit_s:g} s."
             case _:
                 reason, message = _death(self._process.exitcode, memory_ran_out)
-        if self._kept is not None:
-            return pickle.loads(self._kept), None
-        return None, Failure(
-            reason=reason,
-            message=scrub(message)[:MESSAGE_LENGTH],
-            phase=self._stage,
-            log_tail=self._log.tail(),
-        )
+        message = scrub(message)[:MESSAGE_LENGTH]
+        tail = self._log.tail()
+        failure = Failure(reason=reason, message=message, phase=self._stage, log_tail=tail)
+        with suppress(
+            Exception
+        ):  # of what was kept as well: it is no more readable than any result
+            return (None if self._kept is None else pickle.loads(self._kept)), failure
+        return None, failure
 
 
 class _Log(threading.Thread):

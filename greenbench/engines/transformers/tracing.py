@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
+from re import compile as pattern
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
+from greenbench.errors import Unavailable
 from greenbench.schema.profile import Operation, Trace
 
 TOOL = f"torch.profiler {torch.__version__.partition('+')[0]}"
@@ -27,6 +29,13 @@ ALIKE = 3
 SCHEDULED = Path("/proc/thread-self/schedstat")
 """Nanoseconds that this thread has run, and waited for a processor."""
 
+LAUNCH = pattern(r"Launch\w*Kernel|GraphLaunch")
+"""How calls are named that begin kernels on a GPU: one each, or a graph of many."""
+FEW = 0.5
+"""Kernels for each launch: fewer were not all seen."""
+REGION = " "
+"""In the names that torch gives to what it compiled, and in no operator's."""
+
 Key = tuple[str, tuple[tuple[int, ...], ...], tuple[str, ...]]
 
 
@@ -35,7 +44,7 @@ def traced(work: Callable[[], object], device: torch.device) -> Trace:
 
     The profiler takes time at every operator, outside of it: what the second took longer is taken off in
     equal parts where operators begin. So is, in proportion, the time in which others had the processor. Of a
-    GPU the operators' time is that of their kernels.
+    GPU the operators' time is that of their kernels; raises Unavailable where these are not seen.
     """
     plain = _spent(work)
     on_gpu = device.type == "cuda"
@@ -49,17 +58,25 @@ def traced(work: Callable[[], object], device: torch.device) -> Trace:
     each_s = max(0.0, longer.ran_s - plain.ran_s) / max(len(host.operators), 1)
     own_s = [max(0.0, each.own_s - each_s * each.begun) for each in host.operators]
     between_s = max(0.0, host.between_s - each_s * host.outermost)
-    asleep_s = min(between_s, longer.asleep_s)
-    within_s, awake_s = sum(own_s), between_s - asleep_s
+    within_s = sum(own_s)
+    most_s = min(between_s, longer.asleep_s)
+    asleep_s = min(most_s, max(0.0, longer.asleep_s - min(within_s, longer.others_s)))
+    awake_s = between_s - most_s
     left = max(0.0, 1 - host.queued_s / max(within_s + awake_s, 1e-12))
     if not on_gpu:
         pairs = zip(host.operators, own_s, strict=True)
         taken = [(each.key, left * seconds) for each, seconds in pairs]
-        return Trace(plain.wall_s, _summed(taken), asleep_s + left * awake_s, 0.0, asleep_s)
+        inside = [each for each in taken if REGION not in each[0][0]]
+        untold_s = most_s - asleep_s + sum(seconds for key, seconds in taken if REGION in key[0])
+        between_s = asleep_s + left * awake_s
+        return Trace(plain.wall_s, _summed(inside), between_s, 0.0, asleep_s, untold_s)
+    _require_kernels(events)
     kernels = _kernels(events, {each.number: each.key for each in host.operators})
     idle_s = max(0.0, plain.wall_s - sum(seconds for _, seconds in kernels))
     begun_s = idle_s * within_s / max(within_s + between_s, 1e-12)
-    return Trace(plain.wall_s, _summed(kernels), idle_s - begun_s, begun_s, asleep_s)
+    between_s = idle_s - begun_s
+    asleep_s, untold_s = min(asleep_s, between_s), min(most_s, between_s) - min(asleep_s, between_s)
+    return Trace(plain.wall_s, _summed(kernels), between_s - untold_s, begun_s, asleep_s, untold_s)
 
 
 class _Spent(NamedTuple):
@@ -69,6 +86,8 @@ class _Spent(NamedTuple):
     ran_s: float
     queued_s: float
     """While others had the processor."""
+    others_s: float
+    """Other threads of this process ran, all together: those that share an operator's work among them."""
 
     @property
     def asleep_s(self) -> float:
@@ -78,12 +97,13 @@ class _Spent(NamedTuple):
 
 def _spent(work: Callable[[], object]) -> _Spent:
     """Of `work`; it ran all the time where the system does not say."""
-    begun_s, began = time.perf_counter(), _scheduled()
+    begun_s, all_s, began = time.perf_counter(), time.process_time(), _scheduled()
     work()
-    ended, wall_s = _scheduled(), time.perf_counter() - begun_s
+    ended, all_s, wall_s = _scheduled(), time.process_time() - all_s, time.perf_counter() - begun_s
     if began is None or ended is None:
-        return _Spent(wall_s, wall_s, 0.0)
-    return _Spent(wall_s, ended[0] - began[0], ended[1] - began[1])
+        return _Spent(wall_s, wall_s, 0.0, 0.0)
+    ran_s = ended[0] - began[0]
+    return _Spent(wall_s, ran_s, ended[1] - began[1], max(0.0, all_s - ran_s))
 
 
 class _Called(NamedTuple):
@@ -171,6 +191,25 @@ def _key(event: Any) -> Key:
 
 def _number(event: Any) -> int | None:
     return None if event.linked_correlation_id() else event.correlation_id()
+
+
+def _require_kernels(events: Sequence[Any]) -> None:
+    """Torch itself only warns where it may not look into the GPU, and its whole time would pass for gaps."""
+    launches = sum(
+        LAUNCH.search(event.name()) is not None
+        for event in events
+        if event.device_type() == DeviceType.CPU
+    )
+    kernels = sum(
+        event.device_type() == DeviceType.CUDA and not event.is_user_annotation()
+        for event in events
+    )
+    if not kernels or kernels < FEW * launches:
+        raise Unavailable(
+            f"torch's profiler saw {kernels} kernels on the GPU for {launches} launches: end any other "
+            "profiler that is attached to it, or let this user count there (the driver's option "
+            "NVreg_RestrictProfilingToAdminUsers=0)."
+        )
 
 
 def _kernels(events: Sequence[Any], operators: dict[int | None, Key]) -> list[tuple[Key, float]]:

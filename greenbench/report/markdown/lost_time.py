@@ -38,7 +38,8 @@ def rules() -> list[str]:
         "Where a run was profiled after its last block (`protocol.profile`), causes come from there. Each "
         "kind of time is compared with what it would be had it shrunk as promised, and what is over is the "
         f"lost time. A cause is named whose share of it is above {100 * SHARE:.0f} %, its whole 95 % "
-        f"interval over {REPETITIONS} repetitions or more; the rest is not explained:",
+        f"interval over {REPETITIONS} repetitions or more; the rest is not explained. Of answers longer than "
+        "those that were profiled, all times are on the line through these and answers of one token:",
         "",
         *(f"- {name}: {cause.evidence}." for name, cause in CAUSES.items()),
         "",
@@ -49,10 +50,11 @@ def _of_row(row: Row) -> list[str]:
     profile, found = row.record.profile, outcome(row)
     if profile is None:
         return []
-    if profile.reason:
-        return [f"- {code(row.label)}: no profile: {prose(profile.reason)}."]
+    if profile.baseline is None:
+        return [f"- {code(row.label)}: no profile: {prose(profile.reason or '')}."]
+    after = [f"- {code(row.label)}: {prose(profile.reason)}."] if profile.reason else []
     causes: Sequence[Cause] = found.split.causes if found.split else ()
-    return [f"- {code(row.label)}, {_of_cause(cause)}" for cause in causes]
+    return [*(f"- {code(row.label)}, {_of_cause(cause)}" for cause in causes), *after]
 
 
 def _of_cause(cause: Cause) -> str:

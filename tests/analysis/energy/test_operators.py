@@ -16,8 +16,8 @@ def operation(name, *inputs, calls=10, seconds=1.0):
     return Operation(name, shapes, numbers, calls, seconds)
 
 
-def trace(*operations, between_s=0.0, asleep_s=0.0, launching_s=0.0):
-    return Trace(1.0, operations, between_s, launching_s, asleep_s)
+def trace(*operations, between_s=0.0, asleep_s=0.0, launching_s=0.0, untold_s=0.0):
+    return Trace(1.0, operations, between_s, launching_s, asleep_s, untold_s)
 
 
 PROMPT = operation("aten::addmm", ((64,), F), ((32, 128), F), ((128, 64), F), calls=1, seconds=0.9)
@@ -65,9 +65,11 @@ def test_products_are_known_by_their_shapes():
 
 def test_sums_add_up_and_what_goes_with_rows_is_on_a_line():
     """A step of 1 row takes 0.2 s, a prompt of 32 rows 0.9 s: 0.7/31 s a row."""
-    found = profiled([trace(PROMPT, STEP, BRIEF, between_s=0.5, asleep_s=0.2)], KNOWN)
+    traces = [trace(PROMPT, STEP, BRIEF, between_s=0.5, asleep_s=0.2, untold_s=0.1)]
+    found = profiled(traces, KNOWN)
     assert found.kinds_s["products"] == [pytest.approx(2.9)]
-    assert (found.kinds_s["python"], found.kinds_s["waiting"]) == ([pytest.approx(0.3)], [0.2])
+    assert found.kinds_s["outside operators"] == [pytest.approx(0.3)]
+    assert (found.kinds_s["waiting"], found.kinds_s["untold"]) == ([0.2], [0.1])
     assert found.multiplications == 128 * 64 * (32 + 10)
     assert found.elements == 10 * 128
     assert found.by_rows_s == [pytest.approx(0.7 / 31 * (32 + 10))]

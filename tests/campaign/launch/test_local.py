@@ -77,10 +77,17 @@ def test_value_progress_and_durations(workers):
     assert 0 < outcome.start_s < outcome.duration_s
 
 
-def test_what_was_kept_last_stands_for_a_value_that_never_came(call):
-    killed = partial(jobs.keep, then=signal.SIGKILL)
-    assert call(killed, 7)[:2] == (7, None)
-    assert call(jobs.keep, 7).value == 8
+def test_what_was_kept_last_stands_beside_the_failure(call):
+    killed = call(partial(jobs.keep, then=signal.SIGKILL), 7)
+    assert (killed.value, killed.failure.reason) == (7, "killed")
+    hung = call(partial(jobs.keep, then="hang"), 7, time_limit_s=2.0)
+    assert (hung.value, hung.failure.reason) == (7, "time_limit")
+    assert call(jobs.keep, 7)[:2] == (8, None)
+
+
+def test_what_was_kept_and_cannot_be_read_is_not_there(call):
+    failed = call(jobs.keep_unreadable)
+    assert (failed.value, failed.failure.message) == (None, "RuntimeError: no more")
 
 
 def test_preloaded_modules_are_imported_once(call):

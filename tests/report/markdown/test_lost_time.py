@@ -7,7 +7,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.report.markdown.sections.promises import promised
 from greenbench.schema.profile import Profile
 
-BASELINE = side(products=0.8, python=0.2)
+BASELINE = side(products=0.8, outside_operators=0.2)
 SLOW = operator("aten::_int_mm", "packed products", 1.2, "signed char × signed char")
 
 
@@ -23,7 +23,7 @@ def shown(found, **promise):
 
 
 def test_shares_stand_in_the_table_and_evidence_with_its_experiment_below():
-    line, details = shown(profile(BASELINE, side(SLOW, packed_products=1.2, python=0.4)))
+    line, details = shown(profile(BASELINE, side(SLOW, packed_products=1.2, outside_operators=0.4)))
     assert "slow kernel: 73 % (" in line
     assert "host bound: 27 % (" in line
     assert "dequantization" not in line  # what the record alone would guess
@@ -32,9 +32,17 @@ def test_shares_stand_in_the_table_and_evidence_with_its_experiment_below():
     assert "share of it is above 15 %" in details
 
 
+def test_a_run_that_ended_after_its_profile_says_so_beside_the_causes():
+    found = profile(BASELINE, side(SLOW, packed_products=1.2, outside_operators=0.4))
+    line, details = shown(found.ended("It was killed by SIGKILL."))
+    assert "slow kernel: 73 % (" in line
+    assert "the run ended after it was profiled: It was killed by SIGKILL." in details
+    assert "no profile" not in details
+
+
 def test_what_no_cause_has_is_told():
     own = operator("own::mm", "packed products", 0.6, "signed char × float")
-    line, _ = shown(profile(BASELINE, side(own, packed_products=0.6, python=0.1)))
+    line, _ = shown(profile(BASELINE, side(own, packed_products=0.6, outside_operators=0.1)))
     assert "not explained: 100 % of the lost time" in line
 
 
