@@ -43,8 +43,9 @@ The exit status is 1 where the newest night shows a step, for CI.
 from before the step to behind it, as pip lists them, each in a fresh environment that is else like this one:
 both ends first, then halving. A version is bad where it lies beyond the middle between the ends; each has 3
 to 12 sessions, until that is told, so that 5 % of searches are wrong at most. A version that does not install
-or run is skipped. Its runs are ordinary records in DIR, from which the same command goes on; environments are
-removed once they are not needed. The exit status is then 0 where one version is told, and 3 where none is.
+or run is skipped. Its runs are ordinary records in DIR/KEY, with that night's key, from which the same
+command goes on; environments are removed once they are not needed. The exit status is then 0 where one
+version is told, and 3 where none is.
 """
 
 

@@ -79,8 +79,10 @@ def halved(count: int, judge: Judge) -> Suspects:
 def first_bad(count: int, draw: Draw, worse: Literal[-1, 1]) -> FirstBad:
     """Search `count` places, of which the last differs from the first by the sign `worse`.
 
-    Raises Unusable, with its place, where an end has no value.
+    Raises Unusable, with its place, where an end has no value; ValueError where both ends are one.
     """
+    if count < 2:
+        raise ValueError("a search needs two places or more")
     search = _Search(draw, count - 1, worse)
     if not search.differ():
         return FirstBad(None, search.levels(), {})

@@ -52,8 +52,9 @@ def test_a_text_that_holds_one_that_is_held_out_is_not_trained_on(of):
 
 
 def test_no_more_is_read_than_the_trainings_need(of):
-    """Of each text a sequence at most, four characters a token, and twice as many to be safe, beside those held
-    out."""
+    """Of each text a sequence at most, four characters a token, and twice as many to be safe.
+
+    What is held out comes on top."""
     rows = [{"text": f"{place:06} " * 40} for place in range(1000)]
     train, held_out, to_tune = corpus.read(of(rows))
     assert len(held_out) + len(to_tune) == 6

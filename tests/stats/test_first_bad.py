@@ -97,6 +97,12 @@ def test_where_nothing_stepped_the_ends_are_rarely_called_different():
     assert np.mean(shown) <= 0.025
 
 
+def test_one_place_has_no_first_bad_one():
+    """Its values would be held against themselves."""
+    with pytest.raises(ValueError, match="two places or more"):
+        first_bad(1, lambda at: 0.0, 1)
+
+
 def test_levels_are_against_the_first_with_intervals_that_hold_the_truth():
     dice = np.random.default_rng(23)
     held = []

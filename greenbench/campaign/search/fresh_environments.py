@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -19,15 +20,19 @@ from greenbench.stats.first_bad import Unusable
 
 PIP: Final = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 """That of this environment works for all others."""
+WHERE: Final = "say where it is with PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS"
 LISTED: Final = re.compile(r"^Available versions: (.+)$", re.MULTILINE)
 READY: Final = "ready"
 """In an environment that is whole."""
+MADE_FOR: Final = "made-for"
+"""In an environment from its beginning on, with the package that it is for: what lacks it is others'."""
 
 
 def versions(package: str, before: str, after: str) -> list[str]:
     """From `before` to `after` what pip has for this Python, in the order of their release numbers.
 
-    Without prereleases; from the places that pip is configured for. Raises UserError where one is not there.
+    Without prereleases, and of several builds of a release, as 2.13.0+cpu is one, those that the ends are of;
+    from the places that pip is configured for. Raises UserError where one end is not there.
     """
     asked = _called([*PIP, "index", "versions", package])
     listed = LISTED.search(asked.stdout)
@@ -36,20 +41,31 @@ def versions(package: str, before: str, after: str) -> list[str]:
             f"pip lists no versions of {package} ({_last(asked)}): see pip index versions."
         )
     known = listed[1].split(", ")[::-1]
+    if _release(before) == _release(after) and not {before, after} <= set(known):
+        raise UserError(
+            f"the step is between builds of one release, which pip does not list: {package} {before} and "
+            f"{after}: {WHERE}."
+        )
     ends = [_place(known, version, package) for version in (before, after)]
-    row = known[min(ends) : max(ends) + 1]
+    builds = {_build(before), _build(after)}
+    row = [each for each in known[min(ends) : max(ends) + 1] if _build(each) in builds]
     return row if ends[0] <= ends[1] else row[::-1]
 
 
 def _place(known: Sequence[str], version: str, package: str) -> int:
-    """Of the version, or of the same as another build, as 2.13.0 is of 2.13.0+cpu."""
-    for name in (version, version.partition("+")[0]):
-        if name in known:
-            return known.index(name)
-    raise UserError(
-        f"pip has no {package} {version}, only {known[0]} to {known[-1]}: say where it is with "
-        "PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS."
-    )
+    """Another build of the same release is another version: it computes with other kernels."""
+    if version in known:
+        return known.index(version)
+    raise UserError(f"pip has no {package} {version}, only {known[0]} to {known[-1]}: {WHERE}.")
+
+
+def _release(version: str) -> str:
+    return version.partition("+")[0]
+
+
+def _build(version: str) -> str:
+    """As cpu in 2.13.0+cpu."""
+    return version.partition("+")[2]
 
 
 class Environments:
@@ -64,12 +80,15 @@ class Environments:
         self._folder, self._package, self._pins, self._say = folder.resolve(), package, pins, say
 
     def python(self, version: str) -> Path:
-        """The interpreter of the one with that version. Raises Unusable where it cannot be installed."""
+        """The interpreter of the one with that version.
+
+        Raises Unusable where it cannot be installed, and UserError where others have something in its place.
+        """
         home = self._home(version)
         python = home / "bin" / "python"
         if not (home / READY).exists():
             self._say(f"installing {self._package} {version} in an environment of its own")
-            shutil.rmtree(home, ignore_errors=True)
+            self._cleared(home)
             moved = self._made(home, python, version)
             if moved:
                 self._say(f"{self._package} {version} needs other versions: {', '.join(moved)}")
@@ -77,13 +96,31 @@ class Environments:
         return python
 
     def remove(self, *kept: str) -> None:
-        """All but those with the versions `kept`."""
+        """All of this package but those with the versions `kept`; the folder once it is empty."""
         left = {self._home(version) for version in kept}
-        for home in self._folder.glob("*"):
-            if home not in left:
+        for home in self._folder.glob(f"{self._package}-*"):
+            if home not in left and self._is_own(home):
                 shutil.rmtree(home, ignore_errors=True)
-        if not left:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with suppress(OSError):  # it holds others' too, or is not there
+            self._folder.rmdir()
+
+    def _is_own(self, home: Path) -> bool:
+        mark = home / MADE_FOR
+        return (
+            not home.is_symlink() and mark.is_file() and mark.read_bytes() == self._package.encode()
+        )
+
+    def _cleared(self, home: Path) -> None:
+        """An empty folder, marked as this package's."""
+        if self._is_own(home):
+            shutil.rmtree(home, ignore_errors=True)
+        elif home.exists():
+            raise UserError(
+                f"{home} was made by no search for {self._package}: move it away, or say another folder with "
+                "--into."
+            )
+        home.mkdir(parents=True, exist_ok=True)
+        (home / MADE_FOR).write_text(self._package)
 
     def _home(self, version: str) -> Path:
         return self._folder / f"{self._package}-{version}"
@@ -99,7 +136,8 @@ class Environments:
         if self._pins:
             _done([*install, "--no-deps", "-r", str(listed)], "the packages of here do not install")
         here = _installed(home)
-        _done([*install, f"{self._package}=={version}"], "it does not install")
+        # === as == would take another build of it too
+        _done([*install, f"{self._package}==={version}"], "it does not install")
         there = _installed(home)
         if (found := _clashes(python)) and (clashes := found - self._clashes):
             raise Unusable(f"it does not go with what is installed here: {sorted(clashes)[0]}")

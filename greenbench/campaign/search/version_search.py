@@ -17,6 +17,8 @@ from greenbench.campaign.closing import drawn
 from greenbench.campaign.command import APART, in_grammar, without
 from greenbench.campaign.search.fresh_environments import Environments, pins, versions
 from greenbench.errors import UserError
+from greenbench.machine.processes import end_with_parent
+from greenbench.models.keys import run_key
 from greenbench.records.calls import NO_CALL, rebuilt
 from greenbench.records.store import load
 from greenbench.schema.record import Record
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     versions: Sequence[str]
     """From the one before the step to the one behind it."""
     folder: Path
+    """That run's own: records of another have the same sessions and versions."""
 
     @property
     def runs_each(self) -> int:
@@ -81,10 +84,14 @@ def step_with(watched: Watched, package: str) -> Found:
 
 def _ends(step: Found, package: str) -> tuple[str, str] | None:
     """Its versions before the step and behind it."""
-    for each in step.changed:
-        if each.name == package and each.before and each.after:
-            return each.before, each.after
-    return None
+    mine = sorted(
+        (each.nights_off, each.before, each.after)
+        for each in step.changed
+        if each.name == package and each.before and each.after
+    )
+    if not mine or mine[0][1] == mine[-1][2]:
+        return None
+    return mine[0][1], mine[-1][2]
 
 
 def _clearness(step: Found) -> float:
@@ -96,13 +103,16 @@ def _clearness(step: Found) -> float:
 
 
 def asked(watched: Watched, package: str, folder: Path) -> Asked:
-    """The newest step of the package, and pip's versions from before to behind it. Raises UserError."""
+    """The newest step of the package, and pip's versions from before to behind it.
+
+    Its runs go beneath `folder`. Raises UserError.
+    """
     step = step_with(watched, package)
     ends = _ends(step, package)
     assert ends
     if not any(metadata.distributions(name=package)):
         raise UserError(f"{package} is no package of this environment: say one that pip installs.")
-    return Asked(package, step, versions(package, *ends), folder)
+    return Asked(package, step, versions(package, *ends), folder / run_key(step.night.spec))
 
 
 def expected(ask: Asked) -> str:
@@ -220,6 +230,7 @@ class Fresh:
         """See `Bench.run`."""
         kept = _record(results, session)
         if kept is not None and kept.failure is None:
+            self._check(kept, version)
             return kept
         python = self._python(version)
         self._say(f"{self._package} {version}, session {session}")
@@ -247,10 +258,10 @@ class Fresh:
             self.installing_s += time.monotonic() - started
 
     def _check(self, record: Record, version: str) -> None:
-        """That it ran what it was to run."""
+        """That it ran what it was to run, and no other build of it."""
         inputs = record.spec.inputs
         used = inputs.packages.get(self._package, version) if inputs else version
-        if used.partition("+")[0] != version.partition("+")[0]:
+        if used != version:
             raise Unusable(f"its run used {self._package} {used}")
 
 
@@ -261,8 +272,13 @@ def _record(results: Path, session: int) -> Record | None:
 
 
 def _status(command: Sequence[str]) -> int:
-    """Its exit status, once it has ended: interrupted, it ends by itself, as it must give back a device."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    """Its exit status, once it has ended: interrupted, it ends by itself, as it must give back a device; it
+    is told to where this process ends otherwise."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,  # noqa: PLW1509  # no thread of here is at work
+    ) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:

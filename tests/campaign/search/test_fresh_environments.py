@@ -5,9 +5,14 @@ import subprocess
 import pytest
 from helpers.wheels import wheel
 
+from greenbench.campaign.search import fresh_environments
 from greenbench.campaign.search.fresh_environments import Environments, pins, versions
 from greenbench.errors import UserError
 from greenbench.stats.first_bad import Unusable
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -30,11 +35,52 @@ def shop(tmp_path, monkeypatch):
 
 def test_versions_go_from_before_to_behind_by_release_and_without_prereleases(shop):
     assert versions("gbtiny", "1.0", "1.10") == ["1.0", "1.1", "1.9", "1.10"]
-    assert versions("gbtiny", "1.9+cpu", "1.1") == ["1.9", "1.1"]
     with pytest.raises(UserError, match=r"pip has no gbtiny 0\.9, only 1\.0 to 3\.0"):
         versions("gbtiny", "0.9", "1.0")
     with pytest.raises(UserError, match="pip lists no versions of gbabsent"):
         versions("gbabsent", "1", "2")
+
+
+def test_of_the_builds_of_a_release_those_of_both_ends_are_versions(shop):
+    """Another build computes with other kernels: it is none of the ends, and stands for none between them."""
+    for version in ("1.9+cpu", "1.10+cpu", "1.10+gpu"):
+        wheel(shop, "gbtiny", version, {"gbtiny.py": ""})
+    assert versions("gbtiny", "1.0", "1.10") == ["1.0", "1.1", "1.9", "1.10"]
+    assert versions("gbtiny", "1.10+cpu", "1.9+cpu") == ["1.10+cpu", "1.9+cpu"]
+    assert versions("gbtiny", "1.9", "1.10+gpu") == ["1.9", "1.10", "1.10+gpu"]
+    assert versions("gbtiny", "1.10", "1.10+gpu") == ["1.10", "1.10+gpu"]
+    with pytest.raises(UserError, match=r"pip has no gbtiny 1\.1\+cpu, only 1\.0 to 3\.0"):
+        versions("gbtiny", "1.1+cpu", "1.9+cpu")
+    for ends in (("1.1+cpu", "1.1+gpu"), ("1.1+cpu", "1.1"), ("1.1", "1.1+cpu")):
+        with pytest.raises(
+            UserError, match=r"step is between builds of one release, which pip does not list: "
+        ):
+            versions("gbtiny", *ends)
+
+
+def test_what_others_made_there_stays(shop, tmp_path):
+    """A folder of someone's, a file, another package's environments, also of one whose name begins alike, and
+    what only has the name of one."""
+    folder = tmp_path / "all"
+    notes = folder / "notes"
+    notes.mkdir(parents=True)
+    (notes / "mine.txt").write_text("mine")
+    (folder / "gbtiny-3.0").mkdir()
+    (folder / "gbtiny-list").write_text("a file")
+    made = {name: Environments(folder, name, [], print) for name in ("gbtiny", "gbtiny-more")}
+    for name, each in made.items():
+        with pytest.raises(Unusable, match="it does not install"):
+            each.python("9.9")
+        assert (folder / f"{name}-9.9").is_dir()
+    made["gbtiny"].remove()
+    assert not (folder / "gbtiny-9.9").exists()
+    assert (folder / "gbtiny-more-9.9" / "bin" / "python").exists()
+    assert (notes / "mine.txt").read_text() == "mine"
+    assert (folder / "gbtiny-3.0").is_dir()
+    assert (folder / "gbtiny-list").is_file()
+    with pytest.raises(UserError, match="was made by no search for gbtiny: move it away"):
+        made["gbtiny"].python("3.0")
+    assert (folder / "gbtiny-3.0").is_dir()
 
 
 def test_an_environment_is_as_asked_but_for_one_package_and_what_must_change_with_it(
@@ -43,7 +89,12 @@ def test_an_environment_is_as_asked_but_for_one_package_and_what_must_change_wit
     """Where the making of one was broken off it is made anew, and one that is whole is made once."""
     said = []
     made = Environments(tmp_path / "all", "gbtiny", ["gbbeside==1.0", "gbuser==1.0"], said.append)
-    (tmp_path / "all" / "gbtiny-2.0" / "lib").mkdir(parents=True)
+    wheel(shop, "gbtiny", "2.0+cpu", {"gbtiny.py": "HERE = 'another build'\n"})
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(fresh_environments, "_installed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            made.python("2.0")
+    said.clear()
     python = made.python("2.0")
     code = "import gbtiny, gbbeside, gbuser; print(gbtiny.HERE)"
     assert subprocess.check_output([python, "-c", code], text=True) == "2.0\n"
