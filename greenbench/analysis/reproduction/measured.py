@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import log
 from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import (
     NO_IDLE,
     as_quantity,
+    deciding_of,
     doubted,
     half_width,
     level,
@@ -47,8 +49,11 @@ def ours(row: Published, record: Record, against: Record | None = None) -> Ours:
         return Ours(_per_answer(row, record), _groups(record) - 1)
     if against is not None:
         return _across(row, against, record)
-    found = _level(row, record) if row.unit else _ratio(row, record)
-    return Ours(found, found.n - 1)
+    if row.unit:
+        found = _level(row, record)
+        return Ours(found, found.n - 1)
+    found, first = _ratio(row, record), deciding_of(record)
+    return Ours(found, (first if 2 <= first < found.n else found.n) - 1)
 
 
 def _ratio(row: Published, record: Record) -> Quantity:
@@ -87,9 +92,11 @@ def _above_idle(record: Record) -> Quantity:
     if idle.value is None:
         return missing("ratio", NO_IDLE)
 
+    ratio = partial(paired_ratio, first=deciding_of(record))
+
     def at(idle_w: float) -> Quantity:
         before, after = (per_token(record, who, idle_w) for who in WHO)
-        return _over(before, after, source(record.windows), paired_ratio)
+        return _over(before, after, source(record.windows), ratio)
 
     return _moved(at(idle.value), at, idle)
 

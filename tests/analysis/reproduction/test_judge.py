@@ -250,6 +250,15 @@ def test_two_models_are_compared_where_they_were_measured_alike(parts, why, tmp_
     assert (found.word, found.records) == ("reproduced", [mine, other])
 
 
+def test_above_idle_power_the_first_blocks_decide_as_with_it(tmp_path):
+    row = {"after": NET, "basis": "net"}
+    few, all_of_them = (
+        judge(tmp_path, row, changed(sound.run(), protocol={"blocks": blocks})).ours
+        for blocks in (2, 8)
+    )
+    assert few.high - few.low > 1.5 * (all_of_them.high - all_of_them.low)
+
+
 def test_two_versions_of_an_engine_are_not_alike(tmp_path):
     both = {"technique": None, "against": "Org/big"}
     mine = sound.run().model_copy(
@@ -352,12 +361,14 @@ def test_degrees_of_freedom_are_of_groups_of_questions_and_of_welch(tmp_path):
     row = table(tmp_path, {"after": 1.0, "metric": "energy_per_answer"}, technique=name).rows[0]
     found, freedom = ours(row, record)
     assert (found.n, freedom) == (100, 100 // graded.SIZE - 1)
+    rows = table(tmp_path, {"after": 0.7}, {"after": NET, "basis": "net"}).rows
+    for blocks, freedom in ((2, 1), (5, 4), (8, 7)):  # of eight, so many decided how many there are
+        record = changed(sound.run(), protocol={"blocks": blocks})
+        assert [ours(each, record).freedom for each in rows] == [freedom, freedom]
     row = table(tmp_path, {"after": 0.4}, technique=None, against="Org/big").rows[0]
     noisy, as_noisy = other_model(1.0, 0.02, "smollm2-135m"), other_model(2.5, 0.02)
-    assert ours(row, sound.run(), as_noisy).freedom == pytest.approx(
-        7.0
-    )  # one side does not spread
-    assert ours(row, noisy, as_noisy).freedom == pytest.approx(14.0)  # both do alike
+    one_side, both = (ours(row, each, as_noisy).freedom for each in (sound.run(), noisy))
+    assert (one_side, both) == (pytest.approx(7.0), pytest.approx(14.0))
 
 
 @given(value=st.floats(0.05, 20), sd=st.one_of(st.none(), st.floats(0.001, 0.3)))
