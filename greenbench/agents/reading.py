@@ -296,7 +296,5 @@ def _named(change: Change) -> str:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    found: dict[str, Any] = number(change.found) if change.found else {"value": None}
-    if change.least is not None:
-        found["at_least"] = change.least
+    found = number(change.found) if change.found else {"value": None, "at_least": change.least}
     return {**found, "verdict": change.verdict, "why": change.why}
