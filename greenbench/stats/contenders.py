@@ -15,8 +15,8 @@ from greenbench.stats.intervals import CONFIDENCE, MARGIN
 
 ALPHA: Final = 1 - CONFIDENCE
 RATIOS, PLACES, LEVELS, LOSS = 0.6, 0.1, 0.15, 0.15
-"""Shares of alpha: of ratios, half for those that begin and half for stacks; of the baselines' levels; of the
-limits, which only the best one's own may break by mistake."""
+"""Shares of alpha: of ratios, of the baselines' levels, and of the limits. Half of all but the levels' is for
+those that begin and half for stacks."""
 LOOKS: Final = 3
 """At a candidate's answers: as many items as all get, as many as would tell, and all."""
 GOAL: Final = log1p(MARGIN)
@@ -24,6 +24,8 @@ SURE: Final = 1e-4
 """No smaller chance of a mistake is spoken of."""
 LIKELY: Final = 0.5
 MOST_ROUNDS: Final = 40
+TRIES: Final = 3
+"""Sessions in a row that something spoils, before a candidate is asked no more."""
 Settle = Literal["items", "rounds"]
 Standing = Literal["kept", "broken", "unsure"]
 
@@ -45,7 +47,7 @@ class Round(NamedTuple):
     levels: Sequence[float] = ()
     """Logarithm of the baseline's own, by block; needed where there are several places."""
     over: Mapping[str, Sequence[float]] = {}
-    """By limit, the logarithm of the candidate over the limit, by block."""
+    """By limit, the logarithm of the candidate over the limit, by block; infinite: it grows for ever."""
     plain: Mapping[str, Sequence[float]] = {}
     """The same of the baseline."""
     p_loss: float | None = 0.0
@@ -66,25 +68,44 @@ class Board:
         self._ratios: Tapes[Entry] = Tapes()
         self._levels: Tapes[str] = Tapes()
         self._over: dict[str, Tapes[Entry]] = {}
+        self._unbounded: set[tuple[Entry, str]] = set()
         self._p_loss: dict[Entry, float | None] = {}
-        self._more: dict[Entry, bool] = {}
+        self._spoilt: dict[Entry, int] = {}
+        """In a row, up to the last."""
+        self._all_asked: set[Entry] = set()
+        """Of whom no more items are asked for good."""
         self._bounds: dict[tuple[Entry, float], Bounds] = {}
         self._alive: list[Entry] | None = None
         self._ahead: list[Entry] | None = None
 
-    def add(self, entry: Entry, found: Round | None) -> None:
-        """One more round, or one that something spoilt."""
+    def add(self, entry: Entry, found: Round | None, *, more: bool = False) -> None:
+        """One more round, or one that something spoilt; `more`: with more items."""
         self.rounds[entry] = self.rounds.get(entry, 0) + 1
         self._bounds, self._alive, self._ahead = {}, None, None
         if found is None:
+            self._spoilt[entry] = self._spoilt.get(entry, 0) + 1
+            self._all_asked.update([entry] * more)
             return
+        self._spoilt[entry] = 0
         self._ratios.add(entry, found.logs)
         self._levels.add(entry.place, found.levels)
         for limit, logs in found.over.items():
-            tape = self._over.setdefault(limit, Tapes())
+            self._held(entry, limit, logs)
+            self._held(Entry((), entry.place), limit, found.plain.get(limit, ()))
+        self._all_asked.update([entry] * (not found.more))
+        self._p_loss[entry] = found.p_loss
+
+    def _held(self, entry: Entry, limit: str, logs: Sequence[float]) -> None:
+        tape = self._over.setdefault(limit, Tapes())
+        if inf in logs:
+            self._unbounded.add((entry, limit))
+        else:
             tape.add(entry, logs)
-            tape.add(Entry((), entry.place), found.plain.get(limit, ()))
-        self._p_loss[entry], self._more[entry] = found.p_loss, found.more
+
+    def is_asked(self, entry: Entry) -> bool:
+        """Whether it may get one more round."""
+        enough = self.rounds.get(entry, 0) >= MOST_ROUNDS
+        return bool(entry.parts) and not enough and self._spoilt.get(entry, 0) < TRIES
 
     @property
     def entries(self) -> list[Entry]:
@@ -101,7 +122,7 @@ class Board:
         """Of its logarithmic ratio."""
         if not entry.parts:
             return Bounds(0.0, 0.0)
-        share = self._share(entry, alpha or self.alpha)
+        share = self._share(entry, (alpha or self.alpha) * RATIOS)
         if (entry, share) not in self._bounds:
             self._bounds[entry, share] = self._ratios.bounds(entry, share)
         return self._bounds[entry, share]
@@ -121,7 +142,10 @@ class Board:
         if limit == "loss":
             return self._of_loss(entry)
         if limit:
-            low, high = self._over[limit].bounds(entry, self.alpha * LEVELS / len(self._over))
+            if (entry, limit) in self._unbounded:
+                return "broken"
+            share = self._share(entry, self.alpha * LEVELS) / len(self._over)
+            low, high = self._over[limit].bounds(entry, share)
             return "kept" if high <= 0 else "broken" if low > 0 else "unsure"
         found: list[Standing] = [self.standing(entry, each) for each in ("loss", *self._over)]
         words: tuple[Standing, ...] = ("broken", "unsure")
@@ -131,13 +155,14 @@ class Board:
         """Whether, as far as was seen, it keeps all limits, that of quality with a chance of `least`."""
         loss = self._p_loss.get(entry)
         over = (tape.mean(entry) or 0.0 for tape in self._over.values())
-        return (loss is None or loss <= 1 - least) and all(each <= 0 for each in over)
+        grows = any((entry, limit) in self._unbounded for limit in self._over)
+        return (loss is None or loss <= 1 - least) and not grows and all(each <= 0 for each in over)
 
     def to_settle(self, entry: Entry) -> Settle | None:
         """What would tell whether it keeps the limits; null: nothing would, or it is told."""
-        if not entry.parts or self.rounds.get(entry, 0) >= MOST_ROUNDS:
+        if not self.is_asked(entry):
             return None
-        if self.standing(entry, "loss") == "unsure" and self._more.get(entry):
+        if self.standing(entry, "loss") == "unsure" and entry not in self._all_asked:
             return "items"
         open_ones = [each for each in self._over if self.standing(entry, each) == "unsure"]
         return "rounds" if open_ones else None
@@ -145,7 +170,8 @@ class Board:
     def alive(self) -> list[Entry]:
         """Those that have numbers and break no limit, nor seem to with nothing left that would tell."""
         if self._alive is None:
-            seen = [each for each in self.entries if self.mean(each) is not None]
+            places = {entry.place for entry in self.rounds if self.mean(entry) is not None}
+            seen = [e for e in self.entries if e.place in places and self.mean(e) is not None]
             held = [each for each in seen if self.standing(each) != "broken"]
             self._alive = [each for each in held if self.may_keep(each) or self.to_settle(each)]
         return self._alive
@@ -177,13 +203,13 @@ class Board:
         return max(rest, key=lambda each: self.gap(best, each).high, default=None) if best else None
 
     def is_sure(self, alpha: float | None = None) -> bool:
-        """Whether the best is within 2 % of all others alive."""
+        """Whether the best is within 2 % of all others that are not thought to break a limit."""
         best = self.best
         rest = [each for each in self.alive() if each != best]
         return best is not None and all(self.gap(best, each, alpha).high <= GOAL for each in rest)
 
     def confidence(self) -> float:
-        """The chance with which the best is within 2 % of all that was tried, at least."""
+        """The chance with which the best is within 2 % of all not thought to break a limit, at least."""
         low, high = log(SURE), 0.0
         if not self.is_sure(1.0):
             return 0.0
@@ -210,15 +236,18 @@ class Board:
     def _of_loss(self, entry: Entry) -> Standing:
         if not entry.parts:
             return "kept"
-        p_loss, bar = self._p_loss.get(entry), self.alpha * LOSS / LOOKS
+        p_loss, bar = self._p_loss.get(entry), self.loss_alpha(entry)
         if p_loss is None:
             return "unsure"
         return "kept" if p_loss < bar else "broken" if p_loss > 1 - bar else "unsure"
 
+    def loss_alpha(self, entry: Entry) -> float:
+        """The p-value below which, at one look, a loss of quality is excluded."""
+        return self._share(entry, self.alpha * LOSS) / LOOKS
+
     def _share(self, entry: Entry, alpha: float) -> float:
         """Of alpha, for one entry: stacks get less the later they come, as no one knows how many will."""
-        half = alpha * RATIOS / 2
         if entry not in self.stacks:
-            return half / len(self.started)
+            return alpha / 2 / (len(self.entries) - len(self.stacks))
         turn = self.stacks.index(entry) + 1
-        return half / (turn * (turn + 1))
+        return alpha / 2 / (turn * (turn + 1))

@@ -1,21 +1,32 @@
 """A race: which of many candidates is the best within 2 %, by looks after each of which some are left behind.
 
 Every candidate gets one round. Then those that may still be the best get more, and stacks of them are tried,
-until one is surely within 2 % of the best of all that were tried, or what a race may cost is spent. Who is
-behind one that is not shown to keep the limits waits, and comes back should that one break them.
+until one is surely within 2 % of the best of all that are not thought to break a limit, or what a race may
+cost is spent. Who is behind one that is not shown to keep the limits waits, and comes back should it break
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from greenbench.stats.contenders import ALPHA, GOAL, MOST_ROUNDS, Board, Entry, Round
+from greenbench.stats.contenders import ALPHA, GOAL, TRIES, Board, Entry, Round
 
 LEAST: Final = 0.1
 """What keeps the limit of quality with a smaller chance is no part of a stack."""
-Measure = Callable[[Entry, int, bool], Round | str]
-"""Of an entry its n-th round, with more items where that is asked for; or why there is none."""
+FIRST: Final = 5
+"""Rounds of one by which it may be settled whether it keeps a limit, before stacks are tried."""
+
+
+class Spoilt(NamedTuple):
+    """A session that shows nothing, where the next one may."""
+
+    why: str
+
+
+Measure = Callable[[Entry, int, bool], Round | Spoilt | str]
+"""Of an entry its n-th round, with more items where that is asked for; or why there can be none."""
 
 
 def _alone(base: Entry, part: Entry) -> Entry | None:
@@ -59,13 +70,15 @@ class Race:
     def _take(self, entry: Entry, *, more: bool) -> None:
         board, count = self.board, self.board.rounds.get(entry, 0) + 1
         found = self._measure(entry, count, more)
-        if isinstance(found, str):
-            if count == 1:
-                self.failed[entry] = found
-            else:  # a session that something spoilt
-                board.add(entry, None)
+        if isinstance(found, str) and count == 1:
+            self.failed[entry] = found
             return
-        board.add(entry, found)
+        if not isinstance(found, Round):
+            board.add(entry, None, more=more)
+            if board.mean(entry) is None and (isinstance(found, str) or count == TRIES):
+                self.failed[entry] = found if isinstance(found, str) else found.why
+            return
+        board.add(entry, found, more=more)
         ahead, total = set(board.contenders()), sum(board.rounds.values())
         for each in board.rounds:
             if each in ahead:
@@ -79,12 +92,24 @@ class Race:
         fresh = (each for each in board.started if not self._is_known(each))
         if (first := next(fresh, None)) is not None:
             return first, False
+        if (spoilt := self._spoilt()) is not None:
+            return spoilt, False
         best = board.best
-        if best is None or board.to_settle(best):  # before anything is stacked on it
-            return self._settled(best or next(iter(board.contenders()), None))
+        if best is None:
+            return self._settled(next(iter(board.contenders()), None))
+        if board.rounds.get(best, 0) < FIRST and (wanted := self._settled(best)):
+            return wanted  # before anything is stacked on it
         if (stack := self._proposal(best)) is not None:
             return stack, False
-        return self._settled(self._doubtful(best)) or self._closer(best)
+        return self._settled(best) or self._settled(self._doubtful(best)) or self._closer(best)
+
+    def _spoilt(self) -> Entry | None:
+        """Who was asked the least of those that have shown nothing yet."""
+        rounds = self.board.rounds
+        silent = (each for each in rounds if self.board.mean(each) is None)
+        return min(
+            (e for e in silent if e not in self.failed), key=rounds.__getitem__, default=None
+        )
 
     def _closer(self, best: Entry) -> tuple[Entry, bool] | None:
         """The round that would bring the best and who is nearest to it apart."""
@@ -93,7 +118,7 @@ class Race:
             return None
         if not self.board.may_keep(near):
             return self._settled(near)
-        asked = [each for each in (best, near) if self._may_run(each)]
+        asked = [each for each in (best, near) if self.board.is_asked(each)]
         chosen = min(asked, key=lambda each: self.board.rounds[each], default=None)
         return None if chosen is None else (chosen, False)
 
@@ -104,9 +129,6 @@ class Race:
 
     def _is_known(self, entry: Entry) -> bool:
         return entry in self.board.rounds or entry in self.failed
-
-    def _may_run(self, entry: Entry) -> bool:
-        return bool(entry.parts) and self.board.rounds[entry] < MOST_ROUNDS
 
     def _proposal(self, best: Entry) -> Entry | None:
         """The most promising stack of a contender and a single candidate, if any may beat the best by 2 %.

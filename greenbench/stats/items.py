@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import cache
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +165,16 @@ def p_noninferiority(
     if not variance:  # more than all cannot be lost
         return 0.0
     return float(ndtr(-(gained - lost + n * margin) / sqrt(variance)))
+
+
+def items_to_tell(differences: Array, margin: float, alpha: float, power: float) -> float:
+    """So many items would exclude a loss of `margin` with that power, if the change is what was seen, but no
+    gain; one flip is assumed. Infinite where none would."""
+    change = min(float(differences.mean()), 0.0)
+    spread = max(float((differences**2).mean()), 1 / len(differences)) - change**2
+    distance = margin + change
+    reach = float(ndtri(1 - alpha) + ndtri(power))
+    return reach**2 * spread / distance**2 if distance else inf
 
 
 def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:

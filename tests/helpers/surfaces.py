@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
-from math import log
+from math import ceil, log
 
 import numpy as np
 
 from greenbench.stats.contenders import Entry, Round
 from greenbench.stats.elimination import Race
-from greenbench.stats.items import p_noninferiority
+from greenbench.stats.items import items_to_tell, p_noninferiority
 
 BLOCKS, SPREAD = 5, 0.008
-ITEMS = (400, 2400, 8000)
-"""What all are asked, what would tell, and all that there are."""
+TASKS, ITEMS = 4, (400, 2400, 8000)
+"""What all are asked, what tells most, and all that there are."""
+TOLD, MOST, POWER = 1e-4, 3200, 0.8
+"""A loss is excluded at about that level; more items than so many are all."""
 FLIPS = 0.06
 """Of a technique's answers, those that change by chance."""
 EXCLUSIVE = 3
@@ -24,7 +27,13 @@ LARGEST = 3
 class Surface:
     """Eight techniques of which the best stack is known."""
 
-    def __init__(self, seed: int, techniques: int = 8, limit: float = 1.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        techniques: int = 8,
+        limit: float = 1.0,
+        losses: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.2, 0.2, 0.2, 4.0, 4.0, 4.0),
+    ) -> None:
         self._draw, self.limit = np.random.default_rng(seed), limit
         self.names = [f"t{number}" for number in range(techniques)]
         draw = self._draw
@@ -34,9 +43,7 @@ class Surface:
         ]
         self._saves = dict(zip(self.names, savings, strict=True))
         self._overlap = draw.uniform(0, 0.5)
-        self._loses = {
-            name: float(draw.choice([0.0, 0.2, 4.0], p=[0.4, 0.3, 0.3])) for name in self.names
-        }
+        self._loses = {name: float(draw.choice(losses)) for name in self.names}
         self._noise: dict[Entry, float] = {}
         self._answers: dict[Entry, np.ndarray] = {}
         self.runs = self.spent = 0.0
@@ -79,9 +86,11 @@ class Surface:
     def _asked(self, entry: Entry, more: bool) -> int:
         """How many items a session of it has."""
         known = self._answers.get(entry)
-        return (
-            ITEMS[min(ITEMS.index(len(known)) + 1, 2)] if more and known is not None else ITEMS[0]
-        )
+        if not more or known is None:
+            return ITEMS[0]
+        needed = items_to_tell(known, self.limit / 100, TOLD, POWER)
+        told = 100 * TASKS * ceil(min(needed, MOST + 1) / TASKS / 100)
+        return told if len(known) == ITEMS[0] < told <= MOST else ITEMS[-1]
 
     def affords(self, entry: Entry, more: bool, most: float) -> bool:
         """Whether one more is within what all may take."""

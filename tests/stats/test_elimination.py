@@ -1,7 +1,7 @@
 """Races on planted truths and on a recorded sweep: who wins, what it takes, and how often it is a mistake."""
 
 import json
-from math import log
+from math import inf, log
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from helpers.surfaces import Surface, grid_cost, raced
 
 from greenbench.stats.contenders import GOAL, Entry, Round
-from greenbench.stats.elimination import Race
+from greenbench.stats.elimination import Race, Spoilt
 from greenbench.stats.items import p_noninferiority
 
 SEEDS = 100
@@ -56,9 +56,35 @@ def test_who_is_called_the_best_with_95_percent_is_so_in_95_of_100_races(races):
     wrong = 0
     for surface, board in sure:
         assert board.confidence() >= 0.95
-        kept = [e for e in board.alive() if surface.loss(e) <= surface.limit]
+        wrong += surface.truth(board.best) - min(map(surface.truth, board.alive())) > GOAL
+    assert wrong <= 0.05 * len(sure)
+
+
+def test_of_all_that_was_tried_and_keeps_the_limit_it_is_within_2_percent(races):
+    """What only seems to break it is left out of the chance that is told, and costs it little here."""
+    sure = [(surface, race.board) for surface, race in races if race.board.is_sure()]
+    wrong = 0
+    for surface, board in sure:
+        kept = [e for e in board.rounds if surface.loss(e) <= surface.limit]
         wrong += surface.truth(board.best) - min(map(surface.truth, kept), default=0.0) > GOAL
     assert wrong <= 0.05 * len(sure)
+
+
+def test_no_more_is_claimed_where_losses_lie_next_to_the_limit():
+    wrong = false = 0
+    for seed in range(SEEDS):
+        surface = Surface(seed, losses=(0.0, 0.8, 1.0, 1.3))
+        board = raced(surface).board
+        wrong += board.is_sure() and (
+            surface.truth(board.best) - min(map(surface.truth, board.alive())) > GOAL
+        )
+        false += any(
+            board.standing(each) == ("broken" if surface.loss(each) <= 1 else "kept")
+            for each in board.rounds
+            if surface.loss(each) != 1
+        )
+    assert wrong <= 0.05 * SEEDS
+    assert false <= 0.05 * SEEDS
 
 
 def quiet(ratios, **more):
@@ -139,6 +165,74 @@ def test_what_cannot_run_is_out_and_a_spoilt_session_is_not_the_end():
     assert race.failed == {Entry(("gone",)): "there is no kernel for it here"}
     assert race.board.best == Entry(("a",))
     assert race.board.rounds[Entry(("a",))] > 2
+
+
+def test_a_spoilt_first_session_is_tried_again_and_three_are_the_end():
+    def measured(entry, count, more):
+        if entry.parts == ("bad",) or (entry.parts == ("a",) and count < 3):
+            return Spoilt("the GPU throttled")
+        value = log({"a": 0.5, "b": 0.9}[entry.parts[0]])
+        return Round([value - 0.002, value, value + 0.002])
+
+    bad, a, b = singles("bad", "a", "b")
+    race = Race([bad, a, b], measured)
+    race.run()
+    assert race.failed == {bad: "the GPU throttled"}
+    assert race.board.best == a
+    assert race.board.rounds[bad] == 3
+    assert race.board.beaten_by(b) == a
+
+
+def test_more_items_are_asked_no_more_once_a_try_was_spoilt():
+    asked = []
+
+    def measured(entry, count, more):
+        asked.append((entry.parts[0], more))
+        if entry.parts == ("a",) and more:
+            return Spoilt("the GPU throttled")
+        value = log({"a": 0.5, "b": 0.501}[entry.parts[0]])
+        logs = [value - 0.03, value, value + 0.03]
+        return Round(logs, p_loss=0.3, more=True)
+
+    Race(singles("a", "b"), measured).run()
+    assert asked.count(("a", True)) == 1
+    assert asked.count(("a", False)) > 1
+
+
+def test_a_latency_on_its_limit_keeps_no_stack_from_its_turn_and_one_that_grows_breaks_it():
+    draw = np.random.default_rng(0)
+
+    def both(base, part):
+        return Entry(tuple(sorted({*base.parts, *part.parts})))
+
+    asked = []
+
+    def measured(entry, count, more):
+        asked.append(entry.parts)
+        value = sum(log({"a": 0.5, "b": 0.8, "c": 0.1}[name]) for name in entry.parts)
+        on = [inf] * 3 if "c" in entry.parts else list(draw.normal(-0.001, 0.001, 3))
+        logs = [value - 0.001, value, value + 0.001]
+        return Round(logs, over={"time": on}, plain={"time": [-1.0, -1.1, -0.9]})
+
+    race = Race(singles("a", "b", "c"), measured, both)
+    race.run()
+    assert ("a", "b") in asked[:9]
+    assert race.board.standing(Entry(("c",))) == "broken"
+    assert Entry(("c",)) not in race.board.contenders()
+
+
+def test_where_nothing_ran_the_baseline_is_no_answer():
+    def measured(entry, count, more):
+        return "there is no kernel" if entry.place == "8" else Round([-0.5, -0.51], [0.5, 0.51])
+
+    one, eight = Entry(("a",), "1"), Entry(("a",), "8")
+    race = Race([one, eight], measured)
+    race.run()
+    assert race.board.best == one
+    assert race.failed == {eight: "there is no kernel"}
+    assert Entry((), "8") not in race.board.alive()
+    assert race.board.rounds[one] < 5
+    assert race.board.is_sure()
 
 
 def test_what_may_be_spent_ends_it_and_the_rest_is_undecided():
@@ -229,5 +323,9 @@ def test_on_a_recorded_sweep_the_race_finds_the_frontiers_best_under_each_limit(
     race.run()
     assert race.board.best == Entry((winner,))
     assert race.board.is_sure()
-    assert race.board.standing(race.board.best) == "kept"
+    shown = race.board.standing(race.board.best)
+    assert shown == "kept" or (limit, shown) == (
+        0.5,
+        "unsure",
+    )  # 10,000 items do not show so little
     assert max(race.board.rounds.values()) <= 6

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
 from greenbench.analysis.accuracy import paired_items
 from greenbench.analysis.choices.needs import Needs
@@ -34,7 +33,7 @@ from greenbench.analysis.verdicts import ALPHA
 from greenbench.analysis.yardstick import EFFECT, ENERGY, SOLVED, harms, helps, in_energy
 from greenbench.schema.metrics import DEVICE_PEAK_BYTES, HOST_PEAK_BYTES, TOKENS_PER_S, TPOT, TTFT
 from greenbench.schema.quantity import Quantity, missing, said
-from greenbench.stats.items import p_noninferiority
+from greenbench.stats.items import items_to_tell, p_noninferiority
 from greenbench.wording import ESTIMATE, TIMES, number, plain
 
 POWER = 0.8  # chance that the items asked for would show it, if what was seen is true
@@ -129,14 +128,14 @@ def _points(margin: float) -> str:
 
 
 def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, Mapping[str, str]]:
-    """How many items would tell, if the change is what was seen, but no gain; one flip is assumed."""
-    n, change = len(differences), min(float(differences.mean()), 0.0)
-    spread = max(float((differences**2).mean()), 1 / n) - change**2
-    distance = margin / 100 + change
-    reach = ndtri(1 - ALPHA) + ndtri(POWER)
-    needed = reach**2 * spread / distance**2 if distance else float("inf")
+    """How many items would tell."""
+    needed = items_to_tell(differences, margin / 100, ALPHA, POWER)
     tasks = sum(score.is_accuracy for score in row.record.quality)
-    each = 100 * ceil(max(needed, n) / tasks / 100) if isfinite(needed) else MOST_ITEMS + 1
+    each = (
+        100 * ceil(max(needed, len(differences)) / tasks / 100)
+        if isfinite(needed)
+        else MOST_ITEMS + 1
+    )
     if each > MOST_ITEMS:
         return "every item of its tasks", {"task.items": "0"}
     return f"about {each} items of each task", {"task.items": str(each)}
