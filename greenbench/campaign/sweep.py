@@ -72,7 +72,7 @@ def sweep(
         refused = refused_here(workers, [(run.spec, run.around.machine) for run in runs])
         if len(jobs) == 1 and part is None:
             for error in filter(None, refused):
-                raise error
+                raise Unsupported(str(error)) from error
         keys = [run_key(run.identity()) for run in runs]
         said, foreseen_s = _outlook(runs, keys, refused)
         console.expect(len(runs), foreseen_s)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 LIKELY: Final = 0.5
 MOST_SAID: Final = 0.99
+OF_ALL: Final = "the best of all that are not thought to break a limit"
 WORDS: Final = {
     "kept": "is shown to be kept",
     "broken": "is shown to be broken",
@@ -29,10 +30,10 @@ WORDS: Final = {
 RACE_HELP = """\
 Find the stack of techniques that draws the least under your limits, without a grid: every candidate gets a
 few blocks and items, those that are surely beaten or surely break a limit get no more, and stacks of the
-rest are tried, until one is within 2 % of the best of all that was tried, with 95 % at least, or the budget
-is spent. Candidates are the techniques named, each of their knobs' values named, and engines and batch sizes
-where several are named; where no technique is, those of the device's frontier sweep. All intervals hold at
-every look (a normal mixture over sessions), for all candidates together (Bonferroni).
+rest are tried, until one is within 2 % of the best of all that are not thought to break a limit, with 95 % at
+least, or the budget is spent. Candidates are the techniques named, each of their knobs' values named, and
+engines and batch sizes where several are named; where no technique is, those of the device's frontier sweep.
+All intervals hold at every look (a normal mixture over sessions), for all candidates together (Bonferroni).
 
 Its runs are ordinary records, each round a session: a race that was stopped goes on, and a budget is that of
 all of its runs, whenever they were. Where joules are estimated it goes by tokens per second.
@@ -116,10 +117,14 @@ def _ratio(entry: Entry, found: Found) -> str:
 def _fate(entry: Entry, found: Found) -> str:
     """What came of a candidate."""
     race, board = found.race, found.race.board
+    if entry in race.failed:
+        return f"not measured: {race.failed[entry]}"
     if entry not in board.rounds:
-        return f"not measured: {race.failed[entry]}" if entry in race.failed else "not begun"
+        return "not begun"
     count = board.rounds[entry]
     seen = f"{count} round{'' if count == 1 else 's'}, {_ratio(entry, found)}"
+    if board.mean(entry) is None:
+        return f"{count} round{'' if count == 1 else 's'}, spoilt"
     return seen if entry == board.best else f"{seen}; {_why(entry, found)}"
 
 
@@ -170,9 +175,9 @@ def _answer(found: Found) -> list[str]:
 def _sureness(board: Board) -> str:
     sure = board.confidence()
     if sure < LIKELY:
-        return "that it is within 2 % of the best of all that was tried is not shown"
+        return f"that it is within 2 % of {OF_ALL} is not shown"
     said = percent(min(sure, MOST_SAID))
-    return f"within 2 % of the best of all that was tried with a probability of {said} or more"
+    return f"within 2 % of {OF_ALL} with a probability of {said} or more"
 
 
 def _cost(found: Found) -> str:
@@ -188,7 +193,7 @@ def _cost(found: Found) -> str:
         return f"{said}. When that pays back is not said, as {why}."
     requests = _counted(found.tokens / found.per_request)
     of = f"{requests} requests of {found.per_request}"
-    return f"{said}, saved again after {_counted(found.tokens)} tokens ({of})."
+    return f"{said}, saved again after {_counted(found.tokens)} tokens at least ({of})."
 
 
 def _counted(count: float) -> str:
@@ -197,4 +202,6 @@ def _counted(count: float) -> str:
 
 
 def _by(found: Found) -> str:
-    return f" by {', '.join(sorted(found.cost.meters))}" if found.cost.meters else ""
+    if not found.cost.meters:
+        return ""
+    return f" in its windows by {', '.join(sorted(found.cost.meters))}"

@@ -56,7 +56,7 @@ def test_the_faster_of_two_is_found_by_joules_and_a_second_race_goes_on_from_its
     assert float(best) == pytest.approx(min(ratios), rel=0.2)
     assert float(best) < 0.8 < 1.1 < max(ratios)
     assert "of the baseline's J/token; " in output
-    assert " by nvml, saved again after " in output
+    assert " in its windows by nvml, saved again after " in output
     sessions = {record["spec"]["session"] for record in records}
     assert sessions == set(range(1, len(sessions) + 1))
     status, again = racing.call(*words)

@@ -7,8 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from greenbench.campaign.catalog import experiments
+from greenbench.campaign.catalog import experiments, refuse_rivals
 from greenbench.campaign.compose import Job, plan
+from greenbench.campaign.invocation import BenchSpec, Where
 from greenbench.campaign.overrides import each_value
 from greenbench.errors import Unavailable, UserError
 from greenbench.stats.contenders import Entry
@@ -80,10 +81,25 @@ class Field(NamedTuple):
 
     def _can_be(self, entry: Entry) -> bool:
         try:
-            plan(self.words(entry), multirun=False, config_dir=self.config_dir)
+            self._plan(entry)
         except UserError:
             return False
         return True
+
+    def _plan(self, entry: Entry) -> list[Job]:
+        return plan(self.words(entry), multirun=False, config_dir=self.config_dir)
+
+    def refusal(self, entry: Entry) -> str | None:
+        """What is said against its runs before they begin."""
+        from greenbench.run.preflight import refuse
+
+        try:
+            for job in self._plan(entry):
+                refuse_rivals(job.overrides)
+                refuse(job.spec)
+        except UserError as error:
+            return str(error)
+        return None
 
 
 def field(overrides: Sequence[str], config_dir: Path | None = None) -> Field:
@@ -95,7 +111,7 @@ def field(overrides: Sequence[str], config_dir: Path | None = None) -> Field:
         return plan([*fixed, *words], multirun=False, config_dir=config_dir)[0]
 
     jobs = {place: planned("technique=none", *words) for place, words in places.items()}
-    named = techniques or _usual(next(iter(jobs.values())).spec.device)
+    named = techniques or _usual(next(iter(jobs.values())).spec)
     owners = _owners(named, knobs, planned)
     units = [unit for text in named for unit in _units(text, knobs, owners)]
     parts = {str(part): part for unit in units for part in unit}
@@ -178,10 +194,16 @@ def _units(
         yield from product(*each)
 
 
-def _usual(device: str) -> list[str]:
-    """The techniques of the frontier's sweeps on such a device."""
+def _usual(spec: BenchSpec) -> list[str]:
+    """The techniques of the frontier's sweeps on such a device. Raises UserError where it is not known."""
     from omegaconf import OmegaConf
 
+    device = spec.device
+    if device == "auto" and spec.launcher.where is not Where.local:
+        raise UserError(
+            f"What runs on {spec.launcher.where.value}'s machines hangs on their device, which is not known "
+            "here: name techniques (technique=A,B), or say device=cuda or device=cpu."
+        )
     kind = "cuda" if device.startswith("cuda") or gpus_of(device) else "cpu"
     found = experiments()
     read = [OmegaConf.load(found[name]).hydra.sweeper.params.technique for name in USUAL[kind]]

@@ -7,40 +7,46 @@ quality, a session of one candidate asks it more items.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import exp, log
-from statistics import fmean, median
+from math import ceil, exp, inf, isfinite, log
+from statistics import fmean
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from greenbench.analysis.accuracy import about
-from greenbench.analysis.blocks import block_ratios, valid_blocks
-from greenbench.analysis.choices.limits import quality
+from greenbench.analysis.blocks import block_ratios
+from greenbench.analysis.choices.limits import MOST_ITEMS, POWER
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.groups.rows import Row, groups
-from greenbench.analysis.readings import PAIRED, values
+from greenbench.analysis.readings import joules
 from greenbench.campaign.closing import drawn
 from greenbench.campaign.compose import Job
+from greenbench.campaign.invocation import Where
 from greenbench.campaign.search.field import Field, gpus_of
-from greenbench.campaign.search.spending import Budget, Cost
-from greenbench.errors import UserError
+from greenbench.campaign.search.rounds import (
+    LATENCIES,
+    LEAST_BLOCKS,
+    no_latency,
+    over,
+    read,
+    why_not,
+)
+from greenbench.campaign.search.spending import Budget, Cost, Outlook, Ran
+from greenbench.errors import Unsupported, UserError
 from greenbench.meters import open_meters
-from greenbench.schema.codes import meaning
-from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, TPOT, TTFT, Metric
+from greenbench.quality.tasks.lookup import items_of
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
 from greenbench.schema.record import Record
-from greenbench.schema.window import Who
 from greenbench.stats.contenders import Entry, Round
-from greenbench.stats.elimination import Race
-from greenbench.stats.items import p_noninferiority
+from greenbench.stats.elimination import Race, Spoilt
+from greenbench.stats.items import items_to_tell, p_noninferiority
 from greenbench.wording import duration, number
 
 Ask = Callable[[Sequence[str]], Sequence[Record]]
 """Runs what the overrides ask for."""
 Say = Callable[[str], None]
-LEAST_BLOCKS: Final = 2
-ALL_ITEMS: Final = 10.0
-"""So many times as many as were asked, where no one has counted them."""
 ANY_LOSS: Final = 100.0
 """Points: who may lose so many may lose all."""
-LATENCIES: Final = {"time per output token": TPOT, "time to the first token": TTFT}
 
 
 class Found(NamedTuple):
@@ -52,8 +58,8 @@ class Found(NamedTuple):
     """By which it went: joules per token, or speed where those are estimates."""
     cost: Cost
     tokens: float | None
-    """After how many the winner has saved what the race took, in joules; null: it saves none that were
-    measured."""
+    """After how many the winner has saved what the race's windows took, in joules; null: it saves none that
+    were measured."""
     per_request: int
 
 
@@ -68,11 +74,13 @@ def race(field: Field, ask: Ask, wanted: Needs, most: Budget | None, say: Say) -
             raise UserError(
                 f"protocol.blocks={blocks} shows nothing of how blocks differ: say {LEAST_BLOCKS} or more."
             )
-    if most is not None and most.unit == "J":
-        _require_joules(most, jobs[0])
+    here = jobs[0].spec.launcher.where is Where.local
+    if most is not None and most.unit == "J" and here:
+        _require_joules(most, jobs[0])  # elsewhere it shows with the first run
     running = _Running(field, ask, wanted, most, say)
     running.race.run()
-    if running.metric is None:
+    board = running.race.board
+    if running.metric is None or all(board.mean(each) is None for each in board.rounds):
         why = next(iter(running.race.failed.values()), "there is none")
         raise UserError(f"No candidate could be measured: {why}")
     per_request = jobs[0].spec.workload.output_tokens
@@ -103,11 +111,13 @@ class _Running:
         self.race = Race(field.entries, self._measured, field.stacked, self._afford)
         self.metric: Metric | None = None
         self.cost = Cost()
-        self._costs: dict[Entry, list[Cost]] = {}
+        self._runs = 0
+        self._outlook = Outlook()
         self._items: dict[Entry, dict[tuple[str, int], tuple[float, float, str]]] = {}
-        self._next_items: dict[Entry, str] = {}
-        self._stretch: dict[Entry, float] = {}
-        """How many times as long a run with so many is."""
+        self._most_items: dict[Entry, float] = {}
+        """That it was asked of each task in one run; infinite: all."""
+        self._next_items: dict[Entry, int] = {}
+        """Of each task; 0: all."""
         self._plain_j: dict[Entry, list[float]] = {}
         """By candidate, the baseline's joules per token in its runs."""
 
@@ -120,42 +130,57 @@ class _Running:
         return self.cost.joules / saved_j if saved_j > 0 and not self.cost.estimated else None
 
     def _afford(self, entry: Entry, more: bool) -> bool:
-        """Whether one more run, as long as its others were, or as all were, is within the budget."""
-        if self._most is None or not self._costs:
+        """Whether one more run is within the budget."""
+        if self._most is None:
             return True
-        unit = self._most.unit
-        known = self._costs.get(entry) or [each for some in self._costs.values() for each in some]
-        takes = median(each.of(unit) for each in known) * (self._stretch[entry] if more else 1.0)
-        return self.cost.of(unit) + takes <= self._most.amount
+        task = self._field.jobs[entry.place].spec.task
+        items = items_of(task, self._next_items[entry] if more else task.items)
+        takes = self._outlook.takes(entry, items, self._most.unit) or 0.0
+        spent = self.cost.of(self._most.unit)
+        return spent < self._most.amount and spent + takes <= self._most.amount
 
-    def _measured(self, entry: Entry, count: int, more: bool) -> Round | str:
+    def _measured(self, entry: Entry, count: int, more: bool) -> Round | Spoilt | str:
         self._tell(entry, count, more)
-        blocks = self._field.jobs[entry.place].spec.protocol.blocks
+        protocol = self._field.jobs[entry.place].spec.protocol
         words = [*self._field.words(entry), f"session={count}"]
-        usual = {"protocol.max_blocks": blocks, "protocol.profile": "never"}
+        usual = {"protocol.max_blocks": protocol.blocks, "protocol.profile": "never"}
         said = {word.partition("=")[0] for word in words}
         words += [f"{key}={value}" for key, value in usual.items() if key not in said]
         if more:
-            words = [word for word in words if not word.startswith("task.items=")]
-            words.append(f"task.items={self._next_items[entry]}")
+            words = _with(words, "task.items", self._next_items[entry])
+        left_s = (
+            self._most.amount - self.cost.seconds if self._most and self._most.unit == "s" else inf
+        )
+        if ends := left_s < protocol.time_limit_s:
+            words = _with(words, "protocol.time_limit_s", max(1, round(left_s)))
         try:
             records = self._ask(words)
-        except UserError as error:  # it cannot run here
+        except Unsupported as error:
             return str(error)
+        except UserError:
+            if (refusal := self._field.refusal(entry)) is None:
+                raise  # nothing of this candidate's
+            return refusal
         row = self._booked(entry, records)
-        return _why_not(records) if row is None else self._round(entry, row)
+        return why_not(records, ends) if row is None else self._round(entry, row)
 
     def _booked(self, entry: Entry, records: Sequence[Record]) -> Row | None:
         """The run's row, of two references the usual one's; null without a result."""
         total_j, estimated = drawn(records)
         used = frozenset(name for each in records if each.meter for name in each.meter.used[:1])
-        seconds = sum(each.stages_s.get("total", 0.0) for each in records)
-        self._costs.setdefault(entry, []).append(Cost(seconds, total_j, estimated, used))
-        self.cost += self._costs[entry][-1]
+        cost = Cost(_seconds(records, "total"), total_j, estimated, used)
+        self._runs, self.cost = self._runs + 1, self.cost + cost
         group = next(iter(groups(records)), None)
-        return group.rows[0] if group else None
+        if group is None:
+            return None
+        asked = [w for each in records for w in each.windows if w.phase == "score"]
+        questions = Cost(_seconds(records, "score"), sum(joules(w) or 0.0 for w in asked))
+        task = self._field.jobs[entry.place].spec.task
+        items = items_of(task, group.rows[0].record.spec.task.items)
+        self._outlook.add(entry, Ran(cost, questions, items))
+        return group.rows[0]
 
-    def _round(self, entry: Entry, row: Row) -> Round | str:
+    def _round(self, entry: Entry, row: Row) -> Round | Spoilt | str:
         record = row.record
         if self.metric is None:
             self.metric = self._yardstick(row)
@@ -164,16 +189,22 @@ class _Running:
             return f"its joules are not measured ({row.energy.reason or 'they are estimated'})"
         logs = [sign * log(ratio) for ratio in block_ratios(record.windows, metric.ratio)]
         if len(logs) < LEAST_BLOCKS:
-            return "it has fewer than two valid blocks"
+            return Spoilt("it has fewer than two valid blocks")
         if metric is ENERGY_PER_TOKEN:
-            self._plain_j.setdefault(entry, []).append(fmean(_read(record, "baseline", metric)))
+            self._plain_j.setdefault(entry, []).append(fmean(read(record, "baseline", metric)))
         most_ms = zip(LATENCIES, (self._wanted.token_ms, self._wanted.first_token_ms), strict=True)
         limits = {name: most for name, most in most_ms if most is not None}
+        above, plain = (
+            {name: over(record, who, name, most) for name, most in limits.items()}
+            for who in ("candidate", "baseline")
+        )
+        if nothing := [name for name in limits if not (above[name] and plain[name])]:
+            return f"it has no {nothing[0]} ({no_latency(record, nothing[0])})"
         return Round(
             logs,
-            [sign * log(value) for value in _read(record, "baseline", metric)],
-            {name: _over(record, "candidate", name, most) for name, most in limits.items()},
-            {name: _over(record, "baseline", name, most) for name, most in limits.items()},
+            [sign * log(value) for value in read(record, "baseline", metric)],
+            above,
+            plain,
             self._p_loss(entry, row),
             self._may_ask_more(entry, row),
         )
@@ -208,30 +239,36 @@ class _Running:
         return p_noninferiority(before, after, [1.0] * len(before), margin / 100, documents)
 
     def _may_ask_more(self, entry: Entry, row: Row) -> bool:
-        """Whether there are more items, and how many would tell."""
-        asked = row.record.spec.task.items
-        if asked == 0 or not self._items[entry] or self._wanted.quality_loss >= ANY_LOSS:
+        """Whether there are items that it was never asked; how many would tell."""
+        asked, task = row.record.spec.task.items, self._field.jobs[entry.place].spec.task
+        sizes = [len(score.items) for score in row.record.quality if score.is_accuracy]
+        is_all = not asked or not sizes or max(sizes) < asked
+        most = max(self._most_items.get(entry, 0), inf if is_all else asked)
+        self._most_items[entry] = most
+        margin = self._wanted.quality_loss
+        if most == inf or margin >= ANY_LOSS:
             return False
-        first = asked == self._field.jobs[entry.place].spec.task.items
-        told = quality(row, self._wanted.quality_loss).settle.get("task.items", "0")
-        items = int(told) if first and int(told) > asked else 0
-        stages = row.record.stages_s
-        share = stages.get("score", 0.0) / stages.get("total", 1.0)
-        self._next_items[entry] = str(items)
-        self._stretch[entry] = 1 + share * ((items / asked if items else ALL_ITEMS) - 1)
+        before, after, _ = zip(*self._items[entry].values(), strict=True)
+        alpha = self.race.board.loss_alpha(entry)
+        needed = items_to_tell(np.subtract(after, before), margin / 100, alpha, POWER) / len(sizes)
+        each = 100 * ceil(needed / 100) if isfinite(needed) else 0
+        fits = most <= task.items and most < each <= MOST_ITEMS
+        self._next_items[entry] = each if fits else 0
         return True
 
     def _tell(self, entry: Entry, count: int, more: bool) -> None:
         """What is run, who leads, and how much is left."""
-        board, runs = self.race.board, sum(map(len, self._costs.values()))
-        parts = [f"greenbench: race, run {runs + 1}: {self._field.label(entry)}, round {count}"]
+        board = self.race.board
+        parts = [
+            f"greenbench: race, run {self._runs + 1}: {self._field.label(entry)}, round {count}"
+        ]
         if more:
             parts.append("with more items")
         if (best := board.best) and board.rounds:
             ratio = exp(board.mean(best) or 0.0)
             ahead = f"{len(board.contenders())} of {len(board.entries)} may be the best"
             parts.append(f"{ahead}, {self._field.label(best)} leads at {number(ratio)}")
-        if self._costs:
+        if self._runs:
             left = f" of {self._most}" if self._most else ""
             spent = (
                 self.cost
@@ -242,20 +279,10 @@ class _Running:
         self._say("; ".join(parts))
 
 
-def _read(record: Record, who: Who, metric: Metric) -> list[float]:
-    """Values above 0, by valid block."""
-    reading = next(each for each in PAIRED if each.metric == metric)
-    return [value for value in values(valid_blocks(record.windows), who, reading) if value > 0]
+def _with(words: Sequence[str], key: str, value: object) -> list[str]:
+    """The overrides with that one instead of its like."""
+    return [*(word for word in words if not word.startswith(f"{key}=")), f"{key}={value}"]
 
 
-def _over(record: Record, who: Who, name: str, most_ms: float) -> list[float]:
-    """Logarithms of a latency over its limit, by block."""
-    return [log(1e3 * value / most_ms) for value in _read(record, who, LATENCIES[name])]
-
-
-def _why_not(records: Sequence[Record]) -> str:
-    """Why a run shows nothing."""
-    record = next(iter(records), None)
-    if record is None or record.failure is not None:
-        return record.failure.message if record and record.failure else "it left no record"
-    return f"its run is invalid ({'; '.join(map(meaning, record.codes))})"
+def _seconds(records: Sequence[Record], stage: str) -> float:
+    return sum(each.stages_s.get(stage, 0.0) for each in records)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
+from statistics import median
 from typing import Final, Literal, NamedTuple
 
 from greenbench.errors import UserError
@@ -55,6 +57,36 @@ class Cost(NamedTuple):
         mark = ESTIMATE if self.estimated else ""
         energy = f"{mark}{joules_told(self.joules)}" if self.meters else "no joules counted"
         return f"{duration(self.seconds)}, {energy}"
+
+
+class Ran(NamedTuple):
+    """A run with a result."""
+
+    cost: Cost
+    questions: Cost
+    """Of that, what its questions took."""
+    items: float
+    """That each of its tasks was asked."""
+
+
+class Outlook:
+    """What one more run would take, by those that were."""
+
+    def __init__(self) -> None:
+        self._last: dict[Hashable, Ran] = {}
+        self._first: dict[Hashable, Ran] = {}
+
+    def add(self, key: Hashable, ran: Ran) -> None:
+        """One more run with a result."""
+        self._first.setdefault(key, ran)
+        self._last[key] = ran
+
+    def takes(self, key: Hashable, items: float, unit: Literal["s", "J"]) -> float | None:
+        """As long as its own last, its questions by how many they are; as the median candidate's first where
+        there is none of its own, and null where there is none at all."""
+        if (last := self._last.get(key)) is not None:
+            return last.cost.of(unit) + last.questions.of(unit) * (items / last.items - 1)
+        return median(ran.cost.of(unit) for ran in self._first.values()) if self._first else None
 
 
 def budget(text: str) -> Budget:

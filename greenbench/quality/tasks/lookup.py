@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greenbench.errors import UserError
 from greenbench.quality.shut_off import consenting
 from greenbench.quality.tasks.templates import shut_in
+from greenbench.quality.tasks.yaml_files import read
+from greenbench.schema.spec import TaskSpec
 from greenbench.wording import meant
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from lm_eval.tasks._index import Entry
 
 FOLDER = Path(__file__).parent
+GUESSED = 10
 
 
 class Place(NamedTuple):
@@ -47,6 +50,20 @@ def is_path(name: str) -> bool:
 def is_ours(name: str, include_path: str | None) -> bool:
     """Whether it leads to a file in this folder, as far as can be said without an index."""
     return include_path is None and name in local_tasks()
+
+
+def items_of(spec: TaskSpec, items: int) -> float:
+    """How many of a task are asked where so many, or by 0 all, are to be, in the mean of the tasks.
+
+    All of a task that has no file here are taken for ten times as many as the `spec` asks.
+    """
+    at_all = [
+        read(FOLDER / f"{name}.yaml")["metadata"]["items"]
+        if is_ours(name, spec.include_path)
+        else GUESSED * (spec.items or 1)
+        for name in spec.names
+    ]
+    return sum(min(items or each, each) for each in at_all) / len(at_all) if at_all else 1.0
 
 
 def find(name: str, include_path: str | None) -> Place:

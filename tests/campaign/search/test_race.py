@@ -1,16 +1,21 @@
 """A race through records: who takes part, what is asked for, and what is said at its end."""
 
+from dataclasses import replace
 from functools import partial
+from math import prod
 
 import pytest
 from helpers import examples
 
 from greenbench.analysis.choices.needs import Needs
+from greenbench.campaign.search import rounds
 from greenbench.campaign.search.field import field
 from greenbench.campaign.search.race import race
-from greenbench.campaign.search.spending import Budget, budget
+from greenbench.campaign.search.spending import Budget, Cost, Outlook, Ran, budget
 from greenbench.cli.race import told
 from greenbench.errors import Unsupported, UserError
+from greenbench.quality.tasks.lookup import items_of
+from greenbench.run import preflight
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.stats.contenders import Entry
 
@@ -23,10 +28,10 @@ ANY = Needs(quality_loss=100.0)
 
 
 class Runs:
-    """Asks for runs whose ratio is the product of their techniques'."""
+    """Asks for runs whose ratio is the product of their techniques'; `lost`: of all answers."""
 
-    def __init__(self, ratios, **changes):
-        self.ratios, self.changes, self.asked = ratios, changes, []
+    def __init__(self, ratios, lost=0.0, **changes):
+        self.ratios, self.lost, self.changes, self.asked = ratios, lost, changes, []
 
     def __call__(self, words):
         said = dict(word.split("=", 1) for word in words)
@@ -34,15 +39,17 @@ class Runs:
         self.asked.append(said)
         if "refused" in names:
             raise Unsupported("technique=refused has no kernel here.")
-        ratio = 1.0
-        for name in names:
-            ratio *= self.ratios[name]
-        asked = {"items": int(said.get("task.items", 25))}
+        ratio = self.ratios.get("+".join(names), prod(self.ratios.get(name, 1) for name in names))
+        items = int(said.get("task.items", 25))
         found = examples.completed(
-            " + ".join(names), energy=ratio, speed=1 / ratio, task=asked, **self.changes
+            " + ".join(names), energy=ratio, speed=1 / ratio, task={"items": items}, **self.changes
         )
-        stages = {"total": 100.0, "score": 20.0}
-        return [found.model_copy(update={"stages_s": stages})]
+        size = items or 1000
+        lost, right = round(size * self.lost), size // 2
+        tasks = ("arc_easy", "sciq", "piqa", "sst2")
+        scores = [examples.score(task, 0, lost, size, right) for task in tasks]
+        changed = {"stages_s": {"total": 100.0, "score": 20.0}, "quality": scores}
+        return [found.model_copy(update=changed)]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +149,24 @@ def test_what_is_no_budget_is_one_sentence(text):
         budget(text)
 
 
+def test_one_more_run_takes_as_long_as_its_last_by_how_many_items_it_is_asked():
+    outlook = Outlook()
+    assert outlook.takes("a", 25, "s") is None
+    outlook.add("a", Ran(Cost(100, 1000), Cost(20, 100), 25))
+    assert outlook.takes("a", 50, "s") == 120
+    assert outlook.takes("a", 50, "J") == 1100
+    outlook.add("a", Ran(Cost(180, 1400), Cost(100, 500), 125))
+    assert outlook.takes("a", 25, "s") == 100
+    assert outlook.takes("b", 25, "s") == 100
+
+
+def test_all_items_of_a_task_are_as_many_as_its_file_counts(known):
+    task = known.jobs[""].spec.task
+    assert items_of(replace(task, names=["sciq"]), 0) == 1000
+    assert items_of(replace(task, names=["sciq"]), 2000) == 1000
+    assert items_of(replace(task, names=["sciq", "their_own"], items=50), 0) == (1000 + 500) / 2
+
+
 def test_the_best_stack_is_found_and_all_that_was_asked_are_sessions_of_ordinary_runs(raced):
     runs = Runs({"fp32": 1.2, "gptq": 0.5, "prune_depth": 0.8})
     found, said = raced(runs)
@@ -160,7 +185,8 @@ def test_the_best_stack_is_found_and_all_that_was_asked_are_sessions_of_ordinary
     assert found.cost.seconds == 400
     plain_j = 40 * 2 * (0.5 + 31 * 0.05) / 64 * 1.005  # watts and seconds of the factory's windows
     assert found.tokens == pytest.approx(found.cost.joules / (plain_j * (1 - 0.4)))
-    assert lines[-1].endswith(", saved again after 2,910 tokens (45.4 requests of 64).")
+    assert lines[-1].endswith(", saved again after 2,910 tokens at least (45.4 requests of 64).")
+    assert " in its windows by nvml, " in lines[-1]
 
 
 def test_a_budget_ends_it_and_what_is_undecided_is_said(raced):
@@ -198,13 +224,79 @@ def test_what_is_refused_is_out_with_the_reason_and_a_race_of_such_alone_is_one_
 
 
 def test_a_quality_that_is_not_shown_is_asked_more_items(raced):
-    runs = Runs({"fp32": 0.9, "gptq": 0.5}, gained=0, lost=0)
-    found, _ = raced(runs, "gptq", wanted=Needs(quality_loss=1.0))
+    runs = Runs({"fp32": 0.9, "gptq": 0.5}, lost=0.012)
+    found, _ = raced(runs, "gptq", wanted=Needs(quality_loss=2.5))
     items = [each.get("task.items") for each in runs.asked]
     assert items[0] is None
     assert items[1] not in {None, "0"}
     assert items[-1] == "0"
-    assert "The limit of quality is not shown to be kept." in told(found)
+    assert "The limit of quality is shown to be kept." in told(found)
+
+
+def test_all_items_are_asked_once_and_a_closer_look_goes_on_without(raced):
+    ratios = {"gptq": 0.5, "prune_depth": 0.505, "gptq+prune_depth": 0.9, "prune_depth+gptq": 0.9}
+    runs = Runs(ratios, lost=0.016)
+    raced(runs, "gptq", "prune_depth", wanted=Needs(quality_loss=2.0))
+    for name in ("[gptq]", "[prune_depth]"):
+        asked = [each.get("task.items") for each in runs.asked if each["technique"] == name]
+        assert asked.count("0") <= 1
+        assert len(asked) > 3
+
+
+def test_a_run_that_cannot_start_ends_the_race_and_one_that_is_refused_does_not(three, monkeypatch):
+    def full(words):
+        raise UserError("The results directory cannot take 8 MiB.")
+
+    with pytest.raises(UserError, match="cannot take 8 MiB"):
+        race(three, full, ANY, None, lambda text: None)
+    monkeypatch.setattr(preflight, "refuse", lambda spec: full(()))
+    with pytest.raises(UserError, match="No candidate could be measured: The results directory"):
+        race(three, full, ANY, None, lambda text: None)
+
+
+def test_an_invalid_first_session_is_measured_again(raced):
+    runs = Runs({"fp32": 0.9, "gptq": 0.5})
+
+    def spoils(words):
+        found = runs(words)
+        spoilt = len(runs.asked) == 1
+        return [found[0].model_copy(update={"validity": "invalid"} if spoilt else {})]
+
+    found, _ = raced(spoils, "fp32", "gptq")
+    assert not found.race.failed
+    assert [each["session"] for each in runs.asked[:3]] == ["1", "1", "2"]
+
+
+def test_a_latency_that_grows_breaks_its_limit_and_one_that_no_one_sees_is_a_reason(
+    raced, monkeypatch
+):
+    wanted = Needs(quality_loss=100.0, token_ms=1e6)
+
+    def silent(words):
+        (found,) = Runs({"gptq": 0.5})(words)
+        windows = [window.model_copy(update={"tpot": None}) for window in found.windows]
+        return [found.model_copy(update={"windows": windows})]
+
+    with pytest.raises(UserError, match="it has no time per output token"):
+        raced(silent, "gptq", wanted=wanted)
+    monkeypatch.setattr(rounds, "unbounded", lambda windows, who, reading: who == "candidate")
+    found, _ = raced(Runs({"gptq": 0.5}), "gptq", wanted=wanted)
+    assert found.race.board.best == Entry(())
+    assert "breaks the limit of time per output token" in told(found)[0]
+
+
+def test_a_run_has_no_longer_than_is_left(raced):
+    runs = Runs({"fp32": 1.2, "gptq": 0.5, "prune_depth": 0.8})
+    raced(runs, most=Budget(3650, "s"))
+    assert [each.get("protocol.time_limit_s") for each in runs.asked[:3]] == [None, "3550", "3450"]
+
+
+def test_where_runs_are_sent_elsewhere_nothing_is_asked_of_the_device_here():
+    with pytest.raises(UserError, match="What runs on slurm's machines hangs on their device"):
+        field(["launcher=slurm"])
+    sent = field(["launcher=slurm", "technique=gptq", "meter=estimate"])
+    with pytest.raises(ZeroDivisionError):
+        race(sent, lambda words: 1 / 0, ANY, budget("5MJ"), lambda text: None)
 
 
 def test_joules_as_a_budget_need_a_meter():
