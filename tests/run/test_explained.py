@@ -6,6 +6,7 @@ import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import pytest
 from helpers import examples
 
 from greenbench.analysis.energy.causes import WAITS
@@ -18,7 +19,7 @@ from greenbench.run import story
 from greenbench.run.explained import AT_THE_WALL, UNDER_LOAD, explained
 from greenbench.run.workbench import Stages
 from greenbench.schema.enums import Profiling
-from greenbench.schema.profile import ENDED
+from greenbench.schema.profile import ENDED, Profile
 from greenbench.schema.record import Findings
 from greenbench.techniques.pruning.depth import PruneDepth
 
@@ -138,6 +139,23 @@ def test_a_device_that_is_lost_meanwhile_leaves_what_was_kept():
     lost, (before,) = asked(Profiling.always, Lost("the GPU is gone"))
     assert isinstance(lost, Lost)
     assert before.profile.ended(str(lost)).reason == f"{ENDED}: the GPU is gone"
+
+
+@pytest.mark.parametrize("profile", [None, Profile(reason=ENDED)], ids=["before", "once kept"])
+def test_a_run_whose_device_is_lost_is_what_it_had_kept(tiny_directory, monkeypatch, profile):
+    def lost(bench, stages):
+        if profile:
+            stages.keep(Findings(profile=profile))
+        raise Lost("the GPU is gone")
+
+    monkeypatch.setattr(story, "_tell", lost)
+    job, *_ = plan([*QUICK, "technique=none", f"model.path={tiny_directory}"], multirun=False)
+    found = story.run(job.spec, progress=Kept())
+    if profile:
+        assert found.profile.reason == f"{ENDED}: the GPU is gone"
+        assert (found.failure, found.validity) == (None, Findings().validity)
+    else:
+        assert (found.failure.reason, found.validity) == ("device_lost", "invalid")
 
 
 def test_a_run_that_kept_its_promise_or_is_not_to_be_asked_is_not():
