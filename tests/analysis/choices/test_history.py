@@ -8,6 +8,7 @@ from helpers import examples, sound
 
 from greenbench.analysis.choices.history import Changed, watch
 from greenbench.cli.main import main
+from greenbench.cli.watch import _line
 from greenbench.records.store import Store
 from greenbench.report.figures.history import history
 from greenbench.schema.resolved import Inputs
@@ -83,6 +84,8 @@ def test_what_changed_a_night_before_or_behind_is_named_with_how_far_it_is_off(o
     (step,) = [each for each in watch(moved).found if each.what == "ratio"]
     assert step.began.startswith("2026-10-13")
     assert step.changed == [Changed("torch", "2.12.0", "2.13.0", off)]
+    said = "before" if off < 0 else "behind"
+    assert _line(step).endswith(f"changed: torch 2.12.0 → 2.13.0 (a night {said})")
     far = [
         each.model_copy(update={"spec": late.spec})
         for each, late in zip(stepped, nights(20, at=12 + 2 * off), strict=True)
