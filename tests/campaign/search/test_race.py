@@ -28,7 +28,7 @@ ANY = Needs(quality_loss=100.0)
 
 
 class Runs:
-    """Asks for runs whose ratio is the product of their techniques'; `lost`: of all answers."""
+    """Asks for runs whose ratio is the product of their techniques'; `lost`: of all answers, evenly."""
 
     def __init__(self, ratios, lost=0.0, **changes):
         self.ratios, self.lost, self.changes, self.asked = ratios, lost, changes, []
@@ -44,10 +44,13 @@ class Runs:
         found = examples.completed(
             " + ".join(names), energy=ratio, speed=1 / ratio, task={"items": items}, **self.changes
         )
-        size = items or 1000
-        lost, right = round(size * self.lost), size // 2
+        each = range(items or 1000)
+        after = [float(int(i * self.lost) == int((i + 1) * self.lost)) for i in each]
         tasks = ("arc_easy", "sciq", "piqa", "sst2")
-        scores = [examples.score(task, 0, lost, size, right) for task in tasks]
+        plain = [1.0 for _ in each]
+        scores = [
+            examples.task_score(task, "acc", "fraction", plain, after, plain) for task in tasks
+        ]
         changed = {"stages_s": {"total": 100.0, "score": 20.0}, "quality": scores}
         return [found.model_copy(update=changed)]
 
