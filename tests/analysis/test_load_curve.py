@@ -372,7 +372,7 @@ def test_a_runs_own_latency_is_unbounded_where_its_curve_says_so(own, above, gro
     own_load, others = windows[: 2 * len(own)], windows[2 * len(own) :]
     apart = [w.place.model_copy(update={"series": "load"}) for w in others]
     others = [w.model_copy(update={"place": p}) for w, p in zip(others, apart, strict=True)]
-    told = Told("dev", SloSpec(), True, True, [], None, dict.fromkeys(WHO), "no bytes", "no meter")
+    told = Told("dev", SloSpec(), True, True, [], None, dict.fromkeys(WHO), "none", "no meter", 4)
     found = conclusions([*own_load, *others], told)
     point = found.others["load"].points[0]
     for who in WHO:

@@ -1,7 +1,7 @@
 """Reports on very many runs: every one is read and counted, the best are shown, and it says so."""
 
 import pytest
-from helpers import campaign, examples
+from helpers import campaign, examples, sound
 
 from greenbench import report
 from greenbench.analysis.groups import selection
@@ -59,7 +59,7 @@ def test_the_a_a_run_the_frontier_and_then_the_thriftiest_are_shown(small, resul
 
 def test_verdicts_hold_over_the_runs_that_are_not_shown_too(small, results):
     found = selection.gather([results])
-    all_of_one = runs({"kind": "cuda", "name": "GPU 0"})
+    all_of_one = map(sound.sound, runs({"kind": "cuda", "name": "GPU 0"}))
     p_values = [record.verdicts["energy_per_token"].p_difference for record in all_of_one]
     expected = dict(zip(RATIOS, holm(p_values), strict=True))
     group = groups(found.records, found.crowd.beside)[0]
