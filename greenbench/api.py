@@ -18,7 +18,7 @@ missing.
     >>> saver = greenbench.groups(records)[0].rows[0]
     >>> ratio = saver.ratio(ENERGY_PER_TOKEN)
     >>> f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), {ratio.provenance}, n={ratio.n}"
-    '0.70 (0.70 to 0.70), measured:counter:nvml, n=8'
+    '0.70 (0.69 to 0.71), measured:counter:nvml, n=8'
 
 A mistake is a `greenbench.errors.UserError`, one sentence that says what, why and what to do.
 `ModelEdit`, `EngineOption`, `MachineSetting`, `AnswerSetting` (kinds of technique), `Engine` and `Meter` are

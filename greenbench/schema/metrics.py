@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from greenbench.schema.quantity import Quantity, named
 
@@ -104,3 +104,6 @@ METRICS: Final = (
     SHARE_SOLVED, ENERGY_TO_TARGET, ENERGY_PER_TRAINING_TOKEN, TRAINING_TOKENS_PER_S, FINAL_LOSS,
     TUNING_ENERGY, ACCURACY,
 )  # fmt: skip
+
+PublishedRatio: TypeAlias = Literal["energy_per_token", "tokens_per_s", "energy_per_answer"]
+"""Ratios that are held against published ones."""

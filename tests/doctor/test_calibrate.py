@@ -174,6 +174,7 @@ def test_the_sampler_s_cost_is_a_small_part_of_a_core(fake_gpu):
     assert 0 < cost.value < 1
 
 
+@pytest.mark.slow
 def test_the_command_calibrates_with_a_record_that_is_there(monkeypatch, tmp_path, capsys):
     """The A/A run itself is one of the integration tests' runs: it is not made again here."""
     from greenbench.machine.detect import detect

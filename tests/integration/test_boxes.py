@@ -152,6 +152,7 @@ def test_a_group_of_gpus_is_one_device_whose_joules_are_the_sum(box):
         assert "device=cuda_all" in record["command"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_neighbours_are_looked_at_by_runs_alone_and_beside_them(box):
     bench = box(2)

@@ -1,6 +1,9 @@
 """``greenbench crossover`` through real runs: ordinary records, from which a second search goes on."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_search_leaves_records_and_goes_on_from_them(bench):
     words = ("crossover", "workload.prompt_tokens=4:16", "technique=fp32", "--within", "3")
     quick = [word for word in bench.quick if not word.startswith("workload.prompt_tokens")]

@@ -94,6 +94,7 @@ def test_a_record_of_version_1_is_lifted_and_loses_nothing(file):
         "allow_task_code": False,
     }
     assert spec.pop("device") == before["spec"].pop("device") | {"uuids": None}
+    assert spec["protocol"].pop("profile") == "never"
     assert spec == before["spec"] | {"task": before["spec"]["task"] | in_words}
     for window, old in zip(record.windows, before["windows"], strict=True):
         assert window.block == old["block"]

@@ -11,7 +11,13 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from greenbench.errors import UserError
-from greenbench.schema.metrics import ENERGY_PER_ANSWER, ENERGY_PER_TOKEN, TOKENS_PER_S, Metric
+from greenbench.schema.metrics import (
+    ENERGY_PER_ANSWER,
+    ENERGY_PER_TOKEN,
+    TOKENS_PER_S,
+    Metric,
+    PublishedRatio,
+)
 from greenbench.schema.quantity import Boundary, Part
 from greenbench.schema.ranges import require_choice
 from greenbench.stats.intervals import Interval, t_quantile
@@ -42,7 +48,7 @@ class Source(Part):
 class Published(Part):
     """One number of a table, and what it holds for. Null: not told there."""
 
-    metric: Literal["energy_per_token", "tokens_per_s", "energy_per_answer"]
+    metric: PublishedRatio
     unit: str = ""
     """Of a level, the metric's own; empty: it is a ratio."""
     basis: Basis = "gross"

@@ -188,6 +188,7 @@ def test_a_student_starts_with_evenly_spread_blocks(tiny):
         assert torch.equal(ours.mlp.up_proj.weight, tiny.model.layers[theirs].mlp.up_proj.weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [{}, {"init": "random", "width": 0.5}])
 def test_what_was_put_around_the_teacher_drives_the_student(tiny, knobs):
     """Drafts are counted and checked by the student, and its cache is packed as the teacher's was."""

@@ -438,6 +438,7 @@ def test_an_exit_before_a_kind_of_attention_is_refused():
         EarlyExit(exits=[1, 3]).check_model(small("gemma3").config, WorkloadSpec("w"))
 
 
+@pytest.mark.slow
 def test_a_calibrated_threshold_keeps_its_word_on_the_real_model(smollm2):
     """A short preparation: heads that are worth something, and agreement that was asked for."""
     from helpers.served import load
