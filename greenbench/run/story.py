@@ -17,6 +17,7 @@ from greenbench.machine.processes import OwnProcesses
 from greenbench.measure import schedule
 from greenbench.measure.load_blocks import under_load
 from greenbench.measure.pair import InTurn, Pair, Together
+from greenbench.measure.recorder import Whose
 from greenbench.measure.requests import Requests
 from greenbench.measure.schedule import Kind, Progress, Take
 from greenbench.measure.warmup import warm, warm_up
@@ -73,11 +74,11 @@ def _without(bench: Bench, kept: Findings | None, lost: Lost) -> Findings:
 def _tell(bench: Bench, stages: Stages) -> Findings:
     """The story itself: load, prepare, score, warm up, measure, conclude."""
     spec, recorder, progress = bench.spec, bench.recorder, stages.progress
+    rest = partial(_rest, bench, stages)
     with stages("load"):
         fingerprint = files.fingerprint(spec.model)  # before it is loaded: what changes later shows
         bases = suited(spec, bench.machine)
-    with stages("idle"):
-        recorder.idle("empty", spec.protocol.idle_s)
+    rest("empty", spec.protocol.idle_s)
     with stages("load"):
         bases = _expecting(bench, bases, fingerprint)
     apart = bench.apart(bases)
@@ -85,18 +86,13 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
     candidate = Candidate(spec, list(spec.technique.values()), place, recorder, progress)
     resident_s = 0.0 if apart else spec.protocol.idle_s
 
-    def alone() -> None:  # twice, each time half as long
-        with stages("idle"):
-            recorder.idle("one", spec.protocol.idle_s / 2)
-
     with _pair(bench, bases["baseline"], candidate, stages, apart) as pair:
         posed = _posed(pair, bench, bases["baseline"])
-        pair.alone(alone)
+        pair.alone(partial(rest, "one", spec.protocol.idle_s / 2))  # twice, each time half as long
         pair.fill()
         with stages("score"):
             scored = score(pair, place, bench.engines, spec, recorder, progress)
-        with stages("idle"):
-            recorder.idle("both", resident_s)
+        rest("both", resident_s)
         with stages("warmup"):
             warmth = warm_up(pair, posed.requests, spec.protocol, bench.meters.trace)
         with stages("measure"):
@@ -123,14 +119,17 @@ def _tell(bench: Bench, stages: Stages) -> Findings:
             return found.model_copy(update={**known, "profile": profile})
 
         profile = explained(bench, pair, posed.requests, told, stages)
-        with stages("idle"):
-            recorder.idle("both", resident_s)
+        rest("both", resident_s)
     candidate.close()
-    with stages("idle"):
-        recorder.idle("unloaded", resident_s)
+    rest("unloaded", resident_s)
     with stages("finish"):
         join_wall_log(spec, recorder)
         return told(profile)
+
+
+def _rest(bench: Bench, stages: Stages, who: Whose, seconds: float) -> None:
+    with stages("idle"):
+        bench.recorder.idle(who, seconds)
 
 
 def _place(bench: Bench, base: Build, fingerprint: str, apart: str | None) -> Place:

@@ -43,7 +43,7 @@ class Kept:
         self.found.append(findings)
 
 
-def sleepless(edit):
+def sleepy(edit):
     """`edit`, and a planted cause: the model sleeps before each step."""
 
     def edited(self, model, work):
@@ -56,7 +56,7 @@ def sleepless(edit):
 def test_where_the_promise_is_not_kept_both_models_are_profiled_after_all_blocks(
     tiny_directory, monkeypatch
 ):
-    monkeypatch.setattr(PruneDepth, "edit", sleepless(PruneDepth.edit))
+    monkeypatch.setattr(PruneDepth, "edit", sleepy(PruneDepth.edit))
     half = ["technique=prune_depth", "technique.prune_depth.fraction=0.5"]
     profiled = [*half, "protocol.profile=when_not_kept", f"model.path={tiny_directory}"]
     job, *_ = plan([*QUICK, *profiled], multirun=False)
