@@ -161,11 +161,6 @@ def at_edge(meter: Meter, clock: Clock) -> Reading:
     return reading
 
 
-def between(start_s: float, end_s: float) -> tuple[float, float]:
-    """The middle of two times, and how far either is from it: when a value was read, and how surely."""
-    return (start_s + end_s) / 2, (end_s - start_s) / 2
-
-
 def keep_reading(read: Callable[[], Reading], period_s: float, closed: threading.Event) -> None:
     """`read` every `period_s` in the background until `closed`: between two edges nothing goes unseen.
 
@@ -258,6 +253,12 @@ class Tallies:
 
     each: list[Tally]
     faults: tuple[str, ...] = ()
+
+    def read(self, raw: Callable[[], Sequence[int]], clock: Clock, tick_s: float) -> Reading:
+        """Take in what `raw` gives, at the middle of the calls that read it: so well is its time known."""
+        start_s, values = clock.monotonic(), raw()
+        end_s = clock.monotonic()
+        return self.advance(values, (start_s + end_s) / 2, tick_s, (end_s - start_s) / 2)
 
     def advance(
         self, values: Sequence[int], now_s: float, tick_s: float, doubt_s: float = 0.0

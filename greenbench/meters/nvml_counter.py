@@ -25,7 +25,6 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
-    between,
     keep_reading,
     look_s,
     probe,
@@ -98,9 +97,7 @@ class NvmlCounter(Meter):
     def read(self) -> Reading:
         """Joules so far over all GPUs, at the middle of the calls that read them."""
         with self._lock:
-            start_s, values = self._clock.monotonic(), self._raw()
-            now_s, doubt_s = between(start_s, self._clock.monotonic())
-            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
+            return self._tallies.read(self._raw, self._clock, self.tick_s)
 
     def close(self) -> None:
         """Stop looking and let go of NVML."""

@@ -26,7 +26,6 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
-    between,
     keep_reading,
     look_s,
     probe,
@@ -162,11 +161,9 @@ class RaplCounter(Meter):
         """Joules so far over all zones."""
         with self._lock:
             try:
-                start_s, values = self._clock.monotonic(), self._raw()
+                return self._tallies.read(self._raw, self._clock, self.tick_s)
             except (OSError, ValueError) as error:
                 raise Lost(f"A RAPL counter can no longer be read ({error}).") from None
-            now_s, doubt_s = between(start_s, self._clock.monotonic())
-            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
 
     def close(self) -> None:
         """Stop the thread."""

@@ -34,7 +34,6 @@ from greenbench.meters.meter import (
     Reading,
     Tallies,
     Tally,
-    between,
     keep_reading,
     look_s,
     probe,
@@ -127,9 +126,7 @@ class ZeusMeter(Meter):
     def read(self) -> Reading:
         """Joules so far over all devices, at the middle of the calls that read them."""
         with self._lock:
-            start_s, values = self._clock.monotonic(), self._raw()
-            now_s, doubt_s = between(start_s, self._clock.monotonic())
-            return self._tallies.advance(values, now_s, self.tick_s, doubt_s)
+            return self._tallies.read(self._raw, self._clock, self.tick_s)
 
     def close(self) -> None:
         """Stop looking, and what Zeus runs in the background."""
