@@ -31,6 +31,8 @@ from greenbench.errors import UserError
 from greenbench.schema.record import Failure, Reason
 from greenbench.scrub import scrub
 
+UNCOLLECTED = "greenbench.campaign.launch.uncollected"
+"""Named, not imported: this process does collect."""
 TAIL_LINES, TAIL_BYTES, MESSAGE_LENGTH = 40, 16384, 500
 TRACEBACK_S = 0.5  # a hung worker gets this long to write where it hangs
 LONGEST_S = 7 * 24 * 3600.0  # poll(2) knows no longer time limit than some weeks
@@ -66,7 +68,7 @@ class Workers:
     """
 
     def __init__(self, preload: Sequence[str]) -> None:
-        self._preload = [local_child.__name__, *preload]
+        self._preload = [UNCOLLECTED, local_child.__name__, *preload]
         self._context = multiprocessing.get_context("forkserver")
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import fcntl
+import gc
 import io
 import multiprocessing
 import os
@@ -35,6 +36,8 @@ def work(
     _print_to(printer)
     faulthandler.enable()
     faulthandler.dump_traceback_later(limit_s)
+    gc.freeze()  # what was imported for all workers
+    gc.enable()
     os.environ.clear()
     os.environ.update(environment)
 
