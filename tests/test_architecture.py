@@ -17,7 +17,7 @@ FLOORS = [
     {"cli"},
     {"agents"},
     {"api", "doctor"},
-    {"campaign"},
+    {"campaign", "simulate"},
     {"run"},
     {"measure", "techniques", "quality", "report"},
     {"engines", "meters", "analysis"},
@@ -82,7 +82,7 @@ SUBJECTS = {
     "advice", "bench", "cascade", "codes", "comparison", "cost_frontiers", "crossover", "data",
     "difficulty", "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier",
     "history", "impact", "interactions", "life_cycle", "load_curve", "lost_time", "make", "merge",
-    "model_frontier", "overrides", "promises", "quality", "race", "roofline", "savings", "selection",
+    "model_frontier", "overrides", "power", "promises", "quality", "race", "roofline", "savings", "selection",
     "sessions", "shifting", "solved", "technique", "training", "uncertainty", "verdicts",
 }  # fmt: skip
 """Stems that several rooms have, as each treats the subject in its own way."""
