@@ -13,6 +13,7 @@ from greenbench.analysis.disturbances import TICKS
 from greenbench.engines.engine import Completion, Observed
 from greenbench.errors import Unavailable
 from greenbench.machine import cpu_load, memory
+from greenbench.machine.clock import Clock
 from greenbench.machine.processes import OwnProcesses
 from greenbench.machine.standstill import Pulse
 from greenbench.measure.requests import Sent, seconds_of
@@ -40,16 +41,17 @@ class Recorder:
         seed: int = 0,
         *,
         watched: Collection[str] = cpu_load.ON_CPU,
+        clock: Clock | None = None,
     ) -> None:
         """`meters` may be empty: windows then say why they have no joules.
 
         `own` processes do the run's work (null: this one and its descendants). `watched`: codes of
-        what others do with the CPUs.
+        what others do with the CPUs. `clock` is that of the meters (null: the ``time`` module).
         """
-        self._opened = meters
+        self._opened, self._clock = meters, clock or time
         self._own, self._watched = own or OwnProcesses(), watched
         self._dice = random.Random(seed)
-        self._origin_s = time.monotonic()
+        self._origin_s = self._clock.monotonic()
         self.origin_epoch_s = time.time()
         self.windows: list[Window] = []
         self.sent = Sent()
@@ -82,7 +84,7 @@ class Recorder:
         parts = IDLE_PARTS if seconds >= IDLE_PARTS * self.shortest_s else 1
         for _ in range(parts):
             with self.whole("idle", who):
-                time.sleep(max(seconds / parts, self.shortest_s))
+                self._clock.sleep(max(seconds / parts, self.shortest_s))
 
     def repeat(
         self,
@@ -105,10 +107,10 @@ class Recorder:
         of the window.
         """
         start = self._begin(observed)
-        time.sleep(self._dice.uniform(0, min(SENSOR_PERIOD_S, window_s / 100)))
+        self._clock.sleep(self._dice.uniform(0, min(SENSOR_PERIOD_S, window_s / 100)))
         done: list[list[Completion]] = []
         least, least_s = (min_iterations, window_s) if exactly is None else (exactly, 0.0)
-        while len(done) < least or time.monotonic() - start.time_s < least_s:
+        while len(done) < least or self._clock.monotonic() - start.time_s < least_s:
             done.append(work(len(done)))
         return self._end(phase, who, start, done, place)
 
@@ -120,9 +122,9 @@ class Recorder:
         Its start and end in seconds of ``time.perf_counter``. What came of the work is for `tell`.
         """
         start = self._begin(observed)
-        time.sleep(max(seconds, self.shortest_s))
+        self._clock.sleep(max(seconds, self.shortest_s))
         window = self._end(phase, who, start, [], place)
-        ahead_s = self._origin_s + time.perf_counter() - time.monotonic()
+        ahead_s = self._origin_s + time.perf_counter() - self._clock.monotonic()
         return window.start_s + ahead_s, window.end_s + ahead_s
 
     def tell(self, codes: Sequence[str], **told: Any) -> None:
@@ -172,14 +174,15 @@ class Recorder:
         usage = cpu_load.usage(self._own)
         readings = self._read(observed)
         waited_s = self._own.cpu_s_of(waiting)
-        return _Start(time.monotonic(), readings, usage, observed, pids, waiting, waited_s, pulse)
+        now_s = self._clock.monotonic()
+        return _Start(now_s, readings, usage, observed, pids, waiting, waited_s, pulse)
 
     def _read(self, observed: Observed | None) -> list[Reading]:
         """All meters, the primary one just after its counter has stepped."""
         if observed:
             observed.synchronize()
         first, others = self._opened.meters[:1], self._opened.meters[1:]
-        return [at_edge(meter, time) for meter in first] + [meter.read() for meter in others]
+        return [at_edge(meter, self._clock) for meter in first] + [meter.read() for meter in others]
 
     def _end(
         self,
@@ -191,7 +194,7 @@ class Recorder:
     ) -> Window:
         self._own.refresh()
         ends = self._read(start.observed)
-        end_s = time.monotonic()
+        end_s = self._clock.monotonic()
         waited_s = self._own.cpu_s_of(start.waiting) - start.waited_s
         triples = list(zip(self._opened.meters, start.readings, ends, strict=True))
         spans = [span(meter, before, after, self._origin_s) for meter, before, after in triples]

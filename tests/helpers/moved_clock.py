@@ -1,24 +1,5 @@
 """Time for tests."""
 
-import math
+from greenbench.simulate.moved_clock import MovedClock
 
-
-class MovedClock:
-    """Time that passes only when someone sleeps, in steps; each listener hears of every step."""
-
-    def __init__(self, *listeners):
-        self.now_s = 0.0
-        self.step_s = math.inf
-        self.listeners = list(listeners)
-
-    def monotonic(self):
-        return self.now_s
-
-    def sleep(self, seconds):
-        end_s = self.now_s + seconds
-        while True:
-            self.now_s = min(end_s, self.now_s + self.step_s)
-            for listener in self.listeners:
-                listener(self.now_s)
-            if self.now_s >= end_s:
-                return
+__all__ = ["MovedClock"]

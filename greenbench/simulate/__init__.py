@@ -1,0 +1,1 @@
+"""A made-up lab: what is true is known, and the code that measures and judges is the real one."""

@@ -1,0 +1,91 @@
+"""A run as its statistics see it: joules by block, in the real order of windows and by the stopping rule."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import exp, log
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from greenbench.analysis.blocks import planned
+from greenbench.measure.schedule import Cell, rounds
+from greenbench.paths import conf_dir
+from greenbench.schema.enums import Design, Profiling, Tier
+from greenbench.schema.spec import ProtocolSpec
+from greenbench.schema.window import Who
+from greenbench.simulate.weather import Weather, windows
+from greenbench.stats.intervals import stein_blocks
+
+
+class Values(NamedTuple):
+    """Of baseline and candidate, one value a block."""
+
+    baseline: list[float]
+    candidate: list[float]
+    first: int
+    """Blocks that decided how many there are."""
+
+
+@cache
+def protocol(name: str) -> ProtocolSpec:
+    """A protocol as ``conf/protocol`` has it."""
+    found = yaml.safe_load((conf_dir() / "protocol" / f"{name}.yaml").read_text())
+    kinds = {"tier": Tier, "design": Design, "profile": Profiling}
+    typed: dict[str, Any] = {key: kinds.get(key, lambda v: v)(v) for key, v in found.items()}
+    return ProtocolSpec(**typed)
+
+
+def values(
+    ratio: float,
+    weather: Weather,
+    plan: ProtocolSpec,
+    dice: np.random.Generator,
+    *,
+    in_turn: bool = False,
+) -> Values:
+    """Joules per token of a run whose candidate truly takes `ratio` of the baseline's.
+
+    Windows come in the order of `schedule.rounds`, the noise over them in time; after the protocol's blocks
+    `stein_blocks` says how many there are, as in `schedule.measure`.
+    """
+    parts = rounds(plan, int(dice.integers(1 << 30)), in_turn=in_turn)
+    noise, shift = windows(weather, dice), weather.session * dice.standard_normal()
+    taken: dict[Who, dict[int, float]] = {"baseline": {}, "candidate": {}}
+    levels = _Levels(weather.reload if in_turn else 0.0, dice)
+    first = planned(plan.blocks, in_turn=in_turn)
+    needed = None
+    for part in parts:
+        for cell in part:
+            true = log(ratio) + shift if cell.who == "candidate" else 0.0
+            logs = true + next(noise) + levels.of(cell)
+            if cell.phase == "generate":
+                taken[cell.who][cell.block] = exp(logs)
+        done = part[-1].block + 1
+        if needed is None and done >= first:
+            needed = _needed(taken, plan)
+        if needed is not None and done >= needed:
+            break
+    sides = [[taken[who][block] for block in sorted(taken[who])] for who in taken]
+    return Values(sides[0], sides[1], first)
+
+
+class _Levels:
+    """What each loading of a model shifts."""
+
+    def __init__(self, spread: float, dice: np.random.Generator) -> None:
+        self._spread, self._dice = spread, dice
+        self._who: Who | None = None
+        self._level = 0.0
+
+    def of(self, cell: Cell) -> float:
+        if self._spread and cell.who != self._who:
+            self._who, self._level = cell.who, self._spread * self._dice.standard_normal()
+        return self._level
+
+
+def _needed(taken: dict[Who, dict[int, float]], plan: ProtocolSpec) -> int:
+    before, after = taken["baseline"], taken["candidate"]
+    logs = [log(after[block] / before[block]) for block in sorted(before)]
+    return max(plan.blocks, stein_blocks(logs, plan.target_half_width))

@@ -1,0 +1,119 @@
+"""What was said and what was true, counted and told as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import bdtr, bdtrc
+
+from greenbench.stats.intervals import Interval
+from greenbench.stats.resampling import share_interval
+
+How = Literal["so often", "at most", "at least", "as said", "shown"]
+"""``so often`` is an interval's 95 %; ``at most`` and ``at least`` are bounds of a chance; ``as said``: each
+statement has its own chance, and those near each other are counted together; ``shown`` claims nothing."""
+SURE: Final = 0.001
+BINS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
+
+
+class Told(NamedTuple):
+    """One statement."""
+
+    chance: float
+    """With which it was said to hold."""
+    held: bool
+
+
+class Case(NamedTuple):
+    """A kind of claim in one kind of lab."""
+
+    claim: str
+    where: str
+    how: How
+    once: Callable[[np.random.Generator], Sequence[Told]]
+    """What one lab says; nothing where it says nothing."""
+    labs: int
+
+
+class Line(NamedTuple):
+    """A row of the table."""
+
+    claim: str
+    where: str
+    how: How
+    said: float
+    """Mean chance of the statements."""
+    true: Interval
+    """Share that held."""
+
+    @property
+    def holds(self) -> str:
+        """Whether what was said is so: not where chance shows as much in 1 of 1,000 such tables' rows."""
+        held, of = round(self.true.value * self.true.n), self.true.n
+        fewer, more = bdtr(held, of, self.said), bdtrc(held - 1, of, self.said)
+        if self.how == "shown":
+            return ""
+        if self.how == "as said":
+            return (
+                "**too high**" if fewer < SURE / 2 else "**too low**" if more < SURE / 2 else "yes"
+            )
+        return "**no**" if (more if self.how == "at most" else fewer) < SURE else "yes"
+
+
+def dice_of(case: Case, lab: int) -> np.random.Generator:
+    """The same on every machine."""
+    words = f"{case.claim} {case.where}".encode()
+    return np.random.default_rng([*words, lab])
+
+
+def told(case: Case, labs: Iterable[int]) -> list[Told]:
+    """All that so many labs say."""
+    return [each for lab in labs for each in case.once(dice_of(case, lab))]
+
+
+def lines(case: Case, found: Sequence[Told]) -> list[Line]:
+    """One, or one for each bin of chances; none where nothing was said."""
+    if case.how != "as said":
+        return [_line(case, case.where, found)] if found else []
+    places = np.digitize([each.chance for each in found], BINS[1:-1])
+    bins = [[each for each, at in zip(found, places, strict=True) if at == place]
+            for place in range(len(BINS) - 1)]  # fmt: skip
+    return [
+        _line(case, f"{case.where}; said {100 * low:.0f} to {100 * high:.0f} %", some)
+        for low, high, some in zip(BINS, BINS[1:], bins, strict=False)
+        if some
+    ]
+
+
+def _line(case: Case, where: str, found: Sequence[Told]) -> Line:
+    said = sum(each.chance for each in found) / len(found)
+    held = sum(each.held for each in found)
+    return Line(case.claim, where, case.how, said, share_interval(held, len(found)))
+
+
+WORDS: Final = {
+    "so often": "",
+    "at most": "at most ",
+    "at least": "at least ",
+    "as said": "",
+    "shown": "",
+}
+
+
+def markdown(rows: Sequence[Line]) -> str:
+    """A table, in the order given; a claim is named once."""
+    head = [
+        "| claim | in labs with | said | true, % | statements | holds |",
+        "|---|---|---|---|---|---|",
+    ]
+    body, last = [], ""
+    for row in rows:
+        low, high = row.true.bounds or (0.0, 1.0)
+        said = "" if row.how == "shown" else f"{WORDS[row.how]}{100 * row.said:.3g} %"
+        share = f"{100 * row.true.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        claim = "" if row.claim == last else row.claim
+        body.append(f"| {claim} | {row.where} | {said} | {share} | {row.true.n:,} | {row.holds} |")
+        last = row.claim
+    return "\n".join([*head, *body])
