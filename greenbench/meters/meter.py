@@ -24,6 +24,7 @@ STALL_TICKS = 10  # a counter that stands still this long has stopped, not pause
 FLAG_RESIDUAL, INVALID_RESIDUAL = 0.05, 0.10  # design rule 2
 
 IMPLAUSIBLE_W = 2000.0  # no CPU package draws this much: such a wrap is a reset
+OVER_LIMIT = 2.0  # times its own power limit no device draws for as long as a look at its counter
 
 
 Device = Literal["cpu", "gpu"]

@@ -17,8 +17,9 @@ import pynvml
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
-from greenbench.machine.gpus import Gpu, open_gpus
+from greenbench.machine.gpus import Gpu, open_gpus, optional, power_limits_mw
 from greenbench.meters.meter import (
+    OVER_LIMIT,
     Meter,
     Part,
     Place,
@@ -67,8 +68,10 @@ class NvmlCounter(Meter):
             self.note: str | None = _MODULE_NOTE if self.boundary == "module" else None
             self.tick_s = self._probe()
             now_s = clock.monotonic()
-            tallies = [Tally(raw, now_s, MJ, most_w=IMPLAUSIBLE_W) for raw in self._raw()]
-            self._tallies = Tallies(tallies)
+            counters = zip(self._raw(), self.gpus, strict=True)
+            self._tallies = Tallies(
+                [Tally(n, now_s, MJ, most_w=_most_w(gpu)) for n, gpu in counters]
+            )
         except BaseException:
             self.close()
             raise
@@ -124,6 +127,12 @@ def common_boundary(chosen: Sequence[Gpu]) -> Boundary:
             "so that their sum means nothing: use GPUs of one kind."
         )
     return boundaries.pop()
+
+
+def _most_w(gpu: Gpu) -> float:
+    """What it cannot draw: by the highest limit that it can be set to, which a technique may do later."""
+    limits = None if gpu.boundary == "module" else optional(lambda: power_limits_mw(gpu))
+    return min(IMPLAUSIBLE_W, OVER_LIMIT * MJ * limits[1]) if limits else IMPLAUSIBLE_W
 
 
 def _millijoules(gpu: Gpu) -> int:

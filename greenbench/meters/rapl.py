@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,6 +20,7 @@ from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.meters.meter import (
     IMPLAUSIBLE_W,
+    OVER_LIMIT,
     POLL_S,
     Meter,
     Part,
@@ -61,6 +63,16 @@ class Zone(NamedTuple):
     def range_uj(self) -> int:
         """Its highest value, after which it starts at 0 again."""
         return int((self.path / "max_energy_range_uj").read_text())
+
+    def most_w(self) -> float:
+        """What it cannot draw: by its power limits where they hold, as on Intel, else as no package does."""
+        limits_w: list[float] = []
+        with suppress(OSError):
+            held = (self.path / "enabled").read_text().strip() == "1"
+            for file in self.path.glob("constraint_*_uw") if held else ():  # its maximum too
+                with suppress(OSError, ValueError):
+                    limits_w.append(UJ * int(file.read_text()))
+        return min(IMPLAUSIBLE_W, OVER_LIMIT * max(limits_w, default=0.0) or IMPLAUSIBLE_W)
 
 
 def zones(root: Path = ROOT) -> list[Zone]:
@@ -133,9 +145,9 @@ class RaplCounter(Meter):
         self.tick_s = self._probe()
         ranges = [zone.range_uj() for zone in self.zones]
         now_s = clock.monotonic()
-        zones = zip(self._raw(), ranges, strict=True)
+        counters = zip(self._raw(), ranges, self.zones, strict=True)
         self._tallies = Tallies(
-            [Tally(raw, now_s, UJ, range, IMPLAUSIBLE_W) for raw, range in zones]
+            [Tally(raw, now_s, UJ, range, zone.most_w()) for raw, range, zone in counters]
         )
         self._wrap_s = min(ranges) * UJ / IMPLAUSIBLE_W
 

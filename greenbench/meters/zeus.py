@@ -41,6 +41,7 @@ from greenbench.meters.meter import (
 from greenbench.meters.nvml_counter import common_boundary
 from greenbench.schema.quantity import Boundary, Provenance
 
+IMPLAUSIBLE_W = 5000.0  # no device that Zeus counts draws this much
 UJ = 1e-6  # joules per microjoule: Zeus' millijoules may be fractions, our counts are whole
 JETSON_TICK_S = 0.1  # an isolated reading is up to this old, which a probe's own reads hide
 REMEDY = "pip install 'greenbench[zeus]'"
@@ -91,7 +92,9 @@ class ZeusMeter(Meter):
         try:
             self.tick_s = max(self._probe(), source.least_tick_s)
             now_s = clock.monotonic()
-            self._tallies = Tallies([Tally(raw, now_s, UJ) for raw in self._raw()])
+            self._tallies = Tallies(
+                [Tally(raw, now_s, UJ, most_w=IMPLAUSIBLE_W) for raw in self._raw()]
+            )
         except Lost as error:
             self.close()
             raise Unavailable(str(error)) from None

@@ -129,6 +129,15 @@ def test_a_jump_is_reported_and_is_no_energy(fake_nvml):
     assert joules(meter, clock, 10) == (pytest.approx(3000, rel=0.02), [])
 
 
+def test_a_step_beyond_what_the_gpu_may_be_allowed_is_a_jump(fake_nvml):
+    """1 kJ within a look of 0.4 s: under 5 kW, but no GPU of at most 350 W draws it."""
+    clock = fake_nvml(H100 + "limit 350 100 350\njump_at 7 1000000\n")
+    meter = looked_at(nvml_counter.NvmlCounter([A], clock), clock)
+    energy_j, faults = joules(meter, clock, 10)
+    assert faults == ["counter_jump"]
+    assert energy_j == pytest.approx(3000, rel=0.05)
+
+
 def test_it_is_looked_at_in_the_background_until_it_is_closed(fake_nvml):
     meter = nvml_counter.NvmlCounter([A], fake_nvml(H100))
     seen = threading.Event()

@@ -162,6 +162,30 @@ def test_a_jump_is_reported_and_is_no_energy(tree):
     assert end.energy_j - start.energy_j < 301
 
 
+@pytest.mark.parametrize(
+    ("limits_w", "enabled", "found"),
+    [
+        ((15, 64), "1", ["counter_jump"]),  # 1.5 kW in 0.1 s, of a processor that may draw 64 W
+        ((15, 64), "0", []),  # limits that do not hold bound nothing
+        ((4095, 4095), "1", []),
+        ((), "1", []),
+    ],
+)
+def test_a_step_beyond_the_package_s_own_limits_is_a_jump(tree, limits_w, enabled, found):
+    tree.zone("intel-rapl:0", "package-0", 30)
+    folder = tree.root / "intel-rapl:0"
+    (folder / "enabled").write_text(f"{enabled}\n")
+    for number, watts in enumerate(limits_w):
+        (folder / f"constraint_{number}_power_limit_uw").write_text(f"{watts}000000\n")
+    meter = tree.open()
+    start = meter.read()
+    tree.zones["intel-rapl:0"] = (30, 150, RANGE_UJ)
+    tree.clock.sleep(0.1)
+    end = meter.read()
+    assert codes(start, end) == found
+    assert (end.energy_j - start.energy_j < 10) == bool(found)
+
+
 def test_a_reading_that_took_long_is_neither_a_stall_nor_a_jump():
     """The process lost the CPU for 20 ms between the counter and the clock, at 300 W."""
     tally = Tally(raw=1_000_000, moved_s=0.0005, unit_j=1e-6, most_w=2000.0)
