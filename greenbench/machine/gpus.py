@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import pynvml
@@ -70,14 +71,27 @@ def _told(query: Callable[[], Told]) -> Told | None:
         pynvml.nvmlShutdown()
 
 
+def compute_processes(gpu: Any) -> dict[int, Any]:
+    """By pid, all that compute on `gpu`, a handle of NVML's, or hold a context there; clients of a server of
+    NVIDIA's Multi-Process Service (MPS) too, which NVML lists by a call of their own."""
+    alone = pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)
+    return {process.pid: process for process in (*(_mps_processes(gpu) or ()), *alone)}
+
+
+def mps_clients(gpu: Any) -> set[int] | None:
+    """Those that compute on `gpu` through an MPS server; null where the driver does not tell."""
+    served = _mps_processes(gpu)
+    return None if served is None else {process.pid for process in served}
+
+
+def _mps_processes(gpu: Any) -> list[Any] | None:
+    return optional(partial(pynvml.nvmlDeviceGetMPSComputeRunningProcesses, gpu))  # type: ignore[no-any-return]
+
+
 def memory_of(pids: Container[int]) -> int | None:
     """Bytes that these processes hold on all GPUs by now; null where NVML does not tell."""
     running = _told(
-        lambda: [
-            process
-            for gpu in gpus()
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
-        ]
+        lambda: [process for gpu in gpus() for process in compute_processes(gpu.handle).values()]
     )
     held = [process.usedGpuMemory for process in running or () if process.pid in pids]
     return sum(held) if held and None not in held else None

@@ -17,7 +17,7 @@ import pynvml
 from greenbench.errors import Unavailable
 from greenbench.machine import allowance
 from greenbench.machine.cpu_load import codes, usage
-from greenbench.machine.gpus import Gpu, optional, start
+from greenbench.machine.gpus import Gpu, compute_processes, optional, start
 from greenbench.machine.gpus import gpus as every_gpu
 from greenbench.machine.processes import OwnProcesses
 
@@ -90,8 +90,7 @@ def _free_bytes(gpu: Gpu) -> int:
 
 
 def _foreign_pids(gpu: Gpu) -> list[int]:
-    processes = pynvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
-    return [process.pid for process in processes if process.pid != os.getpid()]
+    return [pid for pid in compute_processes(gpu.handle) if pid != os.getpid()]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import psutil
 import pynvml
 
-from greenbench.machine.gpus import Gpu, optional
+from greenbench.machine.gpus import Gpu, compute_processes, mps_clients, optional
 from greenbench.machine.processes import OwnProcesses
 from greenbench.schema.window import Trace
 
@@ -32,6 +32,8 @@ NOT_TOLD = {
 }
 RECENT_S = 1.0
 """What a process did longer ago is not of this moment."""
+MPS_SERVER = "nvidia-cuda-mps"
+"""How the program begins by which NVIDIA's Multi-Process Service shares a GPU among its clients."""
 
 
 class Sample(NamedTuple):
@@ -90,20 +92,35 @@ def _company(gpu: Any, own: OwnProcesses) -> tuple[int, int]:
     """Compute processes that are not `own`: those that compute, and those that only hold a context.
 
     In a container NVML may give the host's numbers, none of which are ours or of anybody here: then
-    one process is taken for the run's, and one for each that an engine has named.
+    one process is taken for the run's, and one for each that an engine has named. An MPS server without
+    clients computes nothing, and one whose clients are all ours computes for the run; what one computes
+    for others too cannot be told apart.
     """
-    pids = {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)}
+    pids = set(compute_processes(gpu))
     if not pids <= own.pids:
         own.refresh()  # a child may have been born since the window began
     known = pids & own.pids
+    servers, clients = set(filter(_is_mps_server, pids - known)), mps_clients(gpu)
+    if clients and clients <= own.pids:
+        pids -= servers
     nowhere = [pid for pid in pids - known if not psutil.pid_exists(pid)]
     taken = 0 if known else min(len(nowhere), 1 + len(own.named))
     others = len(pids) - len(known) - taken
     if not others:
         return 0, 0
     busy = _busy(gpu)
-    computing = others if busy is None else min(others, max(0, len((pids - known) & busy) - taken))
+    if busy is None:
+        computing = others - (0 if clients or clients is None else len(servers))
+    else:
+        computing = min(others, max(0, len((pids - known) & busy) - taken))
     return computing, others - computing
+
+
+def _is_mps_server(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name().startswith(MPS_SERVER)
+    except psutil.Error:
+        return False
 
 
 def _busy(gpu: Any) -> set[int] | None:

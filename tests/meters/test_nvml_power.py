@@ -1,5 +1,8 @@
 """Sampled power, through the real pynvml: its integral, its limits and its telemetry."""
 
+import shutil
+import subprocess
+
 import pynvml
 import pytest
 
@@ -17,7 +20,7 @@ H100 = f"device {A}\npower 300\n"
 def sampled(clock, uuids=(A,)):
     """A power meter whose clock makes it sample, as its thread would."""
     meter = NvmlPower(uuids, clock)
-    clock.step_s = meter.tick_s
+    clock.step_s = meter.period_s
     clock.listeners.append(lambda now_s: meter.read())
     return meter
 
@@ -217,6 +220,39 @@ def test_a_desktop_that_draws_nothing_is_told_from_one_that_computes(
 ):
     monkeypatch.setattr("psutil.pid_exists", HERE.__contains__)
     clock = fake_nvml(H100 + f"process 11 1000 90\nprocess 4711 1000 {use}\n")
+    assert company(clock) == expected
+
+
+@pytest.fixture
+def mps_server(tmp_path):
+    """The number of a process that runs under the name of an MPS server's."""
+    program = tmp_path / "nvidia-cuda-mps-server"
+    shutil.copy(shutil.which("sleep"), program)
+    with subprocess.Popen([program, "600"]) as server:
+        yield server.pid
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("process {server} 1 0", ["idle_neighbour"]),
+        ("process {server} 1 9", ["foreign_process"]),
+        ("process_use unsupported\nprocess {server} 1", ["idle_neighbour"]),  # it has no clients
+        ("process_use unsupported\nprocess {server} 1\nmps_client 4711 5", ["foreign_process"]),
+        ("process {server} 1 0\nmps_client 4711 5", ["idle_neighbour"]),
+        ("process {server} 1 9\nmps_client 4711 5", ["foreign_process", "idle_neighbour"]),
+        ("process {server} 1 9\nmps_client 11 5", []),  # its work is the run's
+        ("process {server} 1 9\nmps_client 13 5", []),  # born since
+        ("process {server} 1 9\nmps_client 11 5\nmps_client 4711 5",
+         ["foreign_process", "idle_neighbour"]),
+    ],
+)  # fmt: skip
+def test_an_mps_server_is_company_by_its_clients_and_by_what_it_computes(
+    fake_nvml, monkeypatch, mps_server, script, expected
+):
+    monkeypatch.setattr("psutil.pid_exists", lambda pid: pid in {*HERE, mps_server})
+    clock = fake_nvml(H100 + script.format(server=mps_server) + "\n")
     assert company(clock) == expected
 
 

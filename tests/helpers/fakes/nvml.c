@@ -18,8 +18,11 @@
  *   lost_at T            every call says GPU_IS_LOST from then on
  *   field ok|unsupported power fields (185, 186)  usage ok|unsupported  nvmlDeviceGetPowerUsage
  *   module_extra W       what the module draws beside the GPU; MODULE scope exists with it only
- *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS]
- *   utilization PERCENT  process PID BYTES [SM_PERCENT]   processes_at T   they appear at T
+ *   temperature C [C_PER_S]   clocks SM MEM [T SM MEM]   throttle BITS [T BITS [U]]   until U
+ *   throttle_time fields|policy|unsupported    what counts how long: one field a reason, or the thermal policy alone
+ *   utilization PERCENT  process PID BYTES [SM_PERCENT [T U]]   there from T until U
+ *   processes_at T       they appear at T
+ *   mps_client PID BYTES computes through an MPS server, which is a process beside it
  *   process_use ok|unsupported|denied|empty   whether each process's use of the GPU is told; empty: that of none is
  *   mig 0|1              mig_uuid MIG-UUID     virtualization N
  *   limit W MIN MAX      the power limit, which power never exceeds
@@ -43,7 +46,10 @@
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
        NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15, UNKNOWN = 999 };
-enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186 };
+enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186,
+       FIELD_THERMAL_POLICY = 75, FIELD_SW_THERMAL = 269, FIELD_HW_THERMAL = 270, FIELD_POWER_BRAKE = 271 };
+enum { HW_SLOWDOWN = 0x8, SW_THERMAL = 0x20, HW_THERMAL = 0x40, POWER_BRAKE = 0x80 };
+enum { POLICY_THERMAL = 1 };
 enum { SCOPE_GPU = 0, SCOPE_MODULE = 1 };
 
 typedef struct {
@@ -57,12 +63,17 @@ typedef struct {
     double stall_at, stall_end, reset_at, lost_at, jump_at, jump_mj, module_extra_w;
     double temperature_c, temperature_slope;
     unsigned sm_mhz, mem_mhz, later_sm_mhz, later_mem_mhz, utilization;
-    double clocks_at, throttle_at, processes_at;
+    double clocks_at, throttle_at, throttle_end, processes_at;
+    int reason_times, policy_times;
     unsigned long long throttle, later_throttle;
     int processes;
     unsigned pids[MAX_PROCESSES];
     unsigned long long bytes[MAX_PROCESSES];
     unsigned use[MAX_PROCESSES];
+    double from[MAX_PROCESSES], until[MAX_PROCESSES], use_told_s;
+    int clients;
+    unsigned client_pids[MAX_PROCESSES];
+    unsigned long long client_bytes[MAX_PROCESSES];
     int use_unsupported, use_empty;
     unsigned mig;
     int capability; /* times 10 */
@@ -111,7 +122,8 @@ static void device_defaults(Device *d, const char *uuid) {
     d->tick_s = 0.1, d->sample_period_s = 0.02, d->sample_window_s = 0.02;
     d->gain = d->sensor_gain = 1;
     d->stall_at = d->stall_end = d->reset_at = d->lost_at = d->jump_at = INFINITY;
-    d->clocks_at = d->throttle_at = INFINITY;
+    d->clocks_at = d->throttle_at = d->throttle_end = INFINITY;
+    d->reason_times = d->policy_times = 1;
     d->temperature_c = 40, d->sm_mhz = 1980, d->mem_mhz = 2619, d->utilization = 90;
     d->set.mw = d->default_mw = d->max_mw = 700000, d->min_mw = 200000, d->max_sm_mhz = 1980;
 }
@@ -141,7 +153,7 @@ static int read_numbers(Device *d, const char *key, const char *v) {
     else if (is(key, "module_extra")) d->module_extra_w = atof(v);
     else if (is(key, "temperature")) sscanf(v, "%lf %lf", &d->temperature_c, &d->temperature_slope);
     else if (is(key, "clocks")) sscanf(v, "%u %u %lf %u %u", &d->sm_mhz, &d->mem_mhz, &d->clocks_at, &d->later_sm_mhz, &d->later_mem_mhz);
-    else if (is(key, "throttle")) sscanf(v, "%llu %lf %llu", &d->throttle, &d->throttle_at, &d->later_throttle);
+    else if (is(key, "throttle")) sscanf(v, "%llu %lf %llu %lf", &d->throttle, &d->throttle_at, &d->later_throttle, &d->throttle_end);
     else if (is(key, "utilization")) d->utilization = (unsigned)atoi(v);
     else if (is(key, "processes_at")) d->processes_at = atof(v);
     else if (is(key, "default_limit")) d->default_mw = (unsigned)(1000 * atof(v));
@@ -162,13 +174,17 @@ static int read_words(Device *d, const char *key, char *v) {
     else if (is(key, "usage")) d->usage_unsupported = is(v, "unsupported");
     else if (is(key, "process_use")) d->use_unsupported = is(v, "unsupported") ? NOT_SUPPORTED : is(v, "denied") ? NO_PERMISSION : 0,
                                         d->use_empty = is(v, "empty");
+    else if (is(key, "throttle_time")) d->reason_times = is(v, "fields"), d->policy_times = !is(v, "unsupported");
     else if (is(key, "setters")) d->denied = is(v, "denied"), d->setters_unsupported = is(v, "unsupported");
     else if (is(key, "state")) snprintf(d->state_file, sizeof d->state_file, "%s", v);
     else if (is(key, "mig_uuid")) snprintf(d->mig_uuid, sizeof d->mig_uuid, "%s", v);
     else if (is(key, "process")) {
-        d->use[d->processes] = 50;
-        sscanf(v, "%u %llu %u", &d->pids[d->processes], &d->bytes[d->processes], &d->use[d->processes]);
-        d->processes++;
+        int i = d->processes++;
+        d->use[i] = 50, d->from[i] = 0, d->until[i] = INFINITY;
+        sscanf(v, "%u %llu %u %lf %lf", &d->pids[i], &d->bytes[i], &d->use[i], &d->from[i], &d->until[i]);
+    } else if (is(key, "mps_client")) {
+        sscanf(v, "%u %llu", &d->client_pids[d->clients], &d->client_bytes[d->clients]);
+        d->clients++;
     } else if (is(key, "limit")) {
         double limit, low, high;
         sscanf(v, "%lf %lf %lf", &limit, &low, &high);
@@ -365,11 +381,32 @@ static int energy_field(const Device *d, Field *f) {
     return f->type = 3, f->value.ull = counter_mj(d), SUCCESS;
 }
 
+static int throttles(const Device *d, double t, unsigned long long bits) {
+    return ((t >= d->throttle_at && t < d->throttle_end ? d->later_throttle : d->throttle) & bits) != 0;
+}
+
+/* Nanoseconds until now for which any of these reasons held. */
+static unsigned long long throttled_ns(const Device *d, unsigned long long bits) {
+    double now = now_s(), edges[] = {0, fmin(now, d->throttle_at), fmin(now, d->throttle_end), now}, sum = 0;
+    for (int i = 0; i < 3; i++)
+        if (edges[i + 1] > edges[i] && throttles(d, edges[i], bits)) sum += edges[i + 1] - edges[i];
+    return (unsigned long long)(1e9 * sum);
+}
+
+static int time_field(const Device *d, Field *f) {
+    unsigned long long bits = f->field == FIELD_SW_THERMAL ? SW_THERMAL : f->field == FIELD_HW_THERMAL ? HW_THERMAL
+                            : f->field == FIELD_POWER_BRAKE ? POWER_BRAKE : HW_SLOWDOWN | SW_THERMAL | HW_THERMAL;
+    if (!(f->field == FIELD_THERMAL_POLICY ? d->policy_times : d->reason_times)) return NOT_SUPPORTED;
+    return f->type = 3, f->value.ull = throttled_ns(d, bits), SUCCESS;
+}
+
 int nvmlDeviceGetFieldValues(void *h, int n, Field *fields) {
     DEVICE(h)
     for (Field *f = fields; f < fields + n; f++) {
         f->timestamp_us = (int64_t)(1e6 * floor_to(now_s(), d->sample_period_s));
         if (f->field == FIELD_POWER_AVERAGE || f->field == FIELD_POWER_INSTANT) f->result = (uint32_t)power_field(d, f);
+        else if (f->field == FIELD_THERMAL_POLICY || (f->field >= FIELD_SW_THERMAL && f->field <= FIELD_POWER_BRAKE))
+            f->result = (uint32_t)time_field(d, f);
         else f->result = f->field == FIELD_ENERGY ? (uint32_t)energy_field(d, f) : NOT_SUPPORTED;
     }
     return SUCCESS;
@@ -390,7 +427,8 @@ int nvmlDeviceGetClockInfo(void *h, int type, unsigned *mhz) {
 
 int nvmlDeviceGetCurrentClocksEventReasons(void *h, unsigned long long *bits) {
     DEVICE(h)
-    return *bits = now_s() >= d->throttle_at ? d->later_throttle : d->throttle, SUCCESS;
+    int later = now_s() >= d->throttle_at && now_s() < d->throttle_end;
+    return *bits = later ? d->later_throttle : d->throttle, SUCCESS;
 }
 
 int nvmlDeviceGetUtilizationRates(void *h, unsigned *gpu_and_memory) {
@@ -398,12 +436,28 @@ int nvmlDeviceGetUtilizationRates(void *h, unsigned *gpu_and_memory) {
     return gpu_and_memory[0] = d->utilization, gpu_and_memory[1] = d->utilization / 2, SUCCESS;
 }
 
+static int present(const Device *d, int i, double start, double end) {
+    return end >= fmax(d->from[i], isfinite(d->processes_at) ? d->processes_at : 0) && start < d->until[i];
+}
+
 int nvmlDeviceGetComputeRunningProcesses_v3(void *h, unsigned *n, Process *list) {
     DEVICE(h)
-    unsigned there = now_s() >= d->processes_at ? (unsigned)d->processes : 0, room = *n;
+    unsigned there = 0, room = *n;
+    for (int i = 0; i < d->processes; i++) {
+        if (!present(d, i, now_s(), now_s())) continue;
+        if (there < room) list[there] = (Process){d->pids[i], d->bytes[i], ~0u, ~0u};
+        there++;
+    }
+    *n = there;
+    return room < there ? INSUFFICIENT_SIZE : SUCCESS;
+}
+
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(void *h, unsigned *n, Process *list) {
+    DEVICE(h)
+    unsigned there = (unsigned)d->clients, room = *n;
     *n = there;
     if (room < there) return INSUFFICIENT_SIZE;
-    for (unsigned i = 0; i < there; i++) list[i] = (Process){d->pids[i], d->bytes[i], ~0u, ~0u};
+    for (unsigned i = 0; i < there; i++) list[i] = (Process){d->client_pids[i], d->client_bytes[i], ~0u, ~0u};
     return SUCCESS;
 }
 
@@ -411,15 +465,19 @@ typedef struct { unsigned pid; unsigned long long timestamp_us; unsigned sm, mem
 
 int nvmlDeviceGetProcessUtilization(void *h, Use *list, unsigned *n, unsigned long long since_us) {
     DEVICE(h)
-    (void)since_us;
+    (void)since_us; /* of another clock: what was not told yet is told */
     if (d->use_unsupported) return d->use_unsupported;
-    unsigned there = now_s() >= d->processes_at ? (unsigned)d->processes : 0;
     if (d->use_empty) return *n = 0, SUCCESS;
-    if (!there) return NOT_FOUND;
-    if (!list || *n < there) return *n = there, INSUFFICIENT_SIZE;
+    unsigned there = 0, room = list ? *n : 0;
+    for (int i = 0; i < d->processes; i++) {
+        if (!present(d, i, d->use_told_s, now_s())) continue;
+        if (there < room) list[there] = (Use){d->pids[i], 0, d->use[i], 0, 0, 0};
+        there++;
+    }
     *n = there;
-    for (unsigned i = 0; i < there; i++) list[i] = (Use){d->pids[i], 0, d->use[i], 0, 0, 0};
-    return SUCCESS;
+    if (!there) return d->use_told_s = now_s(), NOT_FOUND;
+    if (room < there) return INSUFFICIENT_SIZE;
+    return d->use_told_s = now_s(), SUCCESS;
 }
 
 int nvmlDeviceGetMigMode(void *h, unsigned *current, unsigned *pending) { DEVICE(h) return *current = *pending = d->mig, SUCCESS; }
