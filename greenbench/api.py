@@ -38,7 +38,7 @@ from greenbench.errors import UserError
 
 if TYPE_CHECKING:
     from greenbench.analysis.choices.advice import Advice
-    from greenbench.analysis.choices.comparison import Pairing
+    from greenbench.analysis.choices.change import Pairing
     from greenbench.analysis.choices.needs import Needs
     from greenbench.analysis.groups.rows import Group
     from greenbench.analysis.impact import Assumptions
@@ -179,7 +179,7 @@ def compare(a: Iterable[Record], b: Iterable[Record]) -> Analysed[Pairing]:
         >>> none, saver = sorted(greenbench.load("results"), key=lambda record: record.name)
         >>> (pair,) = greenbench.compare([none], [saver])
         >>> pair.name, [(change.metric, change.verdict) for change in pair.changes][:2]
-        ('none -> saver', [('energy', 'saves'), ('time', 'equivalent')])
+        ('none -> saver', [('energy', 'saves'), ('time', 'inconclusive')])
     """
     from greenbench.analysis.choices import comparison
     from greenbench.analysis.trust.guard import of_both

@@ -11,7 +11,7 @@ from typing import Any
 from greenbench import api
 from greenbench.agents.trainings import trained
 from greenbench.analysis.choices.advice import Advice, Option, advise, chosen
-from greenbench.analysis.choices.comparison import Change, Pairing
+from greenbench.analysis.choices.change import Change, Pairing
 from greenbench.analysis.choices.fleet import Demand, first_command, fleets
 from greenbench.analysis.choices.needs import Needs, needs
 from greenbench.analysis.choices.picks import Pick, choice, is_shown

@@ -7,15 +7,24 @@ interval says how well that session was measured, and not what another would sho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log1p, sqrt
+from math import exp, hypot, log, log1p, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr, stdtrit
 
-from greenbench.stats.intervals import MARGIN, Interval, from_logs, log_error, t_quantile
+from greenbench.stats.intervals import (
+    CONFIDENCE,
+    MARGIN,
+    Interval,
+    from_logs,
+    log_error,
+    t_quantile,
+)
 
 ONE: Final = "one session: what another would show is not known"
+ALLOWED: Final = 0.05
+"""Standard deviation between sessions, relative, that is taken where one session each shows none."""
 UNKNOWN: Final = "a session has no interval of its own"
 
 
@@ -63,6 +72,38 @@ def pooled(sessions: Sequence[Interval]) -> Pooled:
         _tail(abs(mean), error, k, sides=2),
         _tail(log1p(MARGIN) - abs(mean), error, k, sides=1),
     )
+
+
+def between(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """The mean session of `second` over that of `first`: ratios above 0, one of each session.
+
+    Student's two-sample t of the logarithms (Biometrika 6 (1908) 1), with one spread for the sessions of
+    both, so that one of the two may be a single session. Raises ValueError of one session each.
+    """
+    sides = [np.log(values) for values in (first, second)]
+    freedom = sum(side.size for side in sides) - 2
+    if freedom < 1:
+        raise ValueError("one session each shows no spread between sessions")
+    spread = sqrt(sum(float(((side - side.mean()) ** 2).sum()) for side in sides) / freedom)
+    value = float(sides[1].mean() - sides[0].mean())
+    half = (
+        float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+        * spread
+        * sqrt(sum(1 / side.size for side in sides))
+    )
+    return from_logs(Interval(value, value - half, value + half, freedom + 2))
+
+
+def allowing(found: Interval, spread: float = ALLOWED) -> Interval:
+    """`found`, a ratio of one session over another, with the doubt of sessions that differ by `spread`.
+
+    Both add as squares of their halves, in logarithms: the blocks' own, and a normal one.
+    """
+    if not found.low or not found.high:
+        return found
+    apart = float(ndtri((1 + CONFIDENCE) / 2)) * sqrt(2) * log1p(spread)
+    low, high = (hypot(log(end / found.value), apart) for end in (found.low, found.high))
+    return found._replace(low=found.value * exp(-low), high=found.value * exp(high))
 
 
 def _within(sessions: Sequence[Interval]) -> float | None:

@@ -4,98 +4,92 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from greenbench.analysis.accuracy import about
 from greenbench.analysis.blocks import block_ratios
+from greenbench.analysis.choices.change import (
+    APART,
+    FEW,
+    INVALID,
+    NO_TARGET,
+    SMOKE,
+    UNBOUNDED,
+    UNMEASURED,
+    UNREACHED,
+    Bar,
+    Change,
+    Pairing,
+    judged,
+)
 from greenbench.analysis.groups.comparable import Setting, setting
 from greenbench.analysis.groups.rows import is_invalid, technique
-from greenbench.analysis.training.between import between, is_measured
+from greenbench.analysis.groups.sessions import Measured, by_run, run_of
+from greenbench.analysis.training.between import between as between_trainings
+from greenbench.analysis.training.between import is_measured
 from greenbench.analysis.training.table import setting_of
 from greenbench.errors import UserError
 from greenbench.records.store import told_apart
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES, TPOT
 from greenbench.schema.record import Record
 from greenbench.schema.solved import SolvedTask
-from greenbench.schema.verdict import Word
 from greenbench.stats import items
-from greenbench.stats.intervals import MARGIN, Interval, quotient, unpaired_ratio
-from greenbench.wording import TIMES, fixed, signed
+from greenbench.stats.intervals import Interval, geometric_mean, quotient, unpaired_ratio
+from greenbench.stats.sessions import allowing, between
+from greenbench.wording import fixed
 
 POINT = 0.01
-NOTHING = "not in both"
-
-
 METRICS = {"energy": ENERGY_PER_TOKEN, "time": TPOT}
-"""What is compared block by block; less is better in each."""
-
-
-class Bar(NamedTuple):
-    """Why there may be no verdict, and what to do about it."""
-
-    why: str
-    remedy: str
-
-
-INVALID = Bar("a run is invalid", "run it again")
-UNMEASURED = Bar("joules are not measured", "limit time, or run where a meter counts joules")
-SMOKE = Bar("tier smoke makes no claims", "run both with protocol=dev or protocol=publish")
-APART = Bar("the two runs differ in their setting", "compare two runs of one setting")
-FEW = Bar("too few items were graded", "run both with more of them (task.items)")
-UNREACHED = Bar(
-    "a run did not come to its baseline's last loss with every seed",
-    "give it more tokens (training.longer)",
-)
-NO_TARGET = Bar("a run has no joules to a target", "run both again")
-UNBOUNDED = Bar("a run's joules per solved problem are unbounded or lack an interval", FEW.remedy)
-
-
-class Change(NamedTuple):
-    """One metric from A to B: a ratio below 1 is a saving; quality is a difference in points."""
-
-    metric: str
-    found: Interval | None
-    verdict: Word
-    why: str
-    bar: Bar | None = None
-    """Set where no verdict may be made."""
-    least: float | None = None
-    """What the ratio is at least, with 95 %, where no more is known of it."""
-
-
-class Pairing(NamedTuple):
-    """The same technique in A and in B."""
-
-    name: str
-    changes: list[Change]
-    differs: list[str]
-    """In what the settings differ, each as ``device: A's, not B's``: there is no verdict then."""
+"""What is compared block by block, or session by session; less is better in each."""
 
 
 def pairings(first: Sequence[Record], second: Sequence[Record]) -> list[Pairing]:
-    """Runs that A and B share. One run on each side is a pair whatever its technique is.
+    """Runs that A and B share, each with all its sessions. One run on each side is a pair whatever its
+    technique is.
 
     Raises UserError where there is nothing to compare.
     """
-    sides = [[r for r in side if r.status == "completed"] for side in (first, second)]
+    sides = [_runs([r for r in side if r.status == "completed"]) for side in (first, second)]
     if len(sides[0]) == len(sides[1]) == 1:
         (a,), (b,) = sides
-        return [_pairing(" -> ".join(dict.fromkeys([technique(a), technique(b)])), a, b)]
-    known: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for record in sides[0]:
-        known[_place(record)].append(record)
-    shared = [(_nearest(known[_place(b)], b), b) for b in sides[1] if _place(b) in known]
-    uses, names = Counter(_place(b) for b in sides[1]), told_apart(sides[1])
+        labels = dict.fromkeys([technique(a.record), technique(b.record)])
+        return [_pairing(" -> ".join(labels), a, b)]
+    known: defaultdict[tuple[str, ...], list[Measured]] = defaultdict(list)
+    for run in sides[0]:
+        known[_place(run.record)].append(run)
+    shared = [
+        (_nearest(known[place], b), b) for b in sides[1] if (place := _place(b.record)) in known
+    ]
+    uses, names = Counter(_place(b.record) for b in sides[1]), told_apart(second)
     if not shared:
         raise UserError(
             "A and B share no completed run of one technique, model, workload and tasks: compare "
             "two records, or two results directories of the same sweep."
         )
     return [
-        _pairing(technique(b) if uses[_place(b)] == 1 else f"{technique(b)}, {names[id(b)]}", a, b)
+        _pairing(
+            label if uses[_place(b.record)] == 1 else f"{label}, {names[id(b.sessions[0])]}", a, b
+        )
         for a, b in shared
+        for label in [technique(b.record)]
     ]
+
+
+def _runs(records: Sequence[Record]) -> list[Measured]:
+    """Those that served in all their sessions but the invalid ones, if others are left; each training."""
+    served = [record for record in records if record.training is None]
+    sound = by_run(record for record in served if not is_invalid(record))
+    kept = {id(record) for run in sound for record in run.sessions}
+    rest = [record for record in records if id(record) not in kept]
+    return [*sound, *(
+        Measured(record, (record,), {})
+        for record in rest
+        if record.training or not any(_is_session(record, run.record) for run in sound)
+    )]  # fmt: skip
+
+
+def _is_session(record: Record, other: Record) -> bool:
+    return run_of(record) == run_of(other)
 
 
 def _setting(record: Record) -> Setting:
@@ -107,9 +101,16 @@ def _place(record: Record) -> tuple[str, ...]:
     return technique(record), here.model, here.asked, here.tasks, here.tier
 
 
-def _nearest(some: Sequence[Record], record: Record) -> Record:
-    """Of runs of one technique, that whose setting differs least."""
-    return min(some, key=lambda other: len(_differences(other, record)))
+def _nearest(some: Sequence[Measured], run: Measured) -> Measured:
+    """Of runs of one technique, that whose setting and knobs differ least."""
+    knobs = run.record.spec.technique
+    return min(
+        some,
+        key=lambda other: (
+            len(_differences(other.record, run.record)),
+            other.record.spec.technique != knobs,
+        ),
+    )
 
 
 def _differences(a: Record, b: Record) -> list[str]:
@@ -122,57 +123,78 @@ def _differences(a: Record, b: Record) -> list[str]:
     ]
 
 
-def _pairing(name: str, a: Record, b: Record) -> Pairing:
-    differs = _differences(a, b)
-    return Pairing(name, list(_changes(a, b, APART if differs else _barred(a, b))), differs)
+def _pairing(name: str, a: Measured, b: Measured) -> Pairing:
+    differs = _differences(a.record, b.record)
+    bar = APART if differs else _barred(a.record, b.record)
+    return Pairing(name, list(_changes(a, b, bar)), differs)
 
 
 def _trained(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
     """Of models that were trained: nothing where the other run served."""
     if a.training is None or b.training is None:
         return
-    found = between(a, b)
+    found = between_trainings(a, b)
     if found.reached:
         known = NO_TARGET if found.ratio is None else None if is_measured(a, b) else UNMEASURED
-        yield _judged("target", found.ratio, bar or known)
+        yield judged("target", found.ratio, bar or known)
     elif bar:
-        yield _judged("target", None, bar)
+        yield judged("target", None, bar)
     else:
         least = found.least if is_measured(a, b) else None
         yield Change("target", None, "not reached", found.why, UNREACHED, least)
 
 
-def _changes(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
+def _changes(one: Measured, other: Measured, bar: Bar | None) -> Iterator[Change]:
+    a, b = one.record, other.record
     if a.training or b.training:
         yield from _trained(a, b, bar)
         return
+    sessions = one.sessions, other.sessions
     for name, metric in METRICS.items():
-        sides = [block_ratios(record.windows, metric.ratio) for record in (a, b)]
-        found = unpaired_ratio(*sides) if all(sides) else None
-        unmeasured = name == "energy" and not _measured(a, b)
-        yield _judged(name, found, bar or (UNMEASURED if unmeasured else None))
-    if a.solved and b.solved:
-        unsolved = bar or _unsolved(a, b)
+        sides = [
+            [block_ratios(record.windows, metric.ratio) for record in side] for side in sessions
+        ]
+        unmeasured = name == "energy" and not _measured(*one.sessions, *other.sessions)
+        yield _of_blocks(name, sides, bar or (UNMEASURED if unmeasured else None))
+    if all(record.solved for side in sessions for record in side):
+        unsolved = bar or _unsolved(*one.sessions, *other.sessions)
         lost = _none_left(a, b) if unsolved is UNBOUNDED else None
-        yield lost or _judged("solved", _solved(a, b), unsolved)
+        yield lost or _solved(sessions, unsolved)
     sizes = [record.ratios[MODEL_BYTES.ratio].value for record in (a, b)]
     if sizes[0] and sizes[1]:
         ratio = sizes[1] / sizes[0]
         counted = Interval(ratio, ratio, ratio, 1)  # of a tier that makes no claims too
-        yield _judged("bytes", counted, None if bar is SMOKE else bar)
+        yield judged("bytes", counted, None if bar is SMOKE else bar)
     quality = _quality(a, b)
     yield quality._replace(verdict="inconclusive", why=bar.why, bar=bar) if bar else quality
 
 
-def _solved(a: Record, b: Record) -> Interval | None:
+def _of_blocks(name: str, sides: Sequence[Sequence[list[float]]], bar: Bar | None) -> Change:
+    """B's ratio over A's, of the blocks of each session: by sessions, where there are more than two."""
+    if not all(blocks for side in sides for blocks in side):
+        return judged(name, None, bar)
+    if sum(map(len, sides)) > 2:
+        means = ([geometric_mean(blocks).value for blocks in side] for side in sides)
+        return judged(name, between(*means), bar)
+    ((before,), (after,)) = sides
+    found = unpaired_ratio(before, after)
+    return judged(name, found, bar, allowing(found))
+
+
+def _solved(sessions: Sequence[Sequence[Record]], bar: Bar | None) -> Change:
     """B's ratio of joules per solved problem over A's, each to its own baseline."""
-    before, after = (_whole(record).ratio.energy_per_solved for record in (a, b))
-    if not before.value or not after.value or not before.bounds or not after.bounds:
-        return None
-    return quotient(
-        Interval(before.value, *before.bounds, before.n),
-        Interval(after.value, *after.bounds, after.n),
-    )
+    found = [[_whole(record).ratio.energy_per_solved for record in side] for side in sessions]
+    known = [
+        [Interval(each.value, *each.bounds, each.n) for each in side if each.value and each.bounds]
+        for side in found
+    ]
+    if list(map(len, known)) != list(map(len, found)):
+        return judged("solved", None, bar)
+    if sum(map(len, known)) > 2:
+        return judged("solved", between(*([each.value for each in side] for side in known)), bar)
+    ((before,), (after,)) = known
+    ratio = quotient(before, after)
+    return judged("solved", ratio, bar, allowing(ratio))
 
 
 def _none_left(a: Record, b: Record) -> Change | None:
@@ -210,20 +232,6 @@ def _barred(*records: Record) -> Bar | None:
     return None if all(setting(record).claims for record in records) else SMOKE
 
 
-def _judged(metric: str, found: Interval | None, bar: Bar | None) -> Change:
-    if bar:
-        return Change(metric, found, "inconclusive", bar.why, bar)
-    if found is None or found.low is None or found.high is None:
-        return Change(metric, found, "inconclusive", NOTHING if found is None else "one block")
-    apart = found.high < 1 or found.low > 1
-    if apart and abs(found.value - 1) > MARGIN:
-        word: Word = "saves" if found.value < 1 else "costs"
-        return Change(metric, found, word, "the interval is clear of 1")
-    if found.low >= 1 / (1 + MARGIN) and found.high <= 1 + MARGIN:
-        return Change(metric, found, "equivalent", f"within {100 * MARGIN:g} %")
-    return Change(metric, found, "inconclusive", "too uncertain")
-
-
 def _quality(a: Record, b: Record) -> Change:
     """B's candidate against A's on the items that both answered, in points of accuracy."""
     answers = [
@@ -254,20 +262,6 @@ def _quality(a: Record, b: Record) -> Change:
     return Change("quality", points, "inconclusive", "too few items to tell")
 
 
-def shown(change: Change) -> str:
-    """What changed, with its interval."""
-    known = change.found
-    if known is None:
-        return "n/a" if change.least is None else f"at least {fixed(change.least, 3)}{TIMES}"
-    points = change.metric == "quality"
-    places, suffix = (1, " points") if points else (3, TIMES)
-    sign: Callable[[str], str] = signed if points else str
-    value = f"{sign(fixed(known.value, places))}{suffix}"
-    if known.low is None or known.high is None:
-        return value
-    return f"{value} ({sign(fixed(known.low, places))} to {sign(fixed(known.high, places))})"
-
-
 def as_json(found: Sequence[Pairing], broken: Sequence[str], unjudged: Sequence[str]) -> str:
     """The same for machines."""
     runs = [
@@ -278,6 +272,7 @@ def as_json(found: Sequence[Pairing], broken: Sequence[str], unjudged: Sequence[
                 {
                     "metric": change.metric,
                     "change": change.found._asdict() if change.found else None,
+                    "with_sessions_allowed_for": change.allowed and change.allowed._asdict(),
                     "at_least": change.least,
                     "verdict": change.verdict,
                     "why": change.why,

@@ -93,6 +93,13 @@ def _tier(row: Row) -> str:
     return row.record.spec.protocol.tier
 
 
+def _more(row: Row) -> tuple[Mapping[str, str], str]:
+    """What would show a saving: more sessions where there are several, as these differ; else `_longer`."""
+    if not row.sessions:
+        return _longer(_tier(row))
+    return {"sessions": str(2 * len(row.sessions))}, "more sessions, as those that there are differ"
+
+
 def _longer(tier: str) -> tuple[Mapping[str, str], str]:
     """More blocks, and longer windows, than those of `tier`."""
     if tier == "publish":
@@ -193,7 +200,7 @@ def _energy(row: Row, requests_per_day: float | None, within: Limits) -> Check:
     elif verdict and verdict.verdict in {"costs", "equivalent"}:
         gross = Check("energy", "broken", f"{seen}: no saving", False)
     else:
-        gross = Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_longer(tier))
+        gross = Check("energy", "unsure", f"{seen}: a saving is not shown", likely, *_more(row))
     if graded:
         return gross._replace(why=f"{gross.why}{NOT_IDLE}")
     return _always_on(row, gross, seen, requests_per_day)
@@ -212,8 +219,7 @@ def _energy_at(row: Row, ratio: Quantity, rate: float, within: Limits) -> Check:
         return Check("energy", "kept", seen)
     if low > 1 or (low >= 1 - EFFECT and high <= 1 + EFFECT):
         return Check("energy", "broken", f"{seen}: no saving", False)
-    longer = _longer(_tier(row))
-    return Check("energy", "unsure", f"{seen}: a saving is not shown", ratio.value < 1, *longer)
+    return Check("energy", "unsure", f"{seen}: a saving is not shown", ratio.value < 1, *_more(row))
 
 
 def _always_on(row: Row, gross: Check, seen: str, requests_per_day: float | None) -> Check:
@@ -237,7 +243,7 @@ def _always_on(row: Row, gross: Check, seen: str, requests_per_day: float | None
         return Check("energy", "kept", said)
     if high <= 0 or (gross.outcome == "broken" and high <= least_j):
         return Check("energy", "broken", f"{said}: nothing", False)
-    return Check("energy", "unsure", f"{said}: not shown", found.value > 0, *_longer(_tier(row)))
+    return Check("energy", "unsure", f"{said}: not shown", found.value > 0, *_more(row))
 
 
 def _is_slower(row: Row) -> bool:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from greenbench.analysis.choices.comparison import (
+from greenbench.analysis.choices.change import (
     NO_TARGET,
     NOTHING,
+    ONE_EACH,
     UNMEASURED,
     Bar,
     Change,
@@ -16,6 +17,7 @@ from greenbench.analysis.choices.comparison import (
     shown,
 )
 from greenbench.errors import UserError
+from greenbench.stats.intervals import Interval
 
 LIMIT = re.compile(r"(energy|solved|target|time|bytes|quality)([<>])([+-]?\d+(?:\.\d+)?)(%?)")
 LACKING: Final[Mapping[str, Bar]] = {
@@ -113,6 +115,8 @@ def _open(change: Change, limit: Limit) -> str | None:
         return None
     if known is None or known.low is None or known.high is None:
         return f"is inconclusive ({change.why}): run both on more blocks, or on the same items"
+    if change.allowed and _is_beyond(known, limit):
+        return f"is inconclusive: {shown(change)} is {ONE_EACH}"
     return None
 
 
@@ -122,7 +126,13 @@ def _breaks(change: Change, limit: Limit) -> str | None:
         return f"is broken: {change.why}" if limit.sign > 0 else None
     if change.least is not None and limit.sign > 0 and change.least > limit.size:
         return f"is broken: {shown(change)}, {change.why}"
-    if change.bar or known is None or known.low is None or known.high is None:
+    if change.bar or change.sure is None or not _is_beyond(change.sure, limit):
         return None
-    beyond = known.low > limit.size if limit.sign > 0 else known.high < limit.size
-    return f"is broken: {shown(change)}" if beyond else None
+    return f"is broken: {shown(change)}"
+
+
+def _is_beyond(found: Interval, limit: Limit) -> bool:
+    """Whether the whole interval is."""
+    if found.low is None or found.high is None:
+        return False
+    return found.low > limit.size if limit.sign > 0 else found.high < limit.size

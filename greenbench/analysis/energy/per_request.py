@@ -19,7 +19,7 @@ from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import mean_interval, paired_ratio
+from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
 
 NO_JOULES = "no valid block has joules of both"
 Basis = Literal["always-on", "shared", "switched off when idle"]
@@ -127,14 +127,30 @@ def _at_rate(record: Record, rate: float) -> list[tuple[Request, Request]]:
     ]
 
 
+def of_sessions(row: Row, each: Callable[[Record], Quantity], *, ratio: bool = False) -> Quantity:
+    """Of the only session, or the mean of all, with Student's t interval of what they show; of a `ratio` in
+    logarithms. Unknown of one, it is of all."""
+    found = [each(record) for record in row.sessions or (row.record,)]
+    unknown = next((one for one in found if one.value is None), None)
+    if unknown or len(found) == 1:
+        return unknown or found[0]
+    values = [one.value for one in found if one.value is not None]
+    mean = geometric_mean(values) if ratio else mean_interval(values)
+    return as_quantity(mean, found[0].unit, found[0].provenance)
+
+
 def request_ratio(row: Row, rate: float | None = None) -> Quantity:
     """Candidate over baseline in joules per request, paired by block; `rate` counts under load alone."""
-    pairs = [(before.energy_j, after.energy_j) for before, after in by_block(row.record, rate)]
-    if not pairs or min(map(min, pairs)) <= 0:
-        return missing("ratio", NO_JOULES)
-    before, after = zip(*pairs, strict=True)
-    first = deciding_of(row.record)
-    return as_quantity(paired_ratio(before, after, first), "ratio", row.energy.provenance)
+
+    def each(record: Record) -> Quantity:
+        pairs = [(before.energy_j, after.energy_j) for before, after in by_block(record, rate)]
+        if not pairs or min(map(min, pairs)) <= 0:
+            return missing("ratio", NO_JOULES)
+        before, after = zip(*pairs, strict=True)
+        found = paired_ratio(before, after, deciding_of(record))
+        return as_quantity(found, "ratio", row.energy.provenance)
+
+    return of_sessions(row, each, ratio=True)
 
 
 def saved_by(before: Request, after: Request, basis: Basis) -> Saved:
@@ -161,22 +177,26 @@ def saving(
     `of` makes it another quantity, of the joules saved and the seconds freed, linear in both. `rate`, of one
     device in requests per second, counts under load alone.
     """
-    pairs = by_block(row.record, rate)
-    if per_token:
-        pairs = [(before.per_token, after.per_token) for before, after in pairs]
-    if not pairs:
-        return missing(unit, NO_JOULES)
-    parts = [saved_by(before, after, basis) for before, after in pairs]
-    idle, counts = resting_power(row.record.idle), any(part.per_watt for part in parts)
-    if counts and idle.value is None:
-        return missing(unit, idle.reason or "idle power is not known")
-    power_w = (idle.value or 0.0) if counts else 0.0
-    values = [of(part.joules + power_w * part.per_watt, part.freed_s) for part in parts]
-    found = as_quantity(mean_interval(values), unit, row.energy.provenance)
-    if not counts:
-        return found
-    slope = of(sum(part.per_watt for part in parts) / len(parts), 0.0)
-    return doubted(found, half_width(idle) * slope, idle)
+
+    def each(record: Record) -> Quantity:
+        pairs = by_block(record, rate)
+        if per_token:
+            pairs = [(before.per_token, after.per_token) for before, after in pairs]
+        if not pairs:
+            return missing(unit, NO_JOULES)
+        parts = [saved_by(before, after, basis) for before, after in pairs]
+        idle, counts = resting_power(record.idle), any(part.per_watt for part in parts)
+        if counts and idle.value is None:
+            return missing(unit, idle.reason or "idle power is not known")
+        power_w = (idle.value or 0.0) if counts else 0.0
+        values = [of(part.joules + power_w * part.per_watt, part.freed_s) for part in parts]
+        found = as_quantity(mean_interval(values), unit, row.energy.provenance)
+        if not counts:
+            return found
+        slope = of(sum(part.per_watt for part in parts) / len(parts), 0.0)
+        return doubted(found, half_width(idle) * slope, idle)
+
+    return of_sessions(row, each)
 
 
 def always_on_token(row: Row) -> Quantity:
@@ -187,18 +207,22 @@ def always_on_token(row: Row) -> Quantity:
     """
     if row.record.load is not None:
         return row.energy
-    pairs = [(before.per_token, after.per_token) for before, after in by_block(row.record)]
-    idle = resting_power(row.record.idle)
-    if not pairs or idle.value is None:
-        why = (idle.reason or "idle power is not known") if pairs else NO_JOULES
-        return missing(row.energy.unit, why)
-    freed_s = [before.seconds - after.seconds for before, after in pairs]
-    values = [
-        after.energy_j + idle.value * each_s
-        for (_, after), each_s in zip(pairs, freed_s, strict=True)
-    ]
-    found = as_quantity(mean_interval(values), row.energy.unit, row.energy.provenance)
-    return doubted(found, half_width(idle) * sum(freed_s) / len(freed_s), idle)
+
+    def each(record: Record) -> Quantity:
+        pairs = [(before.per_token, after.per_token) for before, after in by_block(record)]
+        idle = resting_power(record.idle)
+        if not pairs or idle.value is None:
+            why = (idle.reason or "idle power is not known") if pairs else NO_JOULES
+            return missing(row.energy.unit, why)
+        freed_s = [before.seconds - after.seconds for before, after in pairs]
+        values = [
+            after.energy_j + idle.value * each_s
+            for (_, after), each_s in zip(pairs, freed_s, strict=True)
+        ]
+        found = as_quantity(mean_interval(values), row.energy.unit, row.energy.provenance)
+        return doubted(found, half_width(idle) * sum(freed_s) / len(freed_s), idle)
+
+    return of_sessions(row, each)
 
 
 def seconds_per_token(record: Record, who: Who) -> Quantity:

@@ -13,6 +13,7 @@ from greenbench.analysis.energy.per_request import (
     Basis,
     Request,
     by_block,
+    of_sessions,
     saving,
     seconds_per_request,
 )
@@ -20,6 +21,7 @@ from greenbench.analysis.energy.promises import paid_back
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
 from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.stats.intervals import mean_interval
 from greenbench.wording import number
 
@@ -77,20 +79,24 @@ def _baseline(
     row: Row, given: Assumptions, requests: float, basis: Basis, days: float | None
 ) -> Quantity:
     """What the baseline takes: the joules of the answers, and always-on those of the rest of the time."""
-    pairs = by_block(row.record, requests / days / DAY_S if days else None)
-    if not pairs:
-        return missing("kWh", NO_JOULES)
     kwh = impact(1.0, 0.0, given).energy_kwh
-    mine, idle = [before for before, _ in pairs], resting_power(row.record.idle)
-    rest_s = [_rest_s(before, requests, basis, days) for before in mine]
-    if any(rest_s) and idle.value is None:
-        return missing("kWh", idle.reason or "idle power is not known")
-    values = [kwh * (requests * r.energy_j + (idle.value or 0.0) * s)
-              for r, s in zip(mine, rest_s, strict=True)]  # fmt: skip
-    found = as_quantity(mean_interval(values), "kWh", row.energy.provenance)
-    if not any(rest_s):
-        return found
-    return doubted(found, kwh * half_width(idle) * sum(rest_s) / len(rest_s), idle)
+
+    def each(record: Record) -> Quantity:
+        pairs = by_block(record, requests / days / DAY_S if days else None)
+        if not pairs:
+            return missing("kWh", NO_JOULES)
+        mine, idle = [before for before, _ in pairs], resting_power(record.idle)
+        rest_s = [_rest_s(before, requests, basis, days) for before in mine]
+        if any(rest_s) and idle.value is None:
+            return missing("kWh", idle.reason or "idle power is not known")
+        values = [kwh * (requests * r.energy_j + (idle.value or 0.0) * s)
+                  for r, s in zip(mine, rest_s, strict=True)]  # fmt: skip
+        found = as_quantity(mean_interval(values), "kWh", row.energy.provenance)
+        if not any(rest_s):
+            return found
+        return doubted(found, kwh * half_width(idle) * sum(rest_s) / len(rest_s), idle)
+
+    return of_sessions(row, each)
 
 
 def _rest_s(request: Request, requests: float, basis: Basis, days: float | None) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from greenbench.models.keys import key_of
+from greenbench.analysis.groups.comparable import setting
+from greenbench.models.inputs import key
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Verdict
@@ -24,26 +25,33 @@ class Measured(NamedTuple):
     """By ratio, what all sessions say of it; empty of one session."""
 
 
-def by_run(records: Iterable[Record]) -> list[Measured]:
-    """`records` of one group, the sessions of a run together, each run where its first record stood.
+CHOSEN = ("threads", "power_limit_mw")
+"""What somebody sets on a machine: with another it is another run. Versions come and go."""
 
-    Sessions are those of one sweep, and runs of one key that began at different times, as on two machines.
+
+def by_run(records: Iterable[Record]) -> list[Measured]:
+    """`records`, the sessions of a run together, each run where its first record stood.
+
+    Sessions are runs of the same techniques with all their knobs in one setting, whatever their seeds, their
+    libraries' versions and their number of blocks: none of two that contradict each other is the truth.
     """
     runs: dict[str, list[Record]] = {}
     for record in records:
-        runs.setdefault(_run(record), []).append(record)
+        runs.setdefault(run_of(record), []).append(record)
     return [each for some in runs.values() for each in _measured(some)]
 
 
-def _run(record: Record) -> str:
-    """Its key, whichever session it is."""
-    if record.spec.session == 1:
-        return record.key
-    return key_of(record.spec.model_dump(mode="json") | {"session": 1})
+def run_of(record: Record) -> str:
+    """What a reader of its table knows it by."""
+    spec = record.spec
+    machine = spec.inputs.machine if spec.inputs else {}
+    chosen = {name: value for name, value in machine.items() if name.endswith(CHOSEN)}
+    stack = [part.model_dump(mode="json") for part in spec.technique]
+    return key([setting(record), stack, spec.load.model_dump(mode="json"), chosen])
 
 
 def _measured(records: Sequence[Record]) -> list[Measured]:
-    moments = {(record.spec.session, record.started_at) for record in records}
+    moments = {(record.key, record.spec.session, record.started_at) for record in records}
     if len(records) == 1 or len(moments) < len(records):  # of one there is one: others were changed
         return [Measured(record, (record,), {}) for record in records]
     return [_as_one(sorted(records, key=lambda record: (record.spec.session, record.started_at)))]

@@ -177,7 +177,9 @@ COLUMNS: list[Column[_Line]] = [
 
 def _remarks(row: Row, emissions: float | None, given: Assumptions) -> Sequence[str]:
     once = prepare_energy(row)
-    lines = ["Brackets hold 95 % intervals. Ratios are paired by block, changes by item."]
+    lines = [
+        "Brackets hold 95 % intervals, of this one session. Ratios are paired by block, changes by item."
+    ]
     if row.energy.is_estimate:
         lines.append(
             f"{ESTIMATE} marks an **estimate**: these joules follow CPU time and were not measured."

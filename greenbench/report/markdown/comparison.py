@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from greenbench.analysis.choices.comparison import Change, Pairing, shown
+from greenbench.analysis.choices.change import Change, Pairing, shown
 from greenbench.report.markdown.format import Column, code, prose, table
 from greenbench.wording import plain
 

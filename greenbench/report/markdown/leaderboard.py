@@ -61,7 +61,8 @@ if TYPE_CHECKING:
 
 HOW_TO_READ = (
     "- Brackets hold 95 % intervals; a letter in brackets refers to a reason under the table. A bar draws "
-    f"the interval on a logarithmic scale, {MIDDLE} at 1{TIMES}.",
+    f"the interval on a logarithmic scale, {MIDDLE} at 1{TIMES}. Of a run with one session the 95 % are that "
+    "session's: what another day would show is not known (`sessions=3` measures it).",
     "- Ratios are candidate over baseline, measured side by side in one run: J/token below "
     f"1{TIMES} is less energy, tokens/s above 1{TIMES} is faster.",
     "- Quality is the share of items answered right over all accuracy tasks; its change is paired "

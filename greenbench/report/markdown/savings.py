@@ -106,5 +106,5 @@ def assumed(given: Assumptions) -> str:
         f"{given.price_per_kwh:g} {given.currency}/kWh; {making(given)}. Intervals are the joules' alone. A "
         "device that stays on draws idle power whether it is asked or not: there a request saves its "
         "joules less idle power times the time that it frees. Only where others use that time does it "
-        "shed a share of making the device."
+        "shed a share of making the device. Of a run with one session, 95 % are of that session."
     )

@@ -11,10 +11,12 @@ from greenbench.analysis.choices import comparison
 from greenbench.analysis.choices.regression import checked, parse_limit
 from greenbench.cli.main import main
 from greenbench.errors import UserError
+from greenbench.models.keys import run_key
 from greenbench.records.store import canonical
 from greenbench.report.markdown.comparison import as_markdown, as_text
 from greenbench.schema.quantity import missing
-from greenbench.stats.intervals import unpaired_ratio
+from greenbench.stats.intervals import geometric_mean, unpaired_ratio
+from greenbench.stats.sessions import allowing, between
 
 
 def change(a, b, metric):
@@ -42,7 +44,9 @@ def test_a_worse_run_costs_and_a_better_one_saves():
     assert change(a, b, "energy").verdict == "costs"
     assert change(a, b, "energy").found.value == pytest.approx(0.9 / 0.7, rel=1e-6)
     assert change(b, a, "energy").verdict == "saves"
-    assert change(a, a, "energy").verdict == "equivalent"
+    alike = change(a, a, "energy")
+    assert (alike.verdict, alike.found.high < 1.02) == ("inconclusive", True)
+    assert "one session each" in alike.why
     assert change(a, b, "bytes").verdict == "equivalent"
 
 
@@ -203,6 +207,84 @@ def test_a_model_that_solves_nothing_any_more_breaks_any_limit():
     assert not found.unjudged
     assert "unbounded" in as_text(pairs)
     assert json.loads(comparison.as_json(pairs, *found))["runs"][0]["changes"]
+
+
+def nights(ratios, first=1, name="x"):
+    """A run in as many sessions, each with its own seed and day."""
+    found = []
+    for day, ratio in enumerate(ratios, start=first):
+        record = campaign.run(name, ratio, spread=0.0)
+        spec = record.spec.model_copy(update={"seed": day})
+        later = {"spec": spec, "key": run_key(spec), "started_at": f"2026-01-{day:02}T00:00:00Z"}
+        found.append(record.model_copy(update=later))
+    return found
+
+
+def test_of_several_sessions_their_spread_decides_and_none_is_dropped():
+    before, after = [0.70, 0.74, 0.71], [0.80, 0.83]
+    (pair,) = comparison.pairings(nights(before), nights(after, first=8))
+    energy = pair.changes[0]
+    logs = np.log(before), np.log(after)
+    plain = stats.ttest_ind(*logs[::-1]).confidence_interval(0.95)
+    assert np.log(energy.found.bounds) == pytest.approx([plain.low, plain.high], rel=1e-6)
+    assert (energy.found.n, energy.allowed, energy.verdict) == (5, None, "costs")
+    assert checked([pair], [parse_limit("energy>+3%")]).status == 1
+    (pair,) = comparison.pairings(nights([0.70, 0.71, 0.72]), nights([0.9], first=8))
+    assert pair.changes[0].verdict == "costs"  # a single session beside three has their spread
+    (pair,) = comparison.pairings(nights([0.5, 0.9]), nights([0.7, 0.9], first=8))
+    assert (pair.changes[0].verdict, pair.changes[1].found.value) == (
+        "inconclusive",
+        pytest.approx(1),
+    )
+
+
+def test_one_session_each_breaks_a_limit_only_beyond_what_sessions_may_differ_by():
+    """5 % each leave 14 % open: 10 % more is no proof, though the blocks of both are sure of it."""
+    a, near, far = (campaign.run("x", ratio) for ratio in (0.7, 0.77, 0.9))
+    found = change(a, near, "energy")
+    half = 1.959964 * 2**0.5 * np.log(1.05)
+    assert (found.verdict, found.found.low > 1.03) == ("inconclusive", True)
+    own = np.log(found.found.value / found.found.low)
+    assert np.log(found.found.value / found.allowed.low) == pytest.approx(np.hypot(own, half))
+    limits = [parse_limit("energy>+3%")]
+    near_pair, far_pair = (comparison.pairings([a], [b]) for b in (near, far))
+    assert checked(near_pair, limits).status == 3
+    (said,) = checked(near_pair, limits).unjudged
+    assert "one session each" in said
+    assert "sessions=3" in said
+    assert checked(far_pair, limits).status == 1
+    assert checked(comparison.pairings([a], [a]), limits).status == 0
+    (told,) = json.loads(comparison.as_json(near_pair, [], []))["runs"]
+    assert told["changes"][0]["with_sessions_allowed_for"]["low"] == pytest.approx(
+        found.allowed.low
+    )
+
+
+def test_a_limit_is_broken_by_an_unchanged_run_in_no_more_than_one_of_forty():
+    """Sessions that spread by 5 %: the blocks' own interval would break it in a quarter of all."""
+    dice = np.random.default_rng(0)
+    tried = 4000
+
+    def lab(sessions):
+        return np.exp(0.05 * dice.standard_normal((tried, sessions)))
+
+    for mine, theirs in ((3, 1), (3, 3), (5, 2)):
+        found = [between(a, b) for a, b in zip(lab(mine), lab(theirs), strict=True)]
+        assert np.mean([each.low > 1 for each in found]) == pytest.approx(0.025, abs=0.008)
+    shifts = dice.normal(0, 0.05 * 2**0.5, tried)
+    blocks = np.exp(shifts[:, None] + dice.normal(0, 0.03, (tried, 8)))
+    alone = [geometric_mean(each) for each in blocks]
+    assert np.mean([each.low > 1.03 for each in alone]) > 0.2
+    assert np.mean([allowing(each).low > 1 for each in alone]) < 0.03
+
+
+def test_an_invalid_session_is_left_out_where_others_are_not():
+    spoilt, *sound_ones = nights([0.7, 0.71, 0.72])
+    spoilt = spoilt.model_copy(update={"validity": "invalid", "codes": ["throttled"]})
+    (pair,) = comparison.pairings([spoilt, *sound_ones], nights([0.9, 0.91], first=8))
+    assert (pair.changes[0].found.n, pair.changes[0].verdict) == (4, "costs")
+    (pair,) = comparison.pairings([spoilt], nights([0.9], first=8))
+    assert pair.changes[0].why == "a run is invalid"
 
 
 def elsewhere(record, **parts):

@@ -98,7 +98,11 @@ def test_the_frontier_goes_by_paired_ratios_not_by_what_the_machine_did_between_
 
 
 def test_runs_of_one_label_are_numbered():
-    (group,) = groups([examples.completed(energy=0.7), examples.completed(energy=0.8, seed=1)])
+    other = examples.completed(energy=0.8, seed=1)
+    (part,) = other.spec.technique
+    stack = [part.model_copy(update={"bits": 4})]
+    other = other.model_copy(update={"spec": other.spec.model_copy(update={"technique": stack})})
+    (group,) = groups([examples.completed(energy=0.7), other])
     assert sorted(labels(group)) == ["int8 #1", "int8 #2"]
 
 

@@ -1,15 +1,21 @@
 """Runs measured in several sessions: one row, whose doubt is that between them."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
 from helpers import campaign
 from scipy import stats
 
+from greenbench.analysis.choices.advice import advise
+from greenbench.analysis.choices.needs import needs
+from greenbench.analysis.energy.per_request import NO_JOULES, SHARED, request_ratio, saving
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.impact import assumptions
+from greenbench.models.keys import run_key
 from greenbench.report.markdown.leaderboard import leaderboard
 from greenbench.schema.metrics import ENERGY_PER_TOKEN, MODEL_BYTES
+from greenbench.schema.resolved import Inputs
 
 RATIOS = [0.70, 0.78, 0.74]
 
@@ -77,11 +83,54 @@ def test_sessions_that_begin_together_on_several_machines_are_sessions():
     assert len(row(each, "int8").sessions) == 3
 
 
-def test_runs_of_other_knobs_are_no_sessions():
+def changed(record, **spec):
+    """The same of another spec, under the key of that."""
+    other = record.spec.model_copy(update=spec)
+    return record.model_copy(update={"spec": other, "key": run_key(other)})
+
+
+def test_runs_of_other_knobs_or_threads_are_no_sessions():
     one, two = sessions("int8", [0.7, 0.71])
-    spec = two.spec.model_copy(update={"seed": 7})
-    (group,) = groups([one, two.model_copy(update={"spec": spec})])
-    assert len(group.rows) == 2
+    (part,) = two.spec.technique
+    knobs = changed(two, technique=[part.model_copy(update={"bits": 4})])
+    threads = changed(two, inputs=inputs(threads="2"))
+    for other in (knobs, threads):
+        (group,) = groups([changed(one, inputs=inputs(threads="1")), other])
+        assert len(group.rows) == 2
+
+
+def inputs(**machine):
+    read = {"model": "m", "text": "t", "tasks": {}, "packages": {"torch": "2.9"}, "plugins": {}}
+    return Inputs(**read, machine=machine)
+
+
+def test_two_records_of_one_technique_that_contradict_each_other_are_one_row_and_no_advice():
+    """Of another seed, day and driver: the luckier one is not the truth."""
+    here = [changed(record, seed=seed, inputs=inputs(driver=str(seed))) for seed, record in enumerate(
+        sessions("int8", [0.6, 1.3]), start=1
+    )]  # fmt: skip
+    found = row(here, "int8")
+    assert len(found.sessions) == 2
+    assert found.verdicts["energy_per_token"].verdict == "inconclusive"
+    (advice,) = advise(here, needs({}), assumptions())
+    assert advice.answer == "not enough evidence"
+    assert advice.best is None
+    (step,) = advice.steps
+    assert "sessions=4" in step.command
+    alone = advise(here[:1], needs({"quality_loss": "9"}), assumptions())
+    assert alone[0].answer == "recommended"
+
+
+def test_what_a_request_saves_is_of_the_mean_session_too():
+    """300 J of the baseline: 90, 66 and 78 J less in three sessions, at no less time."""
+    found = row(sessions("int8", RATIOS, spread=0.0), "int8")
+    ratio, joules = request_ratio(found), saving(found, SHARED)
+    assert log(ratio.value) == pytest.approx(sum(map(log, RATIOS)) / 3)
+    assert (joules.value, joules.n) == (pytest.approx(78), 3)
+    half = stats.t.ppf(0.975, 2) * stats.sem([90, 66, 78])
+    assert joules.bounds == pytest.approx((78 - half, 78 + half))
+    gone = found.sessions[1].model_copy(update={"windows": []})
+    assert saving(replace(found, sessions=(found.sessions[0], gone)), SHARED).reason == NO_JOULES
 
 
 def test_the_leaderboard_says_how_many_sessions_there_are_and_what_the_next_will_show():
@@ -93,5 +142,11 @@ def test_the_leaderboard_says_how_many_sessions_there_are_and_what_the_next_will
         each for each in text.splitlines() if each.startswith("| `int8`") and "0.780" in each
     ]
     assert " | 3 " in line
-    one = sessions("int8", [0.7], tier="publish")
-    assert "Tier publish, one session. " in leaderboard(groups(one), one, [], assumptions(), [])
+    for tier, said in (
+        ("publish", ", one session: its 95 % are of that one. "),
+        ("dev", ", one session: its 95 % are of that one. "),
+        ("smoke", ". "),
+    ):
+        one = sessions("int8", [0.7], tier=tier)
+        text = leaderboard(groups(one), one, [], assumptions(), [])
+        assert f"Tier {tier}{said}" in text
