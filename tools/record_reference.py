@@ -92,7 +92,7 @@ OF_NAMES = {
 OF_PARTS = {
     "Verdict": {"ratio": "ratio", "low": "ratio", "high": "ratio", "margin": LESS_1},
     "Uncertainty": dict.fromkeys(
-        ("tick", "tick_bound", "repeats", "gain", "total", "expanded"), FRACTION
+        ("tick", "tick_bound", "edges", "repeats", "gain", "total", "expanded"), FRACTION
     ),
     "Operator": {"calls": COUNT},
     "Profiled": dict.fromkeys(("calls", "multiplications", "elements"), COUNT),

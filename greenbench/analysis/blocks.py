@@ -8,7 +8,6 @@ from math import hypot, inf
 from typing import NamedTuple
 
 from greenbench.analysis.readings import (
-    ANSWERED,
     NO_VALUE,
     PAIRED,
     READINGS,
@@ -21,20 +20,18 @@ from greenbench.analysis.readings import (
     values,
     why,
 )
-from greenbench.analysis.uncertainty import uncertainty
 from greenbench.analysis.verdicts import judge
 from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import (
     DECODE_ENERGY_PER_TOKEN,
-    ENERGY_PER_TOKEN,
     ENERGY_PER_TOKEN_HIGH,
     ENERGY_PER_TOKEN_LOW,
 )
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record
-from greenbench.schema.uncertainty import Uncertainty
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
+from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
 
 DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
@@ -62,12 +59,18 @@ def metrics(
 
 
 def ratios(
-    windows: Sequence[Window], no_energy: str, full: Full = None, first: int | None = None
+    windows: Sequence[Window],
+    no_energy: str,
+    full: Full = None,
+    first: int | None = None,
+    *,
+    in_turn: bool = False,
 ) -> dict[str, Quantity]:
     """Candidate over baseline for every metric that has a ratio, paired by block.
 
     `first`: of the valid blocks, those by which it was decided how many there would be.
     """
+    stayed = stays(windows) if in_turn else None
     return {
         each.metric.ratio: paired(
             *_sides(windows, each, full),
@@ -75,6 +78,7 @@ def ratios(
             no_energy,
             _why(windows, each, full),
             first,
+            stayed,
         )
         for each in (*PAIRED, DECODED)
     }
@@ -108,8 +112,11 @@ def verdicts(
     validity: Validity,
     full: Full = None,
     first: int | None = None,
+    *,
+    in_turn: bool = False,
 ) -> dict[str, Verdict]:
     """What each ratio of this run alone shows, by the ratio's name; `first` as in `ratios`."""
+    stayed = stays(windows) if in_turn else None
     return {
         each.metric.ratio: judge(
             each.metric.ratio,
@@ -118,33 +125,10 @@ def verdicts(
             tier=tier,
             validity=validity,
             first=first,
+            stays=stayed,
         )
         for each in PAIRED
         if provenance(windows, each) != "unavailable" and _why(windows, each) != TOGETHER
-    }
-
-
-def budgets(
-    windows: Sequence[Window], candidate: Quantity, ratio: Quantity
-) -> dict[str, Uncertainty]:
-    """Uncertainty budgets of the headline energy, absolute and as a ratio; empty without a meter."""
-    headline = [w for w in windows if w.phase in ANSWERED and w.energy]
-    if not headline:
-        return {}
-    span = headline[0].energy[0]
-    shortest_s = min(w.energy[0].end_s - w.energy[0].start_s for w in headline)
-    return {
-        name: uncertainty(
-            quantity,
-            tick_s=span.tick_s,
-            window_s=shortest_s,
-            boundary=span.boundary,
-            aligned=True,
-        )
-        for name, quantity in (
-            (f"candidate.{ENERGY_PER_TOKEN.name}", candidate),
-            (f"ratio.{ENERGY_PER_TOKEN.ratio}", ratio),
-        )
     }
 
 
@@ -246,6 +230,27 @@ def deciding_of(record: Record) -> int:
     return deciding(record.windows, planned(record.spec.protocol.blocks, in_turn=in_turn))
 
 
+def stays(windows: Sequence[Window]) -> Stays:
+    """Of models measured in turn, the stay of each of the blocks of `windows`, in their order."""
+    found: dict[Who, dict[int, int]] = {who: {} for who in WHO}
+    stay, last = 0, None
+    for window in sorted(windows, key=lambda each: each.start_s):
+        if window.block is None or window.who not in WHO:
+            continue
+        stay, last = stay + (window.who != last), window.who
+        found[window.who][window.block] = stay
+    baseline, candidate = ([own[block] for block in sorted(own)] for own in found.values())
+    return baseline, candidate
+
+
+def ratio_of(record: Record, before: Sequence[float], after: Sequence[float]) -> Interval:
+    """Of one value above 0 for each valid block; its interval pays for how the record's blocks were taken."""
+    stayed = stays(valid_blocks(record.windows)) if record.design == "sequential" else None
+    if stayed and not len(before) == len(stayed[0]) == len(stayed[1]):
+        stayed = None  # of some of them
+    return paired_ratio(before, after, deciding_of(record), stayed)
+
+
 def level(
     by_block: list[float],
     unit: str,
@@ -283,6 +288,7 @@ def paired(
     no_energy: str,
     because: str = NO_VALUE,
     first: int | None = None,
+    stayed: Stays | None = None,
 ) -> Quantity:
     """Candidate over baseline of one value per block each; `first` as in `ratios`."""
     if not baseline or not candidate:
@@ -291,4 +297,4 @@ def paired(
         return missing(
             "ratio", "a block's difference is not above 0: windows are too short to tell"
         )
-    return as_quantity(paired_ratio(baseline, candidate, first), "ratio", source)
+    return as_quantity(paired_ratio(baseline, candidate, first, stayed), "ratio", source)

@@ -13,6 +13,7 @@ from greenbench.analysis.graded.replies import Graded
 from greenbench.analysis.graded.solved import Solved, solved
 from greenbench.analysis.load_curve import load_codes, load_curve
 from greenbench.analysis.readings import Full
+from greenbench.analysis.uncertainty import budgets
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.models import inputs
@@ -87,7 +88,8 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
     found = solved(graded, everything, told.tier, sound, told.no_energy)
     before, after = (told.held[who] for who in WHO)
     full, first = _full(curve), blocks.deciding(windows, told.planned)
-    ratios = blocks.ratios(windows, told.no_energy, full, first)
+    in_turn = told.apart is not None
+    ratios = blocks.ratios(windows, told.no_energy, full, first, in_turn=in_turn)
     ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, told.unknown)
     ratios |= _by_name(found.of("ratio"), ratio=True)
     metrics = {
@@ -100,7 +102,7 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
         windows=everything,
         metrics=metrics,
         ratios=ratios,
-        verdicts=blocks.verdicts(windows, told.tier, sound, full, first)
+        verdicts=blocks.verdicts(windows, told.tier, sound, full, first, in_turn=in_turn)
         | _sizes(before, after)
         | found.verdicts,
         solved=found,
@@ -110,7 +112,9 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
             "idle": resting,
             "waiting": beside,
             "load": curve,
-            "uncertainty": blocks.budgets(windows, energy, ratios[ENERGY_PER_TOKEN.ratio]),
+            "uncertainty": budgets(
+                windows, energy, ratios[ENERGY_PER_TOKEN.ratio], blocks.resting_power(resting)
+            ),
         },
     )
 

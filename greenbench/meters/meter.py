@@ -34,7 +34,8 @@ class Reading(NamedTuple):
     """Joules counted so far.
 
     `energy_j` never decreases; `low_j` and `high_j` are set by estimates only. `faults` lists
-    every fault code since the meter was opened, in order: it is cumulative too.
+    every fault code since the meter was opened, in order: it is cumulative too. `read_s` seconds it
+    took, within which its time is not known.
     """
 
     time_s: float
@@ -42,6 +43,7 @@ class Reading(NamedTuple):
     low_j: float | None = None
     high_j: float | None = None
     faults: tuple[str, ...] = ()
+    read_s: float | None = None
 
 
 class Place(NamedTuple):
@@ -121,6 +123,7 @@ def span(meter: Meter, start: Reading, end: Reading, origin_s: float) -> window.
         end_j=end.energy_j,
         low_j=_difference(start.low_j, end.low_j),
         high_j=_difference(start.high_j, end.high_j),
+        read_s=max((took for took in (start.read_s, end.read_s) if took is not None), default=None),
     )
 
 
@@ -268,4 +271,5 @@ class Tallies:
         pairs = zip(self.each, values, strict=True)
         found = [tally.advance(raw, now_s, tick_s, doubt_s) for tally, raw in pairs]
         self.faults += tuple(fault for fault in found if fault)
-        return Reading(now_s, sum(tally.energy_j for tally in self.each), faults=self.faults)
+        total_j = sum(tally.energy_j for tally in self.each)
+        return Reading(now_s, total_j, faults=self.faults, read_s=2 * doubt_s)

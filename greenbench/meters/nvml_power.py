@@ -28,6 +28,7 @@ from greenbench.schema.quantity import Boundary, Provenance
 from greenbench.schema.window import Trace
 
 PERIOD_S = 0.05
+AVERAGED_S = 1.0  # over which nvmlDeviceGetPowerUsage is a mean on most GPUs since Ampere
 GAP_PERIODS = 10  # this long without a sample, and what the GPU drew is a guess
 TELEMETRY_PERIODS = 5  # temperatures and clocks move slower than power
 KEPT_SAMPLES = 200_000  # more than an hour: longer than any window
@@ -55,7 +56,7 @@ class NvmlPower(Meter):
         """`own` processes are not company; null: this one alone is."""
         self._own = own or OwnProcesses()
         self.gpus = open_gpus(uuids)
-        self.tick_s, self._clock = period_s, clock
+        self.period_s, self._clock = period_s, clock
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._energy_j, self._faults = 0.0, list[str]()
         self._samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
@@ -63,6 +64,8 @@ class NvmlPower(Meter):
         try:
             self.boundary: Boundary = common_boundary(self.gpus)
             self._power, self.note = _power_source(self.gpus)
+            # What a mean of a second remembers blurs the edges of windows as a counter's tick does.
+            self.tick_s = AVERAGED_S if self._power is _average_w else period_s
             self.read()
         except BaseException:
             self.close()
@@ -70,7 +73,7 @@ class NvmlPower(Meter):
 
     def start(self) -> NvmlPower:
         """Sample in the background until closed."""
-        keep_reading(self.read, self.tick_s, self._closed)
+        keep_reading(self.read, self.period_s, self._closed)
         return self
 
     def read(self) -> Reading:
@@ -78,23 +81,24 @@ class NvmlPower(Meter):
         with self._lock:
             start_s = self._clock.monotonic()
             power_w = sum(self._power(gpu) for gpu in self.gpus)
-            now_s = (start_s + self._clock.monotonic()) / 2
+            read_s = self._clock.monotonic() - start_s
+            now_s = start_s + read_s / 2
             self._add(Sample(now_s, power_w))
             if self._is_due(now_s):
                 self._observe(now_s)
-            return Reading(now_s, self._energy_j, faults=tuple(self._faults))
+            return Reading(now_s, self._energy_j, faults=tuple(self._faults), read_s=read_s)
 
     def _add(self, sample: Sample) -> None:
         if self._samples:
             last = self._samples[-1]
             elapsed_s = sample.time_s - last.time_s
             self._energy_j += elapsed_s * (sample.power_w + last.power_w) / 2
-            if elapsed_s > GAP_PERIODS * self.tick_s:
+            if elapsed_s > GAP_PERIODS * self.period_s:
                 self._faults.append("sampler_gap")
         self._samples.append(sample)
 
     def _is_due(self, now_s: float) -> bool:
-        period_s = TELEMETRY_PERIODS * self.tick_s
+        period_s = TELEMETRY_PERIODS * self.period_s
         return not self._telemetry or now_s - self._telemetry[-1].time_s >= period_s
 
     def _observe(self, now_s: float) -> None:
@@ -107,7 +111,7 @@ class NvmlPower(Meter):
         with self._lock:
             samples = [s for s in self._samples if start_s <= s.time_s <= end_s]
             telemetry = [t for t in self._telemetry if start_s <= t.time_s <= end_s]
-        return resample(samples, telemetry, start_s, end_s, TELEMETRY_PERIODS * self.tick_s)
+        return resample(samples, telemetry, start_s, end_s, TELEMETRY_PERIODS * self.period_s)
 
     def close(self) -> None:
         """Stop sampling and let go of NVML."""
@@ -122,7 +126,7 @@ def _power_source(gpus: Sequence[Gpu]) -> tuple[Callable[[Gpu], float], str | No
     if all(_answers(_average_w, gpu) for gpu in gpus):
         return _average_w, (
             "Power is nvmlDeviceGetPowerUsage's, which most GPUs average over a second: the edges "
-            "of a window are blurred by as much."
+            "of a window are blurred by as much, so that windows of under ten seconds are invalid."
         )
     names = ", ".join(f"{gpu.uuid} ({gpu.name})" for gpu in gpus)
     raise Unavailable(f"NVML reports no power for {names}: choose another meter.")

@@ -19,9 +19,11 @@ class Uncertainty(Part):
     """Uncertainty budget of one energy: relative standard uncertainties, null where not known."""
 
     tick: float
-    """A reading is late by up to one tick at either end of the window."""
+    """A reading is late by up to one tick, and by as long as it takes, at either end of the window."""
     tick_bound: float
     """The most that ticks can do: 2 tick / window, reached if power doubles towards an edge."""
+    edges: float | None = None
+    """What was drawn while no request ran; null in records of before."""
     repeats: float | None
     """Spread between blocks, from the 95 % interval."""
     gain: float | None
@@ -29,7 +31,7 @@ class Uncertainty(Part):
     boundary: str
     """What the joules cover. A definition, not an error: it adds nothing to the total."""
     total: float | None
-    """Root of the sum of squares of tick, repeats and gain."""
+    """Root of the sum of squares of tick, edges, repeats and gain."""
     expanded: float | None
     """2 x total: about 95 %."""
     reason: str | None

@@ -40,6 +40,9 @@ class Span(Part):
     """Bounds of the joules in this window, for an estimate."""
     high_j: float | None = None
     """The upper bound, likewise."""
+    read_s: float | None = None
+    """Seconds that the longer of the two readings took, within which its time is not known; null where nobody
+    timed it."""
 
 
 class Percentiles(Part):

@@ -6,7 +6,9 @@ from math import exp
 from typing import Any
 
 from greenbench.analysis import blocks, footprint
+from greenbench.analysis.uncertainty import budgets
 from greenbench.analysis.verdicts import judge_exact
+from greenbench.schema.quantity import missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import Phase, Place, Span, Who, Window
 from helpers import examples, factory
@@ -94,14 +96,14 @@ def run(
         for who in ("baseline", "candidate")
     }
     verdicts = blocks.verdicts(found, tier, validity)
-    level = levels["candidate"].metrics["energy_per_token_j"]
+    level, resting = levels["candidate"].metrics["energy_per_token_j"], missing("W", "not measured")
     fields = {
         "windows": found,
         "ratios": ratios,
         "baseline": levels["baseline"],
         "candidate": levels["candidate"],
         "verdicts": verdicts | {"model_bytes": judge_exact("model_bytes", 2_000_000, 1_000_000)},
-        "uncertainty": blocks.budgets(found, level, ratios["energy_per_token"]),
+        "uncertainty": budgets(found, level, ratios["energy_per_token"], resting),
         "warmup": {"baseline": factory.settling(), "candidate": factory.settling()},
         "stopping": factory.stopping(blocks=BLOCKS, limit=15),
         "idle": {

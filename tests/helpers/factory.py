@@ -6,6 +6,7 @@ from typing import Any
 
 from greenbench.analysis import blocks as summary
 from greenbench.analysis import footprint
+from greenbench.analysis.uncertainty import budgets
 from greenbench.analysis.verdicts import judge_exact
 from greenbench.campaign.identity import run_key
 from greenbench.schema.quality import Item, TaskScore
@@ -277,7 +278,7 @@ def record(**changes: Any) -> Record:
         "ratios": ratios,
         "verdicts": summary.verdicts(windows(), "smoke", "valid")
         | {"model_bytes": judge_exact("model_bytes", BYTES["baseline"], BYTES["candidate"])},
-        "uncertainty": summary.budgets(windows(), level, ratios["energy_per_token"]),
+        "uncertainty": budgets(windows(), level, ratios["energy_per_token"], idle_power()),
         "warmup": {"baseline": settling(), "candidate": settling(settled=False)},
         "stopping": stopping(),
         "idle": {"empty": idle_power(10.0), "both": idle_power()},

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 
+import pynvml
 import pytest
 
 from greenbench.errors import Lost, Unavailable
@@ -136,6 +137,18 @@ def test_a_step_beyond_what_the_gpu_may_be_allowed_is_a_jump(fake_nvml):
     energy_j, faults = joules(meter, clock, 10)
     assert faults == ["counter_jump"]
     assert energy_j == pytest.approx(3000, rel=0.05)
+
+
+def test_a_slow_driver_s_calls_are_timed(fake_nvml, monkeypatch):
+    clock = fake_nvml(H100)
+    meter = nvml_counter.NvmlCounter([A], clock)
+    read = pynvml.nvmlDeviceGetTotalEnergyConsumption
+    slow = lambda gpu: (clock.sleep(0.03), read(gpu))[1]  # noqa: E731
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", slow)
+    start = at_edge(meter, clock)
+    clock.sleep(10)
+    found = span(meter, start, at_edge(meter, clock), 0.0)
+    assert found.read_s == pytest.approx(0.03)
 
 
 def test_it_is_looked_at_in_the_background_until_it_is_closed(fake_nvml):

@@ -11,9 +11,9 @@ from greenbench.schema.uncertainty import Uncertainty
 from greenbench.wording import number
 
 HOW = (
-    "Relative standard uncertainties (GUM); total: root of the sum of squares of tick, repeats and "
-    "gain; expanded: 2 x total, about 95 %. A sensor's gain cancels in a ratio. What the joules "
-    "cover is a definition and adds nothing."
+    "Relative standard uncertainties (GUM); total: root of the sum of squares of tick, edges, repeats "
+    "and gain; expanded: 2 x total, about 95 %. Edges: what was drawn while no request ran. A "
+    "sensor's gain cancels in a ratio. What the joules cover is a definition and adds nothing."
 )
 
 
@@ -56,6 +56,7 @@ COLUMNS: list[Column[Entry]] = [
     Column("number", lambda entry, _: code(entry.name)),
     Column("tick", lambda entry, _: _percent(entry.budget.tick, "")),
     Column("tick at most", lambda entry, _: _percent(entry.budget.tick_bound, "")),
+    Column("edges", lambda entry, _: _percent(entry.budget.edges, "not known")),
     Column("repeats", lambda entry, _: _percent(entry.budget.repeats, "not known")),
     Column("gain", _gain),
     Column("total", lambda entry, notes: _total(entry, entry.budget.total, notes), may_go=True),
