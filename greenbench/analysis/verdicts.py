@@ -10,6 +10,7 @@ from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Provenance
 from greenbench.schema.verdict import Comparison, Verdict, Word
+from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import (
     CONFIDENCE,
     MARGIN,
@@ -40,13 +41,14 @@ def judge(
     tier: str,
     validity: Validity,
     first: int | None = None,
+    stays: Stays | None = None,
 ) -> Verdict:
     """One run's verdict on one metric from its values per block, as a family of one.
 
     Design rules 4 to 7: `saves` needs a 95 % interval below 1, a ratio below 1 - 2 % and a
     p-value below 0.05; `costs` is the mirror; `equivalent` needs TOST below 0.05. Estimates,
     invalid runs and tier smoke are barred, this but for speed from `CLOCKED` blocks on. `first` blocks
-    decided how many there are. Raises ValueError where the lengths differ.
+    decided how many there are; models in turn have `stays`. Raises ValueError where the lengths differ.
     """
     clocked = metric == TOKENS_PER_S.ratio and len(baseline) >= CLOCKED
     barred = _barred(provenance, "dev" if clocked else tier, validity)
@@ -56,8 +58,8 @@ def judge(
         return _decided(Comparison(metric=name, provenance=provenance, barred=barred or lacking))
     if metric in RECIPROCALS:
         baseline, candidate = ([1 / value for value in side] for side in (baseline, candidate))
-    value, low, high, n, why = paired_ratio(baseline, candidate, first)
-    p_value = p_difference(baseline, candidate, first)
+    value, low, high, n, why = paired_ratio(baseline, candidate, first, stays)
+    p_value = p_difference(baseline, candidate, first, stays)
     return _decided(
         Comparison(
             metric=name,
@@ -69,7 +71,7 @@ def judge(
             method="t",
             p_difference=p_value,
             p_adjusted=p_value,
-            p_equivalence=p_equivalence(baseline, candidate, first=first),
+            p_equivalence=p_equivalence(baseline, candidate, first=first, stays=stays),
             barred=barred or (why if p_value is None else None),
         )
     )

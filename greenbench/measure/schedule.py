@@ -139,7 +139,8 @@ def measure(
         if needed and _headline(recorder.windows)[0] >= needed:
             break
     progress("measure", 1, 1)
-    return stopping(recorder.windows, protocol, first, needed, limit)
+    in_turn = len({cell.block for cell in order[0]}) > 1
+    return stopping(recorder.windows, protocol, first, needed, limit, in_turn=in_turn)
 
 
 def needed_blocks(windows: Sequence[Window], protocol: ProtocolSpec) -> int | None:
@@ -160,12 +161,14 @@ def stopping(
     first: int | None = None,
     needed: int | None = None,
     limit: int | None = None,
+    *,
+    in_turn: bool = False,
 ) -> Stopping:
     """Whether the headline ratio is known to the target: energy, or speed where that is estimated.
 
     The first `first` blocks (null: all) decided that `needed` are, of at most `limit` (null: the protocol's).
     """
-    blocks, metric, ratio = _headline(windows, first)
+    blocks, metric, ratio = _headline(windows, first, in_turn=in_turn)
     known = ratio.value is not None and ratio.low is not None and ratio.high is not None
     half = (ratio.high - ratio.low) / 2 / ratio.value if known else None  # type: ignore[operator]
     return Stopping(
@@ -179,11 +182,13 @@ def stopping(
     )
 
 
-def _headline(windows: Sequence[Window], first: int | None = None) -> tuple[int, Metric, Quantity]:
+def _headline(
+    windows: Sequence[Window], first: int | None = None, *, in_turn: bool = False
+) -> tuple[int, Metric, Quantity]:
     """How many blocks there are, and what they show: of energy, or of speed where that is estimated."""
     kept = summary.valid_blocks(windows)
     decided = None if first is None else summary.deciding(kept, first)
-    ratios = summary.ratios(kept, "no meter answered", first=decided)
+    ratios = summary.ratios(kept, "no meter answered", first=decided, in_turn=in_turn)
     measured = ratios[ENERGY_PER_TOKEN.ratio].is_measured
     metric = ENERGY_PER_TOKEN if measured else TOKENS_PER_S
     return len({window.block for window in kept}), metric, ratios[metric.ratio]

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from math import asinh, ceil, copysign, exp, hypot, inf, isfinite, log, log1p, sqrt
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
+
+from greenbench.stats.errors import Error, Logs, Stays, errors, stay_error
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none
 REACH = 1e9  # an interval that goes by this factor beyond its value says nothing
 TOO_FAR = "no interval: the blocks differ so much that it would span all numbers"
 SAME = 1e-12  # log-ratios closer than this differ by rounding, not by measurement
-
-Logs: TypeAlias = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -61,31 +60,19 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half), data.size)
 
 
-class Error(NamedTuple):
-    """A standard error of a mean, and the degrees of freedom that it was found with."""
-
-    size: float
-    freedom: int
-
-
-def errors(values: Logs, first: int | None = None) -> list[Error]:
-    """Of the mean of `values`: by all of them, and by the `first`, where these decided how many there are."""
-    stages = [values] if first is None or not 2 <= first < values.size else [values, values[:first]]
-    root = sqrt(values.size)
-    return [Error(float(stage.std(ddof=1)) / root, stage.size - 1) for stage in stages]
-
-
-def two_stage(values: Logs, first: int | None = None) -> Interval:
+def two_stage(values: Logs, first: int | None = None, others: Sequence[Error] = ()) -> Interval:
     """Mean of `values`, whose number the spread of the `first` decided, and a 95 % interval that pays for it.
 
     Stein's interval, by the spread of the first stage alone, keeps 95 % exactly where the values are normal
     (C. Stein, Ann. Math. Stat. 16 (1945) 243); Student's t of all counts where it is wider, as later blocks
-    may be noisier. Student's t alone would cover 93 % or less.
+    may be noisier. Student's t alone would cover 93 % or less. `others` are errors that may be greater.
     """
     found = mean_interval(values.tolist())
     if found.low is None:
         return found
-    half = max(error.size * t_quantile(error.freedom + 1) for error in errors(values, first))
+    half = max(
+        error.size * t_quantile(error.freedom + 1) for error in [*errors(values, first), *others]
+    )
     return found._replace(low=found.value - half, high=found.value + half)
 
 
@@ -159,16 +146,27 @@ def geometric_mean(values: Sequence[float]) -> Interval:
 
 
 def paired_ratio(
-    baseline: Sequence[float], candidate: Sequence[float], first: int | None = None
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    first: int | None = None,
+    stays: Stays | None = None,
 ) -> Interval:
     """Geometric mean of candidate/baseline, paired by block, with Student's t interval of the logarithms.
 
     It is the ratio of the two geometric means; where the spread of the `first` blocks decided how many there
     are, the interval pays for it, as `two_stage` says. Whatever their number: of ten blocks with an outlier
     or heavy tails a bootstrap's interval covers the truth less often than it says (86 to 90 % for BCa), t's
-    does not. Raises ValueError where the lengths differ or a value is not above 0.
+    does not. Of models in turn, whose `stays` are given, it is no narrower than `stay_error` says. Raises
+    ValueError where the lengths differ or a value is not above 0.
     """
-    return from_logs(two_stage(_log_ratios(baseline, candidate), first))
+    logs = _log_ratios(baseline, candidate)
+    return from_logs(two_stage(logs, first, _of_stays(baseline, candidate, stays)))
+
+
+def _of_stays(
+    baseline: Sequence[float], candidate: Sequence[float], stays: Stays | None
+) -> list[Error]:
+    return [] if stays is None else [stay_error([np.log(baseline), np.log(candidate)], stays)]
 
 
 def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -216,20 +214,23 @@ def _log_ratios(baseline: Sequence[float], candidate: Sequence[float]) -> Logs:
 
 
 def p_difference(
-    baseline: Sequence[float], candidate: Sequence[float], first: int | None = None
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    first: int | None = None,
+    stays: Stays | None = None,
 ) -> float | None:
     """Two-sided paired t-test that the ratio is 1, on log-ratios. None below two blocks.
 
-    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. `first` as in `paired_ratio`:
-    the larger p-value of both stages. Raises ValueError as `paired_ratio` does.
+    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. `first` and `stays` as in
+    `paired_ratio`: the largest p-value. Raises ValueError as it does.
     """
     logs = _log_ratios(baseline, candidate)
     if logs.size < 2:
         return None
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) <= SAME)
-    away = -abs(float(logs.mean()))
-    return max(2 * _below(away, error) for error in errors(logs, first))
+    away, others = -abs(float(logs.mean())), _of_stays(baseline, candidate, stays)
+    return max(2 * _below(away, error) for error in [*errors(logs, first), *others])
 
 
 def p_equivalence(
@@ -237,6 +238,7 @@ def p_equivalence(
     candidate: Sequence[float],
     margin: float = MARGIN,
     first: int | None = None,
+    stays: Stays | None = None,
 ) -> float | None:
     """Two one-sided paired t-tests (TOST) that the ratio is within `margin`. None below two blocks.
 
@@ -244,7 +246,7 @@ def p_equivalence(
     limits 0.9804 and 1.02. They are symmetric on the log scale, so that swapping the two changes
     nothing, and lie within +-2 %; log(0.98) on both sides would admit 1.0204. Schuirmann, J.
     Pharmacokinet. Biopharm. 15 (1987) 657. Blocks that all agree give the test's limit, 0 or 1.
-    `first` as in `paired_ratio`: the larger p-value of both stages. Raises ValueError as `paired_ratio` does.
+    `first` and `stays` as in `paired_ratio`: the largest p-value. Raises ValueError as it does.
     """
     logs, edge = _log_ratios(baseline, candidate), log1p(margin)
     if logs.size < 2:
@@ -252,7 +254,8 @@ def p_equivalence(
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) >= edge)
     inside = abs(float(logs.mean())) - edge  # the nearer edge's test is the one that decides
-    return max(_below(inside, error) for error in errors(logs, first))
+    others = _of_stays(baseline, candidate, stays)
+    return max(_below(inside, error) for error in [*errors(logs, first), *others])
 
 
 def _below(distance: float, error: Error) -> float:

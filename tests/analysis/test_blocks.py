@@ -1,9 +1,13 @@
 """From windows to numbers, against closed forms."""
 
+from math import log, sqrt
+
 import pytest
-from helpers.windows import campaign
+from helpers.windows import campaign, protocol, window
+from scipy import stats
 
 from greenbench.analysis import blocks
+from greenbench.measure.schedule import rounds
 from greenbench.stats.intervals import mean_interval
 
 
@@ -58,3 +62,38 @@ def test_what_is_never_below_0_has_no_interval_below_it():
     assert (watts.low, watts.high) == (0.0, wide.high)
     alone = blocks.as_amount(mean_interval([0.5]), "W", "measured:counter:nvml")
     assert (alone.low, alone.high) == (None, None)
+
+
+def in_turn(blocks, most, louder=()):
+    """Windows as they are taken of models in turn, the joules of each stay times what `louder` says."""
+    found, stay, last = [], -1, None
+    for part in rounds(protocol(blocks=blocks, max_blocks=most), 0, in_turn=True):
+        for cell in part:
+            stay, last = stay + (cell.who != last), cell.who
+            joules = 64.0 if cell.phase == "generate" else 4.0
+            each = window(cell.who, cell.phase, cell.block, joules * dict(louder).get(stay, 1.0))
+            found.append(each.model_copy(update={"start_s": 2.0 * len(found)}))
+    return found
+
+
+def test_models_in_turn_have_a_stay_for_each_time_that_they_are_loaded():
+    """Two turns of B C B C B: the baseline that ends the first begins the second, and stays."""
+    baseline, candidate = blocks.stays(in_turn(4, 8)[::-1])
+    assert baseline == [1, 3, 3, 5, 5, 7, 7, 9]
+    assert candidate == [2, 2, 4, 4, 6, 6, 8, 8]
+
+
+def test_a_level_that_shifts_as_a_model_is_loaded_is_one_observation_and_not_as_many_as_blocks():
+    """The candidate draws 2 % more in one of its two stays: its mean is 1 % up, give or take three."""
+    windows = in_turn(8, 8, {1: 1.02})
+    alone = blocks.ratios(windows, "")["energy_per_token"]
+    found = blocks.ratios(windows, "", in_turn=True)["energy_per_token"]
+    half = stats.t.ppf(0.975, 3) * sqrt(log(1.02) ** 2 / 2 / 3 * (3 / 8 + 1 / 2))
+    assert found.value == alone.value == pytest.approx(1.02**0.5)
+    assert log(found.high / found.value) == pytest.approx(half)
+    assert alone.low > 1 > found.low
+    tests = [
+        blocks.verdicts(windows, "dev", "valid", in_turn=each)["energy_per_token"].p_difference
+        for each in (False, True)
+    ]
+    assert tests[0] < 0.05 < tests[1]

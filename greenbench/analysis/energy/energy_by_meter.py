@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from math import hypot
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, deciding_of, valid_blocks
+from greenbench.analysis.blocks import as_quantity, ratio_of, valid_blocks
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import ANSWERED
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.schema.window import Span, Who, Window
-from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
+from greenbench.stats.intervals import geometric_mean, mean_interval
 
 TRUST: Final[tuple[Provenance, ...]] = (
     "measured:counter:nvml",
@@ -90,7 +91,7 @@ def _line(row: Row, prefix: str, windows: Sequence[Window], parts: Sequence[Span
         provenance=provenance,
         baseline=_level(baseline, provenance),
         candidate=_level(candidate, provenance),
-        ratio=_ratio(baseline, candidate, provenance, deciding_of(row.record)),
+        ratio=_ratio(row.record, baseline, candidate, provenance),
     )
 
 
@@ -113,14 +114,14 @@ def _level(values: dict[int, float], provenance: Provenance) -> Quantity:
 
 
 def _ratio(
-    baseline: dict[int, float], candidate: dict[int, float], provenance: Provenance, first: int
+    record: Record, baseline: dict[int, float], candidate: dict[int, float], provenance: Provenance
 ) -> Quantity:
     blocks = sorted(baseline.keys() & candidate.keys())
     pairs = [(baseline[block], candidate[block]) for block in blocks]
     if not pairs or min(map(min, pairs)) <= 0:
         return missing("ratio", "no valid block, or one whose joules are not above 0")
     before, after = zip(*pairs, strict=True)
-    return as_quantity(paired_ratio(before, after, first), "ratio", provenance)
+    return as_quantity(ratio_of(record, before, after), "ratio", provenance)
 
 
 def above_idle(row: Row) -> Quantity:

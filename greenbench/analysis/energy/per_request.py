@@ -7,9 +7,9 @@ from typing import Final, Literal, NamedTuple
 
 from greenbench.analysis.blocks import (
     as_quantity,
-    deciding_of,
     doubted,
     half_width,
+    ratio_of,
     resting_power,
     valid_blocks,
 )
@@ -19,7 +19,7 @@ from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import geometric_mean, mean_interval, paired_ratio
+from greenbench.stats.intervals import geometric_mean, mean_interval
 
 NO_JOULES = "no valid block has joules of both"
 Basis = Literal["always-on", "shared", "switched off when idle"]
@@ -147,7 +147,7 @@ def request_ratio(row: Row, rate: float | None = None) -> Quantity:
         if not pairs or min(map(min, pairs)) <= 0:
             return missing("ratio", NO_JOULES)
         before, after = zip(*pairs, strict=True)
-        found = paired_ratio(before, after, deciding_of(record))
+        found = ratio_of(record, before, after)
         return as_quantity(found, "ratio", row.energy.provenance)
 
     return of_sessions(row, each, ratio=True)

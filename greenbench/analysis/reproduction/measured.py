@@ -14,6 +14,7 @@ from greenbench.analysis.blocks import (
     doubted,
     half_width,
     level,
+    ratio_of,
     resting_power,
     valid_blocks,
 )
@@ -23,7 +24,7 @@ from greenbench.schema.metrics import ENERGY_PER_ANSWER, TOKENS_PER_S
 from greenbench.schema.quantity import Provenance, Quantity, missing, named
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import Interval, paired_ratio, unpaired_ratio, welch_freedom
+from greenbench.stats.intervals import Interval, unpaired_ratio, welch_freedom
 
 NO_ANSWERS: Final = "no questions were answered in words (task=answers)"
 NO_BLOCKS: Final = "no valid block has joules and tokens of it"
@@ -92,7 +93,7 @@ def _above_idle(record: Record) -> Quantity:
     if idle.value is None:
         return missing("ratio", NO_IDLE)
 
-    ratio = partial(paired_ratio, first=deciding_of(record))
+    ratio = partial(ratio_of, record)
 
     def at(idle_w: float) -> Quantity:
         before, after = (per_token(record, who, idle_w) for who in WHO)

@@ -1,0 +1,58 @@
+"""What models measured in turn differ by: a level that shifts with every loading is in the interval."""
+
+from math import inf, sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from greenbench.stats.errors import stay_error
+from greenbench.stats.intervals import p_difference, p_equivalence, paired_ratio
+
+STAYS = ([1, 1, 3, 3, 3, 3, 5, 5], [2, 2, 2, 2, 4, 4, 4, 4])
+"""Eight blocks as B C B C B: a quarter, a half, a half, a half, a quarter."""
+
+
+def lab(dice, reload=0.01, noise=0.002):
+    """Log values per block: a level for each stay, and noise; the true ratio is 1."""
+    sides = []
+    for own in STAYS:
+        level = {stay: dice.normal(0, reload) for stay in set(own)}
+        sides.append(np.exp([level[stay] + dice.normal(0, noise) for stay in own]))
+    return sides
+
+
+def test_its_error_is_of_the_stays_by_hand():
+    before, after = np.repeat([0.0, 0.03, -0.03], [2, 4, 2]), np.repeat([0.01, 0.03], [4, 4])
+    spread = sqrt((2 * 0.03**2 + 2 * 0.01**2) / 3)  # two and one degrees of freedom
+    found = stay_error([before, after], STAYS)
+    weights = 2 * 0.25**2 + 0.5**2 + 2 * 0.5**2
+    assert (found.size, found.freedom) == (pytest.approx(spread * sqrt(weights)), 3)
+    assert stay_error([before, after], ([1] * 8, [2] * 8)).size == inf
+    ratio = paired_ratio(np.exp(before), np.exp(after), stays=STAYS)
+    half = stats.t.ppf(0.975, 3) * found.size
+    assert np.log(ratio.bounds) == pytest.approx([0.0125 - half, 0.0125 + half])
+
+
+def test_a_shift_of_one_percent_at_each_loading_is_covered():
+    """By the blocks alone two of three intervals hold the truth."""
+    dice = np.random.default_rng(0)
+    labs = [lab(dice) for _ in range(3000)]
+
+    def covered(stays):
+        found = [paired_ratio(*sides, stays=stays) for sides in labs]
+        return np.mean([each.low <= 1 <= each.high for each in found])
+
+    assert covered(None) < 0.75
+    assert covered(STAYS) == pytest.approx(0.95, abs=0.015)
+    found = np.mean([p_difference(*sides, stays=STAYS) < 0.05 for sides in labs])
+    assert found == pytest.approx(0.05, abs=0.015)
+
+
+def test_without_a_shift_the_blocks_decide_nearly_as_before_and_drift_cancels():
+    dice = np.random.default_rng(1)
+    labs = [lab(dice, reload=0.0, noise=0.01) for _ in range(2000)]
+    found = [paired_ratio(*sides, stays=STAYS) for sides in labs]
+    assert np.mean([each.low <= 1 <= each.high for each in found]) > 0.95
+    away = [np.exp(np.log(side) + shift) for side, shift in zip(labs[0], (0.0, 0.02), strict=True)]
+    assert p_equivalence(*away, stays=STAYS) >= p_equivalence(*away)
