@@ -17,10 +17,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from greenbench.simulate.claims import ratio_coverage
+from greenbench.simulate.claims import frontier_chances, joint_coverage, ratio_coverage, sweep_words
 from greenbench.simulate.claims.said import Case, Told, lines, markdown, told
 
-ROOMS = (ratio_coverage,)
+ROOMS = (ratio_coverage, sweep_words, frontier_chances, joint_coverage)
 PART = 50
 """Labs that a process simulates before it tells."""
 

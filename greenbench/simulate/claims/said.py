@@ -11,9 +11,11 @@ from scipy.special import bdtr, bdtrc
 from greenbench.stats.intervals import Interval
 from greenbench.stats.resampling import share_interval
 
-How = Literal["so often", "at most", "at least", "as said", "shown"]
-"""``so often`` is an interval's 95 %; ``at most`` and ``at least`` are bounds of a chance; ``as said``: each
-statement has its own chance, and those near each other are counted together; ``shown`` claims nothing."""
+How = Literal["so often", "at most", "at least", "as said", "predicted", "shown"]
+"""``so often`` is an interval's 95 %, or more; ``at most`` is a bound of a chance. ``as said`` and
+``at least``: each statement has its own chance, or bound of it, and those near each other count together.
+``predicted``: one chance for all; ``shown`` claims nothing."""
+IN_BINS: Final = ("as said", "at least")
 SURE: Final = 0.001
 BINS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 
@@ -24,6 +26,8 @@ class Told(NamedTuple):
     chance: float
     """With which it was said to hold."""
     held: bool
+    of: str = ""
+    """Which, where a case has several."""
 
 
 class Case(NamedTuple):
@@ -55,7 +59,7 @@ class Line(NamedTuple):
         fewer, more = bdtr(held, of, self.said), bdtrc(held - 1, of, self.said)
         if self.how == "shown":
             return ""
-        if self.how == "as said":
+        if self.how in ("as said", "predicted"):
             return (
                 "**too high**" if fewer < SURE / 2 else "**too low**" if more < SURE / 2 else "yes"
             )
@@ -74,9 +78,21 @@ def told(case: Case, labs: Iterable[int]) -> list[Told]:
 
 
 def lines(case: Case, found: Sequence[Told]) -> list[Line]:
-    """One, or one for each bin of chances; none where nothing was said."""
-    if case.how != "as said":
-        return [_line(case, case.where, found)] if found else []
+    """One for each thing that is told, and for each bin of chances; none where nothing was said."""
+    claims = dict.fromkeys(each.of for each in found)
+    return [
+        line
+        for of in claims
+        for line in _lines(
+            case._replace(claim=f"{case.claim}{of and ': '}{of}"),
+            [each for each in found if each.of == of],
+        )
+    ]
+
+
+def _lines(case: Case, found: Sequence[Told]) -> list[Line]:
+    if case.how not in IN_BINS:
+        return [_line(case, case.where, found)]
     places = np.digitize([each.chance for each in found], BINS[1:-1])
     bins = [[each for each, at in zip(found, places, strict=True) if at == place]
             for place in range(len(BINS) - 1)]  # fmt: skip
@@ -93,13 +109,7 @@ def _line(case: Case, where: str, found: Sequence[Told]) -> Line:
     return Line(case.claim, where, case.how, said, share_interval(held, len(found)))
 
 
-WORDS: Final = {
-    "so often": "",
-    "at most": "at most ",
-    "at least": "at least ",
-    "as said": "",
-    "shown": "",
-}
+WORDS: Final = {"at most": "at most ", "at least": "at least "}
 
 
 def markdown(rows: Sequence[Line]) -> str:
@@ -111,7 +121,7 @@ def markdown(rows: Sequence[Line]) -> str:
     body, last = [], ""
     for row in rows:
         low, high = row.true.bounds or (0.0, 1.0)
-        said = "" if row.how == "shown" else f"{WORDS[row.how]}{100 * row.said:.3g} %"
+        said = "" if row.how == "shown" else f"{WORDS.get(row.how, '')}{100 * row.said:.3g} %"
         share = f"{100 * row.true.value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
         claim = "" if row.claim == last else row.claim
         body.append(f"| {claim} | {row.where} | {said} | {share} | {row.true.n:,} | {row.holds} |")

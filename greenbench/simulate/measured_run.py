@@ -1,0 +1,268 @@
+"""A whole run in the lab: its record, through the real `Recorder`, blocks, conclusions, store and reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import exp
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple, cast
+
+import numpy as np
+
+from greenbench.analysis.blocks import energy_of
+from greenbench.engines.engine import Build, Completion, Engine, Footprint, Request, Served
+from greenbench.machine.detect import Machine
+from greenbench.measure import schedule
+from greenbench.measure.pair import Together
+from greenbench.measure.recorder import Recorder
+from greenbench.meters import OpenMeters
+from greenbench.models.keys import run_key
+from greenbench.run.conclude import Bodies, conclude
+from greenbench.schema.enums import Source
+from greenbench.schema.record import ModelFacts, Record, Settling, Stopping
+from greenbench.schema.resolved import ResolvedSpec
+from greenbench.schema.spec import (
+    MeterSpec,
+    ModelSpec,
+    ProtocolSpec,
+    RunSpec,
+    TaskSpec,
+    WorkloadSpec,
+)
+from greenbench.schema.technique import AppliedTechnique, Promise
+from greenbench.schema.window import WHO, Place, Who
+from greenbench.simulate.block_values import protocol
+from greenbench.simulate.drawn_power import Bench, Device
+from greenbench.simulate.exam import Answers, score
+from greenbench.simulate.weather import Weather, windows
+
+NOTE: Final = "SIMULATED: no model ran; a clock moved, and a made-up counter counted"
+IDLE_W: Final = 70.0
+BUSY_W: Final = 420.0
+REQUEST_S: Final = 0.9
+TOKENS: Final = 64
+PREPARE_S: Final = 40.0
+PROMPT: Final = 128
+WEIGHTS: Final = 2_000_000_000
+MODEL: Final = ModelSpec("simulated", Source.local, path="simulated")
+SETTLED: Final = Settling(seconds=0.0, iterations=0, settled=True, by="latency", slopes={})
+
+
+class Truth(NamedTuple):
+    """What the technique does, whatever is measured."""
+
+    time: float = 1.0
+    """Seconds of a request over the baseline's."""
+    watts: float = 1.0
+
+    @property
+    def energy(self) -> float:
+        """Joules of a request over the baseline's."""
+        return self.time * self.watts
+
+
+class Lab(NamedTuple):
+    """Where it is measured."""
+
+    weather: Weather = Weather()
+    plan: ProtocolSpec = protocol("dev")
+
+
+@dataclass(frozen=True)
+class Pretended(Engine):
+    """Runs nothing."""
+
+    name: ClassVar[str] = "simulated"
+    summary: ClassVar[str] = "moves a clock where a model would compute"
+    forms: ClassVar = frozenset({"url"})
+
+    def room_bytes(self, build: Build) -> int:
+        """None is needed."""
+        return 0
+
+    def serve(self, build: Build, machine: Machine) -> AbstractContextManager[Served]:
+        """What the build holds."""
+        return nullcontext(cast("Served", build.source))
+
+
+class Model:
+    """Answers by moving the clock while the bench draws watts; the lab's weather changes with each window."""
+
+    def __init__(self, bench: Bench, time: float, watts: float) -> None:
+        self._bench, self._time, self._watts, self.noise = bench, time, watts, 0.0
+
+    def complete(self, batch: Sequence[Request]) -> list[Completion]:
+        """All at once. Noise is half one of time and half one of power."""
+        tokens, half = batch[0].new_tokens, exp(self.noise / 2)
+        whole_s = REQUEST_S * self._time * half
+        first_s, gap_s = 0.1 * whole_s, 0.9 * whole_s / (TOKENS - 1)
+        stamps = tuple(first_s + gap_s * place for place in range(tokens))
+        self._bench.draw(BUSY_W * self._watts * half)
+        self._bench.clock.sleep(stamps[-1])
+        self._bench.draw(IDLE_W)
+        return [Completion(tokens, len(each.tokens), 0.0, stamps, stamps[-1]) for each in batch]
+
+    def synchronize(self) -> None:
+        """Nothing is pending."""
+
+    def reset_peaks(self) -> None:
+        """There is no memory."""
+
+    def device_peak_bytes(self) -> int | None:
+        """Not looked at."""
+        return None
+
+    def pids(self) -> frozenset[int]:
+        """This process."""
+        return frozenset()
+
+    def footprint(self) -> Footprint:
+        """Of both models alike."""
+        return Footprint(WEIGHTS // 2, 32, {"bfloat16": WEIGHTS})
+
+
+class _Taken(NamedTuple):
+    """What was measured, and with what."""
+
+    meters: OpenMeters
+    recorder: Recorder
+    stopping: Stopping
+    footprints: Mapping[Who, Footprint]
+
+
+def run(
+    name: str,
+    truth: Truth,
+    lab: Lab,
+    dice: np.random.Generator,
+    *,
+    answers: Answers | None = None,
+    bench: Bench | None = None,
+    session: int = 1,
+) -> Record:
+    """The record that a run of technique `name` leaves; null `bench`: a `Device` without faults."""
+    taken = _measured(name, truth, lab, dice, bench or Device())
+    found = conclude(
+        _spec(lab.plan), taken.meters, taken.recorder, Bodies(taken.footprints, "cuda", share=True),
+        dict.fromkeys(WHO, SETTLED), None, engines=dict.fromkeys(WHO, Pretended()), apart=None,
+        idle=False,
+    )  # fmt: skip
+    spec = _resolved(name, lab.plan, answers, session)
+    known: dict[str, Any] = {
+        "model": ModelFacts(name="simulated", source="local", id=None, commit=None,
+                            fingerprint="51" * 32, license="none", note=NOTE),
+        "techniques": _applied(name, taken.recorder),
+        "quality": [score(answers)] if answers else [],
+        "stopping": taken.stopping,
+    }  # fmt: skip
+    return Record(
+        key=run_key(spec),
+        name=name,
+        status="completed",
+        spec=spec,
+        command="greenbench bench",
+        started_at=f"2025-01-02T{session // 60:02d}:{session % 60:02d}:00+00:00",
+        environment={"simulated": NOTE},
+        **(dict(found) | known),
+    )
+
+
+def _measured(name: str, truth: Truth, lab: Lab, dice: np.random.Generator, bench: Bench) -> _Taken:
+    """Idle, prepare, blocks, idle."""
+    shift = exp(lab.weather.session * dice.standard_normal())
+    models = {
+        "baseline": Model(bench, 1.0, 1.0),
+        "candidate": Model(bench, truth.time, truth.watts * shift),
+    }
+    meters, seed = OpenMeters(bench.meters()), int(dice.integers(1 << 30))
+    recorder = Recorder(meters, seed=seed, watched=(), clock=bench.clock)
+    bench.draw(IDLE_W)
+    recorder.idle("empty", lab.plan.idle_s)
+    if name != "none":
+        with recorder.whole("prepare", "candidate"):
+            bench.draw(BUSY_W)
+            bench.clock.sleep(PREPARE_S)
+            bench.draw(IDLE_W)
+    make = {who: partial(_build, models[who]) for who in WHO}
+    with Together(_serve, make) as pair:
+        pair.fill()
+        recorder.idle("both", lab.plan.idle_s)
+        take = partial(_take, recorder, models, windows(lab.weather, dice), lab.plan)
+        order = schedule.rounds(lab.plan, seed, in_turn=False)
+        stopping = schedule.measure(recorder, pair, take, lab.plan, order, _unheard)
+        recorder.idle("both", lab.plan.idle_s)
+    return _Taken(meters, recorder, stopping, pair.footprints)
+
+
+def _take(
+    recorder: Recorder,
+    models: Mapping[str, Model],
+    noise: Iterator[float],
+    plan: ProtocolSpec,
+    cell: schedule.Cell,
+    served: Served,
+) -> None:
+    """One window."""
+    models[cell.who].noise = next(noise)
+    asked = [Request((1,) * PROMPT, TOKENS if cell.phase == "generate" else 1)]
+    recorder.repeat(
+        cell.phase, cell.who, served, lambda _: served.complete(asked),
+        window_s=plan.window_s, min_iterations=plan.min_iterations,
+        place=Place(series="block", unit=cell.block, position=cell.position),
+    )  # fmt: skip
+
+
+def _serve(who: Who, build: Build) -> AbstractContextManager[Served]:
+    return nullcontext(cast("Served", build.source))
+
+
+def _build(model: Model) -> Build:
+    return Build(MODEL, "url", model, Path())
+
+
+def _unheard(stage: str, done: int, total: int, known: str = "") -> None:
+    """Nobody waits."""
+
+
+def _spec(plan: ProtocolSpec) -> RunSpec:
+    work = WorkloadSpec("simulated", prompt_tokens=PROMPT, output_tokens=TOKENS)
+    return RunSpec(MODEL, {}, TaskSpec(["simulated"]), work, MeterSpec(), plan)
+
+
+def _resolved(name: str, plan: ProtocolSpec, answers: Answers | None, session: int) -> ResolvedSpec:
+    spec = _spec(plan)
+    task = asdict(spec.task) | {"items": len(answers.documents) if answers else 0}
+    return ResolvedSpec.model_validate_json(
+        json.dumps(
+            {
+                "model": asdict(spec.model) | {"path": "51" * 32},
+                "technique": [] if name == "none" else [{"name": name}],
+                "task": {key: value for key, value in task.items() if key != "include_path"},
+                "workload": asdict(spec.workload),
+                "meter": {"order": ["simulated"]},
+                "protocol": asdict(spec.protocol),
+                "device": {"kind": "cuda", "name": "Simulated device"},
+                "engine": {"name": Pretended.name},
+                "load": {"arrivals": "closed"},
+                "seed": 0,
+                "session": session,
+            },
+            default=lambda choice: choice.value,
+        )
+    )
+
+
+def _applied(name: str, recorder: Recorder) -> list[AppliedTechnique]:
+    return [
+        AppliedTechnique(
+            name=name, family="simulated", summary="simulated", paper=None, lossless=False,
+            promise=Promise(note="none"), prepare_s=window.end_s - window.start_s,
+            prepare_energy=energy_of(window),
+        )
+        for window in recorder.windows
+        if window.phase == "prepare"
+    ]  # fmt: skip

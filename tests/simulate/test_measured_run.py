@@ -1,0 +1,75 @@
+"""Whole records of a made-up lab: they pass through the real code, and say what is true."""
+
+import numpy as np
+import pytest
+
+from greenbench.analysis.groups.rows import groups
+from greenbench.analysis.trust.checked import look
+from greenbench.records.store import Store
+from greenbench.simulate import exam
+from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_words
+from greenbench.simulate.claims.said import dice_of, lines, told
+from greenbench.simulate.drawn_power import Device, Fault
+from greenbench.simulate.exam import Exam, Flips
+from greenbench.simulate.measured_run import BUSY_W, IDLE_W, PREPARE_S, Lab, Truth, run
+from greenbench.simulate.weather import Weather
+
+CALM = Lab(Weather("independent", 0.0))
+
+
+def measured(**given):
+    return run("simulated", Truth(0.8, 0.9), CALM, np.random.default_rng(0), **given)
+
+
+def test_a_calm_lab_gives_the_truth_but_for_ticks_and_idle_edges(tmp_path):
+    asked = Exam(50)
+    dice = np.random.default_rng(1)
+    answers = exam.answered(asked, exam.of_baseline(asked, dice), Flips(0.1, 0.1), dice)
+    record = measured(answers=answers)
+    assert record.ratios["energy_per_token"].value == pytest.approx(0.72, rel=0.002)
+    assert record.ratios["tokens_per_s"].value == pytest.approx(1.25, rel=1e-6)
+    assert record.idle["both"].value == pytest.approx(IDLE_W, rel=1e-4)
+    assert record.techniques[0].prepare_energy.value == pytest.approx(BUSY_W * PREPARE_S, rel=0.002)
+    assert record.verdicts["energy_per_token"].verdict == "saves"
+    assert record.validity == "valid"
+    read = look(Store(tmp_path).write(record))  # held against its own windows, as every reader does
+    assert read.ratios == record.ratios
+    (group,) = groups([read])
+    assert group.rows[0].quality.value == pytest.approx(100 * answers.candidate.mean())
+
+
+def test_a_neighbour_that_telemetry_sees_takes_its_block_with_it_and_no_joule_of_the_rest():
+    beside = Fault(200.0, 203.0, watts=200.0, code="foreign_process")
+    record = measured(bench=Device(faults=[beside]))
+    spoilt = {window.block for window in record.windows if "foreign_process" in window.codes}
+    assert len(spoilt) == 1
+    assert record.ratios["energy_per_token"].n == record.stopping.blocks == 5  # made up for
+    assert record.ratios["energy_per_token"].value == pytest.approx(0.72, rel=0.002)
+
+
+def test_a_counter_that_stops_within_a_window_is_found():
+    record = measured(bench=Device(faults=[Fault(200.0, 206.0, stands=True)]))
+    assert "counter_stalled" in {code for window in record.windows for code in window.codes}
+
+
+def test_a_slow_tick_blurs_windows_and_no_more():
+    record = measured(bench=Device(tick_s=0.5))
+    assert record.windows[-1].energy[0].tick_s == 0.5
+    assert record.ratios["energy_per_token"].value == pytest.approx(0.72, rel=0.01)
+
+
+def test_the_share_of_right_answers_is_the_true_one():
+    asked, dice = Exam(20_000, 5, 0.8, right=0.7), np.random.default_rng(4)
+    flips = Flips(0.2, 0.1)
+    baseline = exam.of_baseline(asked, dice)
+    found = exam.answered(asked, baseline, flips, dice)
+    assert baseline.mean() == pytest.approx(0.7, abs=0.02)
+    assert found.candidate.mean() == pytest.approx(flips.right(asked), abs=0.02)
+    assert flips.right(asked) == pytest.approx(0.7 * 0.8 + 0.3 * 0.1)
+
+
+@pytest.mark.parametrize("room", [sweep_words, frontier_chances, joint_coverage])
+def test_every_claim_is_told_of_a_lab(room):
+    for case in room.cases(1000)[::4]:
+        if case.once(dice_of(case, 0)):
+            assert lines(case, told(case, [0]))
