@@ -18,7 +18,12 @@ from greenbench.models.parts import decoder_blocks, weight_count
 from greenbench.schema.ranges import require
 from greenbench.schema.spec import WorkloadSpec
 from greenbench.schema.technique import Promise
-from greenbench.techniques.shared.column_solver import BLOCK, block_width, inverse_factor, settled
+from greenbench.techniques.shared.column_solver import (
+    BLOCK,
+    block_width,
+    inverse_factor,
+    settle_columns,
+)
 from greenbench.techniques.shared.layerwise import (
     Gram,
     SquaredNorm,
@@ -240,7 +245,7 @@ def lowest_in_rows(
 def sparsegpt(
     weight: torch.Tensor, factor: torch.Tensor, sparsity: float, pattern: Pattern | None = None
 ) -> torch.Tensor:
-    """`weight` (out, in) pruned and corrected, float32; `factor` is surgeon.inverse_factor's.
+    """`weight` (out, in) pruned and corrected, float32; `factor` is `inverse_factor`'s.
 
     The masks of a block are chosen at its start, with what earlier blocks have done to it, by the
     error that each removal would cost: w^2 / [H^-1]_jj (SparseGPT, algorithm 1 and sec. 3.3).
@@ -248,6 +253,7 @@ def sparsegpt(
     span = pattern.of if pattern else BLOCK
     mask = torch.zeros_like(weight.T, dtype=torch.bool)
     cost = factor.diagonal().square()[:, None]
+    found: list[torch.Tensor] = []
 
     def choose(current: torch.Tensor, start: int) -> torch.Tensor:
         scores = current[start : start + span].square() / cost[start : start + span]
@@ -260,9 +266,11 @@ def sparsegpt(
     def settle(current: torch.Tensor, column: int) -> torch.Tensor:
         if column % span == 0:
             mask[column : column + span] = choose(current, column)
-        return current[column].masked_fill(mask[column], 0)
+        found.append(current[column].masked_fill(mask[column], 0))
+        return found[-1]
 
-    return settled(weight, factor, block_width(span), settle)
+    settle_columns(weight, factor, block_width(span), settle)
+    return torch.stack(found, 1)
 
 
 def has_sparse_kernel(weight: torch.Tensor) -> bool:

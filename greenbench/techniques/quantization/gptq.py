@@ -24,10 +24,13 @@ from greenbench.techniques.quantization.packed_linear import (
     PackedLinear,
     kernel_for,
     middle,
-    on_grid,
     symmetric,
 )
-from greenbench.techniques.shared.column_solver import block_width, inverse_factor, settled
+from greenbench.techniques.shared.column_solver import (
+    block_width,
+    inverse_factor,
+    settle_columns,
+)
 from greenbench.techniques.shared.layerwise import (
     Gram,
     Visit,
@@ -198,25 +201,31 @@ def gptq(
     """`weight` (out, in) as codes that keep ``weight @ inputs`` near; `gram` is inputs @ inputs^T.
 
     A group's grid is set when its first column is reached, from the weights as they then are (GPTQ,
-    sec. 4); with `act_order`, beforehand.
+    sec. 4); with `act_order`, beforehand. Four operations settle a column, which `settle_columns` says why:
+    a code less its zero is kept, and all of them become codes at once.
     """
-    count, dtype = weight.shape[1], weight.dtype
+    count, dtype, top = weight.shape[1], weight.dtype, 2**bits - 1
     by_place = torch.arange(count, device=weight.device)
     order = gram.diagonal().argsort(descending=True) if act_order else by_place
-    places = order.tolist()
+    groups = (order // group).tolist()
     scale, zero = _by_group(grid(weight.detach().reshape(len(weight), -1, group), bits, dtype))
-    codes = torch.empty(count, len(weight), dtype=torch.uint8, device=weight.device)
+    grids = list(zip(scale, -zero, top - zero, strict=True))
+    values = torch.empty(len(weight), dtype=dtype, device=weight.device)
+    steps: list[torch.Tensor] = []
 
     def settle(current: torch.Tensor, column: int) -> torch.Tensor:
-        place = places[column]
-        mine = place // group
+        mine = groups[column]
         if not act_order and column % group == 0:
             scale[mine], zero[mine] = grid(current[column : column + group].T, bits, dtype)
-        codes[place] = nearest(current[column], scale[mine], zero[mine], bits)
-        return on_grid(codes[place], scale[mine], zero[mine]).to(dtype).float()
+            grids[mine] = scale[mine], -zero[mine], top - zero[mine]
+        step, low, high = grids[mine]
+        steps.append((current[column] / step).round_().clamp_(low, high))
+        return torch.mul(steps[-1], step, out=values)
 
     factor = inverse_factor(gram[order][:, order], percdamp)
-    settled(weight[:, order], factor, block_width(group), settle)
+    settle_columns(weight[:, order], factor, block_width(group), settle)
+    codes = torch.empty(count, len(weight), dtype=torch.uint8, device=weight.device)
+    codes[order] = (torch.stack(steps) + zero[order // group]).byte()
     return Codes(codes.T.contiguous(), scale.T.to(dtype), zero.T.byte(), bits)
 
 

@@ -16,7 +16,7 @@ BLOCK = 128
 Settle = Callable[[torch.Tensor, int], torch.Tensor]
 """Takes the current weights, transposed to (in, out), and a column's index; gives its values, (out,).
 
-Current are the column's own block and, at the first column of a block, all that follow it.
+Current are the columns from that one on to the block's end; at the first of a block, all that follow it.
 """
 
 
@@ -41,21 +41,24 @@ def block_width(span: int) -> int:
     return span * (BLOCK // span) if span <= BLOCK else math.gcd(span, BLOCK)
 
 
-def settled(weight: torch.Tensor, factor: torch.Tensor, width: int, settle: Settle) -> torch.Tensor:
-    """`weight` (out, in) with every column as `settle` says, errors passed on in blocks of `width`.
+def settle_columns(weight: torch.Tensor, factor: torch.Tensor, width: int, settle: Settle) -> None:
+    """Settle every column of `weight` (out, in) in its order, errors passed on in blocks of `width`.
 
-    `factor` is what `inverse_factor` gave. The result is float32.
+    `factor` is what `inverse_factor` gave; `settle` keeps what it gives, in float32 or less.
+
+    What a column is rounded to decides what the next is rounded from, so that within a block they follow
+    each other: no product does a block at once, as one does with the columns behind it. So each column is a
+    step of Python, for all rows, whose time on a GPU is that of launching kernels: three, beside those of
+    `settle`. A kernel that settled a whole block would add up in another order, and give other bits.
     """
-    current = weight.detach().float().T.contiguous()  # rows of memory are columns of the weight
-    columns = len(current)
-    for start in range(0, columns, width):
-        stop = min(start + width, columns)
-        errors = torch.zeros_like(current[start:stop])
-        for column in range(start, stop):
-            values = settle(current, column)
-            error = (current[column] - values) / factor[column, column]
-            current[column] = values
-            current[column + 1 : stop].addr_(factor[column, column + 1 : stop], error, alpha=-1)
-            errors[column - start] = error
-        current[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
-    return current.T.contiguous()
+    rows = torch.contiguous_format  # of memory: columns of the weight
+    current = weight.detach().float().T.clone(memory_format=rows)
+    for start in range(0, len(current), width):
+        stop = start + width
+        block, within = current[start:stop], factor[start:stop, start:stop]
+        pivots = within.diagonal().unbind()
+        for place, (column, pivot) in enumerate(zip(block.unbind(), pivots, strict=True)):
+            # What is settled is of no use any more: its error takes its place.
+            column.sub_(settle(current, start + place)).div_(pivot)
+            block[place + 1 :].addr_(within[place, place + 1 :], column, alpha=-1)
+        current[stop:].addmm_(factor[start:stop, stop:].T, block, alpha=-1)

@@ -11,6 +11,7 @@ from helpers.techniques import live
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from greenbench.campaign.compose import plan
 from greenbench.campaign.identity import identity, label, run_key
@@ -28,6 +29,7 @@ from greenbench.techniques.quantization.gptq import Gptq, gptq, grid, nearest, r
 from greenbench.techniques.quantization.packed_linear import (
     FAST_CPU,
     LINEARS,
+    Codes,
     Int4PackLinear,
     Int8PackLinear,
     PackedLinear,
@@ -36,6 +38,7 @@ from greenbench.techniques.quantization.packed_linear import (
     pack,
     unpack,
 )
+from greenbench.techniques.shared.column_solver import block_width, inverse_factor
 from greenbench.techniques.shared.layerwise import Gram, token_batches, visits
 from greenbench.techniques.shared.linear_views import linear_layers
 
@@ -110,6 +113,85 @@ def test_it_equals_the_dense_reference(bits, group, act_order):
     assert same > 0.995  # float32 against float64: a tie may fall the other way
     if bits == 4:
         assert torch.equal(found.codes[:, order[:40]], expected[:, order[:40]])
+
+
+def column_by_column(weight, gram, bits, group, act_order):
+    """GPTQ in float32 as its formulas stand, each value written as it comes: what it must equal."""
+    columns, dtype = weight.shape[1], weight.dtype
+    order = gram.diagonal().argsort(descending=True) if act_order else torch.arange(columns)
+    factor = inverse_factor(gram[order][:, order], 0.01)
+    current, width = weight[:, order].float().T.contiguous(), block_width(group)
+    tables = [
+        list(each)
+        for each in zip(
+            *(table.T for table in grid(weight.reshape(len(weight), -1, group), bits, dtype)),
+            strict=True,
+        )
+    ]
+    codes = torch.empty(columns, len(weight), dtype=torch.uint8)
+    for start in range(0, columns, width):
+        stop, errors = min(start + width, columns), []
+        for column in range(start, stop):
+            place = int(order[column])
+            if not act_order and column % group == 0:
+                tables[place // group] = list(grid(current[column : column + group].T, bits, dtype))
+            scale, zero = tables[place // group]
+            codes[place] = nearest(current[column], scale, zero, bits)
+            values = on_grid(codes[place], scale.float(), zero.float()).to(dtype).float()
+            errors.append((current[column] - values) / factor[column, column])
+            current[column + 1 : stop].addr_(
+                factor[column, column + 1 : stop], errors[-1], alpha=-1
+            )
+        current[stop:].addmm_(factor[start:stop, stop:].T, torch.stack(errors), alpha=-1)
+    scale, zero = (torch.stack(table, 1) for table in zip(*tables, strict=True))
+    return Codes(codes.T.contiguous(), scale, zero, bits)
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("bits", "group", "columns"),
+    [(4, 32, 160), (3, 16, 160), (8, 160, 160), (4, 64, 576), (4, 576, 576)],
+)
+def test_no_bit_depends_on_how_few_operations_a_column_takes(
+    bits, group, columns, dtype, act_order
+):
+    weight, gram = correlated(12, columns)
+    weight = weight.to(dtype)
+    found = gptq(weight, gram, bits, group, 0.01, act_order=act_order)
+    expected = column_by_column(weight, gram, bits, group, act_order)
+    assert torch.equal(found.codes, expected.codes)
+    assert torch.equal(found.scale, expected.scale)
+    assert torch.equal(found.zero, expected.zero)
+
+
+class Computing(TorchDispatchMode):
+    """Counts the operations that compute, each of them a kernel on a GPU."""
+
+    LOOKS = ("slice", "select", "unbind", "t", "transpose", "view", "detach", "alias", "diagonal")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func._schema.name.removeprefix("aten::") not in self.LOOKS
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_column_more_is_seven_operations_more(dtype):
+    """On a GPU launching them is what GPTQ's time goes into."""
+
+    def operations(columns):
+        weight, gram = correlated(4, columns)
+        weight = weight.to(dtype)
+        with Computing() as computing:
+            gptq(weight, gram, 4, columns, 0.01, act_order=True)
+        return computing.count
+
+    assert operations(80) - operations(40) == 7 * 40
+    assert operations(256) - operations(128) <= 7 * 128 + 2  # and what a block more takes
 
 
 def test_without_correlations_it_is_rounding():
