@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, attach_execution_device_hook
 from transformers import AutoConfig
 
 from greenbench.campaign.compose import plan
@@ -281,6 +282,48 @@ def test_what_takes_long_is_made_once_for_all_turns(tiny_directory: Path, monkey
     assert torch.equal(said[0], said[2]) if engine is IN_PROCESS else len(set(said)) == 1
     candidate.close()
     assert not any(candidate._workspace(index).exists() for index in range(len(stack)))
+
+
+@dataclass(frozen=True)
+class Spreads(Looks):
+    """Sets the hooks of a model on several devices, as accelerate does: on each part that holds weights."""
+
+    def traits(self):
+        return Traits(keeps=True)
+
+    def edit(self, model, work):
+        add_hook_to_module(model, AlignDevicesHook(io_same_device=True))
+        attach_execution_device_hook(model, torch.device("cpu"), tied_params_map={})
+        return Edited(model)
+
+
+def test_gptq_of_a_model_spread_over_devices_is_made_once_for_all_turns(
+    tiny_directory: Path, monkeypatch
+):
+    spec = plan(["model=local", f"model.path={tiny_directory}"], multirun=False)[0].spec
+    made = []
+    edit = Gptq.edit
+    monkeypatch.setattr(Gptq, "edit", lambda *given: made.append(1) or edit(*given))
+    spreads = Spreads()
+    object.__setattr__(spreads, "name", "spreads")
+    stack = [spreads, Gptq(bits=8, group_size=0, passages=2, tokens=16)]
+    here = place(spec, Machine("cpu", "some CPU", 1 << 34), again=True)
+    candidate = Candidate(spec, stack, here, Recorder(OpenMeters()), silent)
+    models = [candidate.build().source for _ in range(3)]
+    assert made == [1]
+    said = [model(torch.arange(5, 25)[None]).logits for model in models]
+    assert torch.equal(said[0], said[1])
+    assert torch.equal(said[0], said[2])
+    hooked = [
+        {name for name, part in model.named_modules() if hasattr(part, "_hf_hook")}
+        for model in models
+    ]
+    assert hooked[0] == hooked[1] == hooked[2]
+    assert "model.embed_tokens" in hooked[0]
+    assert "model.layers.0.mlp.up_proj" not in hooked[0], (
+        "packed, as its block brings it what it reads"
+    )
+    candidate.close()
 
 
 def test_what_a_file_cannot_hold_is_made_anew_in_each_turn(tiny_directory: Path):

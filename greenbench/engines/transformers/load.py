@@ -91,6 +91,8 @@ def save_module(model: Any, file: Path) -> None:
 
     hooks = {name: _plain(part._hf_hook) for name, part in _hooked(model)}
     remove_hook_from_module(model, recurse=True)  # they hold functions, which no file does
+    for name in hooks:
+        _forget_own_forward(model.get_submodule(name))
     try:
         torch.save((model, hooks), file)
     finally:
@@ -107,6 +109,14 @@ def load_module(file: Path) -> Any:
 def _hooked(model: Any) -> Iterator[tuple[str, Any]]:
     """The parts of a model that is spread over devices, which bring what comes to them to theirs."""
     return (each for each in model.named_modules() if hasattr(each[1], "_hf_hook"))
+
+
+def _forget_own_forward(part: Any) -> None:
+    """Where a hook has been, the class's method stands in the part itself, which a file holds by a name that
+    the part does not have before all of it is read."""
+    own = vars(part).get("forward")
+    if getattr(own, "__func__", None) is type(part).forward:
+        del part.forward
 
 
 def _plain(hook: Any) -> Any:
