@@ -1,68 +1,138 @@
-"""A table in markdown of what pytest has found in each part; what was not reached is not there."""
+"""A pytest plug-in: what tells most is tried first, and a table in markdown is written anew with each test.
 
-import re
+So whatever cuts the tests, be it the end of this process, leaves what each has said: passed, failed, skipped,
+did not end, or was not reached. A process that comes after another tries what that had not reached.
+"""
+
+import json
+import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree as ET
 
-BEGUN = re.compile(
-    r"^tests/\S+?::(?P<name>.+?) *"
-    r"(?P<outcome>\b(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?$"
-)
-"""A line of ``pytest -v``: whole, or as far as it had come."""
-
+WORTH = (
+    "energy_counter_agrees",  # whether joules are true
+    "every_technique_runs_on_cuda_or_says_why_not[none]",  # a whole run
+    "reference_is_compiled_on_cuda",
+    "two_compiled_models",
+    "the_cuda_kernel", "sparse_kernel", "drafting_gives",  # moments each
+    "cuda_graphs_are_built_once",
+    "a_load_has_joules",
+    "models_in_turn",
+    "[int4_torchao]", "[gptq]", "[float8_torchao]", "[int8_torchao]", "[int8dyn_torchao]", "[int4_bnb]",
+    "[compile]", "[speculative]", "[kv_quanto]", "[checkpoint]",
+    "last_gpu", "joules_of_all_gpus",
+    "setting_is_held",
+    "vllm_serves", "hub_has_built",
+    "stacks_run",
+    "[early_exit]", "[self_speculative]", "[prune_depth]", "[prune_sparsegpt]", "[distill]", "[lora]",
+)  # fmt: skip
+"""Parts of tests' names, the most telling first; all others come after, as they stand."""
+BAD = ("failed", "not ended", "not reached")
 BAR = r"\|"
 
 
 class Row(NamedTuple):
     """One test."""
 
-    name: str
-    outcome: str
-    seconds: str = ""
+    outcome: str = "not reached"
+    seconds: float = 0.0
     why: str = ""
 
 
-def lines(folder: Path) -> Iterator[str]:
-    """The table of the parts in `folder`, and above it what the tests ran on."""
-    device = (folder / "device.txt").read_text().strip()
-    yield f"On {device or 'a device that did not answer'}:"
-    yield ""
-    yield "| test | outcome | s | why |"
-    yield "|---|---|---|---|"
-    for log in sorted(folder.glob("*.log")):
-        for row in part(log):
-            yield f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |"
+class Table:
+    """What is known of each test by its node id, in the order in which they are tried."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._state = folder, folder / "state.json"
+        kept = json.loads(self._state.read_text()) if self._state.exists() else {}
+        self.rows = {name: Row(*row) for name, row in kept.items()}
+
+    def put(self, **rows: Row) -> None:
+        """Note them, and write all anew."""
+        self.rows |= rows
+        self._write(self._state, json.dumps(self.rows))
+        self._write(self._folder / "table.md", "\n".join([*self.lines(), ""]))
+
+    def lines(self) -> Iterator[str]:
+        """The table, and above it what the tests ran on and how many said what."""
+        device = self._folder / "device.txt"
+        said = device.read_text().strip() if device.exists() else ""
+        yield f"On {said or 'a device that did not answer'}:"
+        yield ""
+        counts = Counter(row.outcome for row in self.rows.values())
+        yield (
+            ", ".join(f"{many} {outcome}" for outcome, many in counts.items())
+            or "nothing was reached"
+        )
+        yield ""
+        yield "| test | outcome | s | why |"
+        yield "|---|---|---|---|"
+        for name, row in self.rows.items():
+            cells = name.partition("::")[2] or name, row.outcome, f"{row.seconds:.0f}", row.why
+            yield f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
+
+    def _write(self, file: Path, text: str) -> None:
+        """Whole or not at all."""
+        partial = file.with_suffix(".partial")
+        partial.write_text(text)
+        os.replace(partial, file)
 
 
-def part(log: Path) -> list[Row]:
-    """What its XML says, or its log where pytest was killed before it wrote any."""
-    try:
-        cases = ET.parse(log.with_suffix(".xml")).getroot().iter("testcase")
-    except (OSError, ET.ParseError):
-        return list(logged(log.read_text(errors="replace")))
-    return [reported(case) for case in cases]
+def by_worth(names: Sequence[str]) -> list[str]:
+    """The most telling first."""
+    return sorted(
+        names,
+        key=lambda name: next((n for n, part in enumerate(WORTH) if part in name), len(WORTH)),
+    )
 
 
-def reported(case: ET.Element) -> Row:
-    """A test of JUnit's XML."""
-    found = next((each for each in case if each.tag in ("failure", "error", "skipped")), None)
-    message = "" if found is None else (found.get("message") or "")
-    why = next(iter(message.splitlines()), "")[:160]
-    outcome = "passed" if found is None else found.tag
-    return Row(str(case.get("name")), outcome, f"{float(case.get('time', 0)):.0f}", why)
+TABLE = Table(Path(os.environ.get("GPU_TABLE", "build/gpu")))
 
 
-def logged(text: str) -> Iterator[Row]:
-    """The tests of a log, of which the last may not have ended."""
-    for found in filter(None, map(BEGUN.match, text.splitlines())):
-        outcome = found["outcome"]
-        if outcome is None:
-            yield Row(found["name"], "hung", why="it was killed when the time was over")
-        else:
-            yield Row(found["name"], outcome.split()[0].lower())
+def pytest_collection_finish(session) -> None:
+    """In order, without those that an earlier process has begun."""
+    items = {item.nodeid: item for item in session.items}
+    TABLE.put(**{name: TABLE.rows.get(name, Row()) for name in by_worth(list(items))})
+    session.items[:] = [items[name] for name in by_worth(list(items)) if TABLE.rows[name] == Row()]
+
+
+def pytest_collectreport(report) -> None:
+    """A file that cannot be read has failed."""
+    if report.failed:
+        TABLE.put(
+            **{report.nodeid: Row("failed", why=str(report.longrepr).splitlines()[-1].strip())}
+        )
+
+
+def pytest_runtest_logstart(nodeid) -> None:
+    """As far as anybody knows until it ends."""
+    TABLE.put(**{nodeid: Row("not ended", why="it hung, or all was cut")})
+
+
+def pytest_runtest_logreport(report) -> None:
+    """Of setup, call or teardown, the first that has not passed speaks for the test."""
+    before = TABLE.rows[report.nodeid]
+    seconds = before.seconds + report.duration
+    if before.outcome in ("failed", "skipped"):
+        row = before._replace(seconds=seconds)
+    elif report.passed:
+        row = Row("passed" if report.when == "teardown" else "not ended", seconds)
+    else:
+        row = Row(report.outcome, seconds, _first_line(report.longrepr))
+    TABLE.put(**{report.nodeid: row})
+
+
+def _first_line(said: object) -> str:
+    """Of a failure's message, or of a skip's reason."""
+    if isinstance(said, tuple):  # file, line, reason
+        text = str(said[2]).removeprefix("Skipped").removeprefix(":").strip()
+    else:
+        crash = getattr(said, "reprcrash", None)
+        text = crash.message if crash else str(said)
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:160]
 
 
 def device() -> str:
@@ -79,5 +149,8 @@ def device() -> str:
 
 
 if __name__ == "__main__":
-    (what,) = sys.argv[1:]
-    print(device() if what == "device" else "\n".join(lines(Path(what))))
+    if sys.argv[1:] == ["device"]:
+        print(device())
+    else:
+        print("\n".join(TABLE.lines()))
+        sys.exit(not TABLE.rows or any(row.outcome in BAD for row in TABLE.rows.values()))
