@@ -1,6 +1,7 @@
 """What all tests share: a cache of converted models, and the small real model itself."""
 
 import copy
+import gc
 import os
 import signal
 import subprocess
@@ -33,6 +34,15 @@ os.environ.setdefault("GREENBENCH_COMPRESSOR", str(compressor.OWN.folder()))
 CACHE = Path(
     os.environ.setdefault("GREENBENCH_CACHE", str(Path(tempfile.gettempdir()) / "greenbench-tests"))
 )
+
+
+# Neither what is imported nor the tests themselves are ever garbage: to look through them takes a second.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser):

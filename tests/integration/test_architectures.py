@@ -55,6 +55,7 @@ def test_a_decoder_of_another_kind_ends_in_a_right_row(runs, bench, kind):
     assert "blocks' weights changed" in board
 
 
+@pytest.mark.slow
 def test_experts_are_pruned_as_the_promise_says(runs):
     status, output, record = runs("mixtral", "technique=prune_magnitude")
     assert status == 0, output
@@ -63,6 +64,7 @@ def test_experts_are_pruned_as_the_promise_says(runs):
     assert applied["touched"] > 0.99  # of the matrices: half of the weights in each are zero now
 
 
+@pytest.mark.slow
 def test_a_technique_that_reaches_little_is_refused_unless_asked_for(runs, bench):
     status, output, record = runs("dbrx", "technique=int8_torchao")
     assert (status, record) == (2, None)  # before anything is loaded

@@ -138,6 +138,7 @@ def test_each_run_has_its_own_devices_joules_and_two_sweeps_never_share_a_gpu(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_group_of_gpus_is_one_device_whose_joules_are_the_sum(box):
     bench = box(4)
     status, output = bench.run("--multirun", "seed=0,1", "device_groups=[[0,2],[1,3]]")

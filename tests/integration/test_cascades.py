@@ -39,6 +39,7 @@ def test_what_the_small_model_doubts_is_answered_as_by_the_plain_one(bench):
     assert "handed over" in (bench.results / "leaderboard.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_threshold_is_found_on_items_that_are_not_asked(bench):
     status, output = bench.run(
         *ASKED, *STACK, "technique.cascade.risk=0.4",
@@ -54,6 +55,7 @@ def test_the_threshold_is_found_on_items_that_are_not_asked(bench):
     assert technique["prepare_energy"]["provenance"] == "estimated:model"
 
 
+@pytest.mark.slow
 def test_two_servers_of_llama_cpp_answer_as_one(bench, smollm2):
     pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
     status, output = bench.run(

@@ -74,6 +74,7 @@ def test_a_static_technique_has_no_such_stage(run):
     assert "answer" not in {w.phase for w in found.windows}
 
 
+@pytest.mark.slow
 def test_models_in_turn_say_why_they_are_not_measured_so(run):
     found = run(*EARLY, "protocol.design=sequential")
     assert "protocol.design=sequential asks for it" in found.difficulty.reason

@@ -98,6 +98,7 @@ def test_a_server_that_runs_already_is_measured_against_itself(bench, running):
     assert not [text for text in written if "key-that-nobody-may-see" in text]
 
 
+@pytest.mark.slow
 def test_what_a_server_cannot_do_or_does_wrong_is_one_sentence_and_a_record(bench, tiny_directory):
     """Each run at a URL of its own: a sweep goes on after each."""
     mute = {"echo": False, "text": goes_on(tiny_directory)}

@@ -346,7 +346,14 @@ def test_several_tasks_are_told_apart_and_together(lab):
     )
 
 
-@pytest.mark.parametrize(("items", "share"), [(20, 0.95), (100, 0.05), (100, 0.95), (500, 0.05)])
+@pytest.mark.parametrize(
+    ("items", "share"),
+    [
+        (20, 0.95),
+        (100, 0.05),
+        *(pytest.param(*n, marks=pytest.mark.slow) for n in ((100, 0.95), (500, 0.05))),
+    ],
+)
 def test_intervals_hold_the_known_factors(lab, monkeypatch, items, share):
     """Of runs whose items are drawn anew, through windows and the fake NVML's counter."""
     monkeypatch.setattr(solving, "DRAWS", 2000)

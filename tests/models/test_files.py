@@ -54,6 +54,7 @@ def _directory(spec, queue):
     queue.put((str(files.directory(spec)), time.monotonic() - start))
 
 
+@pytest.mark.slow
 def test_two_processes_convert_a_wheel_once(smollm2, tmp_path, monkeypatch):
     """Both start on an empty cache; they end with one directory and nothing half-made beside it."""
     monkeypatch.setenv("GREENBENCH_CACHE", str(tmp_path))

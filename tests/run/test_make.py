@@ -74,6 +74,7 @@ def generated(model, request):
     return found[0].tolist()
 
 
+@pytest.mark.slow
 def test_stock_transformers_gives_the_tokens_of_the_runs_candidate(smollm2, cache, tmp_path):
     cache("one")
     spec = spec_of("model.dtype=float32", *BRIEF)
@@ -87,6 +88,7 @@ def test_stock_transformers_gives_the_tokens_of_the_runs_candidate(smollm2, cach
     assert held < 130e6  # the embeddings, in float32, are 113 of them
 
 
+@pytest.mark.slow
 def test_the_same_is_made_twice_to_the_byte_and_once_where_it_is_kept(smollm2, cache, tmp_path):
     spec, told = spec_of("model.dtype=bfloat16", *BRIEF), []
     cache("one")

@@ -249,6 +249,7 @@ def test_a_model_whose_forward_depends_on_the_cache_is_scored_as_it_generates():
     assert (after - before).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_in_16_bits_a_tree_gives_nearly_all_the_bits_of_single_rows(smollm2):
     """Masked attention over whole rows, which adds up in other groups, gives a fifth of them."""
     spec, path = smollm2

@@ -88,7 +88,7 @@ def test_the_real_model_answers_as_with_stock(smollm2):
     assert compare(stock, ours, requests["sst2"]) == 6
 
 
-@pytest.mark.parametrize("softmax_dtype", [None, "float32"])
+@pytest.mark.parametrize("softmax_dtype", [None, pytest.param("float32", marks=pytest.mark.slow)])
 def test_in_16_bits_answers_are_rounded_as_by_stock(smollm2, softmax_dtype):
     spec, path = smollm2
     stock, ours = both(*load(spec, path, torch.device("cpu")), softmax_dtype=softmax_dtype)

@@ -126,6 +126,7 @@ def same_as_greedy(loaded, technique, count, new_tokens, stop=Stop.fixed):
     return seen
 
 
+@pytest.mark.slow
 def test_prompt_lookup_gives_the_real_models_greedy_tokens(real):
     seen = same_as_greedy(real, PromptLookup(), 2, 20)
     assert seen["drafted"] > 0
@@ -138,6 +139,7 @@ def test_a_model_that_drafts_for_itself_is_always_right(real, smollm2):
     assert seen["drafted"] == seen["accepted"] == 8
 
 
+@pytest.mark.slow
 def test_a_drafter_that_knows_nothing_is_caught_every_time(real, drafter):
     seen = same_as_greedy(real, Speculative(draft=str(drafter), drafts=3), 1, 8)
     assert seen["rejected"] > 0.9 * seen["drafted"] > 0

@@ -105,6 +105,7 @@ def test_without_a_budget_nothing_is_changed():
     assert model.asked == [asks]
 
 
+@pytest.mark.slow
 def test_where_no_question_is_answered_in_words_it_would_show_nothing(monkeypatch):
     words = ["technique=thinking", "model=smollm2-135m"]
     monkeypatch.setattr(load, "template", lambda spec, directory: TEMPLATE)

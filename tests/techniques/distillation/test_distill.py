@@ -392,6 +392,7 @@ def killed_while_writing(workspace):
     train_in(workspace)
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_ends_with_the_same_weights(tmp_path):
     whole, _ = train_in(None)
     spawn = multiprocessing.get_context("spawn")

@@ -205,6 +205,7 @@ def real(smollm2, count, new, **knobs):
     return work.observed
 
 
+@pytest.mark.slow
 def test_the_real_model_says_the_same(smollm2):
     seen = real(smollm2, 3, 8, steps=0, passages=12, tokens=24)
     assert seen["accepted"] + seen["rounds"] == 3 * 7

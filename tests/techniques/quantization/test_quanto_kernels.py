@@ -71,6 +71,7 @@ def test_the_code_is_built_in_the_cache_and_the_installation_left_alone(loader):
     assert not (place.parent / "lock").exists()
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_waits_for_the_other(loader):
     place = loaded(loader())
     with FileLock(f"{place.parent}.lock"):
