@@ -30,6 +30,9 @@ class Start:
     """Whether it will be told to sleep while the other model is measured."""
     queues: bool = False
     """Whether more requests come than `at_once`: these must wait in the program's queue."""
+    traced: bool = False
+    """Whether it may be asked what its time goes to, once all else is measured: until then it must cost
+    nothing."""
 
     def seats(self, least: int) -> int:
         """How many the program may answer at once: what scores is faster with `least`, and under a load

@@ -19,3 +19,11 @@ class Traceable(Protocol):
     def traced(self, batch: Sequence[Request]) -> Trace:
         """Answer all of `batch`, as `Served.complete` does, twice. Raises Unavailable where what ran is not
         seen."""
+
+
+@runtime_checkable
+class Untraceable(Protocol):
+    """A `Served` that says why it cannot be looked into, where it is not `Traceable`."""
+
+    untraced: str
+    """What its engine does not tell."""

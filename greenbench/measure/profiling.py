@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from greenbench.analysis.energy.operators import known, profiled
-from greenbench.engines.engine import Request
-from greenbench.engines.tracing import Traceable
+from greenbench.engines.engine import Request, Served
+from greenbench.engines.tracing import Traceable, Untraceable
 from greenbench.errors import Lost, Unavailable
 from greenbench.measure.pair import Pair
 from greenbench.measure.schedule import Progress
@@ -59,7 +59,7 @@ def _profile(
             continue
         with pair.use(who) as served:
             if not isinstance(served, Traceable):
-                return Profile(reason=f"not profiled: what runs the {who} gives no trace")
+                return Profile(reason=f"not profiled: {_why_not(served, who)}")
             if not traces[who]:
                 served.traced(asked.longest)  # the first makes what the others find
             traces[who].append(asked.traced(served))
@@ -72,6 +72,13 @@ def _profile(
         baseline=profiled(traces["baseline"], both),
         candidate=profiled(traces["candidate"], both),
     )
+
+
+def _why_not(served: Served, who: Who) -> str:
+    """That `served` gives no trace."""
+    if isinstance(served, Untraceable):
+        return served.untraced
+    return f"what runs the {who} gives no trace"
 
 
 class _Asked(NamedTuple):

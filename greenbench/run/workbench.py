@@ -26,6 +26,7 @@ from greenbench.run.checkpoint import Content, content
 from greenbench.run.loads import at_most
 from greenbench.run.preflight import elsewhere, engines, wall_log
 from greenbench.run.probe import probe
+from greenbench.schema.enums import Profiling
 from greenbench.schema.record import Findings
 from greenbench.schema.spec import ProtocolSpec, RunSpec
 from greenbench.schema.window import WHO, Who
@@ -145,7 +146,9 @@ class Bench:
         log, name = self._log, self.engines[who].name
         beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
         at_once, tokens = at_most(self.spec, self.engines)
-        return Start(at_once, tokens, beside, stages.progress, who in self.sleepers)
+        traced = self.spec.protocol.profile is not Profiling.never
+        asleep = who in self.sleepers
+        return Start(at_once, tokens, beside, stages.progress, asleep, traced=traced)
 
     def apart(self, bases: Mapping[Who, Build]) -> str | None:
         """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""

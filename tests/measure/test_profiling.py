@@ -56,6 +56,12 @@ class Silent:
     """Answers, and gives no trace."""
 
 
+class Told(Silent):
+    """And says why."""
+
+    untraced = "it keeps its operators to itself"
+
+
 class Broken:
     tool = "a profiler"
 
@@ -66,6 +72,8 @@ class Broken:
 def test_what_gives_no_trace_says_so_and_what_fails_ends_nothing_else():
     said = profiled(Both(Silent(), Silent())).reason
     assert said == "not profiled: what runs the baseline gives no trace"
+    said = profiled(Both(Told(), Told())).reason
+    assert said == "not profiled: it keeps its operators to itself"
     said = profiled(Both(Broken(), Broken())).reason
     assert said == "the profile failed: RuntimeError: no such device in place"
 

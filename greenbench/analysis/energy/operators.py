@@ -15,11 +15,14 @@ OPERATOR: Final = re.compile(r"\w+::\w+")
 """As torch calls one; any other name is a kernel's."""
 PRODUCT: Final = re.compile(
     r"(?:^|_)(?:add|d?q)?(?:mm|mv|matmul|linear|dot|vdot)(?:_|$)|gemm|gemv|cutlass|cublas|xmma|nvjet"
+    r"|fullyconnected"
 )
 """Multiplies by a matrix."""
-ATTENTION: Final = re.compile(r"attention|softmax|flash|fmha|sdpa|index_copy|(?:^|_)(?:badd)?b?bmm")
-CONVERSION: Final = re.compile(r"dequant|unpack|bitwise|shift|_and_|_or_")
-COPY: Final = re.compile(r"copy|clone|contiguous|memcpy|pin_memory")
+ATTENTION: Final = re.compile(
+    r"attention|attn|kv_cache|softmax|flash|fmha|sdpa|index_copy|(?:^|_)(?:badd)?b?bmm|readvalue|assign"
+)
+CONVERSION: Final = re.compile(r"dequant|unpack|bitwise|shift|_and_|_or_|^convert$")
+COPY: Final = re.compile(r"copy|clone|contiguous|memcpy|pin_memory|reorder")
 GATHER: Final = re.compile(r"embedding|index|gather|take|scatter")
 """Reads a few rows of a matrix."""
 PARTS: Final = frozenset(
@@ -30,12 +33,18 @@ VIEWS: Final = frozenset({
     "t", "transpose", "as_strided", "view", "_unsafe_view", "reshape", "expand", "unsqueeze", "squeeze",
     "slice", "select", "permute", "detach", "alias", "narrow", "split", "chunk", "unbind", "resolve_conj",
     "resolve_neg", "result_type", "lift_fresh", "to", "_to_copy", "empty", "empty_like", "empty_strided",
-    "zeros_like", "ones_like", "resize_",
+    "zeros_like", "ones_like", "resize_", "flatten",
 })  # fmt: skip
 """Of a matrix these give another name, or room; what copies it then is an operator of its own."""
 FLOATS: Final = frozenset({"float", "double", "c10::BFloat16", "c10::Half"})
 INTEGERS: Final = frozenset({"signed char", "unsigned char", "int", "short int"})
 """In which weights are packed: indices are of 64 bits."""
+PACKS: Final = frozenset({"int", "short int"})
+"""Of these, those that hold several weights each."""
+OUT_FIRST: Final = "_C::"
+"""How vLLM's own kernels are named, many of which are given the tensor that they fill first."""
+PLAIN: Final = ("aten", "mkl", "openvino")
+"""Whose products are of packed weights only where a number format says so."""
 LIST: Final = "TensorList"
 """Stands for the numbers of each tensor of a list."""
 PACKED: Final = (1, 2, 4, 8, 16)
@@ -86,6 +95,8 @@ def product(operation: Operation) -> Product | None:
     if operation.name in PARTS or ATTENTION.search(text) or not PRODUCT.search(text):
         return None
     multiplied = operation.shapes[text.startswith(("add", "_add")) :]  # behind what it is added to
+    if operation.name.startswith(OUT_FIRST) and (into := _into(operation)):
+        return into
     tensors = [shape for shape in multiplied if len(shape) >= 2]
     vectors = [shape for shape in multiplied if len(shape) == 1]
     match tensors:
@@ -96,6 +107,15 @@ def product(operation: Operation) -> Product | None:
             return Product(1, inner, outer)
         case [] if len(vectors) > 1:
             return Product(1, vectors[0][0], 1)
+    return None
+
+
+def _into(operation: Operation) -> Product | None:
+    """What is multiplied where the result comes before the rows, and the matrix, if it is told, after them;
+    null: the first is no such result."""
+    match operation.shapes:
+        case [(*many, outer), (*rows, inner), *_] if many and many == rows:
+            return None if operation.numbers[1] in PACKS else Product(prod(rows), inner, outer)
     return None
 
 
@@ -118,12 +138,12 @@ def kind(operation: Operation, known: Known) -> Kind:
 def _text(name: str) -> str:
     """The part of an operator's name that says what it does; of a kernel's all but its parameters."""
     if OPERATOR.fullmatch(name):
-        return name.partition("::")[2]
+        return name.partition("::")[2].lower()
     return name.partition("<")[0].partition("(")[0].lower()
 
 
 def _is_packed(operation: Operation, text: str) -> bool:
-    foreign = OPERATOR.fullmatch(operation.name) and not operation.name.startswith(("aten", "mkl"))
+    foreign = OPERATOR.fullmatch(operation.name) and not operation.name.startswith(PLAIN)
     integers = any(numbers in INTEGERS for numbers in operation.numbers)
     return bool(foreign) or integers or "scaled_mm" in text or "pack" in text
 

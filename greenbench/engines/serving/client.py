@@ -69,6 +69,15 @@ class Client:
         room = asyncio.Semaphore(at_once)
         return self._all([one(*each) for each in asked])
 
+    def tell(self, path: str) -> None:
+        """What needs no answer. Raises EngineFault or UserError, in one sentence, where it is refused."""
+
+        async def telling() -> None:
+            async with reply(self._endpoint, self._opened(), path, {}):
+                pass
+
+        self._all([telling()])
+
     def get(self, path: str) -> dict[str, Any]:
         """What the server has at `path`. Raises EngineFault or UserError, in one sentence."""
         (found,) = self._all([self._whole(path, None)])

@@ -41,6 +41,8 @@ class Body(NamedTuple):
     """Requests in flight beside each other."""
     pids: Callable[[], frozenset[int] | None] = lambda: None
     """The server's processes; null where they cannot be seen."""
+    untraced: str = "the server does not tell what its time goes to"
+    """Why it is not `Traceable`, where it is not."""
 
 
 def _body(ask: Ask) -> dict[str, object]:
@@ -64,6 +66,7 @@ class FromServer:
         self._client, self._scorer, self._body = client, scorer, body
         self.tokenizer = body.tokenizer
         self.max_tokens: int | None = body.max_tokens
+        self.untraced = body.untraced
 
     def complete(self, batch: Sequence[Request]) -> list[Completion]:
         """As many requests in flight at once."""

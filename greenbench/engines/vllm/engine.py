@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar
 
-from greenbench.engines.engine import Ability, Build, Engine, Footprint, Form, Served
-from greenbench.engines.vllm import environment
+from greenbench.engines.engine import Ability, Build, Engine, Form, Served
+from greenbench.engines.vllm import environment, sizes
 from greenbench.errors import Unsupported
 from greenbench.machine import allowance
-from greenbench.models import files, tensors
 from greenbench.models.packing import Packing
 from greenbench.schema.enums import Dtype
 from greenbench.schema.ranges import require
@@ -26,10 +25,8 @@ if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
 
 GIB = 1 << 30
-BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
 LANES = 8
 """Texts that are scored beside each other."""
-HEAD = "lm_head.weight"
 ANSWER = 2
 """Tokens beyond the longest one that is read: the last of a scored text, and one that the server makes."""
 LIMIT_S = 1800.0
@@ -89,7 +86,7 @@ class Vllm(Engine):
 
     def check_model(self, spec: ModelSpec, directory: Path, machine: Machine) -> None:
         """It knows the shape of what it serves."""
-        if _shape(directory) is None and self.kv_cache_gib is None:
+        if sizes.shape(directory) is None and self.kv_cache_gib is None:
             raise Unsupported(
                 f"Model {spec.name} does not say how many keys and values it keeps, which engine=vllm "
                 "reserves: say engine.kv_cache_gib."
@@ -128,7 +125,7 @@ class Vllm(Engine):
 
     def room_bytes(self, build: Build) -> int:
         """Its weights, keys and values as they are reserved, and what is beside them, on all its GPUs."""
-        held = _footprint(build).held_bytes or 0
+        held = sizes.footprint(build).held_bytes or 0
         return held + build.gpus * (self._kv_cache_bytes(build, build.gpus) + BESIDE_BYTES)
 
     def sleeps(self, machine: Machine) -> bool:
@@ -141,22 +138,29 @@ class Vllm(Engine):
         from greenbench.engines.serving.client import Client
         from greenbench.engines.serving.endpoint import Endpoint
         from greenbench.engines.serving.scoring import ByPrompt
-        from greenbench.engines.serving.served import Body, FromServer
+        from greenbench.engines.serving.served import Body
         from greenbench.engines.serving.server import Program, started
         from greenbench.engines.transformers.load import load_tokenizer
         from greenbench.engines.transformers.served import HubTokenizer
         from greenbench.engines.vllm.sleeping import Sleeping
+        from greenbench.engines.vllm.tracing import Traced
 
-        arguments = self._arguments(build, machine)
-        program = Program(
-            self.name,
-            lambda port: [*arguments, "--port", str(port)],
+        variables = (
             environment.variables(machine.device, self.threads or allowance.threads())
             | (SLEEPS if build.start.sleeps else {})
-            | {"VLLM_CPU_INT4_W4A8": str(int(self.round_activations))},
-            limit_s=LIMIT_S,
+            | {"VLLM_CPU_INT4_W4A8": str(int(self.round_activations))}
         )
         with ExitStack() as stack:
+            traces = None
+            if build.start.traced:
+                traces = Path(stack.enter_context(TemporaryDirectory(prefix="greenbench-")))
+            arguments = self._arguments(build, machine, traces)
+            program = Program(
+                self.name,
+                lambda port: [*arguments, "--port", str(port)],
+                variables,
+                limit_s=LIMIT_S,
+            )
             server = stack.enter_context(started(program, build.start.log, build.start.tell))
             counted: Mapping[str, object] = {"return_token_ids": True}  # of each chunk
             client = Client(
@@ -166,7 +170,7 @@ class Vllm(Engine):
             )
             stack.callback(client.close)
             plain = load_tokenizer(build.model, build.directory)
-            served = Sleeping if build.start.sleeps else FromServer
+            served = Sleeping if build.start.sleeps else Traced
             yield served(
                 client,
                 lambda client: ByPrompt(client, LANES),
@@ -174,15 +178,19 @@ class Vllm(Engine):
                     HubTokenizer(plain, build.manner),
                     plain,
                     self._length(build) - ANSWER,
-                    _told(build),
+                    sizes.told(build),
                     build.start.at_once,
                     server.pids,
                 ),
+                traces,
+                on_gpu=machine.device == "cuda",
             )
 
-    def _arguments(self, build: Build, machine: Machine) -> list[str]:
+    def _arguments(self, build: Build, machine: Machine, traces: Path | None = None) -> list[str]:
         """Its command line but for the port. Started as a module: its console script asks for the metadata
         of a package of another name than vllm-cpu's."""
+        from greenbench.engines.vllm.tracing import option
+
         gpus = max(1, len(machine.uuids))
         options: dict[str, object] = {
             "model": str(build.source),
@@ -205,6 +213,8 @@ class Vllm(Engine):
             }
         if build.start.sleeps:
             options["enable_sleep_mode"] = True
+        if traces:
+            options["profiler_config"] = option(traces)
         words = (_flag(*each) for each in (options | dict(build.options)).items())
         module = "vllm.entrypoints.openai.api_server"
         return [
@@ -217,7 +227,7 @@ class Vllm(Engine):
 
     def _length(self, build: Build) -> int:
         """The longest sequence: the knob's, or a request's, as far as the model has positions."""
-        known = _text(Path(build.source)).get("max_position_embeddings")
+        known = sizes.text(Path(build.source)).get("max_position_embeddings")
         wanted = max(self.context, build.start.tokens or 0)
         return min(wanted, int(known)) if known else wanted
 
@@ -227,66 +237,11 @@ class Vllm(Engine):
             return int(self.kv_cache_gib * GIB / gpus)
         length = self._length(build)
         tokens = max(length, build.start.at_once * min(build.start.tokens or length, length))
-        numbers = sum(_shape(place, gpus) or 0 for place in _places(build))
+        numbers = sum(sizes.shape(place, gpus) or 0 for place in sizes.places(build))
         need = (
-            1.25 * tokens * numbers * BYTES[build.model.dtype]
+            1.25 * tokens * numbers * sizes.BYTES[build.model.dtype]
         )  # blocks are not filled to their end
         return max(GIB // gpus, ceil(need))
-
-
-def _text(directory: Path) -> dict[str, Any]:
-    """The configuration of the model of text."""
-    found: dict[str, Any] = json.loads((directory / "config.json").read_text())
-    return dict(found.get("text_config") or found)
-
-
-def _shape(directory: Path, gpus: int = 1) -> int | None:
-    """Numbers that each GPU keeps of a token: a key and a value in each layer, of its share of the heads,
-    or of one head where there are more GPUs than heads; null where it is not said."""
-    text = _text(directory)
-    heads, layers = text.get("num_attention_heads"), text.get("num_hidden_layers")
-    width = text.get("head_dim") or (heads and text.get("hidden_size", 0) // heads)
-    if not heads or not layers or not width:
-        return None
-    kept = max(1, int(text.get("num_key_value_heads") or heads) // gpus)
-    return 2 * int(layers) * kept * int(width)
-
-
-def _places(build: Build) -> list[Path]:
-    """Its checkpoint, and that of what drafts beside it."""
-    drafting = build.options.get("speculative_config")
-    draft = drafting.get("model") if isinstance(drafting, Mapping) else None
-    return [Path(build.source), *([Path(draft)] if draft else [])]
-
-
-def _footprint(build: Build) -> Footprint:
-    """Of its checkpoints, whose floating-point numbers are served in its dtype."""
-    dtype, numbers, held = build.model.dtype, 0, Counter[str]()
-    for place in _places(build):
-        tied = _text(place).get("tie_word_embeddings")
-        for file in files.weights(place):
-            for name, tensor in tensors.header(file).items():
-                if name == HEAD and tied:
-                    continue  # the embeddings once more
-                count = prod(tensor["shape"])
-                numbers += count
-                if tensor["dtype"] in tensors.DTYPES:
-                    held[dtype.value] += BYTES[dtype] * count
-                else:
-                    start, end = tensor["data_offsets"]
-                    held[tensor["dtype"].lower()] += end - start
-    layers = _text(Path(build.source)).get("num_hidden_layers")
-    if set(held) == {dtype.value}:
-        return Footprint(numbers, layers, dict(held))
-    return Footprint(None, layers, dict(held), "several numbers are packed into one")
-
-
-def _told(build: Build) -> Footprint:
-    """The footprint, as far as it is known."""
-    if "quantization" in build.options:
-        layers = _text(Path(build.source)).get("num_hidden_layers")
-        return Footprint(None, layers, None, "vLLM packs weights as it loads them")
-    return _footprint(build)
 
 
 def _flag(name: str, value: object) -> list[str]:

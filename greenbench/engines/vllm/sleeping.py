@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from greenbench.engines.serving.served import FromServer
+from greenbench.engines.vllm.tracing import Traced
 from greenbench.errors import EngineFault
 
 
-class Sleeping(FromServer):
+class Sleeping(Traced):
     """As https://docs.vllm.ai/en/stable/features/sleep_mode/ has it, at level 1."""
 
     def sleep(self) -> None:

@@ -37,6 +37,8 @@ BRIEF = operation("aten::neg", ((1, 128), F), seconds=1e-5)
         (operation("void cutlass::Kernel2<cutlass_80_tensorop>(Params)"), "products"),
         (operation("aten::scaled_dot_product_attention", ((1, 2, 1, 64), F)), "attention"),
         (operation("aten::cat", ((1, 2, 900, 64), F)), "attention"),  # the cache grows
+        (operation("_C::cpu_attn_reshape_and_cache", ((1, 2, 32), F)), "attention"),
+        (operation("vllm::unified_kv_cache_update", ((1, 2, 32), F)), "attention"),
         (operation("aten::copy_", ((64, 128), F), ((64, 128), I8)), "conversions"),
         (operation("aten::copy_", ((64, 128), F), ((64, 128), F)), "copies"),
         (operation("aten::mul", ((64, 128), F), ((64, 1), F)), "matrix work"),
@@ -61,6 +63,20 @@ def test_products_are_known_by_their_shapes():
     assert product(operation("aten::dot", ((5,), F), ((5,), F))) == Product(1, 5, 1)
     assert product(BRIEF) is None
     assert KNOWN.matrices == {128 * 64}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        ([((3, 256), F), ((3, 128), F), ((256, 128), F)], Product(3, 128, 256)),
+        ([((3, 256), F), ((3, 128), I8), ((), "Scalar")], Product(3, 128, 256)),  # a handle
+        ([((16, 128), F), ((16, 256), "int"), ((2, 256), F)], Product(16, 128, 32)),  # 8 in one
+        ([((3, 128), F), ((128, 256), F)], Product(3, 128, 256)),
+    ],
+    ids=["result first", "the matrix is not told", "packed", "result last"],
+)
+def test_products_of_vllms_own_kernels(inputs, found):
+    assert product(operation("_C::some_gemm", *inputs)) == found
 
 
 def test_sums_add_up_and_what_goes_with_rows_is_on_a_line():

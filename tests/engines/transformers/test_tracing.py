@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
+from greenbench.engines.timeline import Spent
 from greenbench.engines.transformers import tracing
 from greenbench.errors import Unavailable
 
@@ -66,9 +67,7 @@ def traced(monkeypatch):
             yield SimpleNamespace(profiler=SimpleNamespace(kineto_results=results))
 
         monkeypatch.setattr(tracing, "profile", profile)
-        monkeypatch.setattr(
-            tracing, "_spent", lambda _: tracing._Spent(wall_s, ran_s, 0.0, others_s)
-        )
+        monkeypatch.setattr(tracing, "_spent", lambda _: Spent(wall_s, ran_s, 0.0, others_s))
         return tracing.traced(print, device)
 
     return traced
