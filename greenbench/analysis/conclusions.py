@@ -78,7 +78,7 @@ class Conclusions(NamedTuple):
 
 def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = ()) -> Conclusions:
     """All numbers, verdicts and codes of a run whose windows and graded answers are these."""
-    everything = disturbances.with_clock_codes(taken)
+    everything = disturbances.with_clock_codes(disturbances.with_wall_codes(taken))
     windows = blocks.valid_blocks(everything)
     resting = blocks.idle_power(everything, told.no_energy)
     beside = waiting(everything, told.no_energy, told.apart)

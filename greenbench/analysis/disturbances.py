@@ -7,6 +7,7 @@ from statistics import median
 from typing import TypeAlias
 
 from greenbench.analysis.blocks import valid_blocks
+from greenbench.analysis.energy.energy_by_meter import GUESSED, WHOLE, disjoint
 from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.codes import validity
 from greenbench.schema.spec import TIERS
@@ -30,6 +31,33 @@ def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     return [
         _coded(w, "clock_change") if _is_off(_clock(w), usual.get(_kind(w))) else w for w in windows
     ]
+
+
+ABOVE_WALL, ABOVE_WALL_HIGH = 0.05, 0.10
+
+
+def with_wall_codes(windows: Sequence[Window]) -> list[Window]:
+    """The windows, ``above_wall`` on those in which the parts' counters add up to more than the wall meter.
+
+    Nothing in a machine draws what does not come through its plug: such a counter, or the join of both
+    clocks, is wrong. A window of fewer than `TICKS` rows of the wall's log says nothing.
+    """
+    return [_coded(w, code) if (code := _above_wall(w)) else w for w in windows]
+
+
+def _above_wall(window: Window) -> str | None:
+    walls = [span for span in window.energy if span.boundary == WHOLE]
+    parts = [span for span in disjoint(window.energy) if span.provenance not in GUESSED]
+    if not walls or not parts:
+        return None
+    wall_s = walls[0].end_s - walls[0].start_s
+    if wall_s < TICKS * walls[0].tick_s:
+        return None
+    wall_w = (walls[0].end_j - walls[0].start_j) / wall_s
+    parts_w = sum((span.end_j - span.start_j) / (span.end_s - span.start_s) for span in parts)
+    if parts_w > (1 + ABOVE_WALL_HIGH) * wall_w:
+        return "above_wall_high"
+    return "above_wall" if parts_w > (1 + ABOVE_WALL) * wall_w else None
 
 
 def _kind(window: Window) -> _Kind:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenbench.analysis.energy.energy_by_meter import host_of, may_have_host
 from greenbench.analysis.readings import joules
-from greenbench.schema.metrics import ENERGY_TO_TARGET
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, ENERGY_TO_TARGET
 from greenbench.schema.quantity import Quantity, named, said
 from greenbench.schema.record import Record
 from greenbench.schema.training.record import Training
@@ -20,7 +21,7 @@ def outcome(record: Record) -> str:
     if record.training is not None:
         ratio = named(record.ratios, ENERGY_TO_TARGET.ratio, "ratio")
         return f"{seconds}, {_trained(record.training, ratio)}"
-    return f"{seconds}{_speed(record.ratios['tokens_per_s'])}"
+    return f"{seconds}{_speed(record.ratios['tokens_per_s'])}{_host(record)}"
 
 
 def _trained(training: Training, ratio: Quantity) -> str:
@@ -39,6 +40,15 @@ def _speed(ratio: Quantity) -> str:
     if ratio.value is None:
         return f", no speed ratio ({ratio.reason})"
     return f", speed {said(ratio, suffix=TIMES)} the baseline's"
+
+
+def _host(record: Record) -> str:
+    """Of a run on a GPU, its joules and its host's, as a saving there may cost it here."""
+    if not may_have_host(record):
+        return ""
+    ratio, found = named(record.ratios, ENERGY_PER_TOKEN.ratio, "ratio"), host_of(record)
+    beside = f"{said(found.host.ratio, suffix=TIMES)} its host's" if found else "host not measured"
+    return f", {said(ratio, suffix=TIMES)} its joules, {beside}"
 
 
 def drawn(records: Sequence[Record]) -> tuple[float, bool]:

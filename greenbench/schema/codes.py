@@ -18,6 +18,12 @@ class Fault(NamedTuple):
 
 SHORT: Final = "short_window"
 CODES: Final[Mapping[str, Fault]] = {
+    "above_wall": Fault(
+        "flagged", "the parts' counters together passed the wall meter's joules by over 5 %"
+    ),
+    "above_wall_high": Fault(
+        "invalid", "the parts' counters together passed the wall meter's joules by over 10 %"
+    ),
     "clock_change": Fault("flagged", "the GPU's clock moved by over 5 % during the window"),
     "counter_jump": Fault(
         "invalid", "the joule counter rose by more than the device could draw in that time"

@@ -3,7 +3,7 @@
 from helpers.windows import campaign, window
 
 from greenbench.analysis import disturbances
-from greenbench.schema.window import POWER_CAP, Trace
+from greenbench.schema.window import POWER_CAP, Span, Trace
 
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
@@ -32,6 +32,35 @@ def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_
     assert (first.codes, first.validity) == (["clock_change"], "flagged")
     assert others == locked[1:]
     assert disturbances.with_clock_codes(campaign(0.7)) == campaign(0.7)
+
+
+def at_the_plug(wall_w, row_s=0.5, **counters_w):
+    """Ten seconds by the wall's log and by counters of so many watts."""
+
+    def span(boundary, power_w, provenance, tick_s):
+        return Span(
+            meter=boundary, boundary=boundary, provenance=provenance, tick_s=tick_s,
+            start_s=0, start_j=7, end_s=10, end_j=7 + 10 * power_w,
+        )  # fmt: skip
+
+    found = [span(name, w, "measured:counter:rapl", 0.001) for name, w in counters_w.items()]
+    found.append(span("wall", wall_w, "measured:wall", row_s))
+    (coded,) = disturbances.with_wall_codes(
+        [window("baseline", "generate", 0, 64.0).model_copy(update={"energy": found})]
+    )
+    return coded.codes, coded.validity
+
+
+def test_counters_that_pass_the_wall_are_wrong():
+    assert at_the_plug(120, cpu_package=80, dram=20) == ([], "valid")
+    assert at_the_plug(96, cpu_package=80, dram=20) == ([], "valid")  # 4 %
+    assert at_the_plug(94, cpu_package=80, dram=20) == (["above_wall"], "flagged")
+    assert at_the_plug(90, cpu_package=80, dram=20) == (["above_wall_high"], "invalid")
+    assert at_the_plug(450, gpu=300, cpu_package=80, dram=20) == ([], "valid")
+    assert at_the_plug(310, gpu=300, cpu_package=80, dram=20) == (["above_wall_high"], "invalid")
+    assert at_the_plug(310, module=300, cpu_package=80) == ([], "valid")  # it is in the module
+    assert at_the_plug(90, row_s=2.0, cpu_package=100) == ([], "valid")  # five rows tell nothing
+    assert at_the_plug(90) == ([], "valid")
 
 
 def test_a_drift_of_the_baseline_is_coded():

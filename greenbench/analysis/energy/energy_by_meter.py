@@ -1,18 +1,19 @@
-"""Joules apart: per meter and boundary, totals of disjoint boundaries, and above idle."""
+"""Joules apart: per meter and boundary, and totals of disjoint boundaries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from math import hypot
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from greenbench.analysis.blocks import as_quantity, ratio_of, valid_blocks
-from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.readings import ANSWERED
 from greenbench.schema.quantity import Boundary, Provenance, Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import Span, Who, Window
 from greenbench.stats.intervals import geometric_mean, mean_interval
+
+if TYPE_CHECKING:
+    from greenbench.analysis.groups.rows import Row
 
 TRUST: Final[tuple[Provenance, ...]] = (
     "measured:counter:nvml",
@@ -34,7 +35,10 @@ CONTAINED: Final[dict[Boundary, frozenset[Boundary]]] = {
 }
 """What a boundary holds already: adding it would count it twice."""
 WHOLE: Final[Boundary] = "wall"  # contains everything, so it is part of no sum
-NO_IDLE: Final = "no idle window with both models loaded"
+GPU: Final[Boundary] = "gpu"
+HOST: Final[tuple[Boundary, ...]] = ("cpu_package", "dram")
+"""Of a machine whose GPU is metered apart."""
+GUESSED: Final[tuple[Provenance, ...]] = ("estimated:model", "assumed", "unavailable")
 
 
 class Line(NamedTuple):
@@ -58,13 +62,43 @@ def weakest(provenances: Iterable[Provenance]) -> Provenance:
 
 def boundary_lines(row: Row) -> list[Line]:
     """One line per meter, then one for the total where two or more boundaries are disjoint."""
-    windows = _generated(row)
-    meters = {span.meter: span for window in windows for span in window.energy}
+    meters = _meters(row.record)
     if len(meters) < 2:
         return []
-    lines = [_line(row, "", windows, [span]) for span in meters.values()]
-    parts = disjoint(list(meters.values()))
-    return [*lines, _line(row, "total: ", windows, parts)] if len(parts) > 1 else lines
+    lines = [_line(row.record, row.label, "", [span]) for span in meters]
+    parts = disjoint(meters)
+    return [*lines, _line(row.record, row.label, "total: ", parts)] if len(parts) > 1 else lines
+
+
+class Beside(NamedTuple):
+    """What a GPU's host drew, and the GPU with it."""
+
+    host: Line
+    both: Line
+
+
+def host_of(record: Record) -> Beside | None:
+    """Of a run on a GPU, the package and memory of the CPU beside it; null where no meter read them apart.
+
+    A step of eager decoding keeps a core of the host busy, so that a saving on the GPU may cost it there.
+    """
+    parts = [span for span in disjoint(_meters(record)) if span.provenance not in GUESSED]
+    host = [span for span in parts if span.boundary in HOST]
+    gpu = [span for span in parts if span.boundary == GPU]
+    if not host or not gpu:
+        return None
+    return Beside(_line(record, "", "", host), _line(record, "", "total: ", [*gpu, *host]))
+
+
+def may_have_host(record: Record) -> bool:
+    """Whether its joules are of GPUs alone, and a meter of the host would tell more."""
+    return any(span.boundary == GPU for span in _meters(record)[:1])
+
+
+def _meters(record: Record) -> list[Span]:
+    """A span of each."""
+    found = {span.meter: span for window in _generated(record) for span in window.energy}
+    return list(found.values())
 
 
 def disjoint(spans: Sequence[Span]) -> list[Span]:
@@ -76,22 +110,23 @@ def disjoint(spans: Sequence[Span]) -> list[Span]:
     return [span for boundary, span in first.items() if boundary not in {WHOLE, *inside}]
 
 
-def _generated(row: Row) -> list[Window]:
-    return [window for window in valid_blocks(row.record.windows) if window.phase in ANSWERED]
+def _generated(record: Record) -> list[Window]:
+    return [window for window in valid_blocks(record.windows) if window.phase in ANSWERED]
 
 
-def _line(row: Row, prefix: str, windows: Sequence[Window], parts: Sequence[Span]) -> Line:
+def _line(record: Record, label: str, prefix: str, parts: Sequence[Span]) -> Line:
+    windows = _generated(record)
     meters = {span.meter for span in parts}
     provenance = weakest(span.provenance for span in parts)
     baseline, candidate = (_per_token(windows, who, meters) for who in ("baseline", "candidate"))
     return Line(
-        label=row.label,
+        label=label,
         boundary=prefix + " + ".join(span.boundary for span in parts),
         meter=" + ".join(span.meter for span in parts),
         provenance=provenance,
         baseline=_level(baseline, provenance),
         candidate=_level(candidate, provenance),
-        ratio=_ratio(row.record, baseline, candidate, provenance),
+        ratio=_ratio(record, baseline, candidate, provenance),
     )
 
 
@@ -122,34 +157,3 @@ def _ratio(
         return missing("ratio", "no valid block, or one whose joules are not above 0")
     before, after = zip(*pairs, strict=True)
     return as_quantity(ratio_of(record, before, after), "ratio", provenance)
-
-
-def above_idle(row: Row) -> Quantity:
-    """The candidate's J/token less idle power x seconds: mean over blocks, in J/token.
-
-    Idle power is that with both models loaded; its own interval, where it has one, is added in
-    quadrature (it is common to all blocks). Seconds are those between the meter's two readings.
-    """
-    idle = row.record.idle.get("both")
-    windows = [window for window in _generated(row) if window.who == "candidate" and window.tokens]
-    if row.energy.value is None:
-        return missing("J/token", row.energy.reason or NO_IDLE)
-    if idle is None or idle.value is None:
-        return missing("J/token", (idle.reason if idle else None) or NO_IDLE)
-    spans = [(window.energy[0], window.tokens) for window in windows if window.energy]
-    if not spans:
-        return missing("J/token", "no valid block has joules")
-    seconds = [(span.end_s - span.start_s) / tokens for span, tokens in spans]
-    joules = [(span.end_j - span.start_j) / tokens for span, tokens in spans]
-    rest = [energy - idle.value * time_s for energy, time_s in zip(joules, seconds, strict=True)]
-    provenance = weakest([row.energy.provenance, idle.provenance])
-    found = as_quantity(mean_interval(rest), "J/token", provenance)
-    return _widened(found, idle, sum(seconds) / len(seconds))
-
-
-def _widened(found: Quantity, idle: Quantity, seconds_per_token: float) -> Quantity:
-    mine, theirs = found.bounds, idle.bounds
-    if found.value is None or mine is None or theirs is None:
-        return found
-    half = hypot((mine[1] - mine[0]) / 2, (theirs[1] - theirs[0]) / 2 * seconds_per_token)
-    return found.model_copy(update={"low": found.value - half, "high": found.value + half})

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from math import log
 from typing import Final, NamedTuple
 
 from greenbench.analysis.blocks import (
     NO_IDLE,
-    as_quantity,
     deciding_of,
     doubted,
     half_width,
     level,
-    ratio_of,
     resting_power,
-    valid_blocks,
 )
-from greenbench.analysis.readings import ANSWERED, joules, source, tokens_per_s
+from greenbench.analysis.energy.above_idle import (
+    NO_BLOCKS,
+    answered,
+    moved,
+    over,
+    per_token,
+    ratio_above_idle,
+    seconds_of,
+)
+from greenbench.analysis.readings import source, tokens_per_s
 from greenbench.analysis.reproduction.tables import Published
 from greenbench.schema.metrics import ENERGY_PER_ANSWER, TOKENS_PER_S
 from greenbench.schema.quantity import Provenance, Quantity, missing, named
 from greenbench.schema.record import Record
-from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import Interval, unpaired_ratio, welch_freedom
+from greenbench.stats.intervals import unpaired_ratio, welch_freedom
 
 NO_ANSWERS: Final = "no questions were answered in words (task=answers)"
-NO_BLOCKS: Final = "no valid block has joules and tokens of it"
 NO_SPEED: Final = "no valid block has tokens of it"
 PLAIN: Final = "baseline"
-BELOW_IDLE: Final = "a block drew no more than idle power"
 
 
 class Ours(NamedTuple):
@@ -60,7 +61,7 @@ def ours(row: Published, record: Record, against: Record | None = None) -> Ours:
 def _ratio(row: Published, record: Record) -> Quantity:
     if row.of is TOKENS_PER_S or row.basis == "gross":
         return named(record.ratios, row.of.ratio, "ratio")
-    return _above_idle(record)
+    return ratio_above_idle(record)
 
 
 def _per_answer(row: Published, record: Record) -> Quantity:
@@ -87,30 +88,6 @@ def _groups(record: Record) -> int:
     return len({(task.task, item.group) for task in record.solved for item in task.items})
 
 
-def _above_idle(record: Record) -> Quantity:
-    """Joules per token above idle power, candidate over baseline, paired by block."""
-    idle = resting_power(record.idle)
-    if idle.value is None:
-        return missing("ratio", NO_IDLE)
-
-    ratio = partial(ratio_of, record)
-
-    def at(idle_w: float) -> Quantity:
-        before, after = (per_token(record, who, idle_w) for who in WHO)
-        return _over(before, after, source(record.windows), ratio)
-
-    return _moved(at(idle.value), at, idle)
-
-
-def _moved(found: Quantity, at: Callable[[float], Quantity], idle: Quantity) -> Quantity:
-    """`found` with the doubt of `idle`, `at` whose ends it is moved."""
-    if found.value is None or idle.value is None:
-        return found
-    ends = [at(idle.value + sign * half_width(idle)).value for sign in (-1, 1)]
-    shift = max((abs(end - found.value) for end in ends if end is not None), default=0.0)
-    return doubted(found, shift, idle)
-
-
 def _level(row: Published, record: Record) -> Quantity:
     """Joules per token, or tokens per second, of the plain model."""
     if row.of is TOKENS_PER_S or row.basis == "gross":
@@ -119,7 +96,7 @@ def _level(row: Published, record: Record) -> Quantity:
     if idle.value is None:
         return missing(row.unit, idle.reason or NO_IDLE)
     found = level(per_token(record, PLAIN, idle.value), row.unit, source(record.windows), NO_BLOCKS)
-    waits = [_seconds(w) / w.tokens for w in _answered(record, PLAIN) if w.tokens]
+    waits = [seconds_of(w) / w.tokens for w in answered(record, PLAIN) if w.tokens]
     return doubted(found, half_width(idle) * sum(waits) / max(1, len(waits)), idle)
 
 
@@ -139,60 +116,20 @@ def _across(row: Published, before: Record, after: Record) -> Ours:
     if before_w is None or after_w is None:
         return Ours(missing("ratio", NO_IDLE), 0)
     found, freedom = at(before_w, after_w)
-    found = _moved(found, lambda idle_w: at(idle_w, after_w).found, idle[0])
-    return Ours(_moved(found, lambda idle_w: at(before_w, idle_w).found, idle[1]), freedom)
+    found = moved(found, lambda idle_w: at(idle_w, after_w).found, idle[0])
+    return Ours(moved(found, lambda idle_w: at(before_w, idle_w).found, idle[1]), freedom)
 
 
 def _unpaired(before: list[float], after: list[float], where: Provenance, why: str) -> Ours:
-    found = _over(before, after, where, unpaired_ratio, why)
+    found = over(before, after, where, unpaired_ratio, why)
     if found.bounds is None:
         return Ours(found, 0)
     first, second = ([log(each) for each in side] for side in (before, after))
     return Ours(found, welch_freedom(first, second))
 
 
-def _over(
-    before: list[float],
-    after: list[float],
-    where: Provenance,
-    ratio: Callable[..., Interval],
-    why: str = NO_BLOCKS,
-) -> Quantity:
-    if not before or not after:
-        return missing("ratio", why)
-    if min(*before, *after) <= 0:
-        return missing("ratio", BELOW_IDLE)
-    return as_quantity(ratio(before, after), "ratio", where)
-
-
 def _speeds(record: Record) -> list[float]:
     """Tokens per second of each valid block of the plain model; empty where a block has none."""
-    found = [tokens_per_s(window) for window in _answered(record, PLAIN)]
+    found = [tokens_per_s(window) for window in answered(record, PLAIN)]
     known = [speed for speed in found if speed]
     return known if len(known) == len(found) else []
-
-
-def per_token(record: Record, who: Who, idle_w: float) -> list[float]:
-    """J/token of each valid block, less `idle_w` over its time; empty where a block has no joules."""
-    windows = _answered(record, who)
-    drawn = [joules(window) for window in windows]
-    if any(each is None or not w.tokens for each, w in zip(drawn, windows, strict=True)):
-        return []
-    return [
-        ((each or 0.0) - idle_w * _seconds(w)) / w.tokens
-        for each, w in zip(drawn, windows, strict=True)
-    ]
-
-
-def _answered(record: Record, who: Who) -> list[Window]:
-    """By block, in order."""
-    kept = [
-        w for w in valid_blocks(record.windows) if w.who == who and w.phase in ANSWERED and w.place
-        and w.place.series == "block"
-    ]  # fmt: skip
-    return sorted(kept, key=lambda window: window.block or 0)
-
-
-def _seconds(window: Window) -> float:
-    """That its joules are of."""
-    return window.energy[0].end_s - window.energy[0].start_s

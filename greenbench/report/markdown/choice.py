@@ -18,6 +18,7 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick
 from greenbench.report.markdown.bar import bar, span_of
 from greenbench.report.markdown.format import Column, Notes, prose, run_name, show, table
+from greenbench.report.markdown.host import host
 from greenbench.report.markdown.surer import numbered, surer
 from greenbench.schema.quantity import decimals_of
 from greenbench.wording import TIMES, fixed, number
@@ -126,7 +127,8 @@ def columns(shown: Sequence[Line], found: Choice) -> list[Column[Line]]:
 def choose(group: Group) -> list[str]:
     """The table of one group, and what would make it surer."""
     shown, titles = choosing(group)
-    return [*table(shown, titles), "", *numbered(surer(group))]
+    beside = host(group)
+    return [*table(shown, titles), "", *([beside, ""] if beside else []), *numbered(surer(group))]
 
 
 def choosing(group: Group) -> tuple[list[Line], list[Column[Line]]]:

@@ -21,6 +21,7 @@ from greenbench.report.markdown.bar import MIDDLE
 from greenbench.report.markdown.choice import choose, overviews
 from greenbench.report.markdown.format import code, folded, folds, prose, table, titled
 from greenbench.report.markdown.headline import answer, model_bounds, noise_floor
+from greenbench.report.markdown.host import host_lines
 from greenbench.report.markdown.life_cycle import life_cycle
 from greenbench.report.markdown.sections import appendix, headline_table, verdicts
 from greenbench.report.markdown.sections.codes import counted
@@ -175,6 +176,7 @@ def _answers(groups: Sequence[Group], records: Sequence[Record]) -> list[str]:
     lines += [line for found in overviews(groups[:OVERVIEW]) for line in [*table(*found), ""]]
     if len(groups) > OVERVIEW:
         lines += [f"{len(groups) - OVERVIEW} more settings have their tables below.", ""]
+    lines += host_lines(groups[:OVERVIEW])
     return [*lines, *numbered(surer_of_all(groups[:OVERVIEW]))]
 
 

@@ -13,6 +13,7 @@ from greenbench.analysis.groups.rows import Group, Row, is_invalid, technique
 from greenbench.analysis.impact import Assumptions
 from greenbench.records.store import told_apart
 from greenbench.report.markdown.headline import noise_floor
+from greenbench.report.markdown.host import host
 from greenbench.report.markdown.leaderboard import bands
 from greenbench.report.markdown.sections.impact import PER_QUERIES, assumed, per_queries
 from greenbench.report.markdown.shifting import of_hours, said, waiting
@@ -119,6 +120,7 @@ def _group(group: Group, runs: list[int]) -> Json:
         "runs": runs,
         "bands": [[at, *segments(head)] for at, head in sorted(bands(group.rows).items())],
         "noise": [segments(line) for line in floors],
+        "host": [segments(line) for line in [host(group)] if line],
         "notes": sorted(shown(note) for note in notes if note),
         "axes": [found for metric in axes if (found := _axis(group, runs, metric))["placed"]],
     }

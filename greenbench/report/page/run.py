@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from greenbench.analysis import accuracy
-from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
+from greenbench.analysis.energy.above_idle import NO_IDLE, above_idle, above_idle_ratio
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.frontiers.axis import COST_NAMES
@@ -64,7 +64,9 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
     "quality_change": lambda row: row.change,
     "bits_per_byte": _bits,
     "bits_per_byte_change": _bits_change,
+    "energy_above_idle_baseline": lambda row: above_idle(row, "baseline"),
     "energy_above_idle": above_idle,
+    "energy_above_idle_ratio": above_idle_ratio,
     "idle_power": lambda row: row.record.idle.get("both") or missing("W", NO_IDLE),
     "peak_memory": _peak,
     "prepare_energy": prepare_energy,

@@ -1,4 +1,4 @@
-"""Joules by what was metered, and above idle."""
+"""Joules by what was metered."""
 
 from __future__ import annotations
 

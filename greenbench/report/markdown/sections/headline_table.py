@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from greenbench.analysis.choices.picks import surely_within
-from greenbench.analysis.energy.energy_by_meter import NO_IDLE, above_idle
+from greenbench.analysis.energy.above_idle import NO_IDLE, above_idle, above_idle_ratio
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.orders import BANDS
 from greenbench.analysis.groups.rows import Group, Row
 from greenbench.analysis.roofline import roofline_share
 from greenbench.analysis.yardstick import ENERGY, SOLVED, SPEED, Yardstick, harms, helps
 from greenbench.report.figures.energy_label import file_name
+from greenbench.report.markdown import host
 from greenbench.report.markdown.format import Column, Notes, code, only, run_name, show
 from greenbench.report.markdown.sections import verdicts
 from greenbench.schema.metrics import (
@@ -85,6 +86,7 @@ def headline(group: Group) -> list[Column[Row]]:
         Column("J/token ratio", lambda row, notes: _ratio(row, ENERGY, notes)),
         *_own_kind(group.rows),
         *_verdicts(group.rows, ENERGY),
+        *host.columns(group.rows),
         *_solved(group),
         Column("tokens/s ratio", lambda row, notes: _ratio(row, SPEED, notes)),
         *([] if group.setting.measured else _verdicts(group.rows, SPEED)),
@@ -172,13 +174,21 @@ def _idle(row: Row, notes: Notes) -> str:
     return f"{show(power, notes)}{provenance}"
 
 
+def _baseline_energy(row: Row, notes: Notes) -> str:
+    return show(ENERGY_PER_TOKEN.level(row.baseline), notes)
+
+
 QUALITY_AND_ENERGY: list[Column[Row]] = [
     Column("technique", _label),
     Column("quality, %", lambda row, notes: show(row.quality, notes, decimals=1)),
     Column("bits per byte; change", _bits, may_go=True),
+    Column("J/token of the baseline", _baseline_energy),
     Column("J/token", lambda row, notes: show(row.energy, notes)),
+    Column("ratio", lambda row, notes: show(row.ratio(ENERGY_PER_TOKEN), notes, suffix=TIMES)),
     Column("provenance", lambda row, _: code(row.energy.provenance), may_go=True),
+    Column("baseline above idle", lambda row, notes: show(above_idle(row, "baseline"), notes)),
     Column("J/token above idle", lambda row, notes: show(above_idle(row), notes)),
+    Column("ratio above idle", lambda row, notes: show(above_idle_ratio(row), notes, suffix=TIMES)),
     Column("idle power, W", _idle, may_go=True),
 ]
 

@@ -64,6 +64,7 @@ class Section {
       "section", { "aria-labelledby": `group-${index + 1}`, class: group.measured ? null : "apart" },
       this.heading, make("p", {}, make("span", { class: "badge" }, badge), ` ${facts}`), this.slot,
       group.notes.length ? make("p", { class: "notes" }, `† ${group.notes.join("; ")}.`) : null,
+      group.host.map((line) => make("p", {}, sentence(line))),
       (group.noise.length ? group.noise : [NO_FLOOR]).map((line) => make("p", {}, "Noise floor: ", sentence(line))),
     );
   }

@@ -13,7 +13,7 @@ const TITLES = {
   ttft_p50_s: "time to first token, p50", ttft_p90_s: "time to first token, p90", ttft_p99_s: "time to first token, p99",
   model_bytes: "bytes of the model", host_peak_bytes: "peak memory of the host", device_peak_bytes: "peak memory of the device",
   quality: "quality", quality_change: "quality change", bits_per_byte: "bits per byte",
-  bits_per_byte_change: "bits per byte, change", energy_above_idle: "J/token above idle", idle_power: "idle power",
+  bits_per_byte_change: "bits per byte, change", energy_above_idle_baseline: "baseline above idle", energy_above_idle: "J/token above idle", energy_above_idle_ratio: "ratio above idle", idle_power: "idle power",
   peak_memory: "peak memory", prepare_energy: "energy of the preparation, once", break_even: "pays back after",
   energy_per_request: "J/request, always-on", energy_per_request_j: "J/request, always-on",
   marginal_energy_per_request: "J/request, marginal", marginal_energy_per_request_j: "J/request, marginal",

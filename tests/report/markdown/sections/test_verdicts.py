@@ -11,9 +11,9 @@ from helpers import campaign, examples, factory
 from markdown_it import MarkdownIt
 from matplotlib.text import Annotation
 
+from greenbench.analysis.energy.above_idle import above_idle, above_idle_ratio
 from greenbench.analysis.energy.energy_by_meter import (
     TRUST,
-    above_idle,
     boundary_lines,
     disjoint,
     weakest,
@@ -345,6 +345,20 @@ def test_above_idle_takes_idle_power_off_and_leaves_the_headline_raw():
     (shown,) = table(write([campaign.run("a", 0.7)]), "Quality and energy")
     assert shown["J/token above idle"].startswith("1.500 (")
     assert shown["idle power, W"] == "60.0 (59.5–60.5) `measured:counter:nvml`"
+
+
+def test_ratios_above_idle_stand_beside_gross_ones_for_both_models():
+    """300 W and 210 W at 60 W idle: 0.7 gross, and 150/240 above idle."""
+    row = only_row(campaign.run("a", 0.7, spread=0.0))
+    both = [above_idle(row, who).value for who in ("baseline", "candidate")]
+    ratio = above_idle_ratio(row)
+    assert ratio.value == pytest.approx(both[1] / both[0]) == pytest.approx(150 / 240)
+    assert ratio.low < ratio.value < ratio.high  # idle power is not known exactly
+    (shown,) = table(write([campaign.run("a", 0.7)]), "Quality and energy")
+    assert shown["J/token of the baseline"].startswith("3.00 (")
+    assert shown["ratio"].startswith("0.700")
+    assert shown["baseline above idle"].startswith("2.400")
+    assert shown["ratio above idle"].startswith("0.625")
 
 
 def test_above_idle_is_only_as_good_as_the_idle_power():
