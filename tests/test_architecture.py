@@ -65,6 +65,7 @@ MAY_IMPORT = {
         "engines/openvino/serve_ir.py",
         "engines/openvino/score_ir.py",
         "engines/openvino/export_ir.py",
+        "engines/openvino/trace_ir.py",
     ),
     "openvino_genai": ("engines/openvino/serve_ir.py",),
     "xllamacpp": ("engines/llama_cpp/serve_gguf.py", "engines/llama_cpp/score_gguf.py"),

@@ -36,7 +36,9 @@ LANES = 8
 MEASURED: dict[str, object] = {"cache_prompt": False, "timings_per_token": True}
 """No request may profit from an earlier one, and each chunk says how many tokens there are by then."""
 
-UNTRACED = "llama.cpp's server tells how long a prompt and an answer take, and nothing of its operators"
+UNTRACED = (
+    "llama.cpp's server tells how long a prompt and an answer take, and nothing of its operators"
+)
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,10 @@ class OpenVino(Engine):
     def serve(self, build: Build, machine: Machine) -> Iterator[Served]:
         """The build's exported model, or the one made of its checkpoint."""
         from greenbench.engines.openvino.scoring import in_one_pass
+        from greenbench.engines.openvino.tracing import Traced
         from greenbench.engines.serving.client import Client
         from greenbench.engines.serving.endpoint import Endpoint
-        from greenbench.engines.serving.served import Body, FromServer
+        from greenbench.engines.serving.served import Body
         from greenbench.engines.serving.server import Program, started
         from greenbench.engines.transformers.load import load_tokenizer
         from greenbench.engines.transformers.served import HubTokenizer
@@ -128,7 +129,7 @@ class OpenVino(Engine):
             client = Client(Endpoint(self.name, server.url, alive=server.require_alive))
             stack.callback(client.close)
             plain = load_tokenizer(build.model, build.directory)
-            yield FromServer(
+            yield Traced(
                 client,
                 lambda client: in_one_pass(
                     client, LANES, _command("score_ir.py", asked), variables
@@ -141,6 +142,8 @@ class OpenVino(Engine):
                     build.start.at_once,
                     server.pids,
                 ),
+                asked,
+                variables,
             )
 
     def _exported(self, build: Build, tell: Tell) -> Path:
