@@ -20,7 +20,7 @@ from greenbench.machine.gpus import opened
 from greenbench.machine.processes import OwnProcesses
 from greenbench.machine.unused_gpu import unused
 from greenbench.meters import open_meters
-from greenbench.meters.nvml_telemetry import Telemetry, observe
+from greenbench.meters.nvml_telemetry import Telemetry, Watch
 from greenbench.plugins import ROOMS, answerable, named
 from greenbench.records import calibrations
 from greenbench.run import checkpoint
@@ -229,7 +229,7 @@ def _company() -> list[Telemetry]:
     """Each GPU as a run's meter would see it now; empty where NVML does not tell."""
     try:
         with opened(()):
-            return [observe([gpu], time.monotonic(), OwnProcesses()) for gpu in every_gpu()]
+            return [Watch([gpu], OwnProcesses()).look(time.monotonic()) for gpu in every_gpu()]
     except Unsupported:
         return []
 

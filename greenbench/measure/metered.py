@@ -92,7 +92,7 @@ def _window(spec: MeterSpec) -> Iterator[Metered]:
             yield window
         finally:
             own.refresh()
-            window.seconds = time.monotonic() - start_s
+            window.seconds, window.notes = time.monotonic() - start_s, opened.told()
             _conclude(window, opened, begins)
             found = [*window.codes, *pulse.codes()]
             if not uuids:

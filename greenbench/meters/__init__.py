@@ -69,6 +69,14 @@ class OpenMeters:
         traces = (meter.trace(start_s, end_s) for meter in self.meters)
         return next((trace for trace in traces if trace is not None), None)
 
+    def told(self) -> dict[str, str]:
+        """`notes`, and what the meters could not see of the run that is over."""
+        unseen = {meter.name: meter.unseen for meter in self.meters if meter.unseen}
+        notes = {
+            name: f"{self.notes[name]} {why}" for name, why in unseen.items() if name in self.notes
+        }
+        return self.notes | unseen | notes
+
     def checked(self, spans: Sequence[Span]) -> tuple[float | None, list[str]]:
         """Residual of a counter against the meter that checks it, where both were read, and its codes."""
         by_meter = {span.meter: span for span in spans}

@@ -94,6 +94,9 @@ class Meter(Protocol):
     checks: str | None = None
     """Name of the meter whose joules it counts independently, so that their difference is telling."""
 
+    unseen: str | None = None
+    """What it could not see of the run by now, as a reader of its numbers must know."""
+
     @classmethod
     def parts(cls, place: Place) -> Sequence[Part]:
         """What to open where it is chosen, what matters most first: itself, without arguments."""

@@ -23,7 +23,7 @@ from greenbench.machine.gpus import Gpu, open_gpus
 from greenbench.machine.processes import OwnProcesses
 from greenbench.meters.meter import Meter, Reading, keep_reading
 from greenbench.meters.nvml_counter import common_boundary, lost
-from greenbench.meters.nvml_telemetry import Sample, Telemetry, observe, resample
+from greenbench.meters.nvml_telemetry import Sample, Telemetry, Watch, resample
 from greenbench.schema.quantity import Boundary, Provenance
 from greenbench.schema.window import Trace
 
@@ -54,8 +54,8 @@ class NvmlPower(Meter):
         own: OwnProcesses | None = None,
     ) -> None:
         """`own` processes are not company; null: this one alone is."""
-        self._own = own or OwnProcesses()
         self.gpus = open_gpus(uuids)
+        self._watch = Watch(self.gpus, own or OwnProcesses())
         self.period_s, self._clock = period_s, clock
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._energy_j, self._faults = 0.0, list[str]()
@@ -102,7 +102,8 @@ class NvmlPower(Meter):
         return not self._telemetry or now_s - self._telemetry[-1].time_s >= period_s
 
     def _observe(self, now_s: float) -> None:
-        telemetry = observe(self.gpus, now_s, self._own)
+        telemetry = self._watch.look(now_s)
+        self.unseen = self._watch.hidden
         self._telemetry.append(telemetry)
         self._faults += telemetry.codes()
 

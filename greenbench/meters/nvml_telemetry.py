@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import or_
 from typing import Any, NamedTuple, TypeVar
 
-import psutil
 import pynvml
 
-from greenbench.machine.gpus import Gpu, compute_processes, mps_clients, optional
+from greenbench.machine.gpus import Gpu, optional
 from greenbench.machine.processes import OwnProcesses
+from greenbench.meters.nvml_company import HIDDEN, Company
 from greenbench.schema.window import Trace
 
 TRACE_POINTS = 60
@@ -23,17 +22,16 @@ THROTTLED = (
     | pynvml.nvmlClocksEventReasonHwThermalSlowdown
     | pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
 )
-NONE_BUSY = {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_SUCCESS}
-"""No process has run a kernel; pynvml takes a success without samples for an error."""
-NOT_TOLD = {
-    pynvml.NVML_ERROR_NOT_SUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-    pynvml.NVML_ERROR_NO_PERMISSION,
+REASON_TIMES = {
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN: pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN: pynvml.nvmlClocksEventReasonHwThermalSlowdown,
+    pynvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN: (
+        pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
+    ),
+    pynvml.NVML_FI_DEV_PERF_POLICY_THERMAL: pynvml.nvmlClocksEventReasonSwThermalSlowdown,
 }
-RECENT_S = 1.0
-"""What a process did longer ago is not of this moment."""
-MPS_SERVER = "nvidia-cuda-mps"
-"""How the program begins by which NVIDIA's Multi-Process Service shares a GPU among its clients."""
+"""Fields that count how long each reason has held clocks back: none is too short for them. Older drivers have
+the last one alone, which is of heat."""
 
 
 class Sample(NamedTuple):
@@ -69,72 +67,60 @@ class Telemetry(NamedTuple):
         return [code for code, present in found.items() if present]
 
 
-def observe(gpus: Sequence[Gpu], now_s: float, own: OwnProcesses) -> Telemetry:
-    """Temperature, clocks, throttle reasons, utilization and processes not `own` of `gpus` now."""
+class Watch:
+    """Looks at GPUs again and again, and sees also what came and went in between."""
 
-    def worst(pick: Callable[[list[int]], int], query: Callable[[Any], int]) -> int | None:
-        return _of(pick, [optional(partial(query, gpu.handle)) for gpu in gpus])
+    def __init__(self, gpus: Sequence[Gpu], own: OwnProcesses) -> None:
+        self._gpus = gpus
+        self._company = [Company(gpu.handle, own) for gpu in gpus]
+        self._times = [_reason_times(gpu.handle) for gpu in gpus]
 
-    nvml = pynvml
-    company = [optional(partial(_company, gpu.handle, own)) for gpu in gpus]
-    return Telemetry(
-        now_s,
-        worst(max, lambda gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
-        worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)),
-        worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)),
-        worst(_bits, _clock_events),
-        worst(max, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
-        *(_of(max, [each and each[kind] for each in company]) for kind in (0, 1)),
-    )
+    @property
+    def hidden(self) -> str | None:
+        """Why it is not known who else computed; null where it is."""
+        return None if all(company.is_list for company in self._company) else HIDDEN
 
+    def look(self, now_s: float) -> Telemetry:
+        """Temperature, clocks, throttle reasons, utilization and company, now and since the last look."""
+        nvml, worst = pynvml, self._worst
+        company = [optional(company.look) for company in self._company]
+        return Telemetry(
+            now_s,
+            worst(max, lambda gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
+            worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)),
+            worst(min, lambda gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)),
+            _of(_bits, [worst(_bits, _clock_events), self._held_since() or None]),
+            worst(max, lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
+            *(_of(max, [each and each[kind] for each in company]) for kind in (0, 1)),
+        )
 
-def _company(gpu: Any, own: OwnProcesses) -> tuple[int, int]:
-    """Compute processes that are not `own`: those that compute, and those that only hold a context.
+    def _worst(self, pick: Callable[[list[int]], int], query: Callable[[Any], int]) -> int | None:
+        return _of(pick, [optional(partial(query, gpu.handle)) for gpu in self._gpus])
 
-    In a container NVML may give the host's numbers, none of which are ours or of anybody here: then
-    one process is taken for the run's, and one for each that an engine has named. An MPS server without
-    clients computes nothing, and one whose clients are all ours computes for the run; what one computes
-    for others too cannot be told apart.
-    """
-    pids = set(compute_processes(gpu))
-    if not pids <= own.pids:
-        own.refresh()  # a child may have been born since the window began
-    known = pids & own.pids
-    servers, clients = set(filter(_is_mps_server, pids - known)), mps_clients(gpu)
-    if clients and clients <= own.pids:
-        pids -= servers
-    nowhere = [pid for pid in pids - known if not psutil.pid_exists(pid)]
-    taken = 0 if known else min(len(nowhere), 1 + len(own.named))
-    others = len(pids) - len(known) - taken
-    if not others:
-        return 0, 0
-    busy = _busy(gpu)
-    if busy is None:
-        computing = others - (0 if clients or clients is None else len(servers))
-    else:
-        computing = min(others, max(0, len((pids - known) & busy) - taken))
-    return computing, others - computing
+    def _held_since(self) -> int:
+        """Reasons whose time has grown since the last look."""
+        before, self._times = self._times, [_reason_times(gpu.handle) for gpu in self._gpus]
+        return _bits(
+            [
+                REASON_TIMES[field]
+                for old, new in zip(before, self._times, strict=True)
+                for field in new
+                if new[field] > old.get(field, new[field])
+            ]
+        )
 
 
-def _is_mps_server(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).name().startswith(MPS_SERVER)
-    except psutil.Error:
-        return False
-
-
-def _busy(gpu: Any) -> set[int] | None:
-    """Processes that have run a kernel just now; None where the driver does not tell them apart."""
-    since_us = int(1e6 * (time.time() - RECENT_S))
-    try:
-        samples = pynvml.nvmlDeviceGetProcessUtilization(gpu, since_us)
-    except pynvml.NVMLError as error:
-        if error.value in NONE_BUSY:
-            return set()
-        if error.value in NOT_TOLD:
-            return None
-        raise
-    return {sample.pid for sample in samples if sample.smUtil}
+def _reason_times(gpu: Any) -> dict[int, int]:
+    """How long each reason has held, by field, of those that the driver tells."""
+    told = optional(lambda: pynvml.nvmlDeviceGetFieldValues(gpu, list(REASON_TIMES))) or []
+    known = {
+        field: int(found.value.ullVal)
+        for field, found in zip(REASON_TIMES, told, strict=False)
+        if not found.nvmlReturn
+    }
+    if len(known) > 1:  # which says which of them it was
+        known.pop(pynvml.NVML_FI_DEV_PERF_POLICY_THERMAL, None)
+    return known
 
 
 def _clock_events(gpu: Any) -> int:
@@ -182,7 +168,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _bits(values: Sequence[int]) -> int:
-    return reduce(or_, values)
+    return reduce(or_, values, 0)
 
 
 def _of(pick: Callable[[list[int]], int], values: Sequence[int | None]) -> int | None:

@@ -101,7 +101,7 @@ def conclude(
     valid = valid_blocks(found.windows)
     return Findings(
         **ran(engines, probed, eager),
-        meter=MeterChoice(used=recorder.used, refused=meters.refused, notes=meters.notes),
+        meter=MeterChoice(used=recorder.used, refused=meters.refused, notes=meters.told()),
         windows=found.windows,
         baseline=bodies.subject("baseline", found.metrics["baseline"], valid),
         candidate=bodies.subject("candidate", found.metrics["candidate"], valid),

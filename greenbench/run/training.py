@@ -140,7 +140,7 @@ def _findings(bench: Bench, starts: _Starts, directory: Path, raw: Raw) -> Findi
         model=files.facts(spec.model, directory),
         techniques=[_applied(each) for each in spec.technique.values()],
         meter=MeterChoice(
-            used=recorder.used, refused=bench.meters.refused, notes=bench.meters.notes
+            used=recorder.used, refused=bench.meters.refused, notes=bench.meters.told()
         ),
         windows=found.windows,
         baseline=_subject(found, "baseline", starts.made["baseline"]),

@@ -7,6 +7,7 @@ told to draw so many watts. Its records say everywhere that they are simulated.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
@@ -35,7 +36,7 @@ from helpers import examples, factory
 GPU = "GPU-51515151-0000-1111-2222-333333333333"
 DRIVER = (
     f"device {GPU}\nname Simulated GPU\npower 700\nlimit 700 20 700\ntemperature 44 0.02\n"
-    "clocks 1980 2619\nutilization 90\n"
+    f"clocks 1980 2619\nutilization 90\nprocess {os.getpid()} 6000000000\n"
 )
 NOTE = "SIMULATED: no model ran; a clock moved, and a fake NVML driver counted its joules"
 IDLE_W, BUSY_W = 70, 420
