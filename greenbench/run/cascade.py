@@ -78,6 +78,8 @@ def _of_its_own(known: ModelSpec, place: Place) -> Build:
     place.engine.check_model(known, path, place.machine)
     build = replace(place.base, model=known, form="safetensors", source=path, directory=path)
     require_one_vocabulary("technique.cascade.path", build, place.base)
+    if place.engine.compiles():
+        build = replace(build, uncompiled=place.engine.obstacle(known))
     return replace(build, expected=expectation(build, place.engine, place.machine))
 
 

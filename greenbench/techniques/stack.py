@@ -28,7 +28,7 @@ from greenbench.techniques.technique import (
 
 if TYPE_CHECKING:
     from greenbench.machine.detect import Machine
-    from greenbench.schema.spec import RunSpec, WorkloadSpec
+    from greenbench.schema.spec import ModelSpec, RunSpec, WorkloadSpec
 
 Test = Callable[[Traits], bool]
 KINDS = (ModelEdit, EngineOption, MachineSetting, AnswerSetting, Handover, Recipe)
@@ -219,10 +219,17 @@ def _bars(technique: Technique, machine: Machine, spec: RunSpec, engine: Engine)
             f"has a kernel that takes {traits.compiled_rows} rows or more where it is compiled, and "
             f"workload.batch_size is {workload.batch_size}"
         )
-    if isinstance(technique, Replacement):
+    if own := _own_model(technique, spec.model):
         with suppress(UserError):  # of files that are not here, which its run then says
-            if why := engine.obstacle(technique.of(spec.model)):
+            if why := engine.obstacle(own):
                 yield f"has a model of its own: {why}"
+
+
+def _own_model(technique: Technique, plain: ModelSpec) -> ModelSpec | None:
+    """The one that it brings in place of the `plain` one, or before it; null: none."""
+    if isinstance(technique, Replacement):
+        return technique.of(plain)
+    return technique.small() if isinstance(technique, Handover) else None
 
 
 def _too_few_rows(traits: Traits, machine: Machine, workload: WorkloadSpec) -> bool:

@@ -408,13 +408,14 @@ def test_a_checkpoint_packed_in_what_cannot_be_compiled_is_measured_against_both
     gpu = Machine("cuda", "Some GPU", 1 << 30, capability=(9, 0), uuids=("GPU-0",))
     published = tmp_path / "published"
     shutil.copytree(tiny_directory, published)
-    said = ["model=local", f"model.path={tiny_directory}", "technique=checkpoint",
-            f"technique.checkpoint.path={published}"]  # fmt: skip
+    plain = ["model=local", f"model.path={tiny_directory}"]
+    checkpoint = ["technique=checkpoint", f"technique.checkpoint.path={published}"]
+    small = ["technique=cascade", f"technique.cascade.path={published}", "task.names=[squad]"]
 
-    def references(packed, *more):
+    def references(packed, *more, technique=checkpoint):
         known = json.loads((tiny_directory / "config.json").read_text())
         (published / "config.json").write_text(json.dumps(known | {"quantization_config": packed}))
-        found = each_reference(plan([*said, *more], multirun=False)[0].spec, gpu)
+        found = each_reference(plan([*plain, *technique, *more], multirun=False)[0].spec, gpu)
         return [each.engine.reference.value for each in found]
 
     assert references({"quant_method": "awq", "bits": 4, "group_size": 128}) == [
@@ -425,3 +426,5 @@ def test_a_checkpoint_packed_in_what_cannot_be_compiled_is_measured_against_both
     assert references({"quant_method": "fp8"}) == ["compiled"]
     awq = {"quant_method": "awq", "bits": 4}
     assert references(awq, "engine.reference=compiled") == ["compiled"]
+    assert references(awq, technique=small) == ["compiled", "eager"]  # the small model of two
+    assert references({"quant_method": "fp8"}, technique=small) == ["compiled"]

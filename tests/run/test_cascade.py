@@ -5,17 +5,20 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from helpers.architectures import DECODERS
 from scipy.stats import binom
 
 from greenbench.campaign.compose import plan
+from greenbench.engines.engine import Build
 from greenbench.engines.writing import Written
 from greenbench.errors import Unsupported, UserError
 from greenbench.machine.detect import Machine
 from greenbench.run import same_tokens
-from greenbench.run.cascade import Tried, _held_back, boldest
+from greenbench.run.cascade import Tried, _held_back, boldest, handed_over
 from greenbench.run.make import refuse
 from greenbench.run.posing import spoken
 from greenbench.run.preflight import refuse_here
+from greenbench.run.workbench import Place
 from greenbench.techniques.handover import Trust
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
@@ -49,6 +52,27 @@ def test_more_than_the_risk_is_lost_as_seldom_as_is_said():
         truth = (1 - min(found.threshold, 1.0)) ** 2 / 4  # the integral of (1 - c) / 2 above it
         broken += truth > 0.1
     assert broken / 2000 <= 0.05
+
+
+def test_a_small_model_that_cannot_be_compiled_runs_eager_before_a_compiled_one(
+    tiny_directory, tmp_path
+):
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
+    dbrx = AutoConfig.for_model("dbrx", vocab_size=len(tokenizer), **DECODERS["dbrx"])
+    AutoModelForCausalLM.from_config(dbrx).save_pretrained(tmp_path / "small")
+    tokenizer.save_pretrained(tmp_path / "small")
+    small = [f"technique.cascade.path={tmp_path / 'small'}", "technique.cascade.threshold=0.5"]
+    said = ["model=local", f"model.path={tiny_directory}", "technique=cascade", *small, *ANSWERS]
+    (job,) = plan([*said, "engine.reference=compiled"], multirun=False)
+    base = Build(job.spec.model, "safetensors", tiny_directory, tiny_directory)
+    (technique,) = job.spec.technique.values()
+    place = Place(CPU, job.spec.engine, base, "its content")
+    work = SimpleNamespace(details={}, observed={})
+    build = handed_over(technique, base, place, job.spec, work, None)
+    assert build.uncompiled == "transformers does not compile DbrxForCausalLM as one graph"
+    assert build.behind.build.uncompiled is None
 
 
 def test_items_about_what_the_run_asks_are_not_held_back():
