@@ -128,7 +128,14 @@ TWO = Machine("cuda", "2 x some GPU", 1 << 35, capability=(9, 0), uuids=("GPU-0"
 
 @pytest.mark.parametrize(
     "technique",
-    ["early_exit", "self_speculative", "distill", "prune_depth_heal", "[gptq,early_exit]"],
+    [
+        "early_exit",
+        "self_speculative",
+        "distill",
+        "prune_depth_heal",
+        "prune_width_heal",
+        "[gptq,early_exit]",
+    ],
 )
 def test_what_keeps_to_one_gpu_is_refused_where_the_model_is_spread_over_several(technique):
     (job,) = plan([f"technique={technique}", "device=cuda_all"], multirun=False)

@@ -71,8 +71,9 @@ class PruneWidth(ModelEdit):
             self.heal.check(f"{KEY}.heal")
 
     def traits(self) -> Traits:
-        """Plain weights lose rows and columns, in every block."""
-        return Traits(needs_plain_weights=True, changes_blocks=True, keeps=True)
+        """Plain weights lose rows and columns, in every block; what is trained then is in one place."""
+        heals = self.heal != NONE
+        return Traits(needs_plain_weights=True, changes_blocks=True, one_gpu=heals, keeps=True)
 
     def check_model(self, config: Any, workload: WorkloadSpec) -> None:
         """The model has gated MLPs and separate projections, and of all that goes some stays."""
