@@ -145,6 +145,7 @@ def test_all_that_was_reached_and_passed_is_a_success(tmp_path):
     shutil.copy(HERE / "table.py", tmp_path)
     for name, state, said in (
         ("good", '{"tests/test_a.py::test_a": ["passed", 1.6, ""]}', "| test_a | passed | 2 |  |"),
+        ("skipped", '{"tests/test_a.py::test_a": ["skipped", 0, "no GPU"]}', "1 skipped"),
         ("none", "{}", "nothing was reached"),
     ):
         place = tmp_path / name
@@ -154,6 +155,6 @@ def test_all_that_was_reached_and_passed_is_a_success(tmp_path):
             [sys.executable, str(HERE / "table.py")], env={**os.environ, "GPU_TABLE": str(place)},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == (name == "none")
+        assert done.returncode == (name != "good")
         assert said in done.stdout.splitlines()
         assert done.stdout.startswith("On a device that did not answer:")

@@ -49,7 +49,8 @@ def settle_columns(weight: torch.Tensor, factor: torch.Tensor, width: int, settl
     What a column is rounded to decides what the next is rounded from, so that within a block they follow
     each other: no product does a block at once, as one does with the columns behind it. So each column is a
     step of Python, for all rows, whose time on a GPU is that of launching kernels: three, beside those of
-    `settle`. A kernel that settled a whole block would add up in another order, and give other bits.
+    `settle`. One kernel for a whole block would add up in another order and give other bits; a CUDA graph of
+    a block would give the same, and has not been tried on a card.
     """
     rows = torch.contiguous_format  # of memory: columns of the weight
     current = weight.detach().float().T.clone(memory_format=rows)
