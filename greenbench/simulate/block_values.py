@@ -16,6 +16,7 @@ from greenbench.schema.enums import Design, Profiling, Tier
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import Who
 from greenbench.simulate.weather import Weather, windows
+from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import stein_blocks
 
 
@@ -26,6 +27,8 @@ class Values(NamedTuple):
     candidate: list[float]
     first: int
     """Blocks that decided how many there are."""
+    stays: Stays | None = None
+    """Of models in turn."""
 
 
 @cache
@@ -55,9 +58,12 @@ def values(
     taken: dict[Who, dict[int, float]] = {"baseline": {}, "candidate": {}}
     levels = _Levels(weather.reload if in_turn else 0.0, dice)
     first = planned(plan.blocks, in_turn=in_turn)
-    needed = None
+    needed, stay, last = None, 0, None
+    stays: dict[Who, dict[int, int]] = {"baseline": {}, "candidate": {}}
     for part in parts:
         for cell in part:
+            stay, last = stay + (cell.who != last), cell.who
+            stays[cell.who][cell.block] = stay
             true = log(ratio) + shift if cell.who == "candidate" else 0.0
             logs = true + next(noise) + levels.of(cell)
             if cell.phase == "generate":
@@ -68,7 +74,8 @@ def values(
         if needed is not None and done >= needed:
             break
     sides = [[taken[who][block] for block in sorted(taken[who])] for who in taken]
-    return Values(sides[0], sides[1], first)
+    before, after = ([own[block] for block in sorted(own)] for own in stays.values())
+    return Values(sides[0], sides[1], first, (before, after) if in_turn else None)
 
 
 class _Levels:

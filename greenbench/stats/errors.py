@@ -30,17 +30,24 @@ def errors(values: Logs, first: int | None = None) -> list[Error]:
 
 
 def stay_error(sides: Sequence[Logs], stays: Stays) -> Error:
-    """Of what the means of both `sides` differ by, each stay as one observation.
+    """Of what the means of both `sides` differ by, each stay as one observation beside a linear drift.
 
     What shifts a model's level as it is loaded (where its weights lie, which kernels are chosen) is common to
-    all blocks of the stay, and these know nothing of it. One spread for the stays of both models, which are
-    taken to differ alike; infinite where neither stayed twice.
+    all blocks of the stay, and these know nothing of it. One spread for the stays of both models, around a
+    level of each and a slope over time, as a drift cancels in the difference; infinite where there are three
+    stays or fewer.
     """
-    squares, weight, freedom = 0.0, 0.0, 0
-    for logs, own in zip(sides, stays, strict=True):
-        _, places, counts = np.unique(own, return_inverse=True, return_counts=True)
+    found: list[tuple[int, int, float, float]] = []  # when, whose, how many blocks, their mean
+    for side, (logs, own) in enumerate(zip(sides, stays, strict=True)):
+        numbers, places, counts = np.unique(own, return_inverse=True, return_counts=True)
         means = np.bincount(places, logs) / counts
-        squares += float(((means - means.mean()) ** 2).sum())
-        weight += float(((counts / logs.size) ** 2).sum())
-        freedom += means.size - 1
-    return Error(sqrt(squares / freedom * weight), freedom) if freedom else Error(inf, 1)
+        found += zip(numbers, [side] * len(numbers), counts, means, strict=True)
+    _, whose, count, mean = np.array(sorted(found)).T
+    freedom = len(found) - 3
+    if freedom < 1:
+        return Error(inf, 1)
+    time = np.cumsum(count) - count / 2
+    known = np.column_stack([whose == 0, whose == 1, time - time.mean()]).astype(float)
+    rest = mean - known @ np.linalg.lstsq(known, mean, rcond=None)[0]
+    weight = sum(((count[whose == side] / len(sides[side])) ** 2).sum() for side in (0, 1))
+    return Error(sqrt(float(rest @ rest) / freedom * float(weight)), freedom)

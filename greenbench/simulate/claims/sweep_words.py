@@ -27,10 +27,10 @@ WEATHERS: Final = (
 
 def verdict(ratio: float, weather: Weather, tier: str, dice: np.random.Generator) -> Verdict:
     """Of one run, alone."""
-    before, after, first = values(ratio, weather, protocol(tier), dice)
+    before, after, first, stays = values(ratio, weather, protocol(tier), dice)
     return judge(
         ENERGY_PER_TOKEN.ratio, before, after, provenance="measured:counter:nvml", tier=tier,
-        validity="valid", first=first,
+        validity="valid", first=first, stays=stays,
     )  # fmt: skip
 
 
