@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,7 +65,8 @@ def plan(
         choices = (
             list(sweep(asked, axes)) if multirun else [one_run(asked, axes, may_sweep=may_sweep)]
         )
-        _compose(_bare(choices[0]))  # most mistakes show before techniques are imported: seconds
+        if "torch" not in sys.modules:  # most mistakes show before techniques are imported: seconds
+            _compose(_bare(choices[0]))
     with _hydra(config_dir), one_sentence(overrides):
         jobs = [Job(_checked(_compose(choice), choice), choice, config_dir) for choice in choices]
     return list(_in_rounds(jobs))
