@@ -93,7 +93,12 @@ def trace(events: Sequence[Event], plain: Spent, longer: Spent, *, on_gpu: bool)
         between_s = asleep_s + left * awake_s
         return Trace(plain.wall_s, _summed(inside), between_s, 0.0, asleep_s, untold_s)
     _require_kernels(events)
-    kernels = _kernels(events, {each.number: each.key for each in host.operators if each.number})
+    begun = {
+        each.number: each.key
+        for each in host.operators
+        if each.number and REGION not in each.key[0]
+    }
+    kernels = _kernels(events, begun)
     idle_s = max(0.0, plain.wall_s - sum(seconds for _, seconds in kernels))
     begun_s = idle_s * within_s / max(within_s + between_s, 1e-12)
     between_s = idle_s - begun_s

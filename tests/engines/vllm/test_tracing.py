@@ -77,6 +77,8 @@ def kernels(folder, launches, seen):
             event_of("cuda_runtime", "cudaLaunchKernel", 10 * n + 1, 2, n + 1),
         )
     ]
+    events += [event_of("cpu_op", "Torch-Compiled Region: 0/0", 850, 9, 99)]
+    events += [event_of("kernel", "triton_poi", 902, 3, 99, tid=20)] * bool(seen)
     events += [event_of("kernel", "gemm", 10 * n + 4, 9, n + 1, tid=20) for n in range(seen)]
     events += [event_of("kernel", "nvjet_hsh", 900, 5, None, tid=20)] * bool(seen)  # of a graph
     file = folder / "rank0.pt.trace.json"
@@ -97,7 +99,8 @@ def test_kernels_are_the_time_of_the_operators_that_began_them(tmp_path):
     told = {each.name: (each.calls, each.seconds, each.shapes) for each in trace.operations}
     assert told["aten::mm"] == (10, pytest.approx(90e-6), ((2, 4), (4, 8)))
     assert told["nvjet_hsh"] == (1, pytest.approx(5e-6), ())
-    assert trace.wall_s == pytest.approx(95e-6 + trace.between_s + trace.launching_s)
+    assert told["triton_poi"] == (1, pytest.approx(3e-6), ())
+    assert trace.wall_s == pytest.approx(98e-6 + trace.between_s + trace.launching_s)
 
 
 def test_a_gpu_whose_kernels_are_not_seen_and_a_worker_that_did_nothing_give_no_trace(tmp_path):
