@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from greenbench.schema.metrics import (
@@ -45,6 +45,8 @@ FROM_0: Final = {
 SHARES: Final = {SHARE_SOLVED.name, ACCURACY.name, GOOD.name, BUSY.name, "agreement", "thought"}
 PASSED_OVER: Final = {"environment", "spec", "items", "details", "observed", "windows"}
 """Fields without a number that is compared, and those that are looked at by themselves."""
+HOLDERS: Final = (Part, dict, list)
+"""What may hold numbers with bounds, however deep."""
 
 
 def broken(record: Record) -> str | None:
@@ -70,19 +72,17 @@ def _faults(record: Record) -> Iterator[str]:
         yield from (f"{place} {said}" for said in found)
 
 
-def _parts(value: Any, place: str) -> Iterator[tuple[str, Part]]:
+def _parts(value: Part | dict[str, Any] | list[Any], place: str) -> Iterator[tuple[str, Part]]:
     """All parts of a record that may hold a number, each with its place."""
+    inside: Iterable[tuple[Any, Any]]
     if isinstance(value, Part):
         yield place, value
-        inside = ((name, each) for name, each in value if name not in PASSED_OVER)
-    elif isinstance(value, dict):
-        inside = ((str(name), each) for name, each in value.items())
-    elif isinstance(value, list):
-        inside = ((str(number), each) for number, each in enumerate(value))
+        inside = value.__dict__.items()
     else:
-        return
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
     for name, each in inside:
-        yield from _parts(each, f"{place}.{name}" if place else name)
+        if isinstance(each, HOLDERS) and not (isinstance(value, Part) and name in PASSED_OVER):
+            yield from _parts(each, f"{place}.{name}" if place else str(name))
 
 
 def _of_window(window: Window) -> Iterator[str]:

@@ -25,7 +25,7 @@ from greenbench.records.unreadable import UNREADABLE, Refused, why
 from greenbench.records.upgrades import upgraded
 from greenbench.schema.record import Record
 
-FREE_BYTES = 4 << 20  # room for a sweep's records; a large one takes under 1 MiB
+FREE_BYTES = 4 << 20  # room for a sweep's records
 EARLIER = re.compile(rb'"schema_version":\s*1\b')
 COPY = "It is a copy of another record."
 MOST_BYTES: Final = 64 << 20
@@ -90,10 +90,8 @@ class Store:
             self.records.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
         except OSError as error:
-            advice = _rescue(path, data)
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}): free some space and {advice}."
-            ) from error
+            said = f"{path} cannot be written ({error.strerror}): free some space and "
+            raise UserError(f"{said}{_rescue(path, data)}.") from error
         return path
 
     def read(self, key: str, look: Look | None = None) -> Record | None:
@@ -219,8 +217,8 @@ def told_apart(records: Iterable[Record]) -> dict[int, str]:
 
 
 def apart(record: Record) -> str:
-    """What it goes by beside another of its key."""
-    return f"{record.key}-{blake3(canonical(record)).hexdigest()[:8]}"
+    """What it goes by beside another of its key: that and the beginning of its content's hash."""
+    return f"{record.key}-{content_hash(json.loads(record.model_dump_json()))[:8]}"
 
 
 def identity(record: Record) -> tuple[str, str, str]:
@@ -242,10 +240,10 @@ def content(file: Path) -> bytes | Rejected:
         return Rejected(file.name, why(error))
 
 
-def parsed(file: Path, data: bytes) -> Record | Rejected:
-    """The record in `data`, the content of `file`, or why there is none."""
+def parsed(file: Path, data: bytes, document: Any = None) -> Record | Rejected:
+    """The record in `data`, the content of `file` and, if given, of `document`; or why there is none."""
     try:
-        return _parse(data)
+        return _parse(data, document)
     except UNREADABLE as error:
         return Rejected(file.name, why(error))
 
@@ -262,9 +260,11 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(data: bytes) -> Record:
+def _parse(data: bytes, document: Any = None) -> Record:
     """The record in `data`, upgraded where it is of an earlier version. Raises ValidationError or Refused."""
-    if EARLIER.search(data) and (document := _upgraded(data)):
+    if EARLIER.search(data) and (later := _upgraded(data)):
+        record = Record.model_validate(later)
+    elif document is not None:
         record = Record.model_validate(document)
     else:
         record = Record.model_validate_json(data)  # nearly every record: read without a detour

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from greenbench.schema.record import SCHEMA_VERSION
 
+NOT_JSON: Final = "It is not JSON, or was cut short."
 FOREIGN = {("model_type", 0), ("missing", 1)}  # faults, and how deep, of what is no record at all
 
 
@@ -27,7 +28,7 @@ def why(error: OSError | ValidationError | Refused) -> str:
         (fault["input"] for fault in errors if fault["loc"] == ("schema_version",)), None
     )
     if first["type"] == "json_invalid":
-        return "It is not JSON, or was cut short."
+        return NOT_JSON
     if isinstance(version, int) and version > SCHEMA_VERSION:
         return (
             f"It is of a newer GreenBench: its schema version is {version}, and this one reads up "

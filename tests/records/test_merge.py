@@ -7,9 +7,10 @@ import pytest
 from helpers import sound
 
 from greenbench import api
-from greenbench.analysis.trust.checked import look
+from greenbench.analysis.trust.checked import look, whole
 from greenbench.cli.main import main
 from greenbench.records import store
+from greenbench.records.merge import merge
 from greenbench.records.named import named
 from greenbench.records.store import Store, canonical, told_apart
 
@@ -181,14 +182,38 @@ def test_what_cannot_even_be_read_is_that_records_fault_alone(here, monkeypatch,
     assert last.startswith("1 records were added to all")
 
 
-def test_a_file_that_goes_away_meanwhile_is_that_records_fault_alone(here, monkeypatch, capsys):
-    from greenbench.records import merge
+def test_a_file_that_goes_away_or_is_changed_meanwhile_is_that_records_fault_alone(here):
+    """Between the look at all of them and the copying."""
+    one, other = two(here)
+    third = sound.run("third", 0.6)
+    Store(here / "a").write(third)
 
-    one, _ = two(here)
-    Store(here / "all").write(one)
-    held = merge._is
-    monkeypatch.setattr(merge, "_is", lambda there, *rest: held(there.with_suffix(".gone"), *rest))
-    assert main(["merge", "a", "-o", "all"]) == 1
-    first, last = capsys.readouterr().out.splitlines()
-    assert "left out. It cannot be merged (FileNotFoundError" in first
-    assert last.startswith("1 records were added to all")
+    def each(function, files):
+        found = list(map(function, files))
+        if Store(here / "a").record_path(one.key) in files:
+            Store(here / "a").record_path(one.key).unlink()
+            Store(here / "a").record_path(other.key).write_bytes(canonical(third))
+        return found
+
+    found = merge([here / "a"], here / "all", whole, each)
+    assert (found.taken, found.copies, found.beside) == (1, 0, 0)
+    told = {each.name: each.reason for each in found.refused}
+    assert "It cannot be merged (FileNotFoundError" in told[f"{one.key}.json"]
+    assert told[f"{other.key}.json"] == "It was changed while it was merged: merge again."
+    assert [record.name for record in api.load(here / "all")] == ["third"]
+
+
+def test_what_a_run_has_left_meanwhile_stays(here):
+    one = sound.run("one", 0.9)
+    Store(here / "a").write(one)
+
+    def each(function, files):
+        if not files:  # none is called like another: all have been looked at
+            Store(here / "all").write(later(one))
+        return map(function, files)
+
+    found = merge([here / "a"], here / "all", whole, each)
+    assert [each.reason for each in found.refused] == [
+        f"A run has left its own {one.key}.json meanwhile: merge again."
+    ]
+    assert api.load(here / "all") == [later(one)]

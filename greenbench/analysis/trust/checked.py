@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from blake3 import blake3
 from greenbench.analysis.conclusions import code
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.quick_read import Brief, brief_of
+from greenbench.analysis.trust import many
 from greenbench.analysis.trust.applied import false_stack
 from greenbench.analysis.trust.guard import not_analysed
 from greenbench.analysis.trust.joules import false_meters
@@ -31,6 +33,8 @@ from greenbench.analysis.trust.restated import (
 from greenbench.files import write_atomically
 from greenbench.paths import cache_dir
 from greenbench.records import store
+from greenbench.records.folders import files
+from greenbench.records.opened import Opened, opened
 from greenbench.records.store import Loaded, Rejected
 from greenbench.records.upgrades import NOTE
 from greenbench.schema.record import Record
@@ -57,7 +61,12 @@ class Kept(NamedTuple):
 
 
 def load(paths: Sequence[Path]) -> Loaded:
-    """`store.load`, of records as they may be trusted."""
+    """`store.load`, of records as they may be trusted; many that nobody has looked at yet take all CPUs."""
+    some = files(paths)
+    if many.processes(len(some)) > 1:
+        new = [file for file in some if not _is_known(file)]
+        if many.processes(len(new)) > 1:
+            deque(many.each(shortened, new), maxlen=0)
     return store.load(paths, look)
 
 
@@ -83,14 +92,13 @@ def whole(file: Path) -> Record | Rejected:
     data = store.content(file)
     if isinstance(data, Rejected):
         return data
-    found = store.parsed(file, data)
+    found = opened(file, data)
     if isinstance(found, Rejected):
         return found
-    document = json.loads(data)
-    if document.get("content") is None:
+    if found.document.get("content") is None:
         return look(file)
-    said = false_content(document)
-    return Rejected(file.name, said) if said else found
+    said = false_content(found.document)
+    return Rejected(file.name, said) if said else found.record
 
 
 def shortened(file: Path) -> Brief | Rejected:
@@ -121,29 +129,29 @@ def verified(file: Path) -> Verified:
     data = store.content(file)
     if isinstance(data, Rejected):
         return Verified(file, data.reason, None)
-    found = store.parsed(file, data)
+    found = opened(file, data)
     if isinstance(found, Rejected):
         return Verified(file, found.reason, None)
-    kept, _ = _held(file, data, found)
-    differs = None if kept.holds else altered(found, restated(found))
+    kept, again = _held(file, found)
+    differs = None if kept.holds else altered(found.record, again)
     return Verified(file, kept.refused, differs)
 
 
 def _judged(file: Path, data: bytes) -> tuple[Record | Rejected, Kept | None]:
     """What `file` is, and what is kept of it; of what cannot be read at all nothing is."""
-    found = store.parsed(file, data)
+    found = opened(file, data)
     if isinstance(found, Rejected):
         return found, None
-    kept, again = _held(file, data, found)
+    kept, again = _held(file, found)
     _keep(data, kept)
     return (Rejected(file.name, kept.refused) if kept.refused else again), kept
 
 
-def _held(file: Path, data: bytes, record: Record) -> tuple[Kept, Record]:
-    """`record`, the content `data` of `file`, against itself."""
+def _held(file: Path, found: Opened) -> tuple[Kept, Record]:
+    """What `file` holds against itself."""
+    record, document = found
     by_us = record.conclusions == code()
     try:
-        document = json.loads(data)
         again = restated(record)
         false = (
             false_key(document) or false_stack(record) or false_meters(record) or false_tier(again)
@@ -173,6 +181,12 @@ def _noted(record: Record) -> Record:
 def _place(data: bytes) -> Path:
     name = blake3(data).hexdigest()
     return cache_dir() / "checked" / code() / name[:2] / f"{name[2:]}.json"
+
+
+def _is_known(file: Path) -> bool:
+    """Whether something is kept of what is in `file`, or nothing can be."""
+    data = store.content(file)
+    return isinstance(data, Rejected) or _place(data).exists()
 
 
 def _known(file: Path, data: bytes) -> Kept | None:
