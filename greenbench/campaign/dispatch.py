@@ -20,8 +20,9 @@ from greenbench.campaign.forecast import Forecaster, each_s, whole
 from greenbench.campaign.identity import label
 from greenbench.campaign.invocation import LauncherSpec, Where
 from greenbench.campaign.launch.box import Box, Slot
-from greenbench.campaign.launch.launcher import Ended, Launcher, Task
+from greenbench.campaign.launch.launcher import Ended, Launcher, Task, unseen
 from greenbench.campaign.launch.local import Workers
+from greenbench.campaign.launch.unbegun import keep, unbegun
 from greenbench.campaign.running_report import RunningReport
 from greenbench.campaign.runs import PRELOAD, describe_here
 from greenbench.campaign.sweep import terminable, write_report
@@ -53,7 +54,8 @@ def send(
     folder.mkdir(parents=True, exist_ok=True)
     said = _within(slots, len(jobs))
     tasks = [_task(number, job, folder, said) for number, job in enumerate(jobs, 1)]
-    records: dict[int, list[Record]] = {}
+    records: dict[int, Sequence[Record]] = {}
+    apart: list[int] = []
     with (
         terminable(),
         Console(len(jobs)) as console,
@@ -65,11 +67,14 @@ def send(
             console.note(outlook)
             console.expect(len(jobs), foreseen_s, len(slots))
         for ended in _ended(launcher, _in_rounds(tasks, jobs), console):
+            if ended.fate == "unseen":
+                apart.append(ended.task.number)
             records[ended.task.number] = _gather(len(records) + 1, ended, jobs, console, so_far)
-        for path in write_report(results):
-            console.note(f"wrote {path}")
         found = [record for _, each in sorted(records.items()) for record in each]
+        for path in write_report(results) if found else ():
+            console.note(f"wrote {path}")
         console.note(closing(found, time.monotonic() - started_s))
+    _require_seen(apart, len(records), results)
     _require_all(records, folder)
     return found
 
@@ -94,8 +99,25 @@ def _ended(
                 said = f"job {ended.task.number} was lost ({ended.why}): it is sent once more"
                 console.note(said)
             else:
-                yield ended
-        yield from _followed(launcher, again)
+                yield _where(ended)
+        yield from map(_where, _followed(launcher, again))
+
+
+def _where(ended: Ended) -> Ended:
+    """The same, of one that ended well for itself: here is what it wrote, or it wrote it elsewhere."""
+    task = ended.task
+    here = task.log.exists() or _part(task.log.parent, task.number).exists()
+    return ended if here or ended.fate != "ended" else unseen(task)
+
+
+def _require_seen(apart: Sequence[int], jobs: int, results: Path) -> None:
+    """Raise UserError where jobs ran and nothing of them came here, by their numbers `apart`."""
+    if apart:
+        raise UserError(
+            f"{len(apart)} of {jobs} jobs ran where {results} is not the folder that it is here "
+            f"({', '.join(map(str, sorted(apart)[:9]))}): give results=DIR, a folder that all machines "
+            "share, or share the runs out with --shard and put them together with `greenbench merge`."
+        )
 
 
 def _require_all(records: Mapping[int, Sequence[Record]], folder: Path) -> None:
@@ -193,10 +215,12 @@ def _gather(
         record = store.read(begun.key, look)
         if record is None or (_is_earlier(record, begun) and record.status != "completed"):
             record = begun
-            store.write(record)
+            keep(store, record)
         elif _is_earlier(record, begun) and job.spec.force:
             record = begun  # it failed; the earlier record stays where it is
         found.append(record)
+    if not found and ended.fate == "lost":
+        found = _unbegun(job, jobs, ended.why, store, console)
     if found:
         took_s = sum(record.stages_s.get("total", 0.0) for record in found)
         drawn_j, estimated = drawn(found)
@@ -206,6 +230,17 @@ def _gather(
     else:
         console.end(f"no run was begun: {ended.why or _last_line(task.log)}", ran=False)
     return found
+
+
+def _unbegun(
+    job: Job, jobs: Sequence[Job], why: str, store: Store, console: Console
+) -> list[Record]:
+    """The failures of a job that was lost twice before it began; none where it cannot be told what it was."""
+    try:
+        return list(unbegun(job, _gpus(jobs, job.spec.launcher), why, store))
+    except UserError as error:
+        console.note(f"it leaves no record: {error}")
+        return []
 
 
 def _is_earlier(record: Record, begun: Record) -> bool:

@@ -21,6 +21,7 @@ from greenbench.campaign.downloads import fetch
 from greenbench.campaign.forecast import Forecaster, each_s, whole
 from greenbench.campaign.identity import run_key
 from greenbench.campaign.launch.local import Outcome, Workers
+from greenbench.campaign.launch.unbegun import keep
 from greenbench.campaign.running_report import RunningReport
 from greenbench.campaign.runs import PRELOAD, Run, found, refused_here, runs_of, surroundings
 from greenbench.engines.engine import Engine
@@ -198,7 +199,7 @@ def _once(
                 console.note(
                     f"what was there for it is no record to be trusted, and kept as {kept}"
                 )
-            store.write(record)
+            keep(store, record)
         else:
             console.note("the earlier record is kept, as this run did not complete")
     drawn_j, estimated = drawn([record])

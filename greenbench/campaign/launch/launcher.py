@@ -12,12 +12,14 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 KEPT = ("GREENBENCH_", "HF_")
 """Beginnings of the names of variables that hold wherever a task runs."""
-Fate = Literal["ended", "lost", "cancelled"]
-"""By itself, however; with its machine or by a kill; at a person's will."""
+Fate = Literal["ended", "lost", "cancelled", "unseen"]
+"""By itself, however; with its machine or by a kill; at a person's will; where nobody here sees its files."""
+UNSEEN: Final = 1000
+"""What a call answers where it has no folder to write to: no program's exit status is so large."""
 
 
 class Task(NamedTuple):
@@ -62,7 +64,9 @@ class Call:
         }
 
     def __call__(self) -> int:
-        """Run it to its end."""
+        """Run it to its end; `UNSEEN` at once where its machine has not the folder that it writes to."""
+        if not Path(self._log).parent.is_dir():
+            return UNSEEN
         with open(self._log, "ab") as log:
             return subprocess.run(
                 self._words,
@@ -82,6 +86,13 @@ class Call:
 
 def ended(task: Task, status: int) -> Ended:
     """What an exit status tells: a signal's is negative, or above 128 where a shell tells it."""
+    if status == UNSEEN:
+        return unseen(task)
     if status < 0 or status > 128:
         return Ended(task, "lost", "it was killed")
     return Ended(task, "ended")
+
+
+def unseen(task: Task) -> Ended:
+    """A task of which nothing came here, though it ran."""
+    return Ended(task, "unseen", f"its machine does not see {task.log.parent}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from greenbench.campaign.invocation import LauncherSpec
-from greenbench.campaign.launch.launcher import Call, Ended, Task, ended
+from greenbench.campaign.launch.launcher import Call, Ended, Task, ended, unseen
 from greenbench.errors import Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ LIVES = {
     "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED",
 }  # fmt: skip
 """States of a job that may still give an answer (squeue(1), job state codes)."""
+
+RAN = {"COMPLETED", "FAILED"}
+"""States of a job that has ended by itself: where it prints to, there is a file then."""
 
 
 class Slurm:
@@ -107,7 +110,7 @@ def _ended(left: dict[Task, SlurmJob[int]]) -> Iterator[Ended]:
                 last[task] = state or last[task]
                 missed[task] = 0 if state in LIVES else missed[task] + 1
                 if missed[task] >= GRACE_POLLS:
-                    found = _gone(task, last[task])
+                    found = _gone(task, job, last[task])
             if found is not None:
                 del left[task]
                 yield found
@@ -127,10 +130,12 @@ def _answer(task: Task, job: SlurmJob[int]) -> Ended | None:
     return ended(task, status)
 
 
-def _gone(task: Task, last: str) -> Ended:
+def _gone(task: Task, job: SlurmJob[int], last: str) -> Ended:
     """A job that gave no answer, by its `last` state: Slurm forgets at once what leaves its queue so."""
     if last == "PENDING" or _is_cancelled(last):
         return _cancelled(task)
+    if last in RAN and not job.paths.stdout.exists():
+        return unseen(task)
     return Ended(task, "lost", f"Slurm says {last}")
 
 
