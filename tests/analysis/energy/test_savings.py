@@ -3,6 +3,8 @@
 import pytest
 from helpers import campaign, factory
 
+from greenbench.analysis.choices.advice import advise
+from greenbench.analysis.choices.needs import needs
 from greenbench.analysis.energy.per_request import ALWAYS_ON, NO_JOULES, OFF, SHARED, saving
 from greenbench.analysis.energy.savings import payback_days, saved, too_many
 from greenbench.analysis.groups.rows import groups
@@ -71,6 +73,18 @@ def test_faster_at_more_power_may_save_joules_and_yet_cost_a_box_that_stays_on()
     assert saving(row, ALWAYS_ON).value == pytest.approx(-15)
     assert payback_days(row, 1000, SHARED).value > 0
     assert payback_days(row, 1000).reason == "no break-even: it saves no energy"
+
+
+def test_what_saves_joules_and_costs_a_box_that_stays_on_is_not_advised():
+    """As 150 W and 230 W in half the time at 100 W idle: a request takes 70 J less, idling 100 J more."""
+    row = twice_as_fast(watts=230 / 150, idle={"both": factory.idle_power(200)})
+    assert saving(row, SHARED).value == pytest.approx(70)
+    assert saving(row, ALWAYS_ON).value == pytest.approx(-30)
+    (advice,) = advise([row.record], needs({"quality_loss": "9"}), GIVEN)
+    assert (advice.answer, advice.best) == ("keep the baseline", None)
+    yearly = saved(row, GIVEN, 8640 * 365.25, ALWAYS_ON, days=365.25)
+    assert yearly.energy_kwh.value == pytest.approx(-30 * 8640 * 365.25 / KWH)
+    assert yearly.carbon_kg.value < 0  # and nothing of making the box is shed
 
 
 def test_answers_without_a_token_are_no_requests_to_compare():
