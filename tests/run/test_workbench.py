@@ -1,11 +1,14 @@
-"""The meters of a run: what they can know of the processes that do its work."""
+"""What a run's meters can know of the processes that do its work, and these of the run."""
 
+import pytest
 from helpers.fakes.openai_server import FakeOpenAI
+from helpers.real_engines import build
 
 from greenbench.campaign.compose import plan
+from greenbench.engines.transformers.engine import Transformers
 from greenbench.machine.detect import Machine
 from greenbench.machine.processes import OwnProcesses
-from greenbench.run.workbench import opened
+from greenbench.run.workbench import Bench, Stages, opened
 
 CPU = Machine("cpu", "some CPU", 1 << 34)
 
@@ -33,3 +36,28 @@ def test_joules_are_not_estimated_of_a_server_that_is_not_seen(monkeypatch):
             why, names = refused(*overrides)
             assert why["estimate"].startswith(f"{knob} is answered by no process that is seen here")
             assert not {"estimate", "estimate_dram"} & set(names)
+
+
+class Told(Exception):
+    """What a program is told at its start."""
+
+
+@pytest.mark.parametrize(
+    ("profile", "traced"), [("never", False), ("when_not_kept", True), ("always", True)]
+)
+def test_programs_are_told_at_their_start_that_they_may_be_profiled(
+    profile, traced, tmp_path, monkeypatch
+):
+    def serve(self, build, machine):
+        raise Told(build.start.traced)
+
+    monkeypatch.setattr(Transformers, "serve", serve)
+    (job,) = plan([f"protocol.profile={profile}", "meter=estimate"], multirun=False)
+    with opened(job.spec, CPU, OwnProcesses()) as meters:
+        bench = Bench(job.spec, CPU, meters, OwnProcesses())
+        with (
+            pytest.raises(Told) as told,
+            bench.serve(Stages(lambda *_: None), "baseline", build(tmp_path)),
+        ):
+            pass
+    assert told.value.args == (traced,)
