@@ -96,8 +96,7 @@ def _experiment_axes(beside: Sequence[Path], overrides: Sequence[str]) -> list[O
     """What the experiment among `overrides`, or another group that was added, sweeps."""
     if not any(text.startswith("+") for text in overrides):
         return []
-    config = _config(_bare(overrides), return_hydra_config=True)
-    params = config.hydra.sweeper.params or {}
+    params = _config(_bare(overrides), return_hydra_config=True).hydra.sweeper.params or {}
     return read([f"{key}={value}" for key, value in params.items()], beside)
 
 
@@ -126,8 +125,7 @@ def _config(overrides: Sequence[str], *, return_hydra_config: bool = False) -> D
         raise UserError(
             f"{' '.join(overrides)} names a file whose defaults list leads back to it: take it out there."
         ) from error
-    except (AssertionError, AttributeError, TypeError, ValueError) as error:
-        # how Hydra answers a key or a defaults list that it cannot follow
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:  # Hydra cannot follow
         raise ConfigCompositionException(str(error)) from error
 
 
