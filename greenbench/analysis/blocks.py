@@ -31,8 +31,8 @@ from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
+from greenbench.stats.standard_errors import Stays
 
 DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
 """Read off two windows at once, by `decode`."""

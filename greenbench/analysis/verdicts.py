@@ -10,7 +10,6 @@ from greenbench.schema.codes import Validity
 from greenbench.schema.metrics import TOKENS_PER_S
 from greenbench.schema.quantity import Provenance
 from greenbench.schema.verdict import Comparison, Verdict, Word
-from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import (
     CONFIDENCE,
     MARGIN,
@@ -20,6 +19,7 @@ from greenbench.stats.intervals import (
     p_equivalence,
     paired_ratio,
 )
+from greenbench.stats.standard_errors import Stays
 
 ALPHA: Final = 1 - CONFIDENCE
 RECIPROCALS: Final = {TOKENS_PER_S.ratio: "seconds_per_token"}

@@ -16,8 +16,8 @@ from greenbench.schema.enums import Design, Profiling, Tier
 from greenbench.schema.spec import ProtocolSpec
 from greenbench.schema.window import Who
 from greenbench.simulate.weather import Weather, windows
-from greenbench.stats.errors import Stays
 from greenbench.stats.intervals import stein_blocks
+from greenbench.stats.standard_errors import Stays
 
 
 class Values(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from greenbench.stats.errors import Error, Logs, Stays, errors, stay_error
+from greenbench.stats.standard_errors import Error, Logs, Stays, errors, stay_error
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from greenbench.stats.errors import stay_error
 from greenbench.stats.intervals import p_difference, p_equivalence, paired_ratio
+from greenbench.stats.standard_errors import stay_error
 
 STAYS = ([1, 1, 3, 3, 3, 3, 5, 5], [2, 2, 2, 2, 4, 4, 4, 4])
 """Eight blocks as B C B C B: a quarter, a half, a half, a half, a quarter."""
