@@ -193,8 +193,10 @@ def _rival(found: Draws, i: int, members: Sequence[int]) -> Rival:
 def hypervolume(found: Draws) -> Interval | None:
     """Points of quality times share of cost that the frontier wins over `REFERENCE`.
 
-    By moocore (Fonseca, Paquete and López-Ibáñez, 2006, IEEE CEC), with a percentile interval over
-    the draws. None without runs.
+    By moocore (Fonseca, Paquete and López-Ibáñez, 2006, IEEE CEC). The luckiest of near-equal runs make the
+    frontier, and in each draw the luckiest again: as far as draws are above what was measured, that is above
+    the truth. So the draws' interval is mirrored at the value (the basic bootstrap: A. C. Davison and
+    D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 5.2). None without runs.
     """
     if not found.labels:
         return None
@@ -204,7 +206,8 @@ def hypervolume(found: Draws) -> Interval | None:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(volumes, [tail, 1 - tail])
     value = _volume(np.array(found.points, dtype=float))
-    return Interval(value, min(float(low), value), max(float(high), value), len(found.labels))
+    ends = max(0.0, 2 * value - max(float(high), value)), 2 * value - min(float(low), value)
+    return Interval(value, *ends, len(found.labels))
 
 
 def _volume(points: Array) -> float:
