@@ -1,6 +1,6 @@
 """What was claimed against what was true: every kind of claim, in made-up labs whose truth is known.
 
-    python benchmarks/calibration.py [--labs 1000] [--only WORD] [--processes 2]
+    python benchmarks/calibration.py [--labs 200] [--only WORD] [--processes 2]
 
 The statistics, stopping rules, verdicts and analyses are GreenBench's own; docs/calibration.md says which
 code a lab passes through, and keeps the table. Seeded: the same code gives the same table everywhere. Prints
@@ -29,7 +29,7 @@ def main() -> int:
     """Simulate and print; exit 0 whatever the table says, as it is what is found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--labs", type=int, default=1000, help="of the cheapest claims; fewer of others"
+        "--labs", type=int, default=200, help="of the cheapest claims; fewer of others"
     )
     parser.add_argument("--only", default="", help="claims with this word in their name")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
