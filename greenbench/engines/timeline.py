@@ -93,7 +93,7 @@ def trace(events: Sequence[Event], plain: Spent, longer: Spent, *, on_gpu: bool)
         between_s = asleep_s + left * awake_s
         return Trace(plain.wall_s, _summed(inside), between_s, 0.0, asleep_s, untold_s)
     _require_kernels(events)
-    begun = {
+    begun: dict[int | None, Key] = {
         each.number: each.key
         for each in host.operators
         if each.number and REGION not in each.key[0]
