@@ -30,3 +30,15 @@ def test_the_generators_own_cost_is_told_of_each_rate():
     lines = [line for line in told if re.match(r"2 tokens, (20|50) requests/s: ", line)]
     assert len(lines) == 2, done.stdout
     assert all("ms of CPU a request" in line and "ms late (p99 " in line for line in lines)
+
+
+def test_planted_disturbances_are_said_and_leave_the_ratio_right():
+    """The whole table is in docs/protocol.md."""
+    program = next(path for path in PROGRAMS if path.stem == "disturbances")
+    command = [sys.executable, program, "--runs", "2", "--only", "0.1 s"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()[2:]
+    assert [row.split("|")[2].strip() for row in rows] == ["`throttled`", "`foreign_process`"]
+    assert all(row.split("|")[3].strip() == "2 of 2" for row in rows), done.stdout
+    assert all(row.split("|")[4].strip().startswith("0 of ") for row in rows), done.stdout
