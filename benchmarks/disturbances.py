@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -152,7 +153,7 @@ class Run:
             for position, (who, (phase, _)) in enumerate(order):
                 watts = BUSY_W * (TRUE if who == "candidate" else 1.0) * self._dice.gauss(1, NOISE)
                 recorder.repeat(
-                    phase, who, None, lambda _, watts=watts: self._request(watts),
+                    phase, who, None, partial(self._request, watts),
                     window_s=WINDOW_S, place=Place(series="block", unit=block, position=position),
                 )  # fmt: skip
 
@@ -172,7 +173,7 @@ class Run:
     def _is_on(self, now_s: float) -> bool:
         return self._start_s <= now_s < self._end_s
 
-    def _request(self, watts: float) -> list[Completion]:
+    def _request(self, watts: float, _: int) -> list[Completion]:
         """Half a second of work, or more under a fault: ten tokens."""
         start_s, left_s = self.clock.now_s, REQUEST_S
         while left_s > 1e-9:
