@@ -146,9 +146,9 @@ class Bench:
         log, name = self._log, self.engines[who].name
         beside = log and log.with_name(f"{log.stem}.{name}-{self._starts}.log")
         at_once, tokens = at_most(self.spec, self.engines)
+        asleep, queues = who in self.sleepers, not self.spec.load.is_closed
         traced = self.spec.protocol.profile is not Profiling.never
-        asleep = who in self.sleepers
-        return Start(at_once, tokens, beside, stages.progress, asleep, traced=traced)
+        return Start(at_once, tokens, beside, stages.progress, asleep, queues, traced)
 
     def apart(self, bases: Mapping[Who, Build]) -> str | None:
         """Why the two are to be measured in turn, and who sleeps meanwhile; null: together."""

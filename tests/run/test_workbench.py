@@ -42,22 +42,40 @@ class Told(Exception):
     """What a program is told at its start."""
 
 
+def told(asked, path, monkeypatch):
+    """The start of the baseline's program."""
+
+    def serve(self, build, machine):
+        raise Told(build.start)
+
+    monkeypatch.setattr(Transformers, "serve", serve)
+    (job,) = plan([*asked, "meter=estimate"], multirun=False)
+    with opened(job.spec, CPU, OwnProcesses()) as meters:
+        bench = Bench(job.spec, CPU, meters, OwnProcesses())
+        stages = Stages(lambda *_: None)
+        with pytest.raises(Told) as told, bench.serve(stages, "baseline", build(path)):
+            pass
+    return told.value.args[0]
+
+
 @pytest.mark.parametrize(
     ("profile", "traced"), [("never", False), ("when_not_kept", True), ("always", True)]
 )
 def test_programs_are_told_at_their_start_that_they_may_be_profiled(
     profile, traced, tmp_path, monkeypatch
 ):
-    def serve(self, build, machine):
-        raise Told(build.start.traced)
+    assert told([f"protocol.profile={profile}"], tmp_path, monkeypatch).traced is traced
 
-    monkeypatch.setattr(Transformers, "serve", serve)
-    (job,) = plan([f"protocol.profile={profile}", "meter=estimate"], multirun=False)
-    with opened(job.spec, CPU, OwnProcesses()) as meters:
-        bench = Bench(job.spec, CPU, meters, OwnProcesses())
-        with (
-            pytest.raises(Told) as told,
-            bench.serve(Stages(lambda *_: None), "baseline", build(tmp_path)),
-        ):
-            pass
-    assert told.value.args == (traced,)
+
+@pytest.mark.parametrize(
+    ("asked", "queues", "seats"),
+    [
+        (["workload.batch_size=2"], False, 16),
+        (["load.arrivals=poisson", "load.rate=1", "load.at_once=2"], True, 2),
+    ],
+)
+def test_under_a_load_no_program_has_more_seats_than_were_asked_for(
+    asked, queues, seats, tmp_path, monkeypatch
+):
+    start = told(asked, tmp_path, monkeypatch)
+    assert (start.queues, start.seats(16)) == (queues, seats)
