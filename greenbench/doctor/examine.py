@@ -20,7 +20,8 @@ from greenbench.machine.gpus import opened
 from greenbench.machine.processes import OwnProcesses
 from greenbench.machine.unused_gpu import unused
 from greenbench.meters import open_meters
-from greenbench.meters.nvml_telemetry import Telemetry, Watch
+from greenbench.meters.nvml_telemetry import Watch
+from greenbench.meters.telemetry import Telemetry
 from greenbench.plugins import ROOMS, answerable, named
 from greenbench.records import calibrations
 from greenbench.run import checkpoint
@@ -198,8 +199,7 @@ def _load(
 ) -> dict[str, str]:
     said = {
         "cpu": _cpu_load(load),
-        "load average": f"{OK}: {load['load_average_1min']} over the last minute, on "
-        f"{load['cores']} cores",
+        "load average": f"{OK}: {load['load_average_1min']} over a minute, {load['cores']} cores",
     }
     for index, (gpu, seen) in enumerate(zip_longest(gpus, company[: len(gpus)])):
         pids = gpu["compute_pids"]

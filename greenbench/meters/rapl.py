@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
+from greenbench.meters.cpu_heat import CpuHeat
 from greenbench.meters.meter import (
     IMPLAUSIBLE_W,
     OVER_LIMIT,
@@ -32,11 +33,14 @@ from greenbench.meters.meter import (
     look_s,
     probe,
 )
+from greenbench.meters.telemetry import Kept, Sample
 from greenbench.schema.quantity import Boundary, Provenance
+from greenbench.schema.window import Trace
 
 ROOT = Path("/sys/class/powercap")
 UJ = 1e-6  # joules per microjoule
 MIRROR_LOOKS = 10
+TRACE_S = 0.5  # between two points of a trace
 REMEDY = "sudo chmod a+r /sys/class/powercap/*/energy_uj"
 
 
@@ -131,14 +135,24 @@ class RaplCounter(Meter):
 
     @classmethod
     def parts(cls, place: Place) -> Sequence[Part]:
-        """The package's counter, and the memory's."""
+        """The package's counter, and the memory's; of a run on the CPU also how it fares."""
+        heat = CpuHeat() if place.device == "cpu" else None
         return [
-            Part("rapl", lambda: cls("cpu_package").start()),
+            Part("rapl", lambda: cls("cpu_package", heat=heat).start()),
             Part("rapl_dram", lambda: cls("dram").start()),
         ]
 
-    def __init__(self, boundary: Boundary, root: Path = ROOT, clock: Clock = time) -> None:
-        self.boundary = boundary
+    def __init__(
+        self,
+        boundary: Boundary,
+        root: Path = ROOT,
+        clock: Clock = time,
+        heat: CpuHeat | None = None,
+    ) -> None:
+        """`heat`: how the CPU fares is kept too, for the trace."""
+        self.boundary, self._heat = boundary, heat
+        self._kept = Kept(TRACE_S)
+        self._last: Reading | None = None
         self.name = "rapl" if boundary == "cpu_package" else f"rapl_{boundary}"
         self.zones = _open(boundary, root, clock)
         self._clock, self._lock, self._closed = clock, threading.Lock(), threading.Event()
@@ -173,9 +187,31 @@ class RaplCounter(Meter):
         """Joules so far over all zones."""
         with self._lock:
             try:
-                return self._tallies.read(self._raw, self._clock, self.tick_s)
+                reading = self._tallies.read(self._raw, self._clock, self.tick_s)
             except (OSError, ValueError) as error:
                 raise Lost(f"A RAPL counter can no longer be read ({error}).") from None
+            return self._watched(reading, self._heat) if self._heat else reading
+
+    def _watched(self, now: Reading, heat: CpuHeat) -> Reading:
+        """The reading with the faults of heat; what the CPU drew since the last one is kept."""
+        last, apart_s = self._last, look_s(self.tick_s)
+        if last is None or now.time_s - last.time_s >= apart_s:
+            self._last = now
+            if last is not None:
+                power_w = (now.energy_j - last.energy_j) / (now.time_s - last.time_s)
+                self._kept.power.append(Sample((now.time_s + last.time_s) / 2, power_w))
+        if self._kept.is_due(now.time_s):
+            telemetry, codes = heat.look(now.time_s)
+            self._kept.others.append(telemetry)
+            self._tallies.faults += tuple(codes)
+        return now._replace(faults=self._tallies.faults)
+
+    def trace(self, start_s: float, end_s: float) -> Trace | None:
+        """What the CPU drew and how hot it was between two monotonic times; null on a GPU's run."""
+        if self._heat is None:
+            return None
+        with self._lock:
+            return self._kept.trace(start_s, end_s)
 
     def close(self) -> None:
         """Stop the thread."""

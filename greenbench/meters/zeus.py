@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Self
 from greenbench.errors import Lost, Unavailable
 from greenbench.machine.clock import Clock
 from greenbench.machine.gpus import open_gpus
+from greenbench.meters import zeus_power
 from greenbench.meters.meter import (
     Meter,
     Part,
@@ -73,11 +74,11 @@ class ZeusMeter(Meter):
 
     @classmethod
     def parts(cls, place: Place) -> Sequence[Part]:
-        """The device's joules, and the memory's."""
-        return [
-            Part("zeus", lambda: cls(place.uuids).start()),
-            Part("zeus_dram", lambda: cls(place.uuids, dram=True).start()),
-        ]
+        """The device's joules; of GPUs their power beside it, of a CPU the memory's."""
+        counter = Part("zeus", lambda: cls(place.uuids).start())
+        if place.uuids:
+            return [counter, Part("zeus_power", lambda: zeus_power.found(place.uuids).start())]
+        return [counter, Part("zeus_dram", lambda: cls(place.uuids, dram=True).start())]
 
     def __init__(self, uuids: Sequence[str], *, dram: bool = False, clock: Clock = time) -> None:
         self.name = "zeus_dram" if dram else "zeus"

@@ -55,12 +55,12 @@ class Percentiles(Part):
 
 
 class Trace(Part):
-    """How the GPUs fared during a window, resampled; null where nothing was reported."""
+    """How the device fared during a window, resampled; null where nothing was reported."""
 
     step_s: float
     """Seconds between two points; the first lies half a step after the window's start."""
     power_w: list[float | None]
-    """Of all GPUs together, mean over the step."""
+    """Of all GPUs, or packages of the CPU, together; mean over the step."""
     temperature_c: list[int | None]
     """Of the hottest."""
     sm_mhz: list[int | None]

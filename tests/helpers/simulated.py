@@ -19,7 +19,7 @@ from greenbench.analysis.blocks import energy_of
 from greenbench.engines.engine import Completion, Footprint
 from greenbench.engines.transformers.engine import Transformers
 from greenbench.measure import recorder, schedule
-from greenbench.meters import OpenMeters, nvml_telemetry
+from greenbench.meters import OpenMeters, telemetry
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
 from greenbench.run import conclude
@@ -150,7 +150,7 @@ class Simulation:
             monkeypatch.setattr(recorder, name, stand_in)
         monkeypatch.setattr(conclude, "on_battery", lambda: False)
         monkeypatch.setattr(Transformers, "version", lambda engine: "5.23.0")
-        monkeypatch.setattr(nvml_telemetry, "TRACE_POINTS", 20)
+        monkeypatch.setattr(telemetry, "TRACE_POINTS", 20)
         sensor = NvmlPower([GPU], self._clock)
         self._clock.step_s = sensor.tick_s
         self._clock.listeners.append(lambda now_s: sensor.read())

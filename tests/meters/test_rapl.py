@@ -11,6 +11,7 @@ from helpers.moved_clock import MovedClock
 from greenbench.errors import Lost, Unavailable
 from greenbench.meters import rapl
 from greenbench.meters.meter import Reading, Tally, codes, keep_reading, look_s, span
+from greenbench.meters.telemetry import Telemetry
 
 RANGE_UJ = 262_143_328_850
 
@@ -299,3 +300,32 @@ def test_a_tree_that_vanishes_mid_run_is_said_to_be_lost(tree):
     (tree.root / "intel-rapl:0" / "energy_uj").unlink()
     with pytest.raises(Lost, match="can no longer be read"):
         meter.read()
+
+
+class Heat:
+    """A CPU at 71 degrees that heat slows at the third look."""
+
+    looks = 0
+
+    def look(self, now_s):
+        self.looks += 1
+        return Telemetry(now_s, 71), ["throttled"] if self.looks == 3 else []
+
+
+def test_how_the_cpu_fares_is_kept_for_the_trace(tree):
+    tree.zone("intel-rapl:0", "package-0", 40.0)
+    meter = rapl.RaplCounter("cpu_package", tree.root, tree.clock, Heat())
+    start = meter.read()
+    for _ in range(20):
+        tree.clock.sleep(0.1)
+        end = meter.read()
+    trace = meter.trace(start.time_s, end.time_s)
+    assert trace.power_w == [pytest.approx(40.0, rel=0.01)] * 4
+    assert trace.temperature_c == [71] * 4
+    assert (trace.sm_mhz, trace.throttle) == ([None] * 4, [None] * 4)
+    assert codes(start, end) == ["throttled"]
+
+
+def test_on_a_gpus_run_the_cpu_is_only_counted(tree):
+    tree.zone("intel-rapl:0", "package-0", 40.0)
+    assert tree.open().trace(0.0, 1.0) is None

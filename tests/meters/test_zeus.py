@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 from helpers.moved_clock import MovedClock
 
+from greenbench.machine.processes import OwnProcesses
 from greenbench.meters import Unavailable, codes
 from greenbench.meters import zeus as adapter
+from greenbench.meters.meter import Place
 
 INSTALLED = importlib.util.find_spec("zeus") is not None
 needs_zeus = pytest.mark.skipif(not INSTALLED, reason="the optional extra zeus is not installed")
@@ -149,6 +151,12 @@ def test_counters_that_cannot_be_trusted_are_refused(names, trusted, words):
 def test_a_counter_that_stands_still_is_refused(metered):
     with pytest.raises(Unavailable, match="does not move"):
         metered(lambda clock: adapter.apple(Soc(clock, cpu_total_mj=0), False))
+
+
+def test_a_gpus_counter_has_its_power_beside_it_and_a_cpus_its_memory():
+    for uuids, names in (([UUID], ["zeus", "zeus_power"]), ([], ["zeus", "zeus_dram"])):
+        place = Place(uuids, OwnProcesses())
+        assert [part.name for part in adapter.ZeusMeter.parts(place)] == names
 
 
 @pytest.mark.skipif(INSTALLED, reason="Zeus is installed")

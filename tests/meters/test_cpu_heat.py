@@ -1,0 +1,52 @@
+"""How a CPU fares, on trees as the kernel's written to disk."""
+
+import pytest
+
+from greenbench.meters.cpu_heat import CpuHeat
+
+
+@pytest.fixture
+def write(tmp_path):
+    def put(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{text}\n")
+
+    return put
+
+
+def cpu(write, number, package, slowed):
+    write(f"devices/system/cpu/cpu{number}/topology/physical_package_id", package)
+    write(f"devices/system/cpu/cpu{number}/thermal_throttle/package_throttle_count", slowed)
+
+
+def test_the_hottest_package_counts_and_no_core(tmp_path, write):
+    for sensor, (label, heat) in enumerate((("Package id 0", 63_000), ("Core 0", 90_000))):
+        write(f"class/hwmon/hwmon0/temp{sensor}_label", label)
+        write(f"class/hwmon/hwmon0/temp{sensor}_input", heat)
+    write("class/hwmon/hwmon0/name", "coretemp")
+    write("class/hwmon/hwmon1/name", "nvme")
+    write("class/hwmon/hwmon1/temp1_label", "Tctl")
+    write("class/hwmon/hwmon1/temp1_input", 99_000)
+    write("class/hwmon/hwmon2/name", "k10temp")
+    write("class/hwmon/hwmon2/temp1_label", "Tctl")
+    write("class/hwmon/hwmon2/temp1_input", 64_600)
+    telemetry, codes = CpuHeat(tmp_path).look(7.0)
+    assert (telemetry.time_s, telemetry.temperature_c, codes) == (7.0, 65, [])
+
+
+def test_a_package_that_heat_has_slowed_since_is_told_once(tmp_path, write):
+    for number, package in enumerate((0, 0, 1, 1)):
+        cpu(write, number, package, 5)
+    heat = CpuHeat(tmp_path)
+    assert heat.look(0.0)[1] == []
+    for number in (2, 3):
+        cpu(write, number, 1, 6)
+    assert [heat.look(1.0)[1], heat.look(2.0)[1]] == [["throttled"], []]
+
+
+def test_what_a_machine_does_not_tell_is_no_fault(tmp_path, write):
+    assert CpuHeat(tmp_path).look(0.0)[0].temperature_c is None
+    cpu(write, 0, 0, 5)
+    heat = CpuHeat(tmp_path)
+    cpu(write, 0, 0, "gone")
+    assert heat.look(0.0)[1] == []
