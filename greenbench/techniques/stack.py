@@ -219,10 +219,10 @@ def _bars(technique: Technique, machine: Machine, spec: RunSpec, engine: Engine)
             f"has a kernel that takes {traits.compiled_rows} rows or more where it is compiled, and "
             f"workload.batch_size is {workload.batch_size}"
         )
-    if own := _own_model(technique, spec.model):
-        with suppress(UserError):  # of files that are not here, which its run then says
-            if why := engine.obstacle(own):
-                yield f"has a model of its own: {why}"
+    with suppress(UserError):  # of files that are not here or not named, which its run then says
+        own = _own_model(technique, spec.model)
+        if own and (why := engine.obstacle(own)):
+            yield f"has a model of its own: {why}"
 
 
 def _own_model(technique: Technique, plain: ModelSpec) -> ModelSpec | None:
