@@ -71,7 +71,8 @@ class Answers:
         return found
 
     def _told(self, spent: Counts, calls: int) -> list[dict[str, Any]]:
-        """Those that took any time; the runtime's graph has the shapes of the last call."""
+        """Those that were executed, also in less than its clock tells (a microsecond); the runtime's graph has
+        the shapes of the last call."""
         graph = self._compiled.get_runtime_model().get_ops()
         inputs = {node.get_friendly_name(): shapes(node) for node in graph}
         return [
@@ -79,10 +80,9 @@ class Answers:
                 "name": self._kinds[name],
                 "inputs": inputs.get(name, []),
                 "calls": calls,
-                "seconds": seconds,
+                "seconds": max(0.0, seconds),
             }
             for name, seconds in spent.items()
-            if seconds > 0
         ]
 
     def _prompt(self) -> None:
@@ -113,7 +113,8 @@ class Answers:
         self.queued_s += queued_s() - waited_s
 
     def _counts(self) -> Counts:
-        known = self._asks.get_profiling_info()
+        told = self._asks.get_profiling_info()
+        known = [each for each in told if each.status == ov.ProfilingInfo.Status.EXECUTED]
         self._kinds = {each.node_name: each.node_type for each in known}
         return {each.node_name: each.real_time.total_seconds() for each in known}
 
