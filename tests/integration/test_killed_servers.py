@@ -8,7 +8,6 @@ from helpers.servers import gone, marked
 
 pytest.importorskip("xllamacpp", reason="no wheel of llama.cpp for this system")
 
-MOMENTS = 10
 STAGE = "[1/1]   "
 RUN = ("engine=llama_cpp", "engine.threads=1", "technique=gguf", "task.items=1")
 
@@ -25,17 +24,18 @@ def kill_at(bench, moment):
 
 
 @pytest.mark.timeout(900)  # eleven runs, which a busy machine takes long over
-def test_at_ten_moments(bench):
+@pytest.mark.parametrize("moments", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_at_any_moment(bench, moments):
     status, output = bench.run(*RUN)
     assert status == 0, output
     told = sum(line.startswith(STAGE) for line in output.splitlines())
     stages = set()
-    for number in range(1, MOMENTS + 1):
-        stage, pids = kill_at(bench, number * (told - 1) // MOMENTS)
+    for number in range(1, moments + 1):
+        stage, pids = kill_at(bench, number * (told - 1) // moments)
         stages.add(stage)
         assert gone(pids), stage
         assert gone(marked(str(bench.directory))), stage
-    assert len(stages) > MOMENTS // 2, stages
+    assert len(stages) > moments // 2, stages
     (record,) = bench.records()
     assert record["status"] == "completed"  # what was measured is not lost
 

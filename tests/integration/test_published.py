@@ -8,14 +8,19 @@ import pytest
 GPTQ = ["technique=gptq", "technique.gptq.bits=8"]
 
 
-@pytest.fixture
-def published(bench):
+@pytest.fixture(scope="module")
+def made(shared_bench):
     """What `make` left of the model with 8 bits, as a maker would publish it."""
-    status, output = bench.call(
-        "make", *bench.quick, *GPTQ, "engine=transformers", "-o", "published"
-    )
+    words = (*shared_bench.quick, *GPTQ, "engine=transformers", "-o", "published")
+    status, output = shared_bench.call("make", *words)
     assert status == 0, output
-    return bench.directory / "published"
+    return shared_bench.directory / "published"
+
+
+@pytest.fixture
+def published(bench, made):
+    """In the directory of a bench."""
+    return shutil.copytree(made, bench.directory / "published")
 
 
 def test_what_others_made_is_measured_beside_the_plain_model(bench, published):
