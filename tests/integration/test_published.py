@@ -18,8 +18,9 @@ def made(shared_bench):
 
 
 @pytest.fixture
-def published(bench, made):
-    """In the directory of a bench."""
+def published(bench, shared_bench, made):
+    """In the directory of a bench of the same model."""
+    bench.quick = shared_bench.quick
     return shutil.copytree(made, bench.directory / "published")
 
 

@@ -71,8 +71,8 @@ class Answers:
         return found
 
     def _told(self, spent: Counts, calls: int) -> list[dict[str, Any]]:
-        """Those that were executed, also in less than a microsecond, which reads 0; the runtime's graph has the
-        shapes of the last call."""
+        """Those that were executed, also in less than a microsecond, which reads 0; the runtime's graph has
+        the shapes of the last call."""
         graph = self._compiled.get_runtime_model().get_ops()
         inputs = {node.get_friendly_name(): shapes(node) for node in graph}
         return [
