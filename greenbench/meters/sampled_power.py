@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from typing import Self
 
 from greenbench.machine.clock import Clock
@@ -28,13 +29,13 @@ class SampledPower(Meter):
         self._energy_j, self._faults = 0.0, list[str]()
         self._kept = Kept(TELEMETRY_PERIODS * period_s)
 
+    @abstractmethod
     def power_w(self) -> float:
         """What the device draws now; raises Lost if it has vanished."""
-        raise NotImplementedError
 
+    @abstractmethod
     def look(self, now_s: float) -> tuple[Telemetry, list[str]]:
         """How it is now, and the fault codes of that."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Sample in the background until closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import re
 import resource
@@ -35,6 +36,10 @@ def add(one, two, *, progress):
     progress("add", 0, 2)
     progress("add", 2, 2)
     return one + two
+
+
+def collector(*, progress):
+    return gc.isenabled(), gc.get_freeze_count()
 
 
 def keep(value, *, progress, then=None):

@@ -8,9 +8,7 @@ from math import hypot
 from typing import Final
 
 from greenbench.analysis.blocks import (
-    NO_IDLE as NOT_MEASURED,
-)
-from greenbench.analysis.blocks import (
+    NO_IDLE,
     as_quantity,
     doubted,
     half_width,
@@ -27,7 +25,7 @@ from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import Interval, mean_interval
 
-NO_IDLE: Final = "no idle window with both models loaded"
+NO_COMMON_IDLE: Final = "no idle window with both models loaded"
 NO_BLOCKS: Final = "no valid block has joules and tokens of it"
 BELOW_IDLE: Final = "a block drew no more than idle power"
 
@@ -41,9 +39,9 @@ def above_idle(row: Row, who: Who = "candidate") -> Quantity:
     idle = row.record.idle.get("both")
     windows = [window for window in answered(row.record, who) if window.tokens]
     if row.energy.value is None:
-        return missing("J/token", row.energy.reason or NO_IDLE)
+        return missing("J/token", row.energy.reason or NO_COMMON_IDLE)
     if idle is None or idle.value is None:
-        return missing("J/token", (idle.reason if idle else None) or NO_IDLE)
+        return missing("J/token", (idle.reason if idle else None) or NO_COMMON_IDLE)
     spans = [(window.energy[0], window.tokens) for window in windows if window.energy]
     if not spans:
         return missing("J/token", "no valid block has joules")
@@ -67,7 +65,7 @@ def above_idle_ratio(row: Row) -> Quantity:
     """Candidate over baseline, paired by block; of several sessions, that of their mean."""
     known = above_idle(row)
     if known.value is None:
-        return missing("ratio", known.reason or NO_IDLE)
+        return missing("ratio", known.reason or NO_COMMON_IDLE)
     return of_sessions(row, ratio_above_idle, ratio=True)
 
 
@@ -75,7 +73,7 @@ def ratio_above_idle(record: Record) -> Quantity:
     """Joules per token above idle power, candidate over baseline, paired by block."""
     idle = resting_power(record.idle)
     if idle.value is None:
-        return missing("ratio", NOT_MEASURED)
+        return missing("ratio", NO_IDLE)
 
     ratio = partial(ratio_of, record)
 

@@ -18,7 +18,6 @@ from greenbench.report.figures.label_placement import Label, Obstacles, place_la
 from greenbench.report.figures.style import (
     BLACK,
     BLUE,
-    COARSE,
     GREY,
     PANELS,
     SKY,
@@ -27,6 +26,7 @@ from greenbench.report.figures.style import (
     Grid,
     Sketch,
     heading,
+    in_decade,
     log_ticks,
     svg,
 )
@@ -184,7 +184,11 @@ def _ratio_axis(axes: Axes, baseline_level: float) -> None:
     """
     low, high = (limit / baseline_level for limit in axes.get_xlim())
     logarithmic = axes.get_xscale() == "log"
-    ticks = LogLocator(subs=COARSE) if logarithmic else MaxNLocator(9, steps=[1, 2, 2.5, 5, 10])
+    ticks = (
+        LogLocator(subs=in_decade(low, high))
+        if logarithmic
+        else MaxNLocator(9, steps=[1, 2, 2.5, 5, 10])
+    )
     for ratio in ticks.tick_values(low, high):
         if low <= ratio <= high:
             axes.text(ratio * baseline_level, 1, f"{ratio:.4g}{TIMES}", color=GREY, fontsize="small",
@@ -239,7 +243,7 @@ def _frame(axes: Axes, marks: Sequence[Mark]) -> None:
     energies = [end for mark in marks for end in (*mark.cost_bar, mark.cost)]
     if min(energies) > 0 and max(energies) > LOG_FROM * min(energies):
         axes.set_xscale("log")
-        log_ticks(axes.xaxis)
+        log_ticks(axes.xaxis, subs=in_decade(min(energies), max(energies)))
     axes.margins(x=MARGIN, y=MARGIN)
     axes.autoscale_view()
     axes.autoscale(enable=False)

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from greenbench.report.figures.style import BLACK, COARSE, PAPER
+from greenbench.report.figures.style import BLACK, PAPER, in_decade
 
 GRID: Final = "#e4e4e4"
-NARROW, WIDE = 6.0, 500.0
+NARROW = 6.0
 """Spans: a narrow one has few of the usual ticks, a wide one too many."""
 LETTER_PX: Final = 6.4
 Place = tuple[float, float]
@@ -44,7 +44,7 @@ def ticks(scale: LogScale) -> list[float]:
     if span < NARROW:
         even = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(scale.low, scale.high)
         return [float(tick) for tick in even if scale.low <= tick <= scale.high]
-    parts = COARSE if span < WIDE else COARSE[:1]
+    parts = in_decade(scale.low, scale.high)
     decades = range(floor(log10(scale.low)), ceil(log10(scale.high)) + 1)
     found = [part * 10.0**decade for decade in decades for part in parts]
     return [tick for tick in found if scale.low <= tick <= scale.high]

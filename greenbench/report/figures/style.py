@@ -51,6 +51,7 @@ STYLE: dict[Any, Any] = {
 WIDTH_IN = 7.6
 PANELS = 24  # the first ones; a picture of hundreds could be neither drawn nor read
 COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)  # ticks in a decade
+WIDE = 500.0  # an axis from one end to so many times it has room for its decades alone
 
 
 class Sketch(NamedTuple):
@@ -101,6 +102,11 @@ def log_ticks(axis: Axis, form: str = "{x:g}", subs: Sequence[float] = COARSE) -
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter(form))
+
+
+def in_decade(low: float, high: float) -> Sequence[float]:
+    """Where the ticks of each decade lie, so that none is written over another."""
+    return COARSE if high < WIDE * low else COARSE[:1]
 
 
 def row_texts(axes: Axes, texts: Sequence[str], ha: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from greenbench.analysis import accuracy
-from greenbench.analysis.energy.above_idle import NO_IDLE, above_idle, above_idle_ratio
+from greenbench.analysis.energy.above_idle import NO_COMMON_IDLE, above_idle, above_idle_ratio
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.energy.promises import break_even, prepare_energy
 from greenbench.analysis.frontiers.axis import COST_NAMES
@@ -67,7 +67,7 @@ DERIVED: Final[dict[str, Callable[[Row], Quantity]]] = {
     "energy_above_idle_baseline": lambda row: above_idle(row, "baseline"),
     "energy_above_idle": above_idle,
     "energy_above_idle_ratio": above_idle_ratio,
-    "idle_power": lambda row: row.record.idle.get("both") or missing("W", NO_IDLE),
+    "idle_power": lambda row: row.record.idle.get("both") or missing("W", NO_COMMON_IDLE),
     "peak_memory": _peak,
     "prepare_energy": prepare_energy,
     "break_even": break_even,

@@ -97,6 +97,12 @@ def test_preloaded_modules_are_imported_once(call):
     assert session == pid != second[1]
 
 
+def test_garbage_is_collected_but_not_looked_for_in_what_was_preloaded(call):
+    enabled, left_alone = call(jobs.collector).value
+    assert enabled
+    assert left_alone > 1000
+
+
 def test_environment_and_directory_are_the_callers(call, monkeypatch, tmp_path):
     call(jobs.facts)
     monkeypatch.setenv("GB_LATE", "yes")

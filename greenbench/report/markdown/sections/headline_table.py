@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from greenbench.analysis.choices.picks import surely_within
-from greenbench.analysis.energy.above_idle import NO_IDLE, above_idle, above_idle_ratio
+from greenbench.analysis.energy.above_idle import NO_COMMON_IDLE, above_idle, above_idle_ratio
 from greenbench.analysis.energy.energy_label import label
 from greenbench.analysis.groups.orders import BANDS
 from greenbench.analysis.groups.rows import Group, Row
@@ -169,7 +169,7 @@ def _verdicts(rows: Sequence[Row], yardstick: Yardstick) -> list[Column[Row]]:
 
 
 def _idle(row: Row, notes: Notes) -> str:
-    power = row.record.idle.get("both") or missing("W", NO_IDLE)
+    power = row.record.idle.get("both") or missing("W", NO_COMMON_IDLE)
     provenance = "" if power.value is None else f" {code(power.provenance)}"
     return f"{show(power, notes)}{provenance}"
 
