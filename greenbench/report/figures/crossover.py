@@ -14,14 +14,13 @@ from greenbench.analysis.groups.rows import Group
 from greenbench.analysis.yardstick import ENERGY
 from greenbench.report.figures.style import (
     BLACK,
-    COARSE,
-    FINE,
     GREY,
     LINES,
     PANELS,
     Grid,
     Sketch,
     log_ticks,
+    of_ratios,
     source,
     svg,
 )
@@ -80,7 +79,7 @@ def _scales(axes: Axes, crossing: Crossing) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.8), max(high, 1.25))
-    log_ticks(axes.yaxis, f"{{x:g}}{TIMES}", FINE if high < 8 * low else COARSE)
+    log_ticks(axes.yaxis, f"{{x:g}}{TIMES}", of_ratios(low, high))
     axes.axhline(1, color=BLACK, linewidth=1)
     axes.axhspan(1 / (1 + MARGIN), 1 + MARGIN, color=GREY, alpha=0.18, linewidth=0)
 

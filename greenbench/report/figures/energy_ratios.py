@@ -12,8 +12,6 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.figures.style import (
     BLACK,
     BLUE,
-    COARSE,
-    FINE,
     GREEN,
     GREY,
     PANELS,
@@ -22,6 +20,7 @@ from greenbench.report.figures.style import (
     Sketch,
     heading,
     log_ticks,
+    of_ratios,
     row_texts,
     source,
     svg,
@@ -141,7 +140,7 @@ def _scale(axes: Axes, lines: Sequence[Line]) -> None:
     low, high = min([0.5, *ends]) / 1.08, max([1.25, *ends]) * 1.08
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if high < 8 * low else COARSE)
+    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", of_ratios(low, high))
     axes.axvline(1, color=BLACK, linewidth=1)
     axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=GREY, alpha=0.18, linewidth=0)
 

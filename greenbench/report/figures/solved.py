@@ -12,8 +12,6 @@ from greenbench.analysis.groups.rows import Group, Row
 from greenbench.report.figures.style import (
     BLACK,
     BLUE,
-    COARSE,
-    FINE,
     GREEN,
     ORANGE,
     PANELS,
@@ -21,6 +19,7 @@ from greenbench.report.figures.style import (
     Sketch,
     heading,
     log_ticks,
+    of_ratios,
     row_texts,
     source,
     svg,
@@ -144,8 +143,7 @@ def _draw(axes: Axes, group: Group, lines: Sequence[Line]) -> None:
     low, high = min(0.5, *positive, 1.0) / 1.1, max(1.5, *positive, 1.0) * 1.1
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    span = high / low
-    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", FINE if span < 8 else COARSE if span < 80 else (1,))
+    log_ticks(axes.xaxis, f"{{x:g}}{TIMES}", of_ratios(low, high))
     axes.tick_params(axis="x", labelsize="small")
     axes.axvline(1, color=BLACK, linewidth=1)
     axes.legend(

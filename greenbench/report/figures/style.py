@@ -51,7 +51,8 @@ STYLE: dict[Any, Any] = {
 WIDTH_IN = 7.6
 PANELS = 24  # the first ones; a picture of hundreds could be neither drawn nor read
 COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)  # ticks in a decade
-WIDE = 500.0  # an axis from one end to so many times it has room for its decades alone
+WIDE, WIDE_SMALL = 500.0, 80.0
+"""From its start to so many times that, a large or a small axis has room for its decades alone."""
 
 
 class Sketch(NamedTuple):
@@ -104,9 +105,14 @@ def log_ticks(axis: Axis, form: str = "{x:g}", subs: Sequence[float] = COARSE) -
     axis.set_major_formatter(StrMethodFormatter(form))
 
 
-def in_decade(low: float, high: float) -> Sequence[float]:
+def in_decade(low: float, high: float, wide: float = WIDE) -> Sequence[float]:
     """Where the ticks of each decade lie, so that none is written over another."""
-    return COARSE if high < WIDE * low else COARSE[:1]
+    return COARSE if high < wide * low else COARSE[:1]
+
+
+def of_ratios(low: float, high: float) -> Sequence[float]:
+    """The same of a small axis, which often holds less than a decade."""
+    return FINE if high < 8 * low else in_decade(low, high, WIDE_SMALL)
 
 
 def row_texts(axes: Axes, texts: Sequence[str], ha: str) -> None:
