@@ -42,6 +42,7 @@
 
 #define MAX_DEVICES 8
 #define MAX_STEPS 32
+#define MAX_CAPS (1 << 16)
 #define MAX_PROCESSES 8
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
@@ -51,6 +52,8 @@ enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186,
 enum { HW_SLOWDOWN = 0x8, SW_THERMAL = 0x20, HW_THERMAL = 0x40, POWER_BRAKE = 0x80 };
 enum { POLICY_THERMAL = 1 };
 enum { SCOPE_GPU = 0, SCOPE_MODULE = 1 };
+
+typedef struct { double from_s, joules; unsigned mw; } Cap; /* joules until then */
 
 typedef struct {
     char uuid[96], name[96], mig_uuid[96];
@@ -83,8 +86,8 @@ typedef struct {
     double setting_delay;
     char state_file[256];
     struct { unsigned mw, mhz, old_mw, old_mhz; double mw_at, mhz_at; } set; /* 0 MHz: not locked */
-    unsigned cap_mw;         /* what holds power back now ... */
-    double cap_s, banked_j;  /* ... since when, and the joules until then */
+    Cap *caps; /* every limit that held power back, in order */
+    int caps_known;
 } Device;
 
 typedef struct { unsigned pid; unsigned long long bytes; unsigned gpu, compute; } Process;
@@ -115,7 +118,10 @@ static double common_s(void) { return virtual_s >= 0 ? virtual_s : wall_s(); } /
 /* ---- the script ---- */
 
 static void device_defaults(Device *d, const char *uuid) {
+    Cap *caps = d->caps; /* of an earlier script, whose time is over */
     memset(d, 0, sizeof *d);
+    d->caps = caps ? caps : calloc(MAX_CAPS, sizeof *caps);
+    if (!d->caps) abort();
     snprintf(d->uuid, sizeof d->uuid, "%s", uuid);
     snprintf(d->name, sizeof d->name, "NVIDIA H100 80GB HBM3");
     d->capability = 90;
@@ -250,8 +256,8 @@ static void save_settings(const Device *d) {
 
 /* ---- physics: true power, its integral, and what counter and sensor make of them ---- */
 
-static double capped_joules(const Device *d, double t) {
-    double sum = 0, cap_w = d->cap_mw / 1000.0;
+static double capped_joules(const Device *d, double t, double cap_w) {
+    double sum = 0;
     if (t <= 0) return 0;
     if (d->period_s > 0) {
         double whole = floor(t / d->period_s), rest = t - whole * d->period_s, on = d->duty * d->period_s;
@@ -266,18 +272,25 @@ static double capped_joules(const Device *d, double t) {
     return sum;
 }
 
+/* Of any moment until now: a counter that stood or has a tick tells of the past. */
 static double joules(const Device *d, double t) {
-    return d->banked_j + capped_joules(d, t) - capped_joules(d, d->cap_s);
+    int last = d->caps_known - 1;
+    while (last > 0 && d->caps[last].from_s > t) last--;
+    const Cap *cap = &d->caps[last];
+    return cap->joules + capped_joules(d, t, cap->mw / 1000.0) - capped_joules(d, cap->from_s, cap->mw / 1000.0);
 }
 
 /* Called first thing in every call: a limit that has changed holds from now on. */
 static void settle(Device *d) {
     pthread_mutex_lock(&settings);
     load_settings(d);
-    if (limit_mw(d) != d->cap_mw) {
-        d->banked_j = d->cap_mw ? joules(d, now_s()) : 0;
-        d->cap_s = d->cap_mw ? now_s() : 0;
-        d->cap_mw = limit_mw(d);
+    if (!d->caps_known || limit_mw(d) != d->caps[d->caps_known - 1].mw) {
+        Cap *next = &d->caps[d->caps_known];
+        if (d->caps_known == MAX_CAPS) abort();
+        next->from_s = d->caps_known ? now_s() : 0;
+        next->joules = d->caps_known ? joules(d, now_s()) : 0;
+        next->mw = limit_mw(d);
+        d->caps_known++;
     }
     pthread_mutex_unlock(&settings);
 }
@@ -292,7 +305,7 @@ static unsigned long long counter_mj(const Device *d) {
     double now = now_s(), resumed = now >= d->stall_end;
     double t = floor_to(resumed ? now : fmin(now, d->stall_at), d->tick_s);
     double from = t >= d->reset_at ? d->reset_at : 0;
-    double j = joules(d, t) - (from > 0 ? joules(d, from) : 0); /* what a limit banked was drawn too */
+    double j = joules(d, t) - (from > 0 ? joules(d, from) : 0);
     if (resumed) j -= joules(d, d->stall_end) - joules(d, d->stall_at);
     if (now >= d->jump_at) j += d->jump_mj / 1000;
     if (d->counter_module) j += d->module_extra_w * (t - from);
