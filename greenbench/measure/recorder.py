@@ -135,7 +135,8 @@ class Recorder:
         self.windows[-1] = Window.model_validate(found)
 
     def join(self, log: WallLog) -> None:
-        """Add the wall's joules to every window, first where all others are estimates.
+        """Add the wall's joules to every window, first where all others are estimates, and its watts
+        where no meter of the device told any.
 
         A log that does not cover every window is refused whole, with its reason.
         """
@@ -148,7 +149,12 @@ class Recorder:
         guessed = all(m.provenance == "estimated:model" for m in self._opened.meters)
         self.used = [log.name] if guessed else [*self.used, log.name]
         self.windows = [
-            w.model_copy(update={"energy": [at_wall] if guessed else [*w.energy, at_wall]})
+            w.model_copy(
+                update={
+                    "energy": [at_wall] if guessed else [*w.energy, at_wall],
+                    "trace": w.trace or log.trace(w.start_s, w.end_s, self.origin_epoch_s),
+                }
+            )
             for w, at_wall in zip(self.windows, found, strict=True)
         ]
 

@@ -21,6 +21,7 @@ from statistics import median
 from typing import NamedTuple
 
 from greenbench.errors import Unavailable, UserError
+from greenbench.meters.telemetry import Sample, resample
 from greenbench.schema import window
 from greenbench.schema.quantity import Boundary, Provenance
 
@@ -62,6 +63,7 @@ class WallLog:
 
     def __init__(self, path: Path, offset_s: float = 0.0) -> None:
         unit, rows = _load(path)
+        self._samples = _samples(unit, rows, offset_s)
         self._times_s = [row.time_s - offset_s for row in rows]
         self._joules = _integral(rows) if unit == "watts" else _joules(rows)
         self.tick_s = median(end - start for start, end in pairwise(self._times_s))
@@ -88,6 +90,12 @@ class WallLog:
             end_j=self._at(end),
         )
 
+    def trace(self, start_s: float, end_s: float, origin_s: float) -> window.Trace | None:
+        """Watts at the wall in a window, as `span` places it; null where it has no row."""
+        start, end = origin_s + start_s, origin_s + end_s
+        inside = [sample for sample in self._samples if start <= sample.time_s <= end]
+        return resample(inside, [], start, end, self.tick_s) if inside else None
+
     def _require_covered(self, start: float, end: float) -> None:
         first, last = self._times_s[0], self._times_s[-1]
         if start < first or end > last:
@@ -110,6 +118,19 @@ class WallLog:
         start, end = self._times_s[index : index + 2]
         low, high = self._joules[index : index + 2]
         return low + (high - low) * (time_s - start) / (end - start)
+
+
+def _samples(unit: str, rows: list[Row], offset_s: float) -> list[Sample]:
+    """Watts as they are logged, or what watt-hours rose by, in the middle of the time in which they did."""
+    if unit == "watts":
+        return [Sample(row.time_s - offset_s, row.value) for row in rows]
+    return [
+        Sample(
+            (a.time_s + b.time_s) / 2 - offset_s,
+            JOULES_PER_WH * (b.value - a.value) / (b.time_s - a.time_s),
+        )
+        for a, b in pairwise(rows)
+    ]
 
 
 def _integral(rows: list[Row]) -> list[float]:

@@ -60,7 +60,8 @@ class Trace(Part):
     step_s: float
     """Seconds between two points; the first lies half a step after the window's start."""
     power_w: list[float | None]
-    """Of all GPUs, or packages of the CPU, together; mean over the step."""
+    """Of all GPUs, or packages of the CPU, together, or of the machine where a wall meter alone tells; mean
+    over the step."""
     temperature_c: list[int | None]
     """Of the hottest."""
     sm_mhz: list[int | None]

@@ -50,6 +50,20 @@ def test_watt_hours_are_differences(log):
     assert joules(wall.span(20.5, 30.5, ORIGIN_S)) == pytest.approx(3000)
 
 
+@pytest.mark.parametrize("unit", ["watts", "wh"])
+def test_a_window_has_the_trace_of_its_rows(log, unit):
+    """40 W for ten seconds and then 100 W, by a row a second, of the logger's clock 3 s ahead."""
+    watts = [40.0] * 10 + [100.0] * 11
+    energy = [sum(watts[:second]) / 3600 for second in range(len(watts))]
+    values = watts if unit == "watts" else energy
+    found = WallLog(write(log, unit, [(s + 3, v) for s, v in enumerate(values)]), 3.0)
+    trace = found.trace(8.0, 12.0, ORIGIN_S)
+    assert trace.step_s == pytest.approx(1.0)
+    assert trace.power_w == pytest.approx([40.0, 40.0, 100.0, 100.0])
+    assert set(trace.temperature_c) == {None}
+    assert found.trace(8.1, 8.2, ORIGIN_S) is None
+
+
 def test_zones_do_not_matter_as_long_as_there_is_one(log):
     rows = [(s, 100 + s) for s in range(61)]
     here = WallLog(write(log, "watts", rows)).span(10, 20, ORIGIN_S)
