@@ -16,6 +16,7 @@ import argparse
 import ctypes
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,15 +74,17 @@ class Fault(NamedTuple):
     """Drawn beside the model's."""
     slow: float = 1.0
     """How much longer the model's requests take."""
+    less: float = 1.0
+    """The share of its power that either model draws then, so that their ratio is as true as before."""
     way: str = ""
-    """What the driver cannot play: gap, stall, duty, call, load, drift."""
+    """What the driver cannot play: gap, stall, stop, duty, call, load, drift."""
 
 
 FAULTS = (
     Fault("nothing", None),
-    Fault("throttled by heat, 3 s", "throttled", "throttle 0 {t} 64 {u}", watts=-100, slow=1.5),
-    Fault("throttled by heat, 0.1 s", "throttled", "throttle 0 {t} 64 {u}", 0.1, -100, 1.5),
-    Fault("clock falls for good", "clock_change", "clocks 1980 2619 {t} 1400 2619", 200, -60, 1.4),
+    Fault("throttled by heat, 3 s", "throttled", "throttle 0 {t} 64 {u}", slow=1.5, less=0.7),
+    Fault("throttled by heat, 0.1 s", "throttled", "throttle 0 {t} 64 {u}", 0.1, slow=1.5, less=0.7),
+    Fault("clock falls for good", "clock_change", "clocks 1980 2619 {t} 1400 2619", 200, slow=1.4, less=0.8),
     Fault("another process computes, 3 s", "foreign_process", "process 1 1 60 {t} {u}", watts=150),
     Fault("another process computes, 0.1 s", "foreign_process", "process 1 1 60 {t} {u}", 0.1, 150),
     Fault("another process that the driver hides, 3 s", None, watts=150),
@@ -92,6 +95,7 @@ FAULTS = (
     Fault("counter jumps by 0.2 kJ", "residual", "jump_at {t} 200000", 0.1),
     Fault("other programs take the CPUs, 30 s", "other_load", seconds=30.0, way="load"),
     Fault("the engine stands still, 3 s", None, way="stall"),
+    Fault("GreenBench itself is stopped, 1.5 s", "stalled", seconds=1.5, way="stop"),
     Fault("power drifts up by 10 %", None, seconds=200, way="drift"),
     Fault("sensor looks 25 of 100 ms, in step", "residual_high", "sample 0.1 0.025", 200, way="duty"),
     Fault("a call to the driver takes 30 ms", None, seconds=200, way="call"),
@@ -178,9 +182,11 @@ class Run:
         start_s, left_s = self.clock.now_s, REQUEST_S
         while left_s > 1e-9:
             on = self._is_on(self.clock.now_s)
-            if on and self._fault.way == "stall" and not self._stood:
+            if on and self._fault.way in {"stall", "stop"} and not self._stood:
                 self._stood = True
                 self._draw(IDLE_W)
+                if self._fault.way == "stop":
+                    stop_for(self._fault.seconds)
                 self.clock.sleep(self._fault.seconds)
             part_s = min(left_s, CYCLE_S if self._fault.way == "duty" else PART_S)
             self._work(watts, part_s * (self._fault.slow if on else 1.0), on)
@@ -199,7 +205,8 @@ class Run:
             self._draw(watts / 2)
             self.clock.sleep(seconds * 3 / 4)
             return
-        self._draw(watts * drift + (self._fault.watts if on else 0.0))
+        share, beside_w = (self._fault.less, self._fault.watts) if on else (1.0, 0.0)
+        self._draw(watts * drift * share + beside_w)
         self.clock.sleep(seconds)
 
     def _draw(self, watts: float) -> None:
@@ -248,6 +255,13 @@ class Run:
         low, high = found.bounds or (found.value, found.value)
         off, half = found.value / TRUE - 1, (high - low) / 2 / found.value
         return Seen(hit, sum(bool(w.codes) for w in spared), len(spared), off, half)
+
+
+def stop_for(seconds: float) -> None:
+    """Stop this process, by a real signal and in real time."""
+    script = f"sleep {seconds}; kill -CONT {os.getpid()}"
+    with subprocess.Popen(["sh", "-c", script]):
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def used(now_s: float, others_s: float) -> cpu_load.Usage:

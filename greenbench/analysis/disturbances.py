@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TypeAlias
 
@@ -16,21 +16,38 @@ from greenbench.stats.intervals import paired_ratio
 
 CLOCK_CHANGE = 1.05
 _Kind: TypeAlias = tuple[str, str, float | None]
+_Pair: TypeAlias = tuple[str | int | float | None, ...]
 
 
 def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
-    """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's.
+    """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's, and
+    ``clock_apart`` on two that a block pairs where only one of them is, or each another way.
 
     Like are the windows of one model in one phase, at one load: a technique or a load may change the
-    clock, a run may not.
+    clock, a run may not. Between requests that arrive by themselves a device may well rest: no two of
+    those are apart.
     """
     usual: dict[_Kind, float] = {}
     for kind in {_kind(w) for w in windows if w.place}:
         clocks = [c for w in windows if _kind(w) == kind and (c := _clock(w))]
         usual[kind] = median(clocks) if clocks else 0.0
-    return [
-        _coded(w, "clock_change") if _is_off(_clock(w), usual.get(_kind(w))) else w for w in windows
-    ]
+    shares = [_share(_clock(w), usual.get(_kind(w))) for w in windows]
+    paired: dict[_Pair, list[float]] = {}
+    for window, share in zip(windows, shares, strict=True):
+        if share and (pair := _pair(window)) and not window.traffic:
+            paired.setdefault(pair, []).append(share)
+    apart = {key for key, found in paired.items() if max(found) > CLOCK_CHANGE * min(found)}
+    return [_clocked(w, share, apart) for w, share in zip(windows, shares, strict=True)]
+
+
+def _share(clock: float | None, usual: float | None) -> float | None:
+    return clock / usual if clock and usual else None
+
+
+def _clocked(window: Window, share: float | None, apart: Collection[_Pair]) -> Window:
+    if share and max(share, 1 / share) > CLOCK_CHANGE:
+        window = _coded(window, "clock_change")
+    return _coded(window, "clock_apart") if _pair(window) in apart else window
 
 
 ABOVE_WALL, ABOVE_WALL_HIGH = 0.05, 0.10
@@ -64,15 +81,17 @@ def _kind(window: Window) -> _Kind:
     return window.who, window.phase, window.place.load if window.place else None
 
 
+def _pair(window: Window) -> _Pair | None:
+    """What the two windows that a block pairs have in common."""
+    place = window.place
+    if place is None:
+        return None
+    return place.series, place.unit, place.bin, place.load, place.task, window.phase
+
+
 def _clock(window: Window) -> float | None:
     clocks = [mhz for mhz in window.trace.sm_mhz if mhz] if window.trace else []
     return median(clocks) if clocks else None
-
-
-def _is_off(clock: float | None, usual: float | None) -> bool:
-    if not clock or not usual:
-        return False
-    return max(clock, usual) > CLOCK_CHANGE * min(clock, usual)
 
 
 def _coded(window: Window, code: str) -> Window:

@@ -24,6 +24,10 @@ CODES: Final[Mapping[str, Fault]] = {
     "above_wall_high": Fault(
         "invalid", "the parts' counters together passed the wall meter's joules by over 10 %"
     ),
+    "clock_apart": Fault(
+        "invalid",
+        "the GPU's clock was over 5 % off its usual for one model of a block and not for the other",
+    ),
     "clock_change": Fault("flagged", "the GPU's clock moved by over 5 % during the window"),
     "counter_jump": Fault(
         "invalid", "the joule counter rose by more than the device could draw in that time"

@@ -1,9 +1,11 @@
 """Codes that only several windows show."""
 
+from helpers import load_windows
 from helpers.windows import campaign, window
 
 from greenbench.analysis import disturbances
-from greenbench.schema.window import POWER_CAP, Span, Trace
+from greenbench.analysis.blocks import valid_blocks
+from greenbench.schema.window import POWER_CAP, WHO, Span, Trace
 
 
 def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows():
@@ -16,22 +18,45 @@ def test_codes_of_a_run_come_from_its_windows_and_from_what_only_the_whole_shows
     assert disturbances.run_codes(flagged, "smoke", settled=True) == ["residual"]
 
 
-def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_sets_is_not():
-    def clocked(window, mhz):
-        none = [None] * 3
-        trace = Trace(
-            step_s=0.1, power_w=none, temperature_c=none, sm_mhz=[mhz, None, mhz], mem_mhz=none,
-            throttle=none, utilization=none,
-        )  # fmt: skip
-        return window.model_copy(update={"trace": trace})
+def clocked(window, mhz):
+    none = [None] * 3
+    trace = Trace(
+        step_s=0.1, power_w=none, temperature_c=none, sm_mhz=[mhz, None, mhz], mem_mhz=none,
+        throttle=none, utilization=none,
+    )  # fmt: skip
+    return window.model_copy(update={"trace": trace})
 
+
+def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_sets_is_not():
     locked = [clocked(w, 1000 if w.who == "candidate" else 1980) for w in campaign(0.7)]
     assert disturbances.with_clock_codes(locked) == locked
-    slower = [clocked(locked[0], 1600), *locked[1:]]
-    first, *others = disturbances.with_clock_codes(slower)
-    assert (first.codes, first.validity) == (["clock_change"], "flagged")
-    assert others == locked[1:]
     assert disturbances.with_clock_codes(campaign(0.7)) == campaign(0.7)
+
+
+def test_a_clock_that_falls_for_one_model_of_a_block_leaves_the_block_out():
+    """And for both flags it: their ratio is of one clock."""
+    whole = [clocked(w, 1000 if w.who == "candidate" else 1980) for w in campaign(0.7)]
+
+    def slowed(*who):
+        return [
+            clocked(w, w.trace.sm_mhz[0] * 0.8) if w.block == 0 and w.who in who else w
+            for w in whole
+        ]
+
+    def codes(windows):
+        return {(w.block, w.who): w.codes for w in windows if w.codes}
+
+    one = disturbances.with_clock_codes(slowed("baseline"))
+    assert codes(one) == {
+        (0, "baseline"): ["clock_apart", "clock_change"], (0, "candidate"): ["clock_apart"],
+    }  # fmt: skip
+    assert {w.block for w in valid_blocks(one)} == {w.block for w in whole} - {0}
+    both = disturbances.with_clock_codes(slowed("baseline", "candidate"))
+    assert codes(both) == {(0, who): ["clock_change"] for who in WHO}
+    assert valid_blocks(both) == both
+    traffic = load_windows.serve("baseline", 0, 1.0).traffic
+    arriving = [w.model_copy(update={"traffic": traffic}) for w in slowed("baseline")]
+    assert codes(disturbances.with_clock_codes(arriving)) == {(0, "baseline"): ["clock_change"]}
 
 
 def at_the_plug(wall_w, row_s=0.5, **counters_w):
