@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenbench.schema.record import Record
+from greenbench.schema.technique import AppliedTechnique
 from greenbench.schema.window import WHO, Place, Span, Who, Window
 from greenbench.simulate.block_values import Values
 from greenbench.simulate.exam import Answers, score
@@ -12,14 +13,18 @@ from greenbench.simulate.exam import Answers, score
 WINDOW_S, TOKENS = 10.0, 1000
 
 
-def record(values: Values, answers: Answers) -> Record:
+def record(values: Values, answers: Answers, *, lossless: bool = False) -> Record:
     """Of a run whose blocks and answers are these; it lacks all that frontiers do not read."""
     taken = [
         _window(who, block, joules)
         for who, side in zip(WHO, values[:2], strict=True)
         for block, joules in enumerate(side)
     ]
-    fields: dict[str, Any] = {"windows": taken, "quality": [score(answers)], "solved": []}
+    told: dict[str, Any] = {"lossless": lossless}
+    applied = AppliedTechnique.model_construct(**told)
+    fields: dict[str, Any] = {
+        "windows": taken, "quality": [score(answers)], "solved": [], "techniques": [applied],
+    }  # fmt: skip
     return Record.model_construct(**fields)
 
 

@@ -6,7 +6,7 @@ per correct answer, whose joules are those of requests of a fixed length.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from greenbench.analysis.frontiers.draws import (
     Answers,
     Array,
     answers,
+    changes,
     item_means,
     means,
     per_solved,
@@ -28,8 +29,10 @@ from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.rows import Row
 from greenbench.schema.metrics import ENERGY_PER_SOLVED, ENERGY_PER_TOKEN, MODEL_BYTES, TPOT, Metric
 from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.record import Record
 from greenbench.schema.window import WHO
 from greenbench.stats.intervals import CONFIDENCE
+from greenbench.stats.shrinkage import shrunk
 
 DRAWS, SEED = 1000, 0
 CORRECT: Final = "correct"
@@ -49,6 +52,8 @@ class Drawn(NamedTuple):
     quality: Array
     costs: dict[str, Array]
     right_j: Quantity
+    answers: bytes
+    """Which items it answered otherwise than the baseline."""
 
 
 class Resampler:
@@ -60,6 +65,14 @@ class Resampler:
     def shares(self, right: Array, documents: tuple[int, ...]) -> Array:
         """The share of items right, in each draw."""
         return item_means(right, documents, DRAWS)
+
+    def changes(self, record: Record, found: Answers) -> Array:
+        """What the share of items right changes by, in each draw."""
+        return changes(record, found, self._rng, DRAWS)
+
+    def together(self, draws: Sequence[Array], alike: Sequence[Hashable] | None = None) -> Array:
+        """Of several runs, a column each, drawn together as far as nothing tells them apart."""
+        return shrunk(np.column_stack(draws), self._rng, alike)
 
     def blocks(self, n: int) -> npt.NDArray[np.int32]:
         """Places of `n` resampled blocks, in each draw."""
@@ -91,17 +104,18 @@ def drawn(row: Row, resampler: Resampler, joules: str = CORRECT) -> Drawn | None
         if len(tokens):
             costs[ENERGY_PER_TOKEN.ratio] = np.exp(means(tokens, resampler.blocks(len(tokens))))
     thin = {name: cost.astype(np.float32) for name, cost in costs.items()}
-    return Drawn((100 * quality).astype(np.float32), thin, right_j)
+    told = (found.candidate - found.baseline).tobytes()
+    return Drawn((100 * quality).astype(np.float32), thin, right_j, told)
 
 
 def _per_correct(
     row: Row, found: Answers, resampler: Resampler
 ) -> tuple[Array, Array | None, Quantity]:
     """Change of quality, the ratio of joules of a request over the share right, and those joules."""
-    before, after, change = (
-        resampler.shares(items, found.documents)
-        for items in (found.baseline, found.candidate, found.candidate - found.baseline)
+    before, after = (
+        resampler.shares(items, found.documents) for items in (found.baseline, found.candidate)
     )
+    change = resampler.changes(row.record, found)
     joules = request_joules(row.record, "baseline"), request_joules(row.record, "candidate")
     if not (_paired(*joules) and after.max() > 0):
         return change, None, missing("J", row.energy.reason or NO_JOULES)
@@ -208,19 +222,24 @@ def frontiers(rows: Sequence[Row]) -> Frontiers:
     joules = ENERGY_PER_SOLVED.ratio if some and not only_some else CORRECT
     resampler = Resampler()
     known = [(row, one) for row in able if (one := drawn(row, resampler, joules))]
-    shares = _shares([one for _, one in known], [joules, *TOKENS, *OTHERS])
+    shares = _shares([one for _, one in known], [joules, *TOKENS, *OTHERS], resampler)
     lines = [Line(row, share, one.right_j) for (row, one), share in zip(known, shares, strict=True)]
     return Frontiers(joules, only_some, lines, rows[0].axis if rows else ENERGY_PER_TOKEN)
 
 
-def _shares(runs: Sequence[Drawn], costs: Collection[str]) -> list[dict[str, float]]:
+def _shares(
+    runs: Sequence[Drawn], costs: Collection[str], resampler: Resampler
+) -> list[dict[str, float]]:
     """Of each run, by cost, the share of draws in which it is on the frontier."""
     shares: list[dict[str, float]] = [{} for _ in runs]
     for name in costs:
         places = [index for index, one in enumerate(runs) if name in one.costs]
         if len(places) > 1:
-            quality = np.column_stack([runs[index].quality for index in places])
-            cost = np.column_stack([runs[index].costs[name] for index in places])
+            some = [runs[index] for index in places]
+            quality = resampler.together(
+                [one.quality for one in some], [one.answers for one in some]
+            )
+            cost = resampler.together([np.log(runs[index].costs[name]) for index in places])
             found = memberships(quality, cost).mean(axis=0)
             for index, share in zip(places, found, strict=True):
                 shares[index][name] = float(share)

@@ -15,7 +15,7 @@ from greenbench.analysis.accuracy import paired_items
 from greenbench.analysis.graded.solved import regrouped
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, t_quantile
-from greenbench.stats.solving import Redrawn, redrawn
+from greenbench.stats.solving import PRIOR, Redrawn, redrawn
 
 DRAWS, SEED = 2000, 0
 Z: Final = float(ndtri((1 + CONFIDENCE) / 2))
@@ -63,6 +63,22 @@ def item_means(items: Array, documents: tuple[int, ...], draws: int = DRAWS) -> 
     """
     counts = item_counts(documents)[:draws]
     return np.asarray(counts @ items / counts.sum(axis=1))
+
+
+def changes(record: Record, right: Answers, rng: np.random.Generator, draws: int = DRAWS) -> Array:
+    """Of the share of items right, in each draw of documents; candidate less baseline.
+
+    Of answers that differ in no item, or in one direction alone, draws would know too little spread: as in
+    `stats.solving` some flips of either kind are had beforehand, but where the answers are the baseline's by
+    construction.
+    """
+    change = right.candidate - right.baseline
+    drawn = item_means(change, right.documents, draws)
+    if not change.any() and all(part.lossless for part in record.techniques):
+        return drawn
+    gained, lost = rng.standard_gamma(PRIOR, (2, draws))
+    n = len(set(right.documents))
+    return np.asarray((n * drawn + gained - lost) / (n + gained + lost))
 
 
 def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:

@@ -16,7 +16,7 @@ from greenbench.analysis.frontiers.draws import (
     SEED,
     Array,
     answers,
-    item_means,
+    changes,
     means,
     per_solved,
     resampled,
@@ -31,6 +31,7 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, Interval
+from greenbench.stats.shrinkage import shrunk
 
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, cost=1.0)
@@ -76,11 +77,13 @@ class _Drawn(NamedTuple):
     point: Point
     quality: Array
     cost: Array
+    answers: bytes = b""
+    """Which items it answered otherwise, where quality is of these alone."""
 
 
 def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
     """Resample every run that has both numbers, of its sessions: its blocks, of several sessions these, and
-    the items that all runs share.
+    the items that all runs share; then draw the runs together as far as nothing tells them apart (`shrunk`).
 
     The runs of a group answered the same items, so that one resample of items serves all. `axis` is joules
     or seconds per token, or joules per solved problem; of the latter, windows and the items asked in them
@@ -89,12 +92,16 @@ def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKE
     rng = np.random.default_rng(SEED)
     one = _per_solved if axis is ENERGY_PER_SOLVED else partial(_per_token, rng=rng, axis=axis)
     found = {label: drawn for label, sessions in records.items() if (drawn := one(sessions))}
-    empty = np.empty((DRAWS, 0))
+    if not found:
+        return Draws([], [], np.empty((DRAWS, 0)), np.empty((DRAWS, 0)))
+    points = [drawn.point for drawn in found.values()]
+    quality = np.column_stack([drawn.quality for drawn in found.values()])
+    cost = np.column_stack([drawn.cost for drawn in found.values()])
     return Draws(
         list(found),
-        [drawn.point for drawn in found.values()],
-        np.column_stack([drawn.quality for drawn in found.values()]) if found else empty,
-        np.column_stack([drawn.cost for drawn in found.values()]) if found else empty,
+        points,
+        shrunk(quality, rng, [drawn.answers or label for label, drawn in found.items()]),
+        np.exp(shrunk(np.log(cost), rng)),
     )
 
 
@@ -107,9 +114,9 @@ def _per_token(sessions: Sequence[Record], rng: np.random.Generator, axis: Metri
     if not (len(change) and len(logs)):
         return None
     point = Point(float(change.mean()), float(np.exp(logs.mean())))
-    return _Drawn(
-        point, item_means(change, right.documents), np.exp(means(logs, resampled(len(logs), rng)))
-    )
+    quality = 100 * changes(sessions[0], right, rng)
+    cost = np.exp(means(logs, resampled(len(logs), rng)))
+    return _Drawn(point, quality, cost, change.tobytes())
 
 
 def _per_solved(sessions: Sequence[Record]) -> _Drawn | None:
@@ -191,12 +198,10 @@ def _rival(found: Draws, i: int, members: Sequence[int]) -> Rival:
 
 
 def hypervolume(found: Draws) -> Interval | None:
-    """Points of quality times share of cost that the frontier wins over `REFERENCE`.
+    """Points of quality times share of cost that the frontier wins over `REFERENCE`: mean of the draws.
 
-    By moocore (Fonseca, Paquete and López-Ibáñez, 2006, IEEE CEC). The luckiest of near-equal runs make the
-    frontier, and in each draw the luckiest again: as far as draws are above what was measured, that is above
-    the truth. So the draws' interval is mirrored at the value (the basic bootstrap: A. C. Davison and
-    D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 5.2). None without runs.
+    By moocore (Fonseca, Paquete and López-Ibáñez, 2006, IEEE CEC). That of what was measured is above the
+    truth, as the luckiest of near-equal runs make the frontier. None without runs.
     """
     if not found.labels:
         return None
@@ -205,9 +210,7 @@ def hypervolume(found: Draws) -> Interval | None:
     volumes = [_volume(np.column_stack(place)) for place in places]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(volumes, [tail, 1 - tail])
-    value = _volume(np.array(found.points, dtype=float))
-    ends = max(0.0, 2 * value - max(float(high), value)), 2 * value - min(float(low), value)
-    return Interval(value, *ends, len(found.labels))
+    return Interval(float(np.mean(volumes)), float(low), float(high), len(found.labels))
 
 
 def _volume(points: Array) -> float:

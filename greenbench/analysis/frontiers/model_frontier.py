@@ -80,9 +80,9 @@ def _shares(rows: Sequence[Row]) -> list[float]:
         logs = np.log(_tokens(row))
         level = np.log(row.energy.value or 1.0)
         drawn = means(logs, resampler.blocks(len(logs)))
-        energy.append(np.exp(level + drawn - logs.mean()).astype(np.float32))
+        energy.append((level + drawn - logs.mean()).astype(np.float32))
         found = answers(row.record)
         shares = resampler.shares(found.candidate, found.documents)
         quality.append(shares.astype(np.float32))
-    found = memberships(np.column_stack(quality), np.column_stack(energy)).mean(axis=0)
+    found = memberships(resampler.together(quality), resampler.together(energy)).mean(axis=0)
     return [float(share) for share in found]

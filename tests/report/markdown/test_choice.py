@@ -38,7 +38,7 @@ def test_however_many_runs_there_are_it_has_seven_lines_at_most():
 def test_where_there_are_four_to_choose_what_helps_nobody_shares_a_line():
     drafts = examples.completed("drafts", energy=0.95, gained=0, lost=0)
     parts = [part.model_copy(update={"lossless": True}) for part in drafts.techniques]
-    better = examples.completed("better", energy=0.97, gained=6, lost=0)
+    better = examples.completed("better", energy=0.97, gained=20, lost=0)
     odd = examples.completed("odd", half=None)
     group = one(*MANY, *COSTLY, better, odd, drafts.model_copy(update={"techniques": parts}))
     shown, _ = choosing(group)
