@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import hypot, inf
-from typing import NamedTuple
+from math import inf
+
+import numpy as np
 
 from greenbench.analysis.readings import (
     NO_VALUE,
@@ -32,11 +33,10 @@ from greenbench.schema.record import Record
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
-from greenbench.stats.standard_errors import Stays
+from greenbench.stats.standard_errors import Error, Stays, stay_error
 
 DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
 """Read off two windows at once, by `decode`."""
-NO_IDLE = "idle power was not measured: no idle window with a model loaded (protocol.idle_s)"
 
 
 def metrics(
@@ -98,11 +98,15 @@ def _why(windows: Sequence[Window], reading: Reading, full: Full = None) -> str:
     return next((reason for reason in reasons if reason != NO_VALUE), NO_VALUE)
 
 
-def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
-    """Candidate over baseline of one metric, by its ratio's name, in each valid block."""
+def block_values(windows: Sequence[Window], name: str) -> tuple[list[float], list[float]]:
+    """One metric of both models, by its ratio's name, in each valid block; both empty if either is."""
     reading = next(each for each in PAIRED if each.metric.ratio == name)
-    kept = valid_blocks(windows)
-    sides = _sides(kept, reading)
+    return _sides(valid_blocks(windows), reading)
+
+
+def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
+    """Candidate over baseline of it."""
+    sides = block_values(windows, name)
     return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
 
 
@@ -130,63 +134,6 @@ def verdicts(
         for each in PAIRED
         if provenance(windows, each) != "unavailable" and _why(windows, each) != TOGETHER
     }
-
-
-class Idle(NamedTuple):
-    """Idle windows that count."""
-
-    windows: int
-    powers_w: list[float]
-    """Of those with joules."""
-    provenance: Provenance
-
-
-def idle_powers(windows: Sequence[Window], who: str) -> Idle:
-    """The valid idle windows while `who` was loaded, and what each drew."""
-    mine = [w for w in windows if w.phase == "idle" and w.who == who and w.validity != "invalid"]
-    powers = [joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
-    known = bool(mine and mine[0].energy)
-    return Idle(len(mine), powers, mine[0].energy[0].provenance if known else "unavailable")
-
-
-def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
-    """Mean power in watts of the idle windows, by what was loaded."""
-    found = {}
-    for who in ("empty", "one", "both", "unloaded"):
-        idle = idle_powers(windows, who)
-        if idle.powers_w:
-            found[who] = as_amount(mean_interval(idle.powers_w), "W", idle.provenance)
-        elif idle.windows:
-            found[who] = missing("W", no_energy)
-    return found
-
-
-def resting_power(idle: Mapping[str, Quantity]) -> Quantity:
-    """Idle watts with both models loaded, else with the baseline alone."""
-    known = [idle[who] for who in ("both", "one") if who in idle]
-    found = next((power for power in known if power.value is not None), None)
-    return found or (known[0] if known else missing("W", NO_IDLE))
-
-
-def half_width(quantity: Quantity) -> float:
-    """Half of its 95 % interval; 0 without one."""
-    interval = quantity.bounds
-    return (interval[1] - interval[0]) / 2 if interval else 0.0
-
-
-def doubted(found: Quantity, shift: float, idle: Quantity) -> Quantity:
-    """It with the doubt of idle power in its interval, which that moves by up to `shift` either way.
-
-    The two are independent, so their halves add as squares. Without an interval of idle power it has none.
-    """
-    value, interval = found.value, found.bounds
-    if value is None or interval is None:
-        return found
-    if idle.bounds is None:
-        why = {"low": None, "high": None, "reason": f"idle power has no interval: {idle.reason}"}
-        return found.model_copy(update=why)
-    low, high = value - hypot(value - interval[0], shift), value + hypot(interval[1] - value, shift)
-    return found.model_copy(update={"low": low, "high": high})
 
 
 def energy_of(window: Window) -> Quantity:
@@ -231,24 +178,36 @@ def deciding_of(record: Record) -> int:
 
 
 def stays(windows: Sequence[Window]) -> Stays:
-    """Of models measured in turn, the stay of each of the blocks of `windows`, in their order."""
+    """Of models measured in turn, the stay of each of the blocks of `windows`, of one load, in order."""
     found: dict[Who, dict[int, int]] = {who: {} for who in WHO}
     stay, last = 0, None
     for window in sorted(windows, key=lambda each: each.start_s):
-        if window.block is None or window.who not in WHO:
+        if window.place is None or window.who not in WHO:
             continue
         stay, last = stay + (window.who != last), window.who
-        found[window.who][window.block] = stay
+        found[window.who][window.place.unit] = stay
     baseline, candidate = ([own[block] for block in sorted(own)] for own in found.values())
     return baseline, candidate
 
 
 def ratio_of(record: Record, before: Sequence[float], after: Sequence[float]) -> Interval:
     """Of one value above 0 for each valid block; its interval pays for how the record's blocks were taken."""
-    stayed = stays(valid_blocks(record.windows)) if record.design == "sequential" else None
-    if stayed and not len(before) == len(stayed[0]) == len(stayed[1]):
-        stayed = None  # of some of them
-    return paired_ratio(before, after, deciding_of(record), stayed)
+    return paired_ratio(before, after, *taken(record, len(before)))
+
+
+def shift_of(windows: Sequence[Window], name: str, of: Stays | None = None) -> Error | None:
+    """Of models in turn, the error of that metric's log-ratio by what each loading shifts, over the blocks'
+    stays or others; null where a stay lacks the metric."""
+    sides, stayed = block_values(windows, name), stays(valid_blocks(windows))
+    if not sides[0] or [*map(len, sides)] != [*map(len, stayed)] or min(map(min, sides)) <= 0:
+        return None
+    return stay_error([np.log(side) for side in sides], stayed, of)
+
+
+def taken(record: Record, blocks: int) -> tuple[int, Stays | None]:
+    """How the `blocks` of which something is known were taken: `deciding_of`, and `stays` where all are."""
+    found = stays(valid_blocks(record.windows)) if record.design == "sequential" else ([], [])
+    return deciding_of(record), found if len(found[0]) == len(found[1]) == blocks else None
 
 
 def level(
@@ -275,10 +234,7 @@ def as_amount(interval: Interval, unit: str, source: Provenance, most: float = i
 
 def as_quantity(interval: Interval, unit: str, source: Provenance) -> Quantity:
     """An interval as a record keeps it."""
-    value, low, high, n, reason = interval
-    return Quantity(
-        value=value, unit=unit, provenance=source, n=n, low=low, high=high, reason=reason
-    )
+    return Quantity(**interval._asdict(), unit=unit, provenance=source)
 
 
 def paired(

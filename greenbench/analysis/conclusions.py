@@ -11,11 +11,11 @@ from typing import Any, Final, Literal, NamedTuple
 from greenbench.analysis import blocks, disturbances, footprint
 from greenbench.analysis.graded.replies import Graded
 from greenbench.analysis.graded.solved import Solved, solved
+from greenbench.analysis.idle import idle_power, resting_power, waiting, waiting_codes
 from greenbench.analysis.load_curve import load_codes, load_curve
 from greenbench.analysis.readings import Full
 from greenbench.analysis.uncertainty import budgets
 from greenbench.analysis.verdicts import judge_exact
-from greenbench.analysis.waiting import waiting, waiting_codes
 from greenbench.models import inputs
 from greenbench.schema.codes import Validity, validity
 from greenbench.schema.load_spec import SloSpec
@@ -80,15 +80,15 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
     """All numbers, verdicts and codes of a run whose windows and graded answers are these."""
     everything = disturbances.with_clock_codes(disturbances.with_wall_codes(taken))
     windows = blocks.valid_blocks(everything)
-    resting = blocks.idle_power(everything, told.no_energy)
+    resting = idle_power(everything, told.no_energy)
     beside = waiting(everything, told.no_energy, told.apart)
     curve = _curve(everything, resting, told)
     codes = _codes(everything, told, curve) | {*waiting_codes(beside, windows)}
     sound = validity(sorted(codes))
-    found = solved(graded, everything, told.tier, sound, told.no_energy)
+    in_turn = told.apart is not None
+    found = solved(graded, everything, told.tier, sound, told.no_energy, in_turn=in_turn)
     before, after = (told.held[who] for who in WHO)
     full, first = _full(curve), blocks.deciding(windows, told.planned)
-    in_turn = told.apart is not None
     ratios = blocks.ratios(windows, told.no_energy, full, first, in_turn=in_turn)
     ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, told.unknown)
     ratios |= _by_name(found.of("ratio"), ratio=True)
@@ -113,7 +113,7 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
             "waiting": beside,
             "load": curve,
             "uncertainty": budgets(
-                windows, energy, ratios[ENERGY_PER_TOKEN.ratio], blocks.resting_power(resting)
+                windows, energy, ratios[ENERGY_PER_TOKEN.ratio], resting_power(resting)
             ),
         },
     )
@@ -171,4 +171,7 @@ def _curve(
     if headline is None:
         return None
     unit: Literal["request/s", "users"] = "request/s" if told.is_open else "users"
-    return load_curve(windows, resting, told.slo, unit, headline, told.no_energy)
+    return load_curve(
+        windows, resting, told.slo, unit, headline, told.no_energy,
+        planned=told.planned, in_turn=told.apart is not None,
+    )  # fmt: skip

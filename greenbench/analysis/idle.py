@@ -1,18 +1,78 @@
-"""What the model that waits costs the one that is measured: watts drawn idle, and CPU time."""
+"""Power at rest, with its doubt; and what the model that waits costs the one that is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import hypot
+from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_amount, as_quantity, idle_powers
+from greenbench.analysis.blocks import as_amount, as_quantity
 from greenbench.analysis.readings import ANSWERED, joules
-from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Waiting
 from greenbench.schema.window import WHO, Who, Window
 from greenbench.stats.intervals import MARGIN, difference, mean_interval
 
+NO_IDLE = "idle power was not measured: no idle window with a model loaded (protocol.idle_s)"
 SPINS = 0.05
 """Of one CPU: a server that has nothing to do takes less."""
+
+
+class Idle(NamedTuple):
+    """Idle windows that count."""
+
+    windows: int
+    powers_w: list[float]
+    """Of those with joules."""
+    provenance: Provenance
+
+
+def idle_powers(windows: Sequence[Window], who: str) -> Idle:
+    """The valid idle windows while `who` was loaded, and what each drew."""
+    mine = [w for w in windows if w.phase == "idle" and w.who == who and w.validity != "invalid"]
+    powers = [joules(w) / (w.end_s - w.start_s) for w in mine if w.energy]  # type: ignore[operator]
+    known = bool(mine and mine[0].energy)
+    return Idle(len(mine), powers, mine[0].energy[0].provenance if known else "unavailable")
+
+
+def idle_power(windows: Sequence[Window], no_energy: str) -> dict[str, Quantity]:
+    """Mean power in watts of the idle windows, by what was loaded."""
+    found = {}
+    for who in ("empty", "one", "both", "unloaded"):
+        idle = idle_powers(windows, who)
+        if idle.powers_w:
+            found[who] = as_amount(mean_interval(idle.powers_w), "W", idle.provenance)
+        elif idle.windows:
+            found[who] = missing("W", no_energy)
+    return found
+
+
+def resting_power(idle: Mapping[str, Quantity]) -> Quantity:
+    """Idle watts with both models loaded, else with the baseline alone."""
+    known = [idle[who] for who in ("both", "one") if who in idle]
+    found = next((power for power in known if power.value is not None), None)
+    return found or (known[0] if known else missing("W", NO_IDLE))
+
+
+def half_width(quantity: Quantity) -> float:
+    """Half of its 95 % interval; 0 without one."""
+    interval = quantity.bounds
+    return (interval[1] - interval[0]) / 2 if interval else 0.0
+
+
+def doubted(found: Quantity, shift: float, idle: Quantity) -> Quantity:
+    """It with the doubt of idle power in its interval, which that moves by up to `shift` either way.
+
+    The two are independent, so their halves add as squares. Without an interval of idle power it has none.
+    """
+    value, interval = found.value, found.bounds
+    if value is None or interval is None:
+        return found
+    if idle.bounds is None:
+        why = {"low": None, "high": None, "reason": f"idle power has no interval: {idle.reason}"}
+        return found.model_copy(update=why)
+    low, high = value - hypot(value - interval[0], shift), value + hypot(interval[1] - value, shift)
+    return found.model_copy(update={"low": low, "high": high})
 
 
 def waiting(windows: Sequence[Window], no_energy: str, apart: str | None) -> Waiting:

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import resting_power
+from greenbench.analysis.idle import resting_power
 from greenbench.analysis.load_crossing import crossing
 from greenbench.analysis.load_point import Sides, failed_share, load_point, seconds
 from greenbench.analysis.queueing import KEPT_BY, backlog, grew, is_told, saturated_from
@@ -47,11 +47,15 @@ def load_curve(
     unit: Unit,
     headline: float,
     no_energy: str,
+    *,
+    planned: int | None = None,
+    in_turn: bool = False,
 ) -> LoadCurve | None:
     """What the windows of all loads show; null where none was taken, or no block of any is valid.
 
     A block counts at a load if both its windows there are not invalid. `idle` is power by what was
-    loaded, `headline` the load of the run's own numbers, `no_energy` why there are no joules.
+    loaded, `headline` the load of the run's own numbers, `no_energy` why there are no joules. `planned` and
+    `in_turn` as in `load_point`.
     """
     found = by_load(windows)
     if not found:
@@ -59,7 +63,15 @@ def load_curve(
     power = resting_power(idle)
     full = _saturated_from(found) if unit == "request/s" else (inf, inf)
     points = [
-        load_point(load, sides, power, [load >= first for first in full], no_energy)
+        load_point(
+            load,
+            sides,
+            power,
+            [load >= first for first in full],
+            no_energy,
+            planned=planned,
+            in_turn=in_turn,
+        )
         for load, sides in found.items()
     ]
     return LoadCurve(

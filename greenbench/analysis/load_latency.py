@@ -24,6 +24,7 @@ from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.window import Window
 from greenbench.stats.intervals import Interval, from_logs, t_quantile
 from greenbench.stats.resampling import Sample, jackknifed, quantile
+from greenbench.stats.standard_errors import Logs, Stays, errors, stay_errors
 
 NO_ANSWER = "in a block no request was answered"
 NO_LATENCY = "in a block no request has it"
@@ -100,8 +101,28 @@ def _too_few(size: float, share: float) -> str:
     return f"{size:g} requests are too few: {percent} needs {LEAST[share]}" if size else NO_LATENCY
 
 
+class Taken(NamedTuple):
+    """How the blocks at a load were taken, for which a ratio's interval pays (rules 3 and 22)."""
+
+    first: int | None
+    """So many of them decided how many there are; null: none did."""
+    stays: Stays | None
+    """Of models in turn."""
+
+    def least(self, logs: Logs) -> float:
+        """Half of the interval that both models' `logs` by block differ with at least; (2, blocks)."""
+        found = [
+            *errors(logs[1] - logs[0], self.first)[1:],
+            *stay_errors(logs, self.stays, self.first),
+        ]
+        return max((e.size * t_quantile(e.freedom + 1) for e in found), default=0.0)
+
+
 def percentile_ratio(
-    sides: tuple[Sequence[Window], Sequence[Window]], wanted: Percentile, full: bool
+    sides: tuple[Sequence[Window], Sequence[Window]],
+    wanted: Percentile,
+    full: bool,
+    taken: Taken,
 ) -> Quantity:
     """Candidate over baseline of each block's own percentile, paired; `full`: the queue of one of them grew.
 
@@ -118,4 +139,4 @@ def percentile_ratio(
     before, after = ([quantile([each], wanted.share) for each in pool] for pool in pools)
     if inf in (*before, *after):
         return missing("ratio", f"{UNBOUNDED}: in a block too many requests were not answered")
-    return paired(before, after, "measured:clock", "")
+    return paired(before, after, "measured:clock", "", first=taken.first, stayed=taken.stays)

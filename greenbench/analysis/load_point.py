@@ -6,8 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf, log
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import as_amount, as_quantity, doubted, half_width
-from greenbench.analysis.load_latency import NO_ANSWER, PERCENTILES, percentile, percentile_ratio
+import numpy as np
+
+from greenbench.analysis.blocks import as_amount, as_quantity, stays
+from greenbench.analysis.idle import doubted, half_width
+from greenbench.analysis.load_latency import (
+    NO_ANSWER,
+    PERCENTILES,
+    Taken,
+    percentile,
+    percentile_ratio,
+)
 from greenbench.analysis.queueing import backlog
 from greenbench.analysis.readings import joules, source
 from greenbench.schema.metrics import (
@@ -105,13 +114,24 @@ class Sides(NamedTuple):
 
 
 def load_point(
-    load: float, sides: Sides, idle: Quantity, full: Sequence[bool], no_energy: str
+    load: float,
+    sides: Sides,
+    idle: Quantity,
+    full: Sequence[bool],
+    no_energy: str,
+    *,
+    planned: int | None = None,
+    in_turn: bool = False,
 ) -> LoadPoint:
     """What the windows at one load show; `idle` is the power with the models loaded.
 
     Levels are of all blocks together, and so are percentiles and ratios of energy; each with the interval of
-    the blocks. `full`: whether the queue of each model grew.
+    the blocks, which pays for how they were taken: ratios are no surer than by the first `planned`, where
+    these decided how many there are, nor, of models `in_turn`, than by their stays. `full`: whether the queue
+    of each model grew.
     """
+    first = planned and sum(w.place.unit < planned for w in sides.baseline if w.place)
+    taken = Taken(first, stays([*sides.baseline, *sides.candidate]) if in_turn else None)
     before, after = (
         AtLoad(metrics=_levels(windows, idle, grew, no_energy), saturated=grew)
         for windows, grew in zip(sides, full, strict=True)
@@ -121,7 +141,7 @@ def load_point(
         blocks=len(sides.baseline),
         baseline=before,
         candidate=after,
-        ratios=_ratios(sides, idle, any(full), no_energy),
+        ratios=_ratios(sides, idle, any(full), no_energy, taken),
     )
 
 
@@ -139,12 +159,18 @@ def _levels(
     }
 
 
-def _ratios(sides: Sides, idle: Quantity, full: bool, no_energy: str) -> dict[str, Quantity]:
-    pooled = {wanted.metric.ratio: percentile_ratio(sides, wanted, full) for wanted in PERCENTILES}
-    marginal = {MARGINAL_ENERGY_PER_REQUEST.ratio: _marginal_ratio(sides, idle, no_energy)}
+def _ratios(
+    sides: Sides, idle: Quantity, full: bool, no_energy: str, taken: Taken
+) -> dict[str, Quantity]:
+    pooled = {
+        wanted.metric.ratio: percentile_ratio(sides, wanted, full, taken) for wanted in PERCENTILES
+    }
+    marginal = {MARGINAL_ENERGY_PER_REQUEST.ratio: _marginal_ratio(sides, idle, no_energy, taken)}
     return {
         **{
-            rate.metric.ratio: _ratio(sides, rate, no_energy) for rate in RATES if rate.metric.ratio
+            rate.metric.ratio: _ratio(sides, rate, no_energy, taken)
+            for rate in RATES
+            if rate.metric.ratio
         },
         **marginal,
         **pooled,
@@ -159,19 +185,20 @@ def _level(windows: Sequence[Window], rate: Rate, no_energy: str) -> Quantity:
     return as_amount(ratio_of_sums(*sums), rate.metric.unit, rate.source(windows), most)
 
 
-def _ratio(sides: Sides, rate: Rate, no_energy: str) -> Quantity:
+def _ratio(sides: Sides, rate: Rate, no_energy: str, taken: Taken) -> Quantity:
     sums = [rate.sums(side) for side in sides]
     before, after = sums
     if before is None or after is None:
         return missing("ratio", _lack(sides.baseline, rate, no_energy))
-    return _over(before, after, rate.source(sides.baseline))
+    return _over(before, after, rate.source(sides.baseline), taken)
 
 
 Sums = tuple[list[float], list[float]]
 
 
-def _over(before: Sums, after: Sums, source: Provenance) -> Quantity:
-    """Candidate over baseline of two rates, each block left out of both in turn."""
+def _over(before: Sums, after: Sums, source: Provenance, taken: Taken) -> Quantity:
+    """Candidate over baseline of two rates, each block left out of both in turn; no surer than as it was
+    `taken`."""
     whole = [_without(each) for each in (before, after)]
     rests = [[_without(each, place) for place in range(len(each[0]))] for each in (before, after)]
     if min(*whole, *rests[0], *rests[1]) <= 0:
@@ -179,7 +206,13 @@ def _over(before: Sums, after: Sums, source: Provenance) -> Quantity:
     ratios = [second / first for first, second in zip(*rests, strict=True)]
     value = whole[1] / whole[0]
     found = in_logs(value, ratios) if len(ratios) > 1 else jackknifed(value, ratios)
-    return as_quantity(found, "ratio", source)
+    own = [[total / count if count else 0.0 for total, count in zip(*each, strict=True)]
+           for each in (before, after)]  # fmt: skip
+    if found.bounds is None or min(map(min, own)) <= 0:
+        return as_quantity(found, "ratio", source)
+    reach, (low, high) = exp(taken.least(np.log(own))), found.bounds
+    wide = found._replace(low=min(low, value / reach), high=max(high, value * reach))
+    return as_quantity(wide, "ratio", source)
 
 
 def _without(sums: Sums, place: int | None = None) -> float:
@@ -231,11 +264,11 @@ def _marginal(windows: Sequence[Window], idle: Quantity, no_energy: str) -> Quan
     return doubted(found, half_width(idle) * _slowness(windows), idle)
 
 
-def _marginal_ratio(sides: Sides, idle: Quantity, no_energy: str) -> Quantity:
+def _marginal_ratio(sides: Sides, idle: Quantity, no_energy: str, taken: Taken) -> Quantity:
     before, after = (_above_idle(side, idle.value or 0.0) for side in sides)
     if before is None or after is None or idle.value is None:
         return missing("ratio", _no_marginal([*sides.baseline, *sides.candidate], idle, no_energy))
-    found = _over(before, after, source(sides.baseline))
+    found = _over(before, after, source(sides.baseline), taken)
     value, interval = found.value, found.bounds
     if value is None or interval is None:
         return found

@@ -123,7 +123,7 @@ def measure(
     """
     done, total, known = 0, sum(map(len, order)), ""
     first = needed = None
-    limit = 1 + max(cell.block for cell in order[-1])
+    limit, in_turn = 1 + max(cell.block for cell in order[-1]), len({c.block for c in order[0]}) > 1
     for part in order:
         for cell in part:
             progress(
@@ -133,26 +133,31 @@ def measure(
                 take(cell, served)
             done += 1
         if first is None and part[-1].block >= protocol.blocks - 1:
-            first, needed = part[-1].block + 1, needed_blocks(recorder.windows, protocol)
+            first = part[-1].block + 1
+            needed = needed_blocks(recorder.windows, protocol, in_turn=in_turn)
             total = ceil(total * min(needed or limit, limit) / limit)
         known = _known(recorder.windows, first)
         if needed and _headline(recorder.windows)[0] >= needed:
             break
     progress("measure", 1, 1)
-    in_turn = len({cell.block for cell in order[0]}) > 1
     return stopping(recorder.windows, protocol, first, needed, limit, in_turn=in_turn)
 
 
-def needed_blocks(windows: Sequence[Window], protocol: ProtocolSpec) -> int | None:
+def needed_blocks(
+    windows: Sequence[Window], protocol: ProtocolSpec, *, in_turn: bool = False
+) -> int | None:
     """How many blocks bring the headline ratio to its target, by the spread of these; as planned, or more.
 
-    Null where fewer than two are valid: then as many are measured as may be.
+    In turn also by what each loading shifts. Null where fewer than two are valid: then as many are measured
+    as may be.
     """
     _, metric, _ = _headline(windows)
     logs = [log(ratio) for ratio in summary.block_ratios(windows, metric.ratio)]
     if len(logs) < 2:
         return None
-    return max(protocol.blocks, stein_blocks(logs, protocol.target_half_width))
+    shift = summary.shift_of(windows, metric.ratio) if in_turn else None
+    needed = stein_blocks(logs, protocol.target_half_width, [shift] if shift else [])
+    return max(protocol.blocks, needed)
 
 
 def stopping(

@@ -101,6 +101,8 @@ def _of_window(window: Window) -> Iterator[str]:
             yield f"has a meter that ends at {span.end_s:g} s and starts at {span.start_s:g} s"
         if not 0 <= span.tick_s <= MOST:
             yield f"has a meter whose tick is {span.tick_s:g} s"
+        if not 0 <= (span.read_s or 0.0) <= MOST:
+            yield f"has a meter that is read in {span.read_s:g} s"
         known = (span.start_j, span.end_j, span.low_j or 0.0, span.high_j or 0.0)
         if any(abs(each) > MOST for each in known):
             yield f"counts over {MOST:g} J"

@@ -14,10 +14,10 @@ from greenbench.measure.schedule import Cell, rounds
 from greenbench.paths import conf_dir
 from greenbench.schema.enums import Design, Profiling, Tier
 from greenbench.schema.spec import ProtocolSpec
-from greenbench.schema.window import Who
+from greenbench.schema.window import WHO, Who
 from greenbench.simulate.weather import Weather, windows
 from greenbench.stats.intervals import stein_blocks
-from greenbench.stats.standard_errors import Stays
+from greenbench.stats.standard_errors import Stays, stay_errors
 
 
 class Values(NamedTuple):
@@ -70,7 +70,7 @@ def values(
                 taken[cell.who][cell.block] = exp(logs)
         done = part[-1].block + 1
         if needed is None and done >= first:
-            needed = _needed(taken, plan)
+            needed = _needed(taken, plan, stays if in_turn else None)
         if needed is not None and done >= needed:
             break
     sides = [[taken[who][block] for block in sorted(taken[who])] for who in taken]
@@ -92,7 +92,12 @@ class _Levels:
         return self._level
 
 
-def _needed(taken: dict[Who, dict[int, float]], plan: ProtocolSpec) -> int:
-    before, after = taken["baseline"], taken["candidate"]
-    logs = [log(after[block] / before[block]) for block in sorted(before)]
-    return max(plan.blocks, stein_blocks(logs, plan.target_half_width))
+def _needed(
+    taken: dict[Who, dict[int, float]], plan: ProtocolSpec, stays: dict[Who, dict[int, int]] | None
+) -> int:
+    blocks = sorted(taken["baseline"])
+    sides = np.log([[taken[who][block] for block in blocks] for who in WHO])
+    own = [[stays[who][block] for block in blocks] for who in WHO] if stays else None
+    shift = stay_errors(sides, (own[0], own[1]) if own else None)
+    needed = stein_blocks((sides[1] - sides[0]).tolist(), plan.target_half_width, shift)
+    return max(plan.blocks, needed)

@@ -18,7 +18,7 @@ from greenbench.engines.engine import Build, Completion, Engine, Footprint, Requ
 from greenbench.machine.detect import Machine
 from greenbench.measure import schedule
 from greenbench.measure.pair import Together
-from greenbench.measure.recorder import Recorder
+from greenbench.measure.recorder import Recorder, Whose
 from greenbench.meters import OpenMeters
 from greenbench.models.keys import run_key
 from greenbench.run.conclude import Bodies, conclude
@@ -70,6 +70,8 @@ class Lab(NamedTuple):
 
     weather: Weather = Weather()
     plan: ProtocolSpec = protocol("dev")
+    idle: float = 0.0
+    """Spread of idle power from one look at it to the next."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,13 @@ def _measured(name: str, truth: Truth, lab: Lab, dice: np.random.Generator, benc
     }
     meters, seed = OpenMeters(bench.meters()), int(dice.integers(1 << 30))
     recorder = Recorder(meters, seed=seed, watched=(), clock=bench.clock)
-    bench.draw(IDLE_W)
-    recorder.idle("empty", lab.plan.idle_s)
+
+    def rest(loaded: Whose) -> None:
+        bench.draw(IDLE_W * exp(lab.idle * dice.standard_normal()))
+        recorder.idle(loaded, lab.plan.idle_s)
+        bench.draw(IDLE_W)
+
+    rest("empty")
     if name != "none":
         with recorder.whole("prepare", "candidate"):
             bench.draw(BUSY_W)
@@ -190,11 +197,11 @@ def _measured(name: str, truth: Truth, lab: Lab, dice: np.random.Generator, benc
     make = {who: partial(_build, models[who]) for who in WHO}
     with Together(_serve, make) as pair:
         pair.fill()
-        recorder.idle("both", lab.plan.idle_s)
+        rest("both")
         take = partial(_take, recorder, models, windows(lab.weather, dice), lab.plan)
         order = schedule.rounds(lab.plan, seed, in_turn=False)
         stopping = schedule.measure(recorder, pair, take, lab.plan, order, _unheard)
-        recorder.idle("both", lab.plan.idle_s)
+        rest("both")
     return _Taken(meters, recorder, stopping, pair.footprints)
 
 

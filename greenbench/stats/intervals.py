@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from greenbench.stats.standard_errors import Error, Logs, Stays, errors, stay_error
+from greenbench.stats.standard_errors import Error, Logs, Stays, errors, stay_errors
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none
@@ -51,12 +51,10 @@ def log_error(low: float, high: float, n: int) -> float:
 def mean_interval(values: Sequence[float]) -> Interval:
     """Mean and Student t interval of independent observations. One observation has no interval."""
     data = np.asarray(values, dtype=float)
-    if data.size < 2:
-        return Interval(
-            float(data.mean()), None, None, data.size, "one observation has no interval"
-        )
-    half = t_quantile(data.size) * data.std(ddof=1) / np.sqrt(data.size)
     mean = float(data.mean())
+    if data.size < 2:
+        return Interval(mean, None, None, data.size, "one observation has no interval")
+    half = t_quantile(data.size) * data.std(ddof=1) / np.sqrt(data.size)
     return Interval(mean, mean - float(half), mean + float(half), data.size)
 
 
@@ -76,16 +74,17 @@ def two_stage(values: Logs, first: int | None = None, others: Sequence[Error] = 
     return found._replace(low=found.value - half, high=found.value + half)
 
 
-def stein_blocks(first: Sequence[float], half_width: float) -> int:
+def stein_blocks(first: Sequence[float], half_width: float, others: Sequence[Error] = ()) -> int:
     """How many log-ratios give a 95 % interval of `half_width`, by the spread of the `first`; not fewer.
 
-    C. Stein (1945). `half_width` is of the ratio, relative to it. Raises ValueError below two.
+    C. Stein (1945). `half_width` is relative; `others` as in `two_stage`. Raises ValueError below two.
     """
     values = np.asarray(first, dtype=float)
     if values.size < 2:
         raise ValueError("one block has no spread")
-    root = t_quantile(values.size) * float(values.std(ddof=1)) / asinh(half_width)
-    return max(values.size, ceil(root**2))
+    halves = [e.size * t_quantile(e.freedom + 1) for e in [*errors(values), *others]]
+    wanted = values.size * (max(halves) / asinh(half_width)) ** 2
+    return max(values.size, ceil(min(wanted, 1e6)))  # of an endless error as good as endless
 
 
 def welch_freedom(first: Sequence[float] | Logs, second: Sequence[float] | Logs) -> float:
@@ -160,13 +159,20 @@ def paired_ratio(
     ValueError where the lengths differ or a value is not above 0.
     """
     logs = _log_ratios(baseline, candidate)
-    return from_logs(two_stage(logs, first, _of_stays(baseline, candidate, stays)))
+    return from_logs(
+        two_stage(logs, first, stay_errors(np.log([baseline, candidate]), stays, first))
+    )
 
 
-def _of_stays(
-    baseline: Sequence[float], candidate: Sequence[float], stays: Stays | None
-) -> list[Error]:
-    return [] if stays is None else [stay_error([np.log(baseline), np.log(candidate)], stays)]
+def paired_difference(
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    first: int | None = None,
+    stays: Stays | None = None,
+) -> Interval:
+    """Mean of candidate less baseline, paired by block; its interval pays as that of `paired_ratio` does."""
+    sides = np.array([baseline, candidate], dtype=float)
+    return two_stage(sides[1] - sides[0], first, stay_errors(sides, stays, first))
 
 
 def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -221,16 +227,18 @@ def p_difference(
 ) -> float | None:
     """Two-sided paired t-test that the ratio is 1, on log-ratios. None below two blocks.
 
-    Blocks that all agree give the test's limit: 1 at a ratio of 1, otherwise 0. `first` and `stays` as in
-    `paired_ratio`: the largest p-value. Raises ValueError as it does.
+    Blocks that all agree give its limit: 1 at a ratio of 1, otherwise 0. The rest is as in `p_equivalence`.
     """
     logs = _log_ratios(baseline, candidate)
     if logs.size < 2:
         return None
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) <= SAME)
-    away, others = -abs(float(logs.mean())), _of_stays(baseline, candidate, stays)
-    return max(2 * _below(away, error) for error in [*errors(logs, first), *others])
+    away, of_stays = (
+        -abs(float(logs.mean())),
+        stay_errors(np.log([baseline, candidate]), stays, first),
+    )
+    return max(2 * _below(away, error) for error in [*errors(logs, first), *of_stays])
 
 
 def p_equivalence(
@@ -254,8 +262,8 @@ def p_equivalence(
     if np.ptp(logs) <= SAME:
         return float(abs(logs.mean()) >= edge)
     inside = abs(float(logs.mean())) - edge  # the nearer edge's test is the one that decides
-    others = _of_stays(baseline, candidate, stays)
-    return max(_below(inside, error) for error in [*errors(logs, first), *others])
+    of_stays = stay_errors(np.log([baseline, candidate]), stays, first)
+    return max(_below(inside, error) for error in [*errors(logs, first), *of_stays])
 
 
 def _below(distance: float, error: Error) -> float:

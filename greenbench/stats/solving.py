@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf, isfinite, log1p, sqrt
+from math import exp, hypot, inf, isfinite, log, log1p, sqrt
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr
 
-from greenbench.stats.intervals import CONFIDENCE, MARGIN, Interval, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, MARGIN, SAME, Interval, t_quantile
 from greenbench.stats.resampling import in_logs
+from greenbench.stats.standard_errors import Error
 
 Factor = Literal["energy_per_token", "tokens_per_answer", "share_solved", "energy_per_solved"]
 """The three factors, and what they make."""
@@ -110,6 +111,42 @@ def split(groups: Sequence[Group]) -> Split:
     ratio = {name: found(name, _ratio) for name in whole}
     p_values = _p_values(drawn, len(groups))
     return Split(baseline, candidate, ratio, *p_values)
+
+
+def shifted(found: Split, by: Error) -> Split:
+    """The same where both models' joules also shift by an error `by` of the logarithm of their ratio."""
+    ratio = {
+        name: _shifted(each, by) if name in (FACTORS[0], WHOLE) else each
+        for name, each in found.ratio.items()
+    }
+    whole = ratio.get(WHOLE)
+    if whole is None or not (whole.low and isfinite(whole.value)):
+        return found._replace(ratio=ratio, p_difference=None, p_equivalence=None)
+    reach = t_quantile(by.freedom + 1)
+    size = max(log(whole.value / whole.low), log((whole.high or inf) / whole.value)) / reach or SAME
+    away = abs(log(whole.value))
+    chances = (
+        2 * float(stdtr(by.freedom, -away / size)),
+        float(stdtr(by.freedom, (away - log1p(MARGIN)) / size)),
+    )
+    p_difference, p_equivalence = (
+        None if old is None else max(old, new)
+        for old, new in zip((found.p_difference, found.p_equivalence), chances, strict=True)
+    )
+    return found._replace(ratio=ratio, p_difference=p_difference, p_equivalence=p_equivalence)
+
+
+def _shifted(found: Interval, by: Error) -> Interval:
+    """Both errors in quadrature, in logarithms; none without a value above 0."""
+    low, high = found.low, found.high
+    if low is None or high is None or not (isfinite(found.value) and found.value > 0):
+        return found
+    reach = t_quantile(by.freedom + 1) * by.size
+    if not isfinite(reach):
+        return found._replace(low=None, high=None, reason="too few turns tell what loading shifts")
+    below = hypot(log(found.value / low), reach) if low > 0 else inf
+    above = hypot(log(high / found.value), reach)
+    return found._replace(low=found.value * exp(-below), high=found.value * exp(above))
 
 
 def _left_out(value: float, without: list[float], n: int) -> Interval:

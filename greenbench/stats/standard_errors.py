@@ -29,13 +29,25 @@ def errors(values: Logs, first: int | None = None) -> list[Error]:
     return [Error(float(stage.std(ddof=1)) / root, stage.size - 1) for stage in stages]
 
 
-def stay_error(sides: Sequence[Logs], stays: Stays) -> Error:
+def stay_errors(sides: Logs, stays: Stays | None, first: int | None = None) -> list[Error]:
+    """Of what the means of both `sides` differ by: `stay_error` of all their blocks, and of the `first` where
+    these decided how many turns there are. None without `stays`."""
+    if stays is None:
+        return []
+    found = [stay_error(list(sides), stays)]
+    if first is not None and 2 <= first < sides.shape[1]:
+        began = stays[0][:first], stays[1][:first]
+        found.append(stay_error(list(sides[:, :first]), began, stays))
+    return [error for error in found if error.size < inf] or found[:1]
+
+
+def stay_error(sides: Sequence[Logs], stays: Stays, of: Stays | None = None) -> Error:
     """Of what the means of both `sides` differ by, each stay as one observation beside a linear drift.
 
     What shifts a model's level as it is loaded (where its weights lie, which kernels are chosen) is common to
     all blocks of the stay, and these know nothing of it. One spread for the stays of both models, around a
     level of each and a slope over time, as a drift cancels in the difference; infinite where there are three
-    stays or fewer.
+    stays or fewer. `of`: of the difference between means over other stays, which shift as much.
     """
     found: list[tuple[int, int, float, float]] = []  # when, whose, how many blocks, their mean
     for side, (logs, own) in enumerate(zip(sides, stays, strict=True)):
@@ -49,5 +61,7 @@ def stay_error(sides: Sequence[Logs], stays: Stays) -> Error:
     time = np.cumsum(count) - count / 2
     known = np.column_stack([whose == 0, whose == 1, time - time.mean()]).astype(float)
     rest = mean - known @ np.linalg.lstsq(known, mean, rcond=None)[0]
-    weight = sum(((count[whose == side] / len(sides[side])) ** 2).sum() for side in (0, 1))
-    return Error(sqrt(float(rest @ rest) / freedom * float(weight)), freedom)
+    shares = [np.unique(own, return_counts=True)[1] / len(own) for own in of or stays]
+    return Error(
+        sqrt(float(rest @ rest) / freedom * sum(float(each @ each) for each in shares)), freedom
+    )

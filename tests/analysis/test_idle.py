@@ -4,7 +4,7 @@ import pytest
 from helpers import campaign
 from scipy import stats
 
-from greenbench.analysis.waiting import waiting, waiting_codes
+from greenbench.analysis.idle import waiting, waiting_codes
 from greenbench.stats.intervals import difference
 
 ONE, BOTH = (60.0, 61.0, 60.5), (60.4, 61.2, 60.8, 61.0)

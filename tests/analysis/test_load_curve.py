@@ -14,6 +14,7 @@ from greenbench.schema import metrics
 from greenbench.schema.load_spec import SloSpec
 from greenbench.schema.quantity import Quantity
 from greenbench.schema.window import WHO
+from greenbench.stats.standard_errors import stay_error
 
 DRIFT = (1.0, 1.2, 0.9, 1.05)
 IDLE = {
@@ -475,3 +476,30 @@ def test_the_interval_of_a_crossing_ends_where_nothing_was_measured():
     assert (found.low, found.high) == (1.0, 4.0)
     assert 1.0 < found.value < 4.0
     assert found.reason == "its interval goes beyond the loads that were measured, and ends there"
+
+
+def test_of_models_in_turn_a_point_is_no_surer_than_their_stays():
+    """Four blocks, of which the candidate's last two came after it was loaded again, 4 % lower."""
+    stays = {"baseline": [1, 3, 3, 5], "candidate": [2, 2, 4, 4]}
+    windows = []
+    for block in range(4):
+        for who, factor in (("baseline", 1.0), ("candidate", 0.5 if block < 2 else 0.48)):
+            window = serve(who, block, 2.0, joules=1000 * factor * (1 + 0.001 * block))
+            start_s = 1000.0 * stays[who][block] + 100.0 * block
+            windows.append(window.model_copy(update={"start_s": start_s, "end_s": start_s + 10}))
+
+    def found(in_turn):
+        return load_curve(
+            windows, IDLE, SloSpec(), "request/s", 2.0, "none", in_turn=in_turn
+        ).points[0]
+
+    plain, wide = (found(in_turn).ratios["energy_per_request"] for in_turn in (False, True))
+    assert wide.value == plain.value
+    sides = [
+        np.log([w.energy[0].end_j - w.energy[0].start_j for w in windows if w.who == who])
+        for who in WHO
+    ]
+    error = stay_error(sides, (stays["baseline"], stays["candidate"]))
+    reach = np.exp(error.size * stats.t.ppf(0.975, error.freedom))
+    assert wide.bounds == pytest.approx((wide.value / reach, wide.value * reach))
+    assert wide.low < plain.low < plain.high < wide.high

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from greenbench.analysis import blocks
+from greenbench.analysis.idle import idle_power
 from greenbench.analysis.load_curve import load_curve
 from greenbench.measure import recorder
 from greenbench.measure.outcomes import Outcome
@@ -80,7 +80,7 @@ def watch(metered, who, block, at_s, outcomes):
 
 def curve(taker):
     """What the windows show."""
-    idle = blocks.idle_power(taker.windows, "")
+    idle = idle_power(taker.windows, "")
     return load_curve(taker.windows, idle, SloSpec(), "request/s", 1.0, "no meter")
 
 

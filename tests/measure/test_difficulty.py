@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from greenbench.analysis import counts as counts_
 from greenbench.analysis import difficulty as difficulty_
 from greenbench.analysis import disturbances
-from greenbench.analysis.blocks import block_ratios, idle_power, valid_blocks
+from greenbench.analysis.blocks import block_ratios, valid_blocks
 from greenbench.analysis.difficulty import BINS, NEW_TOKENS, Question, summarise
+from greenbench.analysis.idle import idle_power
 from greenbench.campaign.compose import plan
 from greenbench.engines.engine import Completion
 from greenbench.measure import difficulty, schedule

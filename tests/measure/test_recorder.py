@@ -10,6 +10,7 @@ from helpers.engines import Echoing
 from helpers.windows import Watts, iteration
 
 from greenbench.analysis import blocks
+from greenbench.analysis.idle import idle_power
 from greenbench.engines.engine import Completion
 from greenbench.machine.processes import OwnProcesses
 from greenbench.measure.recorder import Recorder, percentiles
@@ -150,7 +151,7 @@ def test_idle_power_is_joules_over_seconds():
     recorder = Recorder(OpenMeters(meters=[Watts(12.0)]))
     recorder.idle("empty", 0.05)
     recorder.idle("both", 0.0)
-    found = blocks.idle_power(recorder.windows, "")
+    found = idle_power(recorder.windows, "")
     assert found["empty"].value == pytest.approx(12.0, rel=1e-2)
     assert found["empty"].n == 3
     assert set(found) == {"empty"}

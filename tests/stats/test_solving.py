@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import ndtri
 
 from greenbench.stats import solving
-from greenbench.stats.solving import FACTORS, Group, redrawn, split
+from greenbench.stats.solving import FACTORS, Group, redrawn, shifted, split
+from greenbench.stats.standard_errors import Error
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +187,22 @@ def test_p_values_keep_with_the_interval():
         excluded = not interval.low <= 1 <= interval.high
         assert excluded == (found.p_difference < 0.05) or abs(found.p_difference - 0.05) < 0.003
         assert 0 <= found.p_equivalence <= 1
+
+
+def test_what_loading_shifts_is_in_the_ratios_of_joules_alone():
+    """Errors in quadrature, in logarithms; of two degrees of freedom, as five stays leave."""
+    found = split([Group(5, (10.0 + i % 3, 6.0), (50, 40), (3, 3)) for i in range(12)])
+    wide = shifted(found, Error(0.02, 2))
+    reach = 0.02 * stats.t.ppf(0.975, 2)
+    for name in ("energy_per_token", "energy_per_solved"):
+        for end in (0, 1):
+            before = np.log(found.ratio[name].bounds[end] / found.ratio[name].value)
+            after = np.log(wide.ratio[name].bounds[end] / wide.ratio[name].value)
+            assert abs(after) == pytest.approx(np.hypot(before, reach))
+    for name in ("tokens_per_answer", "share_solved"):
+        assert wide.ratio[name] == found.ratio[name]
+    assert (wide.baseline, wide.candidate) == (found.baseline, found.candidate)
+    assert shifted(found, Error(0.1, 2)).p_difference > 4 * found.p_difference
+    unknown = shifted(found, Error(inf, 1)).ratio["energy_per_solved"]
+    assert unknown.bounds is None
+    assert "turns" in unknown.reason

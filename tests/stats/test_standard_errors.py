@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from greenbench.stats.intervals import p_difference, p_equivalence, paired_ratio
+from greenbench.stats.intervals import (
+    p_difference,
+    p_equivalence,
+    paired_difference,
+    paired_ratio,
+)
 from greenbench.stats.standard_errors import stay_error
 
 STAYS = ([1, 1, 3, 3, 3, 3, 5, 5], [2, 2, 2, 2, 4, 4, 4, 4])
@@ -67,3 +72,24 @@ def test_without_a_shift_the_blocks_decide_nearly_as_before_and_drift_cancels():
     assert np.mean([each.low <= 1 <= each.high for each in found]) > 0.95
     away = [np.exp(np.log(side) + shift) for side, shift in zip(labs[0], (0.0, 0.02), strict=True)]
     assert p_equivalence(*away, stays=STAYS) >= p_equivalence(*away)
+
+
+def test_a_difference_is_in_doubt_as_a_ratio_is():
+    """Savings are differences of both models' values: by their stays and by the blocks that decided."""
+    before, after = np.repeat([5.0, 5.3, 4.7], [2, 4, 2]), np.repeat([3.1, 3.3], [4, 4])
+    found = paired_difference(before, after, stays=STAYS)
+    assert found.value == pytest.approx(-1.875)
+    half = stats.t.ppf(0.975, 2) * stay_error([before, after], STAYS).size
+    assert found.bounds == pytest.approx((-1.875 - half, -1.875 + half))
+    values = np.array([0.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    first = stats.t.ppf(0.975, 1) * np.std([0.0, 2.0], ddof=1) / sqrt(8)
+    assert paired_difference(np.zeros(8), values, 2).bounds == pytest.approx((1 - first, 1 + first))
+
+
+def test_other_stays_shift_as_much():
+    """As of answers, which the baseline makes in two stays and the candidate in one between them."""
+    before, after = np.repeat([0.0, 0.03, -0.03], [2, 4, 2]), np.repeat([0.01, 0.03], [4, 4])
+    own = stay_error([before, after], STAYS)
+    found = stay_error([before, after], STAYS, ([1, 3], [2, 2]))
+    assert found.size / own.size == pytest.approx(sqrt((0.5 + 1) / (2 * 0.25**2 + 0.5**2 + 0.5)))
+    assert found.freedom == own.freedom

@@ -136,7 +136,8 @@ def _trained(a: Record, b: Record, bar: Bar | None) -> Iterator[Change]:
     found = between_trainings(a, b)
     if found.reached:
         known = NO_TARGET if found.ratio is None else None if is_measured(a, b) else UNMEASURED
-        yield judged("target", found.ratio, bar or known)
+        allowed = found.ratio and allowing(found.ratio)
+        yield judged("target", found.ratio, bar or known, allowed)
     elif bar:
         yield judged("target", None, bar)
     else:

@@ -7,11 +7,12 @@ from itertools import product
 from math import ceil, floor
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width, resting_power
+from greenbench.analysis.blocks import as_quantity
 from greenbench.analysis.choices.advice import with_changes
 from greenbench.analysis.choices.service import Limits, is_at_rates, judged, serves, to_measure
 from greenbench.analysis.energy.at_rate import Curve, curve
 from greenbench.analysis.groups.rows import Group, Row
+from greenbench.analysis.idle import doubted, half_width, resting_power
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, impact
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.window import WHO

@@ -7,18 +7,11 @@ from functools import partial
 from math import hypot
 from typing import Final
 
-from greenbench.analysis.blocks import (
-    NO_IDLE,
-    as_quantity,
-    doubted,
-    half_width,
-    ratio_of,
-    resting_power,
-    valid_blocks,
-)
+from greenbench.analysis.blocks import as_quantity, ratio_of, valid_blocks
 from greenbench.analysis.energy.energy_by_meter import weakest
 from greenbench.analysis.energy.per_request import of_sessions
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.idle import NO_IDLE, doubted, half_width, resting_power
 from greenbench.analysis.readings import ANSWERED, joules, source
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from greenbench.analysis.blocks import (
-    as_quantity,
-    doubted,
-    half_width,
-    ratio_of,
-    resting_power,
-    valid_blocks,
-)
+from greenbench.analysis.blocks import as_quantity, ratio_of, taken, valid_blocks
 from greenbench.analysis.energy.at_rate import beyond, curve
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.idle import doubted, half_width, resting_power
 from greenbench.analysis.readings import ANSWERED, joules
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import geometric_mean, mean_interval
+from greenbench.stats.intervals import (
+    Interval,
+    geometric_mean,
+    mean_interval,
+    paired_difference,
+)
 
 NO_JOULES = "no valid block has joules of both"
 Basis = Literal["always-on", "shared", "switched off when idle"]
@@ -53,15 +52,15 @@ class Request(NamedTuple):
         return Request(self.energy_j / self.tokens, self.seconds / self.tokens, 1.0, waits_s)
 
 
-class Saved(NamedTuple):
-    """What a block's request saves."""
+class Counted(NamedTuple):
+    """What of a request counts: two models' differ by what one saves."""
 
     joules: float
     """Were idle power 0."""
     per_watt: float
-    """Joules more for each watt of idle power."""
-    freed_s: float
-    """Of the device, that others use."""
+    """Joules more for each watt of idle power; below 0 where the device would idle in its time."""
+    seconds: float
+    """Of the device, that others could use."""
 
 
 def by_block(record: Record, rate: float | None = None) -> list[tuple[Request, Request]]:
@@ -153,14 +152,18 @@ def request_ratio(row: Row, rate: float | None = None) -> Quantity:
     return of_sessions(row, each, ratio=True)
 
 
-def saved_by(before: Request, after: Request, basis: Basis) -> Saved:
-    """What `after` saves. Under load the joules of both hold idle power already, at the same rate."""
-    energy_j, freed_s = before.energy_j - after.energy_j, before.seconds - after.seconds
-    if before.waits_s is not None and after.waits_s is not None:
-        idle_s = 0.0 if basis == ALWAYS_ON else before.waits_s - after.waits_s
+def difference_of(record: Record, before: Sequence[float], after: Sequence[float]) -> Interval:
+    """Mean of what the blocks' `after` are above `before`, with an interval that pays as a ratio's does."""
+    return paired_difference(before, after, *taken(record, len(before)))
+
+
+def counted(request: Request, basis: Basis) -> Counted:
+    """Of one request. Under load its joules hold idle power already, at the same rate for both models."""
+    if request.waits_s is not None:
+        idle_s = 0.0 if basis == ALWAYS_ON else request.waits_s
     else:
-        idle_s = freed_s if basis == ALWAYS_ON else 0.0
-    return Saved(energy_j, -idle_s, freed_s if basis == SHARED else 0.0)
+        idle_s = request.seconds if basis == ALWAYS_ON else 0.0
+    return Counted(request.energy_j, -idle_s, request.seconds if basis == SHARED else 0.0)
 
 
 def saving(
@@ -184,17 +187,20 @@ def saving(
             pairs = [(before.per_token, after.per_token) for before, after in pairs]
         if not pairs:
             return missing(unit, NO_JOULES)
-        parts = [saved_by(before, after, basis) for before, after in pairs]
-        idle, counts = resting_power(record.idle), any(part.per_watt for part in parts)
+        sides = [[counted(request, basis) for request in side] for side in zip(*pairs, strict=True)]
+        idle, counts = resting_power(record.idle), any(c.per_watt for side in sides for c in side)
         if counts and idle.value is None:
             return missing(unit, idle.reason or "idle power is not known")
         power_w = (idle.value or 0.0) if counts else 0.0
-        values = [of(part.joules + power_w * part.per_watt, part.freed_s) for part in parts]
-        found = as_quantity(mean_interval(values), unit, row.energy.provenance)
+        less = [
+            [-of(each.joules + power_w * each.per_watt, each.seconds) for each in side]
+            for side in sides
+        ]
+        found = as_quantity(difference_of(record, *less), unit, row.energy.provenance)
         if not counts:
             return found
-        slope = of(sum(part.per_watt for part in parts) / len(parts), 0.0)
-        return doubted(found, half_width(idle) * slope, idle)
+        per_watt = [sum(each.per_watt for each in side) / len(side) for side in sides]
+        return doubted(found, half_width(idle) * of(per_watt[0] - per_watt[1], 0.0), idle)
 
     return of_sessions(row, each)
 
@@ -215,11 +221,11 @@ def always_on_token(row: Row) -> Quantity:
             why = (idle.reason or "idle power is not known") if pairs else NO_JOULES
             return missing(row.energy.unit, why)
         freed_s = [before.seconds - after.seconds for before, after in pairs]
-        values = [
-            after.energy_j + idle.value * each_s
-            for (_, after), each_s in zip(pairs, freed_s, strict=True)
-        ]
-        found = as_quantity(mean_interval(values), row.energy.unit, row.energy.provenance)
+        idled = [-idle.value * before.seconds for before, _ in pairs]
+        own = [after.energy_j - idle.value * after.seconds for _, after in pairs]
+        found = as_quantity(
+            difference_of(record, idled, own), row.energy.unit, row.energy.provenance
+        )
         return doubted(found, half_width(idle) * sum(freed_s) / len(freed_s), idle)
 
     return of_sessions(row, each)

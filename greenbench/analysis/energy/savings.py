@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width, resting_power
+from greenbench.analysis.blocks import as_quantity
 from greenbench.analysis.energy.at_rate import beyond
 from greenbench.analysis.energy.per_request import (
     ALWAYS_ON,
@@ -19,6 +19,7 @@ from greenbench.analysis.energy.per_request import (
 )
 from greenbench.analysis.energy.promises import paid_back
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.idle import doubted, half_width, resting_power
 from greenbench.analysis.impact import HOURS_PER_YEAR, Assumptions, Impact, impact
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record

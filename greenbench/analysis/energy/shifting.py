@@ -6,13 +6,18 @@ from math import fsum
 from statistics import fmean
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, doubted, half_width, resting_power
+from greenbench.analysis.blocks import as_quantity
 from greenbench.analysis.energy.grid_by_hour import DAY, GridByHour, Hour
-from greenbench.analysis.energy.per_request import NO_JOULES, always_on_token, by_block
+from greenbench.analysis.energy.per_request import (
+    NO_JOULES,
+    always_on_token,
+    by_block,
+    difference_of,
+)
 from greenbench.analysis.groups.rows import Row
+from greenbench.analysis.idle import doubted, half_width, resting_power
 from greenbench.analysis.impact import J_PER_KWH
 from greenbench.schema.quantity import Quantity, missing
-from greenbench.stats.intervals import mean_interval
 
 UNIT: Final = "g CO2e"
 ARRIVES: Final = "its requests were answered as they arrived, and did not wait"
@@ -93,10 +98,8 @@ def shifted_carbon(row: Row, tokens: float, by: Shift) -> Quantity:
         return missing(UNIT, (idle.reason or "idle power is not known") if pairs else NO_JOULES)
     stays = 1 - by.saved
     idle_s = [before.seconds - stays * after.seconds for before, after in pairs]
-    values = [
-        stays * after.energy_j + idle.value * each_s
-        for (_, after), each_s in zip(pairs, idle_s, strict=True)
-    ]
-    found = as_quantity(mean_interval(values), UNIT, row.energy.provenance)
+    idled = [-idle.value * before.seconds for before, _ in pairs]
+    own = [stays * (after.energy_j - idle.value * after.seconds) for _, after in pairs]
+    found = as_quantity(difference_of(row.record, idled, own), UNIT, row.energy.provenance)
     found = doubted(found, half_width(idle) * sum(idle_s) / len(idle_s), idle)
     return found.scaled(tokens * by.spread_g / J_PER_KWH, UNIT)

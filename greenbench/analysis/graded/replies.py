@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from greenbench.analysis.blocks import as_quantity
+from greenbench.analysis.blocks import as_quantity, shift_of, stays
 from greenbench.analysis.readings import joules
 from greenbench.schema.codes import SHORT, validity
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.solved import Lengths, Reply
 from greenbench.schema.window import WHO, Who, Window
@@ -45,7 +46,7 @@ class Graded(NamedTuple):
 class Windows:
     """The windows of groups, by number and model."""
 
-    def __init__(self, windows: Sequence[Window], no_energy: str) -> None:
+    def __init__(self, windows: Sequence[Window], no_energy: str, *, in_turn: bool = False) -> None:
         self.no_energy = no_energy
         mine = [w for w in windows if w.phase == "solve" and w.place]
         self.found = {(w.place.unit, w.who): w for w in mine if w.place}
@@ -53,6 +54,9 @@ class Windows:
         self.provenance: Provenance = next(
             (w.energy[0].provenance for w in mine if w.energy), "unavailable"
         )
+        per_token = ENERGY_PER_TOKEN.ratio
+        self.shift = shift_of(windows, per_token, stays(mine)) if in_turn else None
+        """Of models in turn, the error that each loading adds to the logarithm of their joules' ratio."""
 
     def energy_j(self, group: int, who: Who) -> float | None:
         """Of one group; null without a meter."""

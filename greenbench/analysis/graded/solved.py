@@ -30,6 +30,7 @@ from greenbench.stats.solving import (
     Factor,
     Group,
     Split,
+    shifted,
     split,
 )
 
@@ -62,18 +63,21 @@ def solved(
     tier: str,
     validity: Validity,
     no_energy: str,
+    *,
+    in_turn: bool = False,
 ) -> Solved:
-    """Tables and verdict; `no_energy` says why there are no joules.
+    """Tables and verdict; `no_energy` says why there are no joules. Of models `in_turn` the ratios of joules
+    also doubt what each loading shifts.
 
     Groups with an invalid window are left out whole. Tasks whose metric is no share of items have no factors.
     """
-    taken = Windows(windows, no_energy)
+    taken = Windows(windows, no_energy, in_turn=in_turn)
     shares = [each for each in graded if each.is_share]
     tasks = [_task([each], taken) for each in shares]
     if len(shares) > 1:
         tasks.append(_task(shares, taken))
     groups = [group for each in shares for group in _groups(each, taken)]
-    found = split(groups) if groups else None
+    found = _split(groups, taken)
     if found is None or WHOLE not in found.ratio:
         return Solved(tasks, {})
     ratio = found.ratio[WHOLE]
@@ -130,7 +134,7 @@ def _task(parts: Sequence[Graded], taken: Windows) -> SolvedTask:
     """One, or several as one."""
     first, alone = parts[0], len(parts) == 1
     groups = [group for each in parts for group in _groups(each, taken)]
-    found = split(groups) if groups else None
+    found = _split(groups, taken)
     counted = sum(group.items for group in groups)
     few = f"{counted} items are too few: nothing is claimed of fewer than {LEAST_ITEMS}"
     return SolvedTask(
@@ -165,6 +169,12 @@ def _groups(graded: Graded, taken: Windows) -> list[Group]:
         known = None if None in energy else (energy[0], energy[1])
         found.append(Group(len(mine), known, tokens, right))  # type: ignore[arg-type]
     return found
+
+
+def _split(groups: Sequence[Group], taken: Windows) -> Split | None:
+    """Of the groups, if there are any."""
+    found = split(groups) if groups else None
+    return shifted(found, taken.shift) if found and taken.shift else found
 
 
 def _solving(found: Split | None, side: str, taken: Windows) -> Solving:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from greenbench.analysis.groups.comparable import setting
 from greenbench.models.inputs import key
 from greenbench.schema.quantity import Quantity
-from greenbench.schema.record import Record
+from greenbench.schema.record import Record, Subject
 from greenbench.schema.verdict import Verdict
 from greenbench.stats.intervals import Interval
 from greenbench.stats.sessions import Pooled, pooled
@@ -62,6 +62,8 @@ def _as_one(sessions: Sequence[Record]) -> Measured:
     ratios = {name: [record.ratios.get(name) for record in sessions] for name in first.ratios}
     pools = {name: found for name, each in ratios.items() if (found := _pooled(each))}
     update = {
+        "baseline": _levels([record.baseline for record in sessions]),
+        "candidate": _levels([record.candidate for record in sessions]),
         "ratios": first.ratios
         | {name: _quantity(first.ratios[name], found) for name, found in pools.items()},
         "verdicts": {
@@ -74,6 +76,18 @@ def _as_one(sessions: Sequence[Record]) -> Measured:
         "codes": sorted({code for record in sessions for code in record.codes}),
     }
     return Measured(first.model_copy(update=update), tuple(sessions), pools)
+
+
+def _levels(models: Sequence[Subject | None]) -> Subject | None:
+    """The first session's model, with the mean session's numbers."""
+    known = [model for model in models if model]
+    if not known or len(known) < len(models):
+        return models[0]
+    first = known[0]
+    each = {name: [model.metrics.get(name) for model in known] for name in first.metrics}
+    pools = {name: found for name, some in each.items() if (found := _pooled(some))}
+    told = {name: _quantity(first.metrics[name], found) for name, found in pools.items()}
+    return first.model_copy(update={"metrics": {**first.metrics, **told}})
 
 
 WORSE = ("valid", "flagged", "invalid")

@@ -5,14 +5,7 @@ from __future__ import annotations
 from math import log
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import (
-    NO_IDLE,
-    deciding_of,
-    doubted,
-    half_width,
-    level,
-    resting_power,
-)
+from greenbench.analysis.blocks import deciding_of, level
 from greenbench.analysis.energy.above_idle import (
     NO_BLOCKS,
     answered,
@@ -22,6 +15,7 @@ from greenbench.analysis.energy.above_idle import (
     ratio_above_idle,
     seconds_of,
 )
+from greenbench.analysis.idle import NO_IDLE, doubted, half_width, resting_power
 from greenbench.analysis.readings import source, tokens_per_s
 from greenbench.analysis.reproduction.tables import Published
 from greenbench.schema.metrics import ENERGY_PER_ANSWER, TOKENS_PER_S

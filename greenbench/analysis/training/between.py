@@ -12,6 +12,7 @@ from greenbench.schema.record import Record
 from greenbench.schema.training.record import Course
 from greenbench.schema.window import WHO
 from greenbench.stats.intervals import Interval, unpaired_ratio
+from greenbench.stats.sessions import allowing
 
 UNKNOWN: Final = "a run has no joules to the target"
 
@@ -49,10 +50,10 @@ def between(a: Record, b: Record) -> Between:
 
 def _least(a: Sequence[Pair], b: Sequence[Pair]) -> float | None:
     """The lower end of the interval, as if B had come to the target at its end where it did not, as a
-    record's own ratio has it; null where that is not known."""
+    record's own ratio has it, and with what sessions may differ by; null where that is not known."""
     first, second = ([_ratio(pair) for pair in mine] for mine in (a, b))
     known = all(pair.learnt for pair in (*a, *b)) and min(*first, *second) > 0
-    return unpaired_ratio(first, second).low if known else None
+    return allowing(unpaired_ratio(first, second)).low if known else None
 
 
 def is_measured(*records: Record) -> bool:

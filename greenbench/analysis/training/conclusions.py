@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from greenbench.analysis import blocks, disturbances
+from greenbench.analysis.idle import idle_power
 from greenbench.analysis.readings import joules, source
 from greenbench.analysis.training import curves
 from greenbench.analysis.training.curves import NOT_LEARNT, Pair, Raw
@@ -83,7 +84,7 @@ def drawn(
         verdicts={ENERGY_TO_TARGET.ratio: levels.verdict(tier, sound)},
         validity=sound,
         codes=sorted(codes),
-        idle=blocks.idle_power(windows, no_energy),
+        idle=idle_power(windows, no_energy),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import log
 
+import numpy as np
 import pytest
 from helpers import campaign
 from scipy import stats
@@ -46,6 +47,15 @@ def test_sessions_of_a_run_are_one_row_whose_interval_is_that_between_them():
     inside = found.sessions[0].ratios["energy_per_token"].bounds
     assert ratio.bounds[0] < inside[0] < inside[1] < ratio.bounds[1]
     assert found.ratio(MODEL_BYTES).value == found.sessions[0].ratios["model_bytes"].value
+
+
+def test_its_levels_are_of_the_mean_session_too():
+    found = row(sessions("int8", RATIOS), "int8")
+    each = [session.candidate.metrics["energy_per_token_j"].value for session in found.sessions]
+    assert found.energy.value == pytest.approx(stats.gmean(each))
+    assert found.energy.n == 3
+    plain = stats.t.interval(0.95, 2, loc=log(stats.gmean(each)), scale=stats.sem(np.log(each)))
+    assert [log(end) for end in found.energy.bounds] == pytest.approx(plain)
 
 
 def test_its_verdict_rests_on_the_sessions():
