@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TypeAlias
@@ -21,7 +22,7 @@ _Pair: TypeAlias = tuple[str | int | float | None, ...]
 
 def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     """The windows, ``clock_change`` on those whose median SM clock is over 5 % off their like's, and
-    ``clock_apart`` on two that a block pairs where only one of them is, or each another way.
+    ``clock_apart`` on two that a block pairs whose clocks' ratio is over 5 % off that of most blocks.
 
     Like are the windows of one model in one phase, at one load: a technique or a load may change the
     clock, a run may not. Between requests that arrive by themselves a device may well rest: no two of
@@ -31,23 +32,34 @@ def with_clock_codes(windows: Sequence[Window]) -> list[Window]:
     for kind in {_kind(w) for w in windows if w.place}:
         clocks = [c for w in windows if _kind(w) == kind and (c := _clock(w))]
         usual[kind] = median(clocks) if clocks else 0.0
-    shares = [_share(_clock(w), usual.get(_kind(w))) for w in windows]
-    paired: dict[_Pair, list[float]] = {}
-    for window, share in zip(windows, shares, strict=True):
-        if share and (pair := _pair(window)) and not window.traffic:
-            paired.setdefault(pair, []).append(share)
-    apart = {key for key, found in paired.items() if max(found) > CLOCK_CHANGE * min(found)}
-    return [_clocked(w, share, apart) for w, share in zip(windows, shares, strict=True)]
+    apart = _apart(windows)
+    return [_clocked(w, usual.get(_kind(w)), apart) for w in windows]
 
 
-def _share(clock: float | None, usual: float | None) -> float | None:
-    return clock / usual if clock and usual else None
+def _apart(windows: Sequence[Window]) -> set[_Pair]:
+    pairs: defaultdict[_Pair, dict[str, float]] = defaultdict(dict)
+    for window in windows:
+        if (pair := _pair(window)) and (clock := _clock(window)) and not window.traffic:
+            pairs[pair][window.who] = clock
+    ratios = {
+        pair: both["candidate"] / both["baseline"] for pair, both in pairs.items() if len(both) > 1
+    }
+    alike: defaultdict[_Pair, list[float]] = defaultdict(list)
+    for pair, ratio in ratios.items():
+        alike[pair[1:]].append(ratio)
+    return {pair for pair, ratio in ratios.items() if _is_off(ratio, median(alike[pair[1:]]))}
 
 
-def _clocked(window: Window, share: float | None, apart: Collection[_Pair]) -> Window:
-    if share and max(share, 1 / share) > CLOCK_CHANGE:
+def _clocked(window: Window, usual: float | None, apart: Collection[_Pair]) -> Window:
+    if _is_off(_clock(window), usual):
         window = _coded(window, "clock_change")
     return _coded(window, "clock_apart") if _pair(window) in apart else window
+
+
+def _is_off(value: float | None, usual: float | None) -> bool:
+    if not value or not usual:
+        return False
+    return max(value, usual) > CLOCK_CHANGE * min(value, usual)
 
 
 ABOVE_WALL, ABOVE_WALL_HIGH = 0.05, 0.10
@@ -82,11 +94,11 @@ def _kind(window: Window) -> _Kind:
 
 
 def _pair(window: Window) -> _Pair | None:
-    """What the two windows that a block pairs have in common."""
+    """What the two windows that a block pairs have in common, the block's number first."""
     place = window.place
     if place is None:
         return None
-    return place.series, place.unit, place.bin, place.load, place.task, window.phase
+    return place.unit, place.series, place.bin, place.load, place.task, window.phase
 
 
 def _clock(window: Window) -> float | None:

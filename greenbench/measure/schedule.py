@@ -8,6 +8,7 @@ from math import ceil, log
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from greenbench.analysis import blocks as summary
+from greenbench.analysis.disturbances import with_clock_codes
 from greenbench.engines.engine import Completion, Request, Served
 from greenbench.measure.pair import Pair
 from greenbench.measure.recorder import Recorder
@@ -132,15 +133,17 @@ def measure(
             with pair.use(cell.who) as served:
                 take(cell, served)
             done += 1
+        coded = with_clock_codes(recorder.windows)  # blocks that it spoils are made up for
         if first is None and part[-1].block >= protocol.blocks - 1:
             first = part[-1].block + 1
-            needed = needed_blocks(recorder.windows, protocol, in_turn=in_turn)
+            needed = needed_blocks(coded, protocol, in_turn=in_turn)
             total = ceil(total * min(needed or limit, limit) / limit)
-        known = _known(recorder.windows, first)
-        if needed and _headline(recorder.windows)[0] >= needed:
+        known = _known(coded, first)
+        if needed and _headline(coded)[0] >= needed:
             break
     progress("measure", 1, 1)
-    return stopping(recorder.windows, protocol, first, needed, limit, in_turn=in_turn)
+    coded = with_clock_codes(recorder.windows)
+    return stopping(coded, protocol, first, needed, limit, in_turn=in_turn)
 
 
 def needed_blocks(

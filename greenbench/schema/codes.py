@@ -26,7 +26,7 @@ CODES: Final[Mapping[str, Fault]] = {
     ),
     "clock_apart": Fault(
         "invalid",
-        "the GPU's clock was over 5 % off its usual for one model of a block and not for the other",
+        "the GPU's clocks of a block's two models differed by over 5 % more or less than in most blocks",
     ),
     "clock_change": Fault("flagged", "the GPU's clock moved by over 5 % during the window"),
     "counter_jump": Fault(

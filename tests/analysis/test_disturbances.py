@@ -1,5 +1,6 @@
 """Codes that only several windows show."""
 
+import pytest
 from helpers import load_windows
 from helpers.windows import campaign, window
 
@@ -31,6 +32,21 @@ def test_a_clock_that_changes_between_windows_is_coded_and_one_that_a_technique_
     locked = [clocked(w, 1000 if w.who == "candidate" else 1980) for w in campaign(0.7)]
     assert disturbances.with_clock_codes(locked) == locked
     assert disturbances.with_clock_codes(campaign(0.7)) == campaign(0.7)
+
+
+@pytest.mark.parametrize("falls", range(1, 20))
+@pytest.mark.parametrize("blocks", [5, 6, 10])
+def test_a_clock_that_falls_for_good_leaves_out_the_block_that_pairs_both_clocks(blocks, falls):
+    """Wherever it falls, and by whatever share it is the lower clock that most windows have."""
+    windows, place = [], 0
+    for block in range(blocks):
+        for who in WHO if block % 2 else WHO[::-1]:
+            clock = (1980 if place < falls else 1400) * (0.7 if who == "candidate" else 1.0)
+            windows.append(clocked(window(who, "generate", block, 64.0), round(clock)))
+            place += 1
+    kept = {w.block for w in valid_blocks(disturbances.with_clock_codes(windows))}
+    mixed = {falls // 2} if falls % 2 and falls < 2 * blocks else set()
+    assert kept == set(range(blocks)) - mixed
 
 
 def test_a_clock_that_falls_for_one_model_of_a_block_leaves_the_block_out():

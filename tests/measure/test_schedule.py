@@ -16,7 +16,7 @@ from greenbench.measure.requests import Prompts, Requests
 from greenbench.meters import OpenMeters
 from greenbench.models.texts import for_prompts
 from greenbench.schema.spec import WorkloadSpec
-from greenbench.schema.window import WHO
+from greenbench.schema.window import WHO, Trace
 from greenbench.stats.intervals import paired_ratio, stein_blocks
 
 
@@ -207,3 +207,29 @@ def test_in_turn_the_baseline_is_first_middle_and_last_and_every_block_is_whole(
     for place, cell in enumerate(cells):
         late[cell.who] += place
     assert late["baseline"] == late["candidate"]
+
+
+def test_a_block_whose_models_met_another_clock_is_made_up_for():
+    """Three are planned and agree; in the third the candidate ran at a lower clock."""
+    requests = Requests(Words(), ["a b c d " * 40] * 29, WorkloadSpec("w", prompt_tokens=4), 0)
+    served = Timed(0.01 for _ in count())
+    plain = Build(None, "safetensors", None, None)
+    make = {"baseline": lambda: plain, "candidate": lambda: plain}
+    recorder = Recorder(OpenMeters())
+    plan = protocol()
+    metered = schedule.one_after_another(recorder, requests, plan)
+
+    def take(cell, served):
+        metered(cell, served)
+        slow = (cell.block, cell.who) == (2, "candidate")
+        none = [None]
+        recorder.tell([], trace=Trace(
+            step_s=1.0, power_w=none, temperature_c=none, sm_mhz=[1400 if slow else 1980],
+            mem_mhz=none, throttle=none, utilization=none,
+        ))  # fmt: skip
+
+    with pair.Together(lambda who, build: nullcontext(served), make) as both:
+        order = schedule.rounds(plan, 0, in_turn=False)
+        found = schedule.measure(recorder, both, take, plan, order, lambda *_: None)
+    assert (found.blocks, found.reached) == (3, True)
+    assert {w.block for w in recorder.windows} == {0, 1, 2, 3}
