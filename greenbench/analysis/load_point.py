@@ -39,6 +39,7 @@ from greenbench.schema.metrics import (
 from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.traffic import AtLoad, LoadPoint
 from greenbench.schema.window import Window
+from greenbench.stats.intervals import FEW_STAYS
 from greenbench.stats.resampling import in_logs, jackknifed, ratio_of_sums, share_of_blocks
 
 NO_LIMITS = "no limits were given: slo.ttft_ms, slo.tpot_ms"
@@ -210,7 +211,11 @@ def _over(before: Sums, after: Sums, source: Provenance, taken: Taken) -> Quanti
            for each in (before, after)]  # fmt: skip
     if found.bounds is None or min(map(min, own)) <= 0:
         return as_quantity(found, "ratio", source)
-    reach, (low, high) = exp(taken.least(np.log(own))), found.bounds
+    least, (low, high) = taken.least(np.log(own)), found.bounds
+    if least == inf:
+        unknown = found._replace(low=None, high=None, reason=FEW_STAYS)
+        return as_quantity(unknown, "ratio", source)
+    reach = exp(least)
     wide = found._replace(low=min(low, value / reach), high=max(high, value * reach))
     return as_quantity(wide, "ratio", source)
 

@@ -16,6 +16,7 @@ CONFIDENCE = 0.95
 MARGIN = 0.02  # design rule 6: an effect up to this is none
 REACH = 1e9  # an interval that goes by this factor beyond its value says nothing
 TOO_FAR = "no interval: the blocks differ so much that it would span all numbers"
+FEW_STAYS = "no interval: the models were loaded too seldom to tell what each loading shifts"
 SAME = 1e-12  # log-ratios closer than this differ by rounding, not by measurement
 
 
@@ -68,9 +69,9 @@ def two_stage(values: Logs, first: int | None = None, others: Sequence[Error] = 
     found = mean_interval(values.tolist())
     if found.low is None:
         return found
-    half = max(
-        error.size * t_quantile(error.freedom + 1) for error in [*errors(values, first), *others]
-    )
+    half = max(e.size * t_quantile(e.freedom + 1) for e in [*errors(values, first), *others])
+    if half == inf:
+        return found._replace(low=None, high=None, reason=FEW_STAYS)
     return found._replace(low=found.value - half, high=found.value + half)
 
 
@@ -191,9 +192,8 @@ def unpaired_ratio(first: Sequence[float], second: Sequence[float]) -> Interval:
     if n < 2:
         return from_logs(Interval(value, None, None, n, "one observation has no interval"))
     bounds = stats.ttest_ind(*logs, equal_var=False).confidence_interval(CONFIDENCE)
-    low, high = float(bounds.low), float(bounds.high)
-    if not isfinite(low) or not isfinite(high):  # no spread at all
-        return from_logs(Interval(value, value, value, n))
+    ends = float(bounds.low), float(bounds.high)
+    low, high = ends if all(map(isfinite, ends)) else (value, value)  # no spread at all
     return from_logs(Interval(value, low, high, n))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtr
 
-from greenbench.stats.intervals import CONFIDENCE, MARGIN, SAME, Interval, t_quantile
+from greenbench.stats.intervals import CONFIDENCE, FEW_STAYS, MARGIN, SAME, Interval, t_quantile
 from greenbench.stats.resampling import in_logs
 from greenbench.stats.standard_errors import Error
 
@@ -143,7 +143,7 @@ def _shifted(found: Interval, by: Error) -> Interval:
         return found
     reach = t_quantile(by.freedom + 1) * by.size
     if not isfinite(reach):
-        return found._replace(low=None, high=None, reason="too few turns tell what loading shifts")
+        return found._replace(low=None, high=None, reason=FEW_STAYS)
     below = hypot(log(found.value / low), reach) if low > 0 else inf
     above = hypot(log(high / found.value), reach)
     return found._replace(low=found.value * exp(-below), high=found.value * exp(above))

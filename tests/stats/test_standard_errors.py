@@ -93,3 +93,12 @@ def test_other_stays_shift_as_much():
     found = stay_error([before, after], STAYS, ([1, 3], [2, 2]))
     assert found.size / own.size == pytest.approx(sqrt((0.5 + 1) / (2 * 0.25**2 + 0.5**2 + 0.5)))
     assert found.freedom == own.freedom
+
+
+def test_too_few_stays_leave_no_interval_and_no_endless_one():
+    """As where invalid blocks leave one stay of a model."""
+    few = ([2, 2], [1, 3])
+    found = paired_difference([1.0, 1.1], [0.8, 0.9], stays=few)
+    assert (found.value, found.bounds) == (pytest.approx(-0.2), None)
+    assert "too seldom" in found.reason
+    assert paired_ratio([1.0, 1.1], [0.8, 0.9], stays=few).bounds is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import hypot
 from typing import Final
 
 from greenbench.analysis.blocks import as_quantity, ratio_of, valid_blocks
@@ -43,15 +42,7 @@ def above_idle(row: Row, who: Who = "candidate") -> Quantity:
     rest = [energy - idle.value * time_s for energy, time_s in zip(joules, seconds, strict=True)]
     provenance = weakest([row.energy.provenance, idle.provenance])
     found = as_quantity(mean_interval(rest), "J/token", provenance)
-    return _widened(found, idle, sum(seconds) / len(seconds))
-
-
-def _widened(found: Quantity, idle: Quantity, seconds_per_token: float) -> Quantity:
-    mine, theirs = found.bounds, idle.bounds
-    if found.value is None or mine is None or theirs is None:
-        return found
-    half = hypot((mine[1] - mine[0]) / 2, (theirs[1] - theirs[0]) / 2 * seconds_per_token)
-    return found.model_copy(update={"low": found.value - half, "high": found.value + half})
+    return doubted(found, half_width(idle) * sum(seconds) / len(seconds), idle)
 
 
 def above_idle_ratio(row: Row) -> Quantity:

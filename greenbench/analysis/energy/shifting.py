@@ -13,11 +13,13 @@ from greenbench.analysis.energy.per_request import (
     always_on_token,
     by_block,
     difference_of,
+    of_sessions,
 )
 from greenbench.analysis.groups.rows import Row
 from greenbench.analysis.idle import doubted, half_width, resting_power
 from greenbench.analysis.impact import J_PER_KWH
 from greenbench.schema.quantity import Quantity, missing
+from greenbench.schema.record import Record
 
 UNIT: Final = "g CO2e"
 ARRIVES: Final = "its requests were answered as they arrived, and did not wait"
@@ -92,14 +94,17 @@ def shifted_carbon(row: Row, tokens: float, by: Shift) -> Quantity:
     """
     if row.record.load is not None:
         return missing(UNIT, ARRIVES)
-    pairs = [(before.per_token, after.per_token) for before, after in by_block(row.record)]
-    idle = resting_power(row.record.idle)
-    if not pairs or idle.value is None:
-        return missing(UNIT, (idle.reason or "idle power is not known") if pairs else NO_JOULES)
     stays = 1 - by.saved
-    idle_s = [before.seconds - stays * after.seconds for before, after in pairs]
-    idled = [-idle.value * before.seconds for before, _ in pairs]
-    own = [stays * (after.energy_j - idle.value * after.seconds) for _, after in pairs]
-    found = as_quantity(difference_of(row.record, idled, own), UNIT, row.energy.provenance)
-    found = doubted(found, half_width(idle) * sum(idle_s) / len(idle_s), idle)
-    return found.scaled(tokens * by.spread_g / J_PER_KWH, UNIT)
+
+    def each(record: Record) -> Quantity:
+        pairs = [(before.per_token, after.per_token) for before, after in by_block(record)]
+        idle = resting_power(record.idle)
+        if not pairs or idle.value is None:
+            return missing(UNIT, (idle.reason or "idle power is not known") if pairs else NO_JOULES)
+        idle_s = [before.seconds - stays * after.seconds for before, after in pairs]
+        idled = [-idle.value * before.seconds for before, _ in pairs]
+        own = [stays * (after.energy_j - idle.value * after.seconds) for _, after in pairs]
+        found = as_quantity(difference_of(record, idled, own), UNIT, row.energy.provenance)
+        return doubted(found, half_width(idle) * sum(idle_s) / len(idle_s), idle)
+
+    return of_sessions(row, each).scaled(tokens * by.spread_g / J_PER_KWH, UNIT)
