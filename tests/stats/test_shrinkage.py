@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from greenbench.stats.shrinkage import shrunk
+from greenbench.stats.shrinkage import moderated, shrunk
 
 DRAWS = 2000
 
@@ -49,6 +49,25 @@ def test_a_run_without_an_error_and_few_runs_keep_their_draws():
     assert np.isinf(shrunk(endless, dice)[:, 4]).all()
 
 
+def test_runs_with_the_same_draws_keep_them_the_same_to_the_last_bit():
+    """Of two that tie in quality the cheaper one wins in every draw, before and after."""
+    dice = np.random.default_rng(5)
+    draws = around(np.array([0.0, 0.4, 0.8, 1.0]), 0.5, dice)
+    twice = draws[:, [0, 1, 1, 2, 3, 1]]
+    found = shrunk(twice, dice)
+    assert np.array_equal(found[:, 1], found[:, 2])
+    assert np.array_equal(found[:, 1], found[:, 5])
+    assert not np.array_equal(found[:, 0], twice[:, 0])
+
+
+def test_one_run_far_from_others_that_are_alike_is_not_drawn_in_with_them():
+    dice = np.random.default_rng(6)
+    values = np.array([*np.linspace(-0.3, 0.3, 12), 4.5])
+    found = shrunk(around(values, 1.0, dice), dice)
+    assert found[:, -1].mean() == pytest.approx(3.0, abs=0.1)
+    assert abs(found[:, :-1].mean(axis=0)).max() < 0.5
+
+
 def test_errors_that_all_runs_share_do_not_pull():
     """As of items that all were asked: they move the mean, and say nothing of how far runs lie apart."""
     dice = np.random.default_rng(3)
@@ -86,3 +105,15 @@ def test_the_chance_of_being_the_least_is_what_it_is_said_to_be(spread):
     assert off(pulled) < 0.08
     if spread < 0.5:
         assert off(plain) > 1.6 * off(pulled)
+
+
+def test_spreads_of_few_values_are_moderated_and_their_means_stay():
+    """Four degrees of freedom each, and as many of the geometric mean: half of either variance."""
+    dice = np.random.default_rng(7)
+    draws = around(np.array([0.0, 0.1, 0.2, 5.0]), np.array([0.01, 0.02, 0.04, 3.0]), dice)
+    found = moderated(draws, [5, 5, 5, 1])
+    usual = (0.01 * 0.02 * 0.04) ** (2 / 3)
+    wide = [((each**2 + usual) / 2) ** 0.5 for each in (0.01, 0.02, 0.04)]
+    assert found.std(axis=0) == pytest.approx([*wide, 3.0])
+    assert found.mean(axis=0) == pytest.approx(draws.mean(axis=0))
+    assert np.array_equal(moderated(draws[:, :2], [5, 5]), draws[:, :2])

@@ -239,7 +239,9 @@ def _shares(
             quality = resampler.together(
                 [one.quality for one in some], [one.answers for one in some]
             )
-            cost = resampler.together([np.log(runs[index].costs[name]) for index in places])
+            with np.errstate(divide="ignore"):  # a draw in which the baseline answers nothing right
+                logs = [np.log(one.costs[name]) for one in some]
+            cost = resampler.together(logs)
             found = memberships(quality, cost).mean(axis=0)
             for index, share in zip(places, found, strict=True):
                 shares[index][name] = float(share)

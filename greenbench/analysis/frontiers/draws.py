@@ -74,11 +74,16 @@ def changes(record: Record, right: Answers, rng: np.random.Generator, draws: int
     """
     change = right.candidate - right.baseline
     drawn = item_means(change, right.documents, draws)
-    if not change.any() and all(part.lossless for part in record.techniques):
+    if _keeps(record, change):
         return drawn
     gained, lost = rng.standard_gamma(PRIOR, (2, draws))
     n = len(set(right.documents))
     return np.asarray((n * drawn + gained - lost) / (n + gained + lost))
+
+
+def _keeps(record: Record, change: Array) -> bool:
+    """Whether the answers are the baseline's, by construction and as seen."""
+    return not change.any() and all(part.lossless for part in record.techniques)
 
 
 def resampled(n: int, rng: np.random.Generator, draws: int = DRAWS) -> npt.NDArray[np.int32]:
@@ -105,17 +110,21 @@ def per_solved(record: Record, draws: int = DRAWS) -> Redrawn:
 
     Quality is drawn with the joules, in groups of questions, so far as it is that of the same answers.
     """
-    redraw = redrawn(regrouped(record), draws)
+    redraw, rng = redrawn(regrouped(record), draws), np.random.default_rng([SEED, draws])
     graded = {task.task: len(task.items) for task in record.solved if task.items}
     if not graded.keys() <= {score.task for score in record.quality if score.is_accuracy}:
-        return redraw._replace(change=_change(answers(record), draws))
+        return redraw._replace(change=_change(record, answers(record), rng, draws))
+    whole = answers(record)
+    if _keeps(record, whole.candidate - whole.baseline):
+        return redraw._replace(change=np.zeros(draws))
     rest, n = answers(record, without=graded), sum(graded.values())
     change = n * redraw.change
     if len(rest.candidate):
-        change = change + len(rest.candidate) * _change(rest, draws)
+        change = change + len(rest.candidate) * _change(record, rest, rng, draws)
     return redraw._replace(change=change / (n + len(rest.candidate)))
 
 
-def _change(found: Answers, draws: int) -> npt.NDArray[np.float64]:
-    change = item_means(found.candidate - found.baseline, found.documents, draws)
-    return change.astype(np.float64)
+def _change(
+    record: Record, found: Answers, rng: np.random.Generator, draws: int
+) -> npt.NDArray[np.float64]:
+    return changes(record, found, rng, draws).astype(np.float64)

@@ -31,7 +31,7 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, Interval
-from greenbench.stats.shrinkage import shrunk
+from greenbench.stats.shrinkage import moderated, shrunk
 
 HYPERVOLUME_DRAWS = 200
 REFERENCE = Point(quality=-10.0, cost=1.0)
@@ -79,6 +79,8 @@ class _Drawn(NamedTuple):
     cost: Array
     answers: bytes = b""
     """Which items it answered otherwise, where quality is of these alone."""
+    blocks: int = 0
+    """Of which its cost is drawn; 0: of something else."""
 
 
 def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKEN) -> Draws:
@@ -101,7 +103,7 @@ def draw(records: Mapping[str, Sequence[Record]], axis: Metric = ENERGY_PER_TOKE
         list(found),
         points,
         shrunk(quality, rng, [drawn.answers or label for label, drawn in found.items()]),
-        np.exp(shrunk(np.log(cost), rng)),
+        np.exp(shrunk(moderated(np.log(cost), [drawn.blocks for drawn in found.values()]), rng)),
     )
 
 
@@ -116,7 +118,7 @@ def _per_token(sessions: Sequence[Record], rng: np.random.Generator, axis: Metri
     point = Point(float(change.mean()), float(np.exp(logs.mean())))
     quality = 100 * changes(sessions[0], right, rng)
     cost = np.exp(means(logs, resampled(len(logs), rng)))
-    return _Drawn(point, quality, cost, change.tobytes())
+    return _Drawn(point, quality, cost, change.tobytes(), len(logs))
 
 
 def _per_solved(sessions: Sequence[Record]) -> _Drawn | None:

@@ -54,6 +54,7 @@ FIELDS: Final = (
     Field("runs near each other", 0.02, 0.06),
     Field("near-equal runs", 0.004, 0.02),
     Field("ties: half of them lossless", 0.03, 0.1, lossless=4),
+    Field("all lossless, joules near-equal", 0.004, 0.0, lossless=RUNS),
     Field("five of eight nearly lossless", 0.1, 0.15, nearly=5),
     Field("items in documents of five", 0.05, 0.2, asked=Exam(200, 5, 0.8)),
     Field("ten items", 0.05, 0.3, asked=Exam(10)),
