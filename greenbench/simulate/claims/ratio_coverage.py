@@ -10,8 +10,8 @@ import numpy as np
 from greenbench.simulate.block_values import protocol, values
 from greenbench.simulate.claims.said import Case, Told
 from greenbench.simulate.weather import KINDS, Weather
-from greenbench.stats.intervals import CONFIDENCE, Interval, paired_ratio
-from greenbench.stats.sessions import pooled
+from greenbench.stats.intervals import CONFIDENCE, Interval, paired_ratio, unpaired_ratio
+from greenbench.stats.sessions import allowing, pooled
 
 TRUE: Final = 0.8
 CLAIM: Final = "interval of the energy ratio"
@@ -48,6 +48,20 @@ def sessions(weather: Weather, count: int, dice: np.random.Generator) -> list[To
     return holds(pooled([paired_ratio(*run) for run in runs]).ratio, TRUE)
 
 
+def next_session(weather: Weather, count: int, dice: np.random.Generator) -> list[Told]:
+    """Whether the next of so many sessions shows a ratio within the wider interval."""
+    runs = [paired_ratio(*values(TRUE, weather, protocol("dev"), dice)) for _ in range(count + 1)]
+    said = pooled(runs[:count]).next
+    return [Told(CONFIDENCE, said[0] <= runs[count].value <= said[1])] if said else []
+
+
+def unchanged(weather: Weather, dice: np.random.Generator) -> list[Told]:
+    """Whether a run that nothing changed breaks a limit of ``compare``, of one session each."""
+    sides = [values(1.0, weather, protocol("dev"), dice).candidate for _ in "AB"]
+    sure = allowing(unpaired_ratio(*sides))
+    return [Told((1 - CONFIDENCE) / 2, bool(sure.low and sure.low > 1))]
+
+
 def cases(labs: int) -> list[Case]:
     """All of them."""
     found = [
@@ -71,4 +85,13 @@ def cases(labs: int) -> list[Case]:
              partial(sessions, apart, count), labs // 2)
         for count in (2, 3, 5)
     ]  # fmt: skip
+    found += [
+        Case("ratio that the next session shows", f"{where}, after {count} of them", "so often",
+             partial(next_session, apart, count), labs // 2)
+        for count in (3, 5)
+    ]  # fmt: skip
+    found.append(
+        Case("an unchanged run breaks a limit of `compare`", "dev, sessions that differ by 5 %", "at most",
+             partial(unchanged, Weather("independent", 0.02, session=0.05)), labs)
+    )  # fmt: skip
     return found
