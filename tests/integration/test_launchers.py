@@ -68,6 +68,7 @@ def emptied(bench):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_is_cancelled_or_killed_is_not_lost_and_nothing_is_run_twice(cluster):
     with cluster.start(*SWEEP, "launcher.at_once=1") as sweep:
