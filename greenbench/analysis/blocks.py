@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,14 @@ from greenbench.schema.quantity import Provenance, Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.verdict import Verdict
 from greenbench.schema.window import WHO, Who, Window
-from greenbench.stats.intervals import Interval, geometric_mean, mean_interval, paired_ratio
-from greenbench.stats.standard_errors import Error, Stays, stay_error
+from greenbench.stats.intervals import (
+    Interval,
+    geometric_mean,
+    mean_interval,
+    paired_ratio,
+    t_quantile,
+)
+from greenbench.stats.standard_errors import Error, Logs, Stays, errors, stay_error, stay_errors
 
 DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
 """Read off two windows at once, by `decode`."""
@@ -204,10 +211,28 @@ def shift_of(windows: Sequence[Window], name: str, of: Stays | None = None) -> E
     return stay_error([np.log(side) for side in sides], stayed, of)
 
 
-def taken(record: Record, blocks: int) -> tuple[int, Stays | None]:
-    """How the `blocks` of which something is known were taken: `deciding_of`, and `stays` where all are."""
+class Taken(NamedTuple):
+    """How blocks were taken, for which a ratio's interval pays (rules 3 and 22)."""
+
+    first: int | None
+    """So many of them decided how many there are; null: none did."""
+    stays: Stays | None
+    """Of models in turn."""
+
+    def least(self, logs: Logs) -> float:
+        """Half of the interval that both models' `logs` by block differ with at least; (2, blocks)."""
+        found = [
+            *errors(logs[1] - logs[0], self.first)[1:],
+            *stay_errors(logs, self.stays, self.first),
+        ]
+        return max((e.size * t_quantile(e.freedom + 1) for e in found), default=0.0)
+
+
+def taken(record: Record, blocks: int) -> Taken:
+    """How those `blocks` were of which something is known; stays where it is of all."""
     found = stays(valid_blocks(record.windows)) if record.design == "sequential" else ([], [])
-    return deciding_of(record), found if len(found[0]) == len(found[1]) == blocks else None
+    whole = len(found[0]) == len(found[1]) == blocks
+    return Taken(deciding_of(record), found if whole else None)
 
 
 def level(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf, log, sqrt
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import as_quantity, paired
+from greenbench.analysis.blocks import Taken, as_quantity, paired
 from greenbench.analysis.queueing import GREW, UNBOUNDED, Kind, sample
 from greenbench.schema.metrics import (
     E2E,
@@ -24,7 +24,6 @@ from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.window import Window
 from greenbench.stats.intervals import Interval, from_logs, t_quantile
 from greenbench.stats.resampling import Sample, jackknifed, quantile
-from greenbench.stats.standard_errors import Logs, Stays, errors, stay_errors
 
 NO_ANSWER = "in a block no request was answered"
 NO_LATENCY = "in a block no request has it"
@@ -99,23 +98,6 @@ def _own_reach(pool: Sequence[Sample], share: float, value: float) -> float:
 def _too_few(size: float, share: float) -> str:
     percent = f"the {100 * share:g}th percentile"
     return f"{size:g} requests are too few: {percent} needs {LEAST[share]}" if size else NO_LATENCY
-
-
-class Taken(NamedTuple):
-    """How the blocks at a load were taken, for which a ratio's interval pays (rules 3 and 22)."""
-
-    first: int | None
-    """So many of them decided how many there are; null: none did."""
-    stays: Stays | None
-    """Of models in turn."""
-
-    def least(self, logs: Logs) -> float:
-        """Half of the interval that both models' `logs` by block differ with at least; (2, blocks)."""
-        found = [
-            *errors(logs[1] - logs[0], self.first)[1:],
-            *stay_errors(logs, self.stays, self.first),
-        ]
-        return max((e.size * t_quantile(e.freedom + 1) for e in found), default=0.0)
 
 
 def percentile_ratio(

@@ -8,12 +8,11 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from greenbench.analysis.blocks import as_amount, as_quantity, stays
+from greenbench.analysis.blocks import Taken, as_amount, as_quantity, stays
 from greenbench.analysis.idle import doubted, half_width
 from greenbench.analysis.load_latency import (
     NO_ANSWER,
     PERCENTILES,
-    Taken,
     percentile,
     percentile_ratio,
 )

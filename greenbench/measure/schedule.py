@@ -124,7 +124,8 @@ def measure(
     """
     done, total, known = 0, sum(map(len, order)), ""
     first = needed = None
-    limit, in_turn = 1 + max(cell.block for cell in order[-1]), len({c.block for c in order[0]}) > 1
+    limit = 1 + max(cell.block for cell in order[-1])
+    in_turn = len({cell.block for cell in order[0]}) > 1
     for part in order:
         for cell in part:
             progress(
