@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from greenbench.analysis.energy.grid_by_hour import GridByHour, Hour
 from greenbench.analysis.energy.shifting import (
     ARRIVES,
+    Shift,
     mean_day,
     shift,
     shifted_carbon,
@@ -124,3 +125,20 @@ def test_without_idle_power_or_of_requests_that_arrive_it_says_why():
         ).reason
         == ARRIVES
     )
+
+
+def test_where_the_hours_save_nothing_both_are_of_all_sessions():
+    """Two sessions that differ by a tenth: no shift, and so the same carbon, of their mean."""
+    sessions = []
+    for number, ratio in enumerate((0.70, 0.77), start=1):
+        record = campaign.run("saver", ratio)
+        spec = record.spec.model_copy(update={"session": number})
+        later = f"2026-01-0{number}T00:00:00Z"
+        sessions.append(record.model_copy(update={"spec": spec, "started_at": later}))
+    (group,) = groups(sessions)
+    (row,) = group.rows
+    assert len(row.sessions) == 2
+    none = Shift(hours=24, spread_g=50.0, cleanest_g=50.0, fixed_g=50.0, fixed=tuple(range(24)))
+    spread, shifted = (each(row, 1e6, none) for each in (spread_carbon, shifted_carbon))
+    assert shifted.value == pytest.approx(spread.value)
+    assert shifted.bounds == pytest.approx(spread.bounds)
