@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import floor
 from typing import Final, NamedTuple, Protocol
 
@@ -13,18 +14,27 @@ from greenbench.schema.quantity import Boundary, Provenance
 from greenbench.simulate.moved_clock import MovedClock
 
 COUNT_J: Final = 0.001
+IDLE_W: Final = 70.0
 
 
 class Bench(Protocol):
     """Where a simulated model runs."""
 
     clock: MovedClock
+    watched: Collection[str]
+    """Codes of what others do with the CPUs that a recorder looks for."""
 
     def draw(self, watts: float) -> None:
         """Draw so much from now on."""
 
+    def work(self, watts: float, seconds: float) -> float:
+        """Draw so much for so many seconds' work, and idle then; the seconds that it took."""
+
     def meters(self) -> list[Meter]:
         """What counts it, the primary meter first."""
+
+    def played(self) -> AbstractContextManager[None]:
+        """What is in place while the run lasts."""
 
 
 class Fault(NamedTuple):
@@ -43,6 +53,8 @@ class Fault(NamedTuple):
 class Device:
     """Watts over time, exactly; its counter steps once a tick, like a GPU's."""
 
+    watched: Collection[str] = ()
+
     def __init__(self, tick_s: float = 0.1, faults: Sequence[Fault] = ()) -> None:
         self.clock = MovedClock()
         self.tick_s, self.faults = tick_s, faults
@@ -54,6 +66,17 @@ class Device:
         self._joules.append(self._drawn_j(now_s))
         self._times.append(now_s)
         self._watts.append(watts)
+
+    def work(self, watts: float, seconds: float) -> float:
+        """Nothing stretches it."""
+        self.draw(watts)
+        self.clock.sleep(seconds)
+        self.draw(IDLE_W)
+        return seconds
+
+    def played(self) -> AbstractContextManager[None]:
+        """Nothing is."""
+        return nullcontext()
 
     def meters(self) -> list[Meter]:
         """One counter. Where something may go wrong it is looked at between edges, as by a meter's thread."""

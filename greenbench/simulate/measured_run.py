@@ -36,12 +36,11 @@ from greenbench.schema.spec import (
 from greenbench.schema.technique import AppliedTechnique, Promise
 from greenbench.schema.window import WHO, Place, Who
 from greenbench.simulate.block_values import protocol
-from greenbench.simulate.drawn_power import Bench, Device
+from greenbench.simulate.drawn_power import IDLE_W, Bench, Device
 from greenbench.simulate.exam import Answers, score
 from greenbench.simulate.weather import Weather, windows
 
 NOTE: Final = "SIMULATED: no model ran; a clock moved, and a made-up counter counted"
-IDLE_W: Final = 70.0
 BUSY_W: Final = 420.0
 REQUEST_S: Final = 0.9
 TOKENS: Final = 64
@@ -102,11 +101,11 @@ class Model:
         tokens, half = batch[0].new_tokens, exp(self.noise / 2)
         whole_s = REQUEST_S * self._time * half
         first_s, gap_s = 0.1 * whole_s, 0.9 * whole_s / (TOKENS - 1)
-        stamps = tuple(first_s + gap_s * place for place in range(tokens))
-        self._bench.draw(BUSY_W * self._watts * half)
-        self._bench.clock.sleep(stamps[-1])
-        self._bench.draw(IDLE_W)
-        return [Completion(tokens, len(each.tokens), 0.0, stamps, stamps[-1]) for each in batch]
+        alone_s = first_s + gap_s * (tokens - 1)
+        took_s = self._bench.work(BUSY_W * self._watts * half, alone_s)
+        slower = took_s / alone_s
+        stamps = tuple(slower * (first_s + gap_s * place) for place in range(tokens))
+        return [Completion(tokens, len(each.tokens), 0.0, stamps, took_s) for each in batch]
 
     def synchronize(self) -> None:
         """Nothing is pending."""
@@ -128,9 +127,8 @@ class Model:
 
 
 class _Taken(NamedTuple):
-    """What was measured, and with what."""
+    """What was measured."""
 
-    meters: OpenMeters
     recorder: Recorder
     stopping: Stopping
     footprints: Mapping[Who, Footprint]
@@ -147,12 +145,14 @@ def run(
     session: int = 1,
 ) -> Record:
     """The record that a run of technique `name` leaves; null `bench`: a `Device` without faults."""
-    taken = _measured(name, truth, lab, dice, bench or Device())
-    found = conclude(
-        _spec(lab.plan), taken.meters, taken.recorder, Bodies(taken.footprints, "cuda", share=True),
-        dict.fromkeys(WHO, SETTLED), None, engines=dict.fromkeys(WHO, Pretended()), apart=None,
-        idle=False,
-    )  # fmt: skip
+    bench = bench or Device()
+    with OpenMeters(bench.meters()) as meters, bench.played():
+        taken = _measured(name, truth, lab, dice, bench, meters)
+        found = conclude(
+            _spec(lab.plan), meters, taken.recorder, Bodies(taken.footprints, "cuda", share=True),
+            dict.fromkeys(WHO, SETTLED), None, engines=dict.fromkeys(WHO, Pretended()), apart=None,
+            idle=False,
+        )  # fmt: skip
     spec = _resolved(name, lab.plan, answers, session)
     known: dict[str, Any] = {
         "model": ModelFacts(name="simulated", source="local", id=None, commit=None,
@@ -173,15 +173,17 @@ def run(
     )
 
 
-def _measured(name: str, truth: Truth, lab: Lab, dice: np.random.Generator, bench: Bench) -> _Taken:
+def _measured(
+    name: str, truth: Truth, lab: Lab, dice: np.random.Generator, bench: Bench, meters: OpenMeters
+) -> _Taken:
     """Idle, prepare, blocks, idle."""
     shift = exp(lab.weather.session * dice.standard_normal())
     models = {
         "baseline": Model(bench, 1.0, 1.0),
         "candidate": Model(bench, truth.time, truth.watts * shift),
     }
-    meters, seed = OpenMeters(bench.meters()), int(dice.integers(1 << 30))
-    recorder = Recorder(meters, seed=seed, watched=(), clock=bench.clock)
+    seed = int(dice.integers(1 << 30))
+    recorder = Recorder(meters, seed=seed, watched=bench.watched, clock=bench.clock)
 
     def rest(loaded: Whose) -> None:
         bench.draw(IDLE_W * exp(lab.idle * dice.standard_normal()))
@@ -202,7 +204,7 @@ def _measured(name: str, truth: Truth, lab: Lab, dice: np.random.Generator, benc
         order = schedule.rounds(lab.plan, seed, in_turn=False)
         stopping = schedule.measure(recorder, pair, take, lab.plan, order, _unheard)
         rest("both")
-    return _Taken(meters, recorder, stopping, pair.footprints)
+    return _Taken(recorder, stopping, pair.footprints)
 
 
 def _take(

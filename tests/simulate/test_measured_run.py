@@ -9,9 +9,9 @@ from greenbench.records.store import Store
 from greenbench.simulate import exam
 from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_words
 from greenbench.simulate.claims.said import dice_of, lines, told
-from greenbench.simulate.drawn_power import Device, Fault
+from greenbench.simulate.drawn_power import IDLE_W, Device, Fault
 from greenbench.simulate.exam import Exam, Flips
-from greenbench.simulate.measured_run import BUSY_W, IDLE_W, PREPARE_S, Lab, Truth, run
+from greenbench.simulate.measured_run import BUSY_W, PREPARE_S, Lab, Truth, run
 from greenbench.simulate.weather import Weather
 
 CALM = Lab(Weather("independent", 0.0))

@@ -27,10 +27,10 @@ from greenbench.simulate import exam
 from greenbench.simulate.block_values import protocol, values
 from greenbench.simulate.claims.ratio_coverage import holds
 from greenbench.simulate.claims.said import Case, Told
+from greenbench.simulate.drawn_power import IDLE_W
 from greenbench.simulate.exam import Exam, Flips
 from greenbench.simulate.measured_run import (
     BUSY_W,
-    IDLE_W,
     PREPARE_S,
     REQUEST_S,
     TOKENS,
