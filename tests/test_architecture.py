@@ -52,7 +52,7 @@ MAY_IMPORT = {
         "models/parts.py",
         "models/weights.py",
     ),
-    "pynvml": ("machine/", "meters/"),
+    "pynvml": ("machine/", "meters/", "simulate/nvml_bench.py"),
     "lm_eval": (
         "quality/",
         "engines/scoring.py",

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from math import exp
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
 from greenbench.analysis.blocks import energy_of
-from greenbench.engines.engine import Build, Completion, Engine, Footprint, Request, Served
-from greenbench.machine.detect import Machine
+from greenbench.engines.engine import Build, Footprint, Request, Served
 from greenbench.measure import schedule
-from greenbench.measure.pair import Together
+from greenbench.measure.pair import InTurn, Together
 from greenbench.measure.recorder import Recorder, Whose
 from greenbench.meters import OpenMeters
 from greenbench.models.keys import run_key
@@ -38,15 +37,12 @@ from greenbench.schema.window import WHO, Place, Who
 from greenbench.simulate.block_values import protocol
 from greenbench.simulate.drawn_power import IDLE_W, Bench, Device
 from greenbench.simulate.exam import Answers, score
+from greenbench.simulate.moving_engine import BUSY_W, TOKENS, Model, Pretended
 from greenbench.simulate.weather import Weather, windows
 
 NOTE: Final = "SIMULATED: no model ran; a clock moved, and a made-up counter counted"
-BUSY_W: Final = 420.0
-REQUEST_S: Final = 0.9
-TOKENS: Final = 64
 PREPARE_S: Final = 40.0
 PROMPT: Final = 128
-WEIGHTS: Final = 2_000_000_000
 MODEL: Final = ModelSpec("simulated", Source.local, path="simulated")
 SETTLED: Final = Settling(seconds=0.0, iterations=0, settled=True, by="latency", slopes={})
 
@@ -71,59 +67,15 @@ class Lab(NamedTuple):
     plan: ProtocolSpec = protocol("dev")
     idle: float = 0.0
     """Spread of idle power from one look at it to the next."""
+    waiting_w: float = 0.0
+    """What a model draws that waits while the other is measured."""
+    in_turn: bool = False
+    """Whether the device holds one model at a time."""
 
-
-@dataclass(frozen=True)
-class Pretended(Engine):
-    """Runs nothing."""
-
-    name: ClassVar[str] = "simulated"
-    summary: ClassVar[str] = "moves a clock where a model would compute"
-    forms: ClassVar = frozenset({"url"})
-
-    def room_bytes(self, build: Build) -> int:
-        """None is needed."""
-        return 0
-
-    def serve(self, build: Build, machine: Machine) -> AbstractContextManager[Served]:
-        """What the build holds."""
-        return nullcontext(cast("Served", build.source))
-
-
-class Model:
-    """Answers by moving the clock while the bench draws watts; the lab's weather changes with each window."""
-
-    def __init__(self, bench: Bench, time: float, watts: float) -> None:
-        self._bench, self._time, self._watts, self.noise = bench, time, watts, 0.0
-
-    def complete(self, batch: Sequence[Request]) -> list[Completion]:
-        """All at once. Noise is half one of time and half one of power."""
-        tokens, half = batch[0].new_tokens, exp(self.noise / 2)
-        whole_s = REQUEST_S * self._time * half
-        first_s, gap_s = 0.1 * whole_s, 0.9 * whole_s / (TOKENS - 1)
-        alone_s = first_s + gap_s * (tokens - 1)
-        took_s = self._bench.work(BUSY_W * self._watts * half, alone_s)
-        slower = took_s / alone_s
-        stamps = tuple(slower * (first_s + gap_s * place) for place in range(tokens))
-        return [Completion(tokens, len(each.tokens), 0.0, stamps, took_s) for each in batch]
-
-    def synchronize(self) -> None:
-        """Nothing is pending."""
-
-    def reset_peaks(self) -> None:
-        """There is no memory."""
-
-    def device_peak_bytes(self) -> int | None:
-        """Not looked at."""
-        return None
-
-    def pids(self) -> frozenset[int]:
-        """This process."""
-        return frozenset()
-
-    def footprint(self) -> Footprint:
-        """Of both models alike."""
-        return Footprint(WEIGHTS // 2, 32, {"bfloat16": WEIGHTS})
+    @property
+    def apart(self) -> str | None:
+        """Why the models are measured in turn, if they are."""
+        return "the lab asks for it" if self.in_turn else None
 
 
 class _Taken(NamedTuple):
@@ -150,7 +102,7 @@ def run(
         taken = _measured(name, truth, lab, dice, bench, meters)
         found = conclude(
             _spec(lab.plan), meters, taken.recorder, Bodies(taken.footprints, "cuda", share=True),
-            dict.fromkeys(WHO, SETTLED), None, engines=dict.fromkeys(WHO, Pretended()), apart=None,
+            dict.fromkeys(WHO, SETTLED), None, engines=dict.fromkeys(WHO, Pretended()), apart=lab.apart,
             idle=False,
         )  # fmt: skip
     spec = _resolved(name, lab.plan, answers, session)
@@ -158,6 +110,8 @@ def run(
         "model": ModelFacts(name="simulated", source="local", id=None, commit=None,
                             fingerprint="51" * 32, license="none", note=NOTE),
         "techniques": _applied(name, taken.recorder),
+        "design": "sequential" if lab.in_turn else "interleaved",
+        "design_reason": lab.apart,
         "quality": [score(answers)] if answers else [],
         "stopping": taken.stopping,
     }  # fmt: skip
@@ -178,6 +132,7 @@ def _measured(
 ) -> _Taken:
     """Idle, prepare, blocks, idle."""
     shift = exp(lab.weather.session * dice.standard_normal())
+    beside_w = 0.0 if lab.in_turn else lab.waiting_w
     models = {
         "baseline": Model(bench, 1.0, 1.0),
         "candidate": Model(bench, truth.time, truth.watts * shift),
@@ -185,10 +140,14 @@ def _measured(
     seed = int(dice.integers(1 << 30))
     recorder = Recorder(meters, seed=seed, watched=bench.watched, clock=bench.clock)
 
-    def rest(loaded: Whose) -> None:
-        bench.draw(IDLE_W * exp(lab.idle * dice.standard_normal()))
-        recorder.idle(loaded, lab.plan.idle_s)
+    def rest(loaded: Whose, seconds: float = lab.plan.idle_s, beside_w: float = 0.0) -> None:
+        bench.draw(IDLE_W * exp(lab.idle * dice.standard_normal()) + beside_w)
+        recorder.idle(loaded, seconds)
         bench.draw(IDLE_W)
+
+    def serve(who: Who, build: Build) -> AbstractContextManager[Served]:
+        models[who].level = lab.weather.reload * dice.standard_normal()
+        return nullcontext(cast("Served", build.source))
 
     rest("empty")
     if name != "none":
@@ -197,13 +156,16 @@ def _measured(
             bench.clock.sleep(PREPARE_S)
             bench.draw(IDLE_W)
     make = {who: partial(_build, models[who]) for who in WHO}
-    with Together(_serve, make) as pair:
+    with InTurn(serve, make) if lab.in_turn else Together(serve, make) as pair:
+        pair.alone(partial(rest, "one", lab.plan.idle_s / 2))
         pair.fill()
-        rest("both")
+        for model in models.values():
+            model.beside_w = beside_w
+        rest("both", 0.0 if lab.in_turn else lab.plan.idle_s, beside_w)
         take = partial(_take, recorder, models, windows(lab.weather, dice), lab.plan)
-        order = schedule.rounds(lab.plan, seed, in_turn=False)
+        order = schedule.rounds(lab.plan, seed, in_turn=lab.in_turn)
         stopping = schedule.measure(recorder, pair, take, lab.plan, order, _unheard)
-        rest("both")
+        rest("both", 0.0 if lab.in_turn else lab.plan.idle_s, beside_w)
     return _Taken(recorder, stopping, pair.footprints)
 
 
@@ -223,10 +185,6 @@ def _take(
         window_s=plan.window_s, min_iterations=plan.min_iterations,
         place=Place(series="block", unit=cell.block, position=cell.position),
     )  # fmt: skip
-
-
-def _serve(who: Who, build: Build) -> AbstractContextManager[Served]:
-    return nullcontext(cast("Served", build.source))
 
 
 def _build(model: Model) -> Build:

@@ -11,7 +11,8 @@ from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_w
 from greenbench.simulate.claims.said import dice_of, lines, told
 from greenbench.simulate.drawn_power import IDLE_W, Device, Fault
 from greenbench.simulate.exam import Exam, Flips
-from greenbench.simulate.measured_run import BUSY_W, PREPARE_S, Lab, Truth, run
+from greenbench.simulate.measured_run import PREPARE_S, Lab, Truth, run
+from greenbench.simulate.moving_engine import BUSY_W
 from greenbench.simulate.weather import Weather
 
 CALM = Lab(Weather("independent", 0.0))

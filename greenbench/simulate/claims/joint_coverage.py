@@ -29,15 +29,8 @@ from greenbench.simulate.claims.ratio_coverage import holds
 from greenbench.simulate.claims.said import Case, Told
 from greenbench.simulate.drawn_power import IDLE_W
 from greenbench.simulate.exam import Exam, Flips
-from greenbench.simulate.measured_run import (
-    BUSY_W,
-    PREPARE_S,
-    REQUEST_S,
-    TOKENS,
-    Lab,
-    Truth,
-    run,
-)
+from greenbench.simulate.measured_run import PREPARE_S, Lab, Truth, run
+from greenbench.simulate.moving_engine import BUSY_W, REQUEST_S, TOKENS
 from greenbench.simulate.weather import Weather
 from greenbench.stats.intervals import CONFIDENCE
 from greenbench.stats.solving import Group, split
