@@ -13,12 +13,22 @@ import argparse
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
-from greenbench.simulate.claims import frontier_chances, joint_coverage, ratio_coverage, sweep_words
+from greenbench.simulate.claims import (
+    frontier_chances,
+    joint_coverage,
+    ratio_coverage,
+    sweep_words,
+    whole_runs,
+)
 from greenbench.simulate.claims.said import Case, Told, lines, markdown, told
+from greenbench.simulate.nvml_bench import NvmlBench, compiled
 
 ROOMS = (ratio_coverage, sweep_words, frontier_chances, joint_coverage)
 PART = 50
@@ -34,9 +44,12 @@ def main() -> int:
     parser.add_argument("--only", default="", help="claims with this word in their name")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
-    cases = [each for room in ROOMS for each in room.cases(given.labs) if given.only in each.claim]
     started_s = time.monotonic()
-    found = dict(enumerate(simulated(cases, given.processes)))
+    with tempfile.TemporaryDirectory() as name:
+        bench = partial(NvmlBench, compiled(Path(name)), Path(name))
+        rooms = [*(room.cases(given.labs) for room in ROOMS), whole_runs.cases(given.labs, bench)]
+        cases = [each for room in rooms for each in room if given.only in each.claim]
+        found = dict(enumerate(simulated(cases, given.processes)))
     print(markdown([line for n, case in enumerate(cases) for line in lines(case, found[n])]))
     print(f"\r{len(cases)} cases in {time.monotonic() - started_s:.0f} s", file=sys.stderr)
     return 0

@@ -13,7 +13,6 @@ half of its 95 % interval. Seeded; prints markdown.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,10 +25,9 @@ import numpy as np
 from greenbench.errors import Lost
 from greenbench.schema.record import Record
 from greenbench.simulate.measured_run import Lab, Truth, run
-from greenbench.simulate.nvml_bench import CALM, Fault, NvmlBench
+from greenbench.simulate.nvml_bench import CALM, Fault, NvmlBench, compiled
 from greenbench.simulate.weather import Weather
 
-FAKE = Path(__file__).parents[1] / "tests" / "helpers" / "fakes" / "nvml.c"
 TRUTH = Truth(watts=0.8)
 WEATHER = Weather(spread=0.006)
 FROM_S, TO_S = 65.0, 255.0
@@ -96,11 +94,11 @@ class Seen(NamedTuple):
     """Whether its interval holds the truth."""
 
 
-def measured(planted: Planted, seed: int, library: Path, folder: Path) -> Seen:
+def measured(planted: Planted, seed: int, library: Path) -> Seen:
     """One run with the fault."""
     dice = np.random.default_rng([*planted.fault.name.encode(), seed])
     start_s = 0.0 if planted.always else float(dice.uniform(FROM_S, TO_S))
-    bench = NvmlBench(library, folder, planted.fault, start_s)
+    bench = NvmlBench(library, library.parent, planted.fault, start_s)
     try:
         return seen(run("disturbed", TRUTH, planted.lab, dice, bench=bench), bench)
     except Lost:
@@ -149,12 +147,10 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults with this word in their name")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        library = folder / "libnvidia-ml.so.1"
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, FAKE, "-lm"], check=True)
+        library = compiled(Path(name))
         print(HEAD)
         for planted in (each for each in FAULTS if given.only in each.fault.name):
-            found = [measured(planted, seed, library, folder) for seed in range(given.runs)]
+            found = [measured(planted, seed, library) for seed in range(given.runs)]
             print(row(planted.fault, found), flush=True)
     return 0
 

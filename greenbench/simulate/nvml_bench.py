@@ -1,6 +1,6 @@
 """A GPU whose driver is played, and what may befall it: the meters are the real ones, over the real pynvml.
 
-The driver is tests/helpers/fakes/nvml.c, compiled by who makes a bench: it integrates what is drawn, exactly,
+The driver is the tests' own, `compiled` with cc: it integrates what is drawn, exactly,
 and shows it as a driver does. What is drawn is told to it as a limit of power that an endless demand meets.
 """
 
@@ -28,6 +28,7 @@ from greenbench.schema.window import POWER_CAP
 from greenbench.simulate.drawn_power import IDLE_W
 from greenbench.simulate.moved_clock import MovedClock
 
+SOURCE: Final = Path(__file__).parents[2] / "tests" / "helpers" / "fakes" / "nvml.c"
 GPU: Final = "GPU-51515151-0000-1111-2222-333333333333"
 SCRIPT: Final = (
     f"device {GPU}\nname Simulated GPU\npower 700\nlimit 700 20 700\ntemperature 44\n"
@@ -65,6 +66,13 @@ class Fault(NamedTuple):
 CALM: Final = Fault("nothing", None)
 
 
+def compiled(folder: Path) -> Path:
+    """The driver, in this folder."""
+    library = folder / "libnvidia-ml.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-lm"], check=True)
+    return library
+
+
 class NvmlBench:
     """A GPU of the fake driver, on which one fault is planted."""
 
@@ -88,7 +96,10 @@ class NvmlBench:
         self._held = False
         self.clock = MovedClock(played.fake_nvml_time)
         self.clock.sleep(0)
-        script, times = folder / "nvml.txt", {"t": start_s, "u": self.end_s, "pid": os.getpid()}
+        script, times = (
+            folder / f"nvml-{os.getpid()}.txt",
+            {"t": start_s, "u": self.end_s, "pid": os.getpid()},
+        )
         script.write_text((SCRIPT + fault.script + "\n").format(**times))
         os.environ["FAKE_NVML"] = str(script)
 

@@ -1,5 +1,7 @@
 """Whole records of a made-up lab: they pass through the real code, and say what is true."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.trust.checked import look
 from greenbench.records.store import Store
 from greenbench.simulate import exam
-from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_words
+from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_words, whole_runs
 from greenbench.simulate.claims.said import dice_of, lines, told
 from greenbench.simulate.drawn_power import IDLE_W, Device, Fault
 from greenbench.simulate.exam import Exam, Flips
@@ -69,8 +71,11 @@ def test_the_share_of_right_answers_is_the_true_one():
     assert flips.right(asked) == pytest.approx(0.7 * 0.8 + 0.3 * 0.1)
 
 
-@pytest.mark.parametrize("room", [sweep_words, frontier_chances, joint_coverage])
-def test_every_claim_is_told_of_a_lab(room):
-    for case in room.cases(1000)[::4]:
+ROOMS = [each.cases for each in (sweep_words, frontier_chances, joint_coverage)]
+
+
+@pytest.mark.parametrize("cases", [*ROOMS, partial(whole_runs.cases, bench=Device)])
+def test_every_claim_is_told_of_a_lab(cases):
+    for case in cases(1000)[::4]:
         if case.once(dice_of(case, 0)):
             assert lines(case, told(case, [0]))

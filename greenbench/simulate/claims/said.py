@@ -8,7 +8,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from scipy.special import bdtr, bdtrc
 
-from greenbench.stats.intervals import Interval
+from greenbench.schema.quantity import Quantity
+from greenbench.stats.intervals import CONFIDENCE, Interval
 from greenbench.stats.resampling import share_interval
 
 How = Literal["so often", "at most", "at least", "as said", "predicted", "shown"]
@@ -64,6 +65,13 @@ class Line(NamedTuple):
                 "**too high**" if fewer < SURE / 2 else "**too low**" if more < SURE / 2 else "yes"
             )
         return "**no**" if (more if self.how == "at most" else fewer) < SURE else "yes"
+
+
+def kept(of: str, found: Quantity, true: float) -> list[Told]:
+    """Whether an interval, from a record's number, holds the truth."""
+    if found.bounds is None:
+        return []
+    return [Told(CONFIDENCE, found.bounds[0] <= true <= found.bounds[1], of)]
 
 
 def dice_of(case: Case, lab: int) -> np.random.Generator:
