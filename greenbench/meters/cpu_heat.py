@@ -1,6 +1,7 @@
 """How a CPU fares while it is metered: its packages' heat, and whether that slowed them (Linux).
 
-https://docs.kernel.org/hwmon/sysfs-interface.html and, of Intel's, the ``thermal_throttle`` counters.
+https://docs.kernel.org/hwmon/sysfs-interface.html and, of Intel's, the ``thermal_throttle`` counters:
+https://docs.kernel.org/admin-guide/thermal/intel_thermal_throttle.html.
 """
 
 from __future__ import annotations
@@ -17,24 +18,31 @@ LABELS = ("Package id", "Tctl", "Tdie")
 """How those drivers call a package's own sensor."""
 
 
+EVENTS = ("package_throttle_count", "package_throttle_total_time_ms")
+"""The kernel counts an event as it begins, and newer ones add its time once it is over."""
+
+
 class CpuHeat:
     """Looks at all packages again and again. What a machine does not tell is None, and no fault."""
 
     def __init__(self, root: Path = SYS) -> None:
         self._sensors = list(_sensors(root / "class/hwmon"))
-        self._throttles = list(_one_a_package(root / "devices/system/cpu"))
-        self._slowed = [_number(path) for path in self._throttles]
+        self._events = list(_one_a_package(root / "devices/system/cpu"))
+        self._seen = [_number(path) for path in self._events]
 
-    def look(self, now_s: float) -> tuple[Telemetry, list[str]]:
-        """The hottest package's temperature; ``throttled`` where heat has slowed one since the last look."""
+    def look(self, now_s: float) -> Telemetry:
+        """The hottest package's temperature."""
         known = [value for path in self._sensors if (value := _number(path)) is not None]
-        before, self._slowed = self._slowed, [_number(path) for path in self._throttles]
+        return Telemetry(now_s, round(max(known) / 1000) if known else None)
+
+    def codes(self) -> list[str]:
+        """``throttled`` where heat began or ceased to slow a package since this was last asked."""
+        before, self._seen = self._seen, [_number(path) for path in self._events]
         more = any(
             old is not None and new is not None and new > old
-            for old, new in zip(before, self._slowed, strict=True)
+            for old, new in zip(before, self._seen, strict=True)
         )
-        hottest = round(max(known) / 1000) if known else None
-        return Telemetry(now_s, hottest), ["throttled"] if more else []
+        return ["throttled"] if more else []
 
 
 def _sensors(root: Path) -> Iterator[Path]:
@@ -46,16 +54,14 @@ def _sensors(root: Path) -> Iterator[Path]:
 
 
 def _one_a_package(root: Path) -> Iterator[Path]:
-    """Every CPU of a package shows the same count."""
+    """Every CPU of a package shows the same."""
     seen = set[str]()
     for cpu in sorted(root.glob("cpu[0-9]*")):
-        package, count = (
-            _text(cpu / "topology/physical_package_id"),
-            cpu / "thermal_throttle/package_throttle_count",
-        )
-        if package not in seen and count.exists():
+        package = _text(cpu / "topology/physical_package_id")
+        events = [cpu / "thermal_throttle" / name for name in EVENTS]
+        if package not in seen and events[0].exists():
             seen.add(package)
-            yield count
+            yield from events
 
 
 def _number(path: Path) -> int | None:

@@ -201,9 +201,8 @@ class RaplCounter(Meter):
                 power_w = (now.energy_j - last.energy_j) / (now.time_s - last.time_s)
                 self._kept.power.append(Sample((now.time_s + last.time_s) / 2, power_w))
         if self._kept.is_due(now.time_s):
-            telemetry, codes = heat.look(now.time_s)
-            self._kept.others.append(telemetry)
-            self._tallies.faults += tuple(codes)
+            self._kept.others.append(heat.look(now.time_s))
+        self._tallies.faults += tuple(heat.codes())  # each time: of this window, not of the next
         return now._replace(faults=self._tallies.faults)
 
     def trace(self, start_s: float, end_s: float) -> Trace | None:

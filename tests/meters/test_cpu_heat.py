@@ -14,9 +14,12 @@ def write(tmp_path):
     return put
 
 
-def cpu(write, number, package, slowed):
-    write(f"devices/system/cpu/cpu{number}/topology/physical_package_id", package)
-    write(f"devices/system/cpu/cpu{number}/thermal_throttle/package_throttle_count", slowed)
+def cpu(write, number, package, slowed, slowed_ms=None):
+    folder = f"devices/system/cpu/cpu{number}"
+    write(f"{folder}/topology/physical_package_id", package)
+    write(f"{folder}/thermal_throttle/package_throttle_count", slowed)
+    if slowed_ms is not None:
+        write(f"{folder}/thermal_throttle/package_throttle_total_time_ms", slowed_ms)
 
 
 def test_the_hottest_package_counts_and_no_core(tmp_path, write):
@@ -30,23 +33,33 @@ def test_the_hottest_package_counts_and_no_core(tmp_path, write):
     write("class/hwmon/hwmon2/name", "k10temp")
     write("class/hwmon/hwmon2/temp1_label", "Tctl")
     write("class/hwmon/hwmon2/temp1_input", 64_600)
-    telemetry, codes = CpuHeat(tmp_path).look(7.0)
-    assert (telemetry.time_s, telemetry.temperature_c, codes) == (7.0, 65, [])
+    telemetry = CpuHeat(tmp_path).look(7.0)
+    assert (telemetry.time_s, telemetry.temperature_c) == (7.0, 65)
 
 
 def test_a_package_that_heat_has_slowed_since_is_told_once(tmp_path, write):
     for number, package in enumerate((0, 0, 1, 1)):
         cpu(write, number, package, 5)
     heat = CpuHeat(tmp_path)
-    assert heat.look(0.0)[1] == []
+    assert heat.codes() == []
     for number in (2, 3):
         cpu(write, number, 1, 6)
-    assert [heat.look(1.0)[1], heat.look(2.0)[1]] == [["throttled"], []]
+    assert [heat.codes(), heat.codes()] == [["throttled"], []]
+
+
+def test_heat_is_told_when_it_begins_and_when_it_is_over(tmp_path, write):
+    """The kernel counts an event as it begins, and its time once it has ended."""
+    cpu(write, 0, 0, 5, 120)
+    heat = CpuHeat(tmp_path)
+    cpu(write, 0, 0, 6, 120)
+    assert [heat.codes(), heat.codes()] == [["throttled"], []]
+    cpu(write, 0, 0, 6, 3120)
+    assert [heat.codes(), heat.codes()] == [["throttled"], []]
 
 
 def test_what_a_machine_does_not_tell_is_no_fault(tmp_path, write):
-    assert CpuHeat(tmp_path).look(0.0)[0].temperature_c is None
+    assert CpuHeat(tmp_path).look(0.0).temperature_c is None
     cpu(write, 0, 0, 5)
     heat = CpuHeat(tmp_path)
     cpu(write, 0, 0, "gone")
-    assert heat.look(0.0)[1] == []
+    assert heat.codes() == []

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -303,13 +304,16 @@ def test_a_tree_that_vanishes_mid_run_is_said_to_be_lost(tree):
 
 
 class Heat:
-    """A CPU at 71 degrees that heat slows at the third look."""
+    """A CPU at 71 degrees."""
 
-    looks = 0
+    slowed = False
 
     def look(self, now_s):
-        self.looks += 1
-        return Telemetry(now_s, 71), ["throttled"] if self.looks == 3 else []
+        return Telemetry(now_s, 71)
+
+    def codes(self):
+        slowed, self.slowed = self.slowed, False
+        return ["throttled"] * slowed
 
 
 def test_how_the_cpu_fares_is_kept_for_the_trace(tree):
@@ -323,7 +327,21 @@ def test_how_the_cpu_fares_is_kept_for_the_trace(tree):
     assert trace.power_w == [pytest.approx(40.0, rel=0.01)] * 4
     assert trace.temperature_c == [71] * 4
     assert (trace.sm_mhz, trace.throttle) == ([None] * 4, [None] * 4)
-    assert codes(start, end) == ["throttled"]
+    assert codes(start, end) == []
+
+
+def test_heat_is_of_the_window_in_which_it_slowed_the_cpu(tree):
+    """However short before its end: the temperature is looked at more seldom."""
+    tree.zone("intel-rapl:0", "package-0", 40.0)
+    heat = Heat()
+    meter = rapl.RaplCounter("cpu_package", tree.root, tree.clock, heat)
+    edges = [meter.read()]
+    for slowed in (False, True, False):
+        tree.clock.sleep(rapl.TRACE_S / 4)
+        heat.slowed = slowed
+        edges.append(meter.read())
+    found = [codes(start, end) for start, end in pairwise(edges)]
+    assert found == [[], ["throttled"], []]
 
 
 def test_on_a_gpus_run_the_cpu_is_only_counted(tree):
