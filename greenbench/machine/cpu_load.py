@@ -1,4 +1,4 @@
-"""What else used the CPU during a window, and whether its clock held still."""
+"""What else used the CPU during a window, whether its clock held still, and what fed it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import psutil
 
 from greenbench.machine.processes import OwnProcesses
 
-ON_CPU: Final = frozenset({"other_load", "cpu_frequency_change"})
+ON_CPU: Final = frozenset({"other_load", "cpu_frequency_change", "on_battery"})
 """What spoils a window where the CPU does the work."""
-BESIDE_GPU: Final = frozenset({"other_load"})
+BESIDE_GPU: Final = frozenset({"other_load", "on_battery"})
 """Where a GPU does, which the CPU keeps busy: its clock may well change."""
 OTHER_LOAD = 0.10  # of all CPUs' time, used by others or withheld by the hypervisor
 FREQUENCY = 0.05  # change of the mean clock within a window
@@ -19,13 +19,14 @@ MIN_S = 0.2  # CPU times tick every 10 ms: shorter windows show nothing
 
 
 class Usage(NamedTuple):
-    """Seconds of CPU time so far, over all CPUs, and the clock now."""
+    """Seconds of CPU time so far, over all CPUs, the clock now, and whether it runs on its battery."""
 
     time_s: float
     busy_s: float
     """All that was not idle, time stolen by the hypervisor included."""
     own_s: float
     mhz: float | None
+    on_battery: bool = False
 
 
 def usage(own: OwnProcesses) -> Usage:
@@ -39,16 +40,19 @@ def usage(own: OwnProcesses) -> Usage:
         sum(times) - idle_s - guest_s,
         own.cpu_s(),
         clock.current if clock and clock.current else None,
+        on_battery(),
     )
 
 
 def codes(start: Usage, end: Usage) -> list[str]:
     """Those of `ON_CPU` that a window shows."""
     elapsed_s = end.time_s - start.time_s
+    found = ["on_battery"] if start.on_battery or end.on_battery else []
     if elapsed_s < MIN_S:
-        return []
+        return found
     others_s = (end.busy_s - start.busy_s) - (end.own_s - start.own_s)
-    found = ["other_load"] if others_s > OTHER_LOAD * elapsed_s * (psutil.cpu_count() or 1) else []
+    if others_s > OTHER_LOAD * elapsed_s * (psutil.cpu_count() or 1):
+        found.append("other_load")
     if start.mhz and end.mhz and abs(end.mhz / start.mhz - 1) > FREQUENCY:
         found.append("cpu_frequency_change")
     return found

@@ -19,6 +19,14 @@ def test_a_neighbour_on_the_cpu_is_seen_and_the_run_itself_is_not():
     assert cpu_load.codes(start, slow) == ["cpu_frequency_change"]
 
 
+def test_a_window_that_began_or_ended_on_the_battery_says_so():
+    plugged, loose = (cpu_load.Usage(0.0, 0.0, 0.0, None, battery) for battery in (False, True))
+    found = [
+        cpu_load.codes(*edges) for edges in ((plugged, plugged), (loose, plugged), (plugged, loose))
+    ]
+    assert found == [[], ["on_battery"], ["on_battery"]]
+
+
 FREED = """
 import os
 from greenbench.machine import memory

@@ -66,11 +66,21 @@ def test_what_spoils_a_window_takes_its_block_with_it_and_no_joule_of_the_rest(t
     assert record.ratios["energy_per_token"].value == pytest.approx(TRUTH.energy, rel=0.002)
 
 
+def test_heat_at_the_edge_of_two_windows_is_said_of_both(tmp_path):
+    calm = measured(RaplBench(tmp_path / "calm"), FIVE)
+    edge_s = next(window.end_s for window in calm.windows if window.block == 1)
+    bench = RaplBench(tmp_path / "hot", NAMED["throttled by heat, 3 s"], edge_s - 0.2)
+    found = [(w.codes, bench.fell_into(w.start_s, w.end_s)) for w in measured(bench, FIVE).windows]
+    assert [codes for codes, touched in found if touched] == [["throttled"], ["throttled"]]
+    assert not any(codes for codes, touched in found if not touched)
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "CPU's clock falls by 20 % for good",
         "other programs take the CPUs, 30 s",
+        "on battery, 30 s",
         "on battery from then on",
     ],
 )
