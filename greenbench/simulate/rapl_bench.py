@@ -65,6 +65,8 @@ class Fault(NamedTuple):
     """The share of the package's joules that its counter counts."""
     wall: float | None = None
     """The share of the machine's joules that a wall meter's log tells; null: there is none."""
+    late_s: float = 0.0
+    """How far the log's clock is behind."""
 
     @property
     def always(self) -> bool:
@@ -95,6 +97,7 @@ FAULTS: Final = (
     Fault("on battery from then on", "on_battery", FOR_GOOD, "battery"),
     Fault("wall meter on one of two plugs", "above_wall_high", wall=0.5),
     Fault("wall meter tells three quarters", "above_wall", wall=0.75),
+    Fault("wall meter's clock is 5 s behind", "above_wall_high", wall=1.0, late_s=5.0),
     Fault("counter counts 10 % too little, with a wall meter", None, counts=0.9, wall=1.0),
 )  # fmt: skip
 
@@ -175,9 +178,9 @@ class RaplBench:
         """The wall meter's log, if there is one, once all windows are over."""
         if self.fault.wall is None:
             return
-        lines = ["timestamp,wh"]
-        for second in range(-1, floor(self._now_s) + 2):
-            at = datetime.fromtimestamp(recorder.origin_epoch_s + second, UTC)
+        lines, log_epoch_s = ["timestamp,wh"], recorder.origin_epoch_s - self.fault.late_s
+        for second in range(-1, floor(self._now_s + self.fault.late_s) + 2):
+            at = datetime.fromtimestamp(log_epoch_s + second, UTC)
             wall_j = self.fault.wall * self._wall_j(self._origin_s + second)
             lines.append(f"{at.isoformat()},{wall_j / JOULES_PER_WH:.9f}")
         path = self._folder / "wall.csv"
