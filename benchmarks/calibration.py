@@ -25,12 +25,13 @@ from greenbench.simulate.claims import (
     joint_coverage,
     ratio_coverage,
     sweep_words,
+    under_load,
     whole_runs,
 )
 from greenbench.simulate.claims.said import Case, Told, lines, markdown, told
 from greenbench.simulate.nvml_bench import NvmlBench, compiled
 
-ROOMS = (ratio_coverage, sweep_words, frontier_chances, joint_coverage)
+ROOMS = (ratio_coverage, sweep_words, frontier_chances, joint_coverage, under_load)
 PART = 50
 """Labs that a process simulates before it tells."""
 

@@ -84,7 +84,7 @@ SUBJECTS = {
     "difficulty", "energy_by_meter", "energy_by_phase", "energy_label", "files", "fleet", "frontier",
     "history", "impact", "interactions", "life_cycle", "load_curve", "lost_time", "make", "merge",
     "model_frontier", "overrides", "power", "promises", "quality", "race", "roofline", "savings", "selection",
-    "sessions", "shifting", "solved", "technique", "training", "uncertainty", "verdicts",
+    "sessions", "shifting", "solved", "technique", "training", "uncertainty", "under_load", "verdicts",
 }  # fmt: skip
 """Stems that several rooms have, as each treats the subject in its own way."""
 

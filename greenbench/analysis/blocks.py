@@ -221,11 +221,13 @@ class Taken(NamedTuple):
 
     def least(self, logs: Logs) -> float:
         """Half of the interval that both models' `logs` by block differ with at least; (2, blocks)."""
-        found = [
-            *errors(logs[1] - logs[0], self.first)[1:],
-            *stay_errors(logs, self.stays, self.first),
-        ]
+        found = self.errors(logs)[1:]
         return max((e.size * t_quantile(e.freedom + 1) for e in found), default=0.0)
+
+    def errors(self, logs: Logs) -> list[Error]:
+        """Of what the means of both models' `logs` differ by: first by all blocks, then by how they came."""
+        of_stays = stay_errors(logs, self.stays, self.first)
+        return [*errors(logs[1] - logs[0], self.first), *of_stays]
 
 
 def taken(record: Record, blocks: int) -> Taken:

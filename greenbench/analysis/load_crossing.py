@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from math import exp, log
+from math import exp, isfinite, log
 from typing import NamedTuple
 
+import numpy as np
+
+from greenbench.analysis.blocks import Taken
 from greenbench.analysis.load_point import Sides, requests
 from greenbench.analysis.readings import joules
 from greenbench.schema.metrics import ENERGY_PER_REQUEST
 from greenbench.schema.quantity import Provenance, Quantity, missing, named
 from greenbench.schema.traffic import Crossing, LoadPoint, Side
-from greenbench.stats.intervals import from_logs
-from greenbench.stats.resampling import jackknifed
+from greenbench.schema.window import Window
+from greenbench.stats.intervals import t_quantile
+from greenbench.stats.standard_errors import Logs
 
-Logs = Mapping[int, float]
-"""By block, the logarithm of candidate over baseline in joules per request."""
+FEW_BLOCKS = "no interval: fewer than two blocks count at all loads about it"
 
 
 class Change(NamedTuple):
@@ -26,15 +29,38 @@ class Change(NamedTuple):
     end: int
 
 
+class Line(NamedTuple):
+    """From load to load, straight in the logarithm of the load."""
+
+    loads: list[float]
+    """Their logarithms."""
+    logs: list[Logs]
+    """At each load, of joules per request: baseline and candidate, by block; (2, blocks)."""
+    taken: Taken
+
+    @property
+    def blocks(self) -> int:
+        """Those that count at every load."""
+        return int(self.logs[0].shape[1])
+
+
 def crossing(
-    points: Sequence[LoadPoint], found: Mapping[float, Sides], unit: str, no_energy: str
+    points: Sequence[LoadPoint],
+    found: Mapping[float, Sides],
+    unit: str,
+    no_energy: str,
+    *,
+    planned: int | None = None,
+    in_turn: bool = False,
 ) -> Crossing:
     """Where candidate over baseline in joules per request passes 1, always-on; saturated loads take part.
 
     It is shown if the ratio's interval lies on one side of 1 at a measured load below it and on the other
     side at one above it. Between those two it is where the blocks' mean log-ratio, a straight line from
-    point to point in the logarithm of the load, first passes 0; its interval is the delete-one-block
-    jackknife's. Of several the first is taken, and the reason says how many there are.
+    point to point in the logarithm of the load, first passes 0; its interval holds every load at which the
+    line does not differ from 0, by the blocks that count at all loads between the two, and pays for how they
+    were taken as a ratio's does. `planned` and `in_turn` as in `load_point`. Of several the first is taken,
+    and the reason says how many there are.
     """
     ratios = [named(point.ratios, ENERGY_PER_REQUEST.ratio, "ratio") for point in points]
     signs = [_sign(ratio) for ratio in ratios]
@@ -45,25 +71,12 @@ def crossing(
     if not changes:
         return _none(signs, unit)
     start, end = changes[0]
-    load = _where(
-        [(point.load, _logs(found[point.load])) for point in points[start : end + 1]],
-        ratios[start].provenance,
-        unit,
-    )
-    load = _inside(load, points[0].load, points[-1].load)
+    between = {point.load: found[point.load] for point in points[start : end + 1]}
+    load = _where(_line(between, planned, in_turn=in_turn), ratios[start].provenance, unit)
     if len(changes) > 1:
         more = f"the first of {len(changes)}: the better one changes more than once"
         load = load.model_copy(update={"reason": "; ".join(filter(None, [more, load.reason]))})
     return Crossing(load=load, below=_better(signs[start]))
-
-
-def _inside(load: Quantity, least: float, most: float) -> Quantity:
-    """It, with an interval that ends where nothing was measured."""
-    if load.bounds is None or (load.bounds[0] >= least and load.bounds[1] <= most):
-        return load
-    low, high = max(load.bounds[0], least), min(load.bounds[1], most)
-    why = "its interval goes beyond the loads that were measured, and ends there"
-    return load.model_copy(update={"low": low, "high": high, "reason": why})
 
 
 def _sign(ratio: Quantity) -> int:
@@ -87,38 +100,67 @@ def _none(signs: Sequence[int], unit: str) -> Crossing:
     return Crossing(load=missing(unit, why), below=None)
 
 
-def _logs(sides: Sides) -> Logs:
-    found = {}
-    for before, after in zip(*sides, strict=True):
-        spent = [joules(window) or 0.0 for window in (before, after)]
-        made = [requests(window) for window in (before, after)]
-        if min(*spent, *made) > 0 and before.place:
-            found[before.place.unit] = log(spent[1] / made[1]) - log(spent[0] / made[0])
-    return found
+def _line(found: Mapping[float, Sides], planned: int | None, *, in_turn: bool) -> Line:
+    units = [
+        {before.place.unit for before, after in zip(*sides, strict=True)
+         if before.place and min(_each_j(before), _each_j(after)) > 0}
+        for sides in found.values()
+    ]  # fmt: skip
+    common = set.intersection(*units)
+    kept = [
+        Sides(*([w for w in side if w.place and w.place.unit in common] for side in sides))
+        for sides in found.values()
+    ]
+    logs = [np.log([[_each_j(window) for window in side] for side in sides]) for sides in kept]
+    return Line([log(load) for load in found], logs, kept[0].taken(planned, in_turn=in_turn))
 
 
-def _where(line: Sequence[tuple[float, Logs]], source: Provenance, unit: str) -> Quantity:
-    blocks = sorted({block for _, logs in line for block in logs})
-    whole = _passes(line)
-    without = [_passes(line, left_out=block) for block in blocks]
+def _each_j(window: Window) -> float:
+    """Joules per request; 0 where there is none."""
+    made = requests(window)
+    return (joules(window) or 0.0) / made if made else 0.0
+
+
+def _where(line: Line, source: Provenance, unit: str) -> Quantity:
+    whole = _passes(line) if line.blocks else None
     if whole is None:
         return missing(unit, "not shown: between the two loads the blocks' mean does not pass 1")
-    value = {"value": exp(whole), "unit": unit, "provenance": source, "n": len(blocks)}
-    known = [each for each in without if each is not None]
-    if len(known) < len(without):
-        return Quantity(**value, reason="no interval: it is not there without one of the blocks")
-    found = from_logs(jackknifed(whole, known))
-    return Quantity(**value, low=found.low, high=found.high, reason=found.reason)
+    value = {"value": exp(whole), "unit": unit, "provenance": source, "n": line.blocks}
+    if line.blocks < 2:
+        return Quantity(**value, reason=FEW_BLOCKS)
+    ends = [whole, *_ends(line)]
+    return Quantity(**value, low=exp(min(ends)), high=exp(max(ends)))
 
 
-def _passes(line: Sequence[tuple[float, Logs]], left_out: int | None = None) -> float | None:
+def _passes(line: Line) -> float | None:
     """Logarithm of the load at which the mean over blocks first passes 0, from its sign at the start."""
-    means = [
-        (log(load), sum(kept) / len(kept))
-        for load, logs in line
-        if (kept := [value for block, value in logs.items() if block != left_out])
-    ]
-    for (x, y), (next_x, next_y) in pairwise(means):
+    means = [float((logs[1] - logs[0]).mean()) for logs in line.logs]
+    for (x, y), (next_x, next_y) in pairwise(zip(line.loads, means, strict=True)):
         if y * next_y <= 0 and y != next_y:
             return x + (next_x - x) * y / (y - next_y)
     return None
+
+
+def _ends(line: Line) -> Iterator[float]:
+    """Logarithms of the loads between which the line is not shown to differ from 0: Fieller's interval.
+
+    Its square less that of half of its interval is a parabola between two loads, for each error that it may
+    have. E. C. Fieller, J. R. Statist. Soc. B 16 (1954) 175. At either end of the line it is shown, by its
+    load's own ratio: nothing is beyond.
+    """
+    points = list(zip(line.loads, line.logs, strict=True))
+    yield from (x for x, logs in (points[0], points[-1]) if min(_apart(logs, line.taken)) <= 0)
+    for (x, here), (next_x, there) in pairwise(points):
+        steps = [_apart(here + part * (there - here), line.taken) for part in (0.0, 0.5, 1.0)]
+        for start, middle, end in zip(*steps, strict=True):
+            bent = 2 * (start - 2 * middle + end)
+            for root in np.roots([bent, end - start - bent, start]) if isfinite(bent) else ():
+                if np.isreal(root) and 0 <= root.real <= 1:
+                    yield x + (next_x - x) * float(root.real)
+
+
+def _apart(logs: Logs, taken: Taken) -> list[float]:
+    """By each error of the mean log-ratio, its square less that of half of its interval: below 0, it may be
+    0."""
+    mean = float((logs[1] - logs[0]).mean())
+    return [mean**2 - (t_quantile(e.freedom + 1) * e.size) ** 2 for e in taken.errors(logs)]

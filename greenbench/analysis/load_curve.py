@@ -79,7 +79,7 @@ def load_curve(
         headline=headline,
         points=points,
         capacity={side: capacity(points, side, slo.share, unit) for side in WHO},
-        crossing=crossing(points, found, unit, no_energy),
+        crossing=crossing(points, found, unit, no_energy, planned=planned, in_turn=in_turn),
         correlation_s=_correlation(points, found),
     )
 

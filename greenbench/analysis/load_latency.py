@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, log, sqrt
+from math import exp, inf, log, sqrt
 from typing import Final, NamedTuple
 
-from greenbench.analysis.blocks import Taken, as_quantity, paired
+import numpy as np
+
+from greenbench.analysis.blocks import Taken, as_quantity
 from greenbench.analysis.queueing import GREW, UNBOUNDED, Kind, sample
 from greenbench.schema.metrics import (
     E2E,
@@ -22,13 +24,19 @@ from greenbench.schema.metrics import (
 )
 from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.window import Window
-from greenbench.stats.intervals import Interval, from_logs, t_quantile
+from greenbench.stats.intervals import FEW_STAYS, Interval, from_logs, t_quantile
 from greenbench.stats.resampling import Sample, jackknifed, quantile
+from greenbench.stats.standard_errors import Logs
 
 NO_ANSWER = "in a block no request was answered"
 NO_LATENCY = "in a block no request has it"
+NO_WAIT = "in a block it is 0"
+ONE = "one observation has no interval"
 LEAST: Final = {0.5: 1, 0.9: 10, 0.99: 100}
 """Requests that a percentile needs, pooled over blocks."""
+TAIL: Final = 25
+"""Requests of a block beyond a percentile: where there are fewer, its own is off that of all by more than its
+blocks differ."""
 
 
 class Percentile(NamedTuple):
@@ -67,32 +75,33 @@ def _interval(pool: Sequence[Sample], share: float, value: float) -> Interval:
     rests = [[*pool[:index], *pool[index + 1 :]] for index in range(len(pool))]
     without = [quantile(rest, share) for rest in rests if sum(each.size for each in rest)]
     if len(pool) == 1 or not value:
-        return Interval(value, None, None, len(pool), "one observation has no interval")
+        return Interval(value, None, None, len(pool), ONE)
     if len(without) < len(pool) or inf in without or not all(without):
         return Interval(value, None, None, len(pool), "without one of its blocks it has no value")
-    middle, n = log(value), len(pool)
-    reach = max(_reach(middle, without), _own_reach(pool, share, value))
-    found = from_logs(Interval(middle, middle - reach, middle + reach, n))
-    return found._replace(value=value)
-
-
-def _reach(middle: float, without: Sequence[float]) -> float:
-    """By how much the jackknife's interval of the logarithms goes beyond `middle`."""
-    return (jackknifed(middle, [log(each) for each in without]).high or middle) - middle
-
-
-def _own_reach(pool: Sequence[Sample], share: float, value: float) -> float:
-    """The same by how far each block's own percentile is off that of all: sectioning.
-
-    The jackknife's is too narrow for a percentile that few requests lie beyond. S. Asmussen and P. W. Glynn,
-    Stochastic Simulation (2007), section III.5.
-    """
     own = [quantile([each], share) for each in pool if each.size]
-    known = [log(each / value) for each in own if 0 < each < inf]
-    if len(known) < 2:
+    known = [log(each) for each in own if 0 < each < inf]
+    return _wider(log(value), [log(each) for each in without], known)._replace(value=value)
+
+
+def _wider(
+    whole: float, without: Sequence[float], own: Sequence[float], least: float = 0.0
+) -> Interval:
+    """Of what `whole` is the logarithm of: the widest of two intervals, and of `least` to either side.
+
+    One is the jackknife's, of all blocks but one in turn. It is too narrow for a percentile that few requests
+    lie beyond; the other is of how far each block's `own` is off that of all, which is called sectioning.
+    S. Asmussen and P. W. Glynn, Stochastic Simulation (2007), section III.5.
+    """
+    jackknife = (jackknifed(whole, without).high or whole) - whole
+    reach = max(jackknife, _sections(whole, own), least)
+    return from_logs(Interval(whole, whole - reach, whole + reach, len(without)))
+
+
+def _sections(whole: float, own: Sequence[float]) -> float:
+    if len(own) < 2:
         return 0.0
-    spread = sqrt(sum(each**2 for each in known) / (len(known) - 1) / len(known))
-    return t_quantile(len(known)) * spread
+    spread = sqrt(sum((each - whole) ** 2 for each in own) / (len(own) - 1) / len(own))
+    return t_quantile(len(own)) * spread
 
 
 def _too_few(size: float, share: float) -> str:
@@ -106,19 +115,46 @@ def percentile_ratio(
     full: bool,
     taken: Taken,
 ) -> Quantity:
-    """Candidate over baseline of each block's own percentile, paired; `full`: the queue of one of them grew.
+    """Candidate over baseline of the percentiles of all requests; `full`: the queue of one of them grew.
 
-    Where one block is far off the others it is not the ratio of the percentiles of all requests.
+    Not the mean of each block's own ratio: of few requests a block's percentile is too low, and more so for
+    the model whose waits are longer and last. Its interval pays for how the blocks were `taken`.
     """
     if full:
         return missing("ratio", GREW)
+    share = wanted.share
     pools = [[sample(window, wanted.kind) for window in side] for side in sides]
     size = min(sum(each.size for each in pool) for pool in pools)
-    if size < LEAST[wanted.share]:
-        return missing("ratio", _too_few(size, wanted.share))
+    if size < LEAST[share]:
+        return missing("ratio", _too_few(size, share))
     if not all(each.size for pool in pools for each in pool):
         return missing("ratio", NO_LATENCY)
-    before, after = ([quantile([each], wanted.share) for each in pool] for pool in pools)
-    if inf in (*before, *after):
+    own = np.array([[quantile([each], share) for each in pool] for pool in pools])
+    if inf in own:
         return missing("ratio", f"{UNBOUNDED}: in a block too many requests were not answered")
-    return paired(before, after, "measured:clock", "", first=taken.first, stayed=taken.stays)
+    if own.min() <= 0:
+        return missing("ratio", NO_WAIT)
+    return as_quantity(_ratio(pools, share, np.log(own), taken), "ratio", "measured:clock")
+
+
+def _ratio(pools: Sequence[Sequence[Sample]], share: float, own: Logs, taken: Taken) -> Interval:
+    """`own` are the logarithms of each block's percentile."""
+    blocks = range(len(pools[0]))
+    whole = _apart(pools, share)
+    if len(blocks) < 2:
+        return Interval(exp(whole), None, None, 1, ONE)
+    least = taken.least(own)
+    if least == inf:
+        return Interval(exp(whole), None, None, len(blocks), FEW_STAYS)
+    apart = (own[1] - own[0]).tolist()
+    rests = [[[*pool[:out], *pool[out + 1 :]] for pool in pools] for out in blocks]
+    beyond = (1 - share) * min(sum(each.size for each in pool) for pool in pools)
+    few = beyond < TAIL * len(blocks)
+    without = [_apart(rest, share) for rest in rests] if few else [whole] * len(blocks)
+    return _wider(whole, without, apart, least)
+
+
+def _apart(pools: Sequence[Sequence[Sample]], share: float) -> float:
+    """Logarithm of candidate over baseline."""
+    before, after = (quantile(pool, share) for pool in pools)
+    return log(after) - log(before)

@@ -112,6 +112,11 @@ class Sides(NamedTuple):
     baseline: list[Window]
     candidate: list[Window]
 
+    def taken(self, planned: int | None, *, in_turn: bool) -> Taken:
+        """How; `planned` blocks decided how many there are."""
+        first = planned and sum(w.place.unit < planned for w in self.baseline if w.place)
+        return Taken(first, stays([*self.baseline, *self.candidate]) if in_turn else None)
+
 
 def load_point(
     load: float,
@@ -130,8 +135,6 @@ def load_point(
     these decided how many there are, nor, of models `in_turn`, than by their stays. `full`: whether the queue
     of each model grew.
     """
-    first = planned and sum(w.place.unit < planned for w in sides.baseline if w.place)
-    taken = Taken(first, stays([*sides.baseline, *sides.candidate]) if in_turn else None)
     before, after = (
         AtLoad(metrics=_levels(windows, idle, grew, no_energy), saturated=grew)
         for windows, grew in zip(sides, full, strict=True)
@@ -141,7 +144,7 @@ def load_point(
         blocks=len(sides.baseline),
         baseline=before,
         candidate=after,
-        ratios=_ratios(sides, idle, any(full), no_energy, taken),
+        ratios=_ratios(sides, idle, any(full), no_energy, sides.taken(planned, in_turn=in_turn)),
     )
 
 

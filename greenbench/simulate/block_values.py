@@ -56,7 +56,7 @@ def values(
     parts = rounds(plan, int(dice.integers(1 << 30)), in_turn=in_turn)
     noise, shift = windows(weather, dice), weather.session * dice.standard_normal()
     taken: dict[Who, dict[int, float]] = {"baseline": {}, "candidate": {}}
-    levels = _Levels(weather.reload if in_turn else 0.0, dice)
+    levels = Levels(weather.reload if in_turn else 0.0, dice)
     first = planned(plan.blocks, in_turn=in_turn)
     needed, stay, last = None, 0, None
     stays: dict[Who, dict[int, int]] = {"baseline": {}, "candidate": {}}
@@ -78,7 +78,7 @@ def values(
     return Values(sides[0], sides[1], first, (before, after) if in_turn else None)
 
 
-class _Levels:
+class Levels:
     """What each loading of a model shifts."""
 
     def __init__(self, spread: float, dice: np.random.Generator) -> None:
@@ -87,6 +87,7 @@ class _Levels:
         self._level = 0.0
 
     def of(self, cell: Cell) -> float:
+        """In that window, of those that come in the order of time."""
         if self._spread and cell.who != self._who:
             self._who, self._level = cell.who, self._spread * self._dice.standard_normal()
         return self._level

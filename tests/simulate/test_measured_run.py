@@ -9,7 +9,13 @@ from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.trust.checked import look
 from greenbench.records.store import Store
 from greenbench.simulate import exam
-from greenbench.simulate.claims import frontier_chances, joint_coverage, sweep_words, whole_runs
+from greenbench.simulate.claims import (
+    frontier_chances,
+    joint_coverage,
+    sweep_words,
+    under_load,
+    whole_runs,
+)
 from greenbench.simulate.claims.said import dice_of, lines, told
 from greenbench.simulate.drawn_power import IDLE_W, Device, Fault
 from greenbench.simulate.exam import Exam, Flips
@@ -71,7 +77,7 @@ def test_the_share_of_right_answers_is_the_true_one():
     assert flips.right(asked) == pytest.approx(0.7 * 0.8 + 0.3 * 0.1)
 
 
-ROOMS = [each.cases for each in (sweep_words, frontier_chances, joint_coverage)]
+ROOMS = [each.cases for each in (sweep_words, frontier_chances, joint_coverage, under_load)]
 
 
 @pytest.mark.parametrize("cases", [*ROOMS, partial(whole_runs.cases, bench=Device)])

@@ -1,25 +1,17 @@
-"""Intervals of what several numbers make together: J per right answer, savings, crossings."""
+"""Intervals of what several numbers make together: J per solved answer."""
 
 from __future__ import annotations
 
 from functools import partial
-from math import exp, log
-from typing import Any, Final, NamedTuple
+from math import exp
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from greenbench.analysis.blocks import paired
-from greenbench.analysis.load_crossing import crossing
-from greenbench.analysis.load_point import Sides
-from greenbench.schema.metrics import ENERGY_PER_REQUEST
-from greenbench.schema.traffic import LoadPoint, Traffic
-from greenbench.schema.window import Place, Span, Who, Window
 from greenbench.simulate import exam
-from greenbench.simulate.block_values import protocol, values
 from greenbench.simulate.claims.ratio_coverage import holds
-from greenbench.simulate.claims.said import Case, Told, kept
+from greenbench.simulate.claims.said import Case, Told
 from greenbench.simulate.exam import Exam, Flips
-from greenbench.simulate.weather import Weather
 from greenbench.stats.solving import Group, split
 
 
@@ -64,53 +56,12 @@ def solving(lab: Solving, dice: np.random.Generator) -> list[Told]:
     return [told._replace(of=of) for of in true for told in holds(shown[of], true[of])]
 
 
-LOADS: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
-CROSSES: Final = 5.0
-
-
-def crosses(spread: float, steep: float, dice: np.random.Generator) -> list[Told]:
-    """The load at which the better model changes: the log-ratio is a line in the load's logarithm."""
-    points, plan = [], protocol("dev")
-    sides: dict[float, Sides] = {}
-    for load in LOADS:
-        ratio = exp(steep * log(load / CROSSES))
-        found = values(ratio, Weather("independent", spread), plan, dice)
-        before, after = found.baseline[: plan.blocks], found.candidate[: plan.blocks]
-        said = {ENERGY_PER_REQUEST.ratio: paired(before, after, "measured:plugin", "")}
-        fields: dict[str, Any] = {"load": load, "ratios": said, "blocks": len(before)}
-        points.append(LoadPoint.model_construct(**fields))
-        sides[load] = Sides(_served("baseline", before), _served("candidate", after))
-    return kept("", crossing(points, sides, "request/s", "").load, CROSSES)
-
-
-def _served(who: Who, joules: list[float]) -> list[Window]:
-    """Windows of one request each."""
-    taken = []
-    for block, energy_j in enumerate(joules):
-        place = Place(series="block", unit=block, position=0)
-        span: dict[str, Any] = {"start_j": 0.0, "end_j": energy_j}
-        traffic: dict[str, Any] = {"requests": 1.0}
-        fields: dict[str, Any] = {
-            "phase": "serve", "who": who, "place": place, "energy": [Span.model_construct(**span)],
-            "traffic": Traffic.model_construct(**traffic),
-        }  # fmt: skip
-        taken.append(Window.model_construct(**fields))
-    return taken
-
-
 def cases(labs: int) -> list[Case]:
     """All of them."""
-    found = [
+    return [
         Case("J per solved answer",
              f"{each.items} items in {each.groups} groups, {100 * each.right:g} % right"
              f"{', alike in a group' if each.together else ''}", "so often", partial(solving, each),
              labs // 2)
         for each in SOLVING
     ]  # fmt: skip
-    found += [
-        Case("load at which the better model changes",
-             f"5 loads, 5 blocks that spread {100 * spread:g} %, {100 * steep:g} % per e-fold of the load",
-             "so often", partial(crosses, spread, steep), labs)
-        for spread, steep in ((0.01, 0.1), (0.03, 0.1), (0.05, 0.3))
-    ]  # fmt: skip
-    return found
