@@ -1,13 +1,13 @@
-"""What disturbs a run and what is said of it: planted faults, on a fake NVML library and a moved clock.
+"""What disturbs a run and what is said of it: planted faults, on a made-up GPU and CPU and a moved clock.
 
     python benchmarks/disturbances.py [--runs 20] [--only WORD]
 
-Each run is the product's own, from pynvml and the counter through windows, codes, blocks that make up for
-spoilt ones and statistics to the record; made up are the driver (tests/helpers/fakes/nvml.c, compiled here
-with cc) and the model, which draws 420 W, and 0.8 of them as the candidate. A fault begins at a random moment
-of the blocks. For each: how many runs say its code, of a window that it fell into or of the whole; how many
-windows without it have any code; and of the runs that are not invalid by how much the ratio is off, against
-half of its 95 % interval. Seeded; prints markdown.
+Each run is the product's own, from pynvml or the kernel's powercap files through meters, windows, codes and
+blocks that make up for spoilt ones to the record; made up are the driver (tests/helpers/fakes/nvml.c, which
+is compiled here with cc), or those files, and the model, which draws 420 W, and 0.8 of them as the candidate.
+A fault begins at a random moment of the blocks. Told are how many runs say its code, of a window that it
+fell into or of the whole; how many windows without it have any code; and of the runs that are not invalid by
+how much the ratio is off, against half of its 95 % interval. Seeded; prints markdown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -24,8 +25,10 @@ import numpy as np
 
 from greenbench.errors import Lost
 from greenbench.schema.record import Record
+from greenbench.simulate import rapl_bench
 from greenbench.simulate.measured_run import Lab, Truth, run
 from greenbench.simulate.nvml_bench import CALM, Fault, NvmlBench, compiled
+from greenbench.simulate.rapl_bench import RaplBench
 from greenbench.simulate.weather import Weather
 
 TRUTH = Truth(watts=0.8)
@@ -94,18 +97,30 @@ class Seen(NamedTuple):
     """Whether its interval holds the truth."""
 
 
-def measured(planted: Planted, seed: int, library: Path) -> Seen:
+def on_gpu(planted: Planted, library: Path, seed: int) -> Seen:
     """One run with the fault."""
     dice = np.random.default_rng([*planted.fault.name.encode(), seed])
     start_s = 0.0 if planted.always else float(dice.uniform(FROM_S, TO_S))
     bench = NvmlBench(library, library.parent, planted.fault, start_s)
+    return measured(bench, planted.lab, dice)
+
+
+def on_cpu(fault: rapl_bench.Fault, folder: Path, seed: int) -> Seen:
+    """One run with the fault."""
+    dice = np.random.default_rng([*fault.name.encode(), seed])
+    bench = RaplBench(folder / f"{fault.name} {seed}", fault, float(dice.uniform(FROM_S, TO_S)))
+    return measured(bench, Lab(WEATHER), dice)
+
+
+def measured(bench: NvmlBench | RaplBench, lab: Lab, dice: np.random.Generator) -> Seen:
+    """One run on that bench."""
     try:
-        return seen(run("disturbed", TRUTH, planted.lab, dice, bench=bench), bench)
+        return seen(run("disturbed", TRUTH, lab, dice, bench=bench), bench)
     except Lost:
-        return Seen(planted.fault.code == "device_lost")
+        return Seen(bench.fault.code == "device_lost")
 
 
-def seen(record: Record, bench: NvmlBench) -> Seen:
+def seen(record: Record, bench: NvmlBench | RaplBench) -> Seen:
     """What the record says."""
     touched = [bench.fell_into(w.start_s, w.end_s) for w in record.windows]
     code, both = bench.fault.code, list(zip(touched, record.windows, strict=True))
@@ -123,7 +138,7 @@ def seen(record: Record, bench: NvmlBench) -> Seen:
     )
 
 
-def row(fault: Fault, found: Sequence[Seen]) -> str:
+def row(fault: Fault | rapl_bench.Fault, found: Sequence[Seen]) -> str:
     """One line of the table."""
     hit = f"{sum(s.hit for s in found)} of {len(found)}" if fault.code else "no code"
     spared = sum(s.spared for s in found)
@@ -147,11 +162,17 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults with this word in their name")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        library = compiled(Path(name))
-        print(HEAD)
-        for planted in (each for each in FAULTS if given.only in each.fault.name):
-            found = [measured(planted, seed, library) for seed in range(given.runs)]
-            print(row(planted.fault, found), flush=True)
+        folder = Path(name)
+        library = compiled(folder)
+        tables: list[list[tuple[Fault | rapl_bench.Fault, Callable[[int], Seen]]]] = [
+            [(each.fault, partial(on_gpu, each, library)) for each in FAULTS],
+            [(each, partial(on_cpu, each, folder)) for each in rapl_bench.FAULTS],
+        ]
+        for where, table in zip(("GPU, NVML", "CPU, RAPL"), tables, strict=True):
+            print(HEAD.replace("planted", where))
+            for fault, once in (each for each in table if given.only in each[0].name):
+                print(row(fault, [once(seed) for seed in range(given.runs)]), flush=True)
+            print()
     return 0
 
 

@@ -9,6 +9,7 @@ from math import floor
 from typing import Final, NamedTuple, Protocol
 
 from greenbench.machine.clock import Clock
+from greenbench.measure.recorder import Recorder
 from greenbench.meters.meter import Meter, Reading, Tallies, Tally, look_s
 from greenbench.schema.quantity import Boundary, Provenance
 from greenbench.simulate.moved_clock import MovedClock
@@ -35,6 +36,9 @@ class Bench(Protocol):
 
     def played(self) -> AbstractContextManager[None]:
         """What is in place while the run lasts."""
+
+    def join(self, recorder: Recorder) -> None:
+        """Add what is known once all windows are over, as a wall meter's log is."""
 
 
 class Fault(NamedTuple):
@@ -77,6 +81,9 @@ class Device:
     def played(self) -> AbstractContextManager[None]:
         """Nothing is."""
         return nullcontext()
+
+    def join(self, recorder: Recorder) -> None:
+        """Nothing is."""
 
     def meters(self) -> list[Meter]:
         """One counter. Where something may go wrong it is looked at between edges, as by a meter's thread."""

@@ -166,6 +166,7 @@ def _measured(
         order = schedule.rounds(lab.plan, seed, in_turn=lab.in_turn)
         stopping = schedule.measure(recorder, pair, take, lab.plan, order, _unheard)
         rest("both", 0.0 if lab.in_turn else lab.plan.idle_s, beside_w)
+    bench.join(recorder)
     return _Taken(recorder, stopping, pair.footprints)
 
 

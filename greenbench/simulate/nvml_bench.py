@@ -20,6 +20,7 @@ import pynvml
 
 from greenbench.errors import Lost
 from greenbench.machine import cpu_load
+from greenbench.measure.recorder import Recorder
 from greenbench.meters.meter import Meter, look_s
 from greenbench.meters.nvml_counter import NvmlCounter
 from greenbench.meters.nvml_power import NvmlPower
@@ -163,6 +164,9 @@ class NvmlBench:
                 yield
         else:
             yield
+
+    def join(self, recorder: Recorder) -> None:
+        """There is no wall meter."""
 
     def _slow(self, count: Callable[[Any], int]) -> Callable[[Any], int]:
         def called(gpu: Any) -> int:
