@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr, ndtr, ndtri, stdtr
 
-from greenbench.stats.intervals import CONFIDENCE, Interval, ratio_of_sums, t_quantile
+from greenbench.stats.documents import Worth, Z, alone, by_document, shared
+from greenbench.stats.intervals import Interval, ratio_of_sums, t_quantile
 
-Z = float(ndtri((1 + CONFIDENCE) / 2))
 RESAMPLES, SEED = 4000, 0
 HALVINGS = 48  # of an interval within -1 to 1: exact to 1e-14
 Array = npt.NDArray[np.float64]
@@ -24,23 +24,24 @@ def level(
     """sum(values)/sum(weights) over items; Wilson's interval where items are right or wrong.
 
     Wilson stays within 0 to 1, and keeps its width where every item is right (Brown, Cai and
-    DasGupta, 2001, Statistical Science 16:101). Items that share a document count as one
-    observation, for which the delta method serves.
+    DasGupta, 2001, Statistical Science 16:101). Items that share a document are worth fewer:
+    see `alone`. Of other values it is the delta method, by document where items share them.
     """
-    if shared(documents):
-        return _spread(*_by_document(documents, values, weights))._replace(n=len(values))
     if not _right_or_wrong(values, weights):
-        return _spread(values, weights)
-    return _wilson(int(sum(values)), len(values))
+        found = by_document(documents, values, weights) if shared(documents) else (values, weights)
+        return _spread(*found)._replace(n=len(values))
+    worth = alone(values, documents)
+    n = len(values) / worth.each
+    return _wilson(sum(values) / worth.each, n, worth.reach)._replace(n=len(values))
 
 
 @cache
-def _wilson(right: int, n: int) -> Interval:
+def _wilson(right: float, n: float, reach: float) -> Interval:
     share = right / n
-    middle = (2 * right + Z * Z) / (2 * (n + Z * Z))
-    half = Z * sqrt(4 * right * (1 - share) + Z * Z) / (2 * (n + Z * Z))
+    middle = (2 * right + reach**2) / (2 * (n + reach**2))
+    half = reach * sqrt(4 * right * (1 - share) + reach**2) / (2 * (n + reach**2))
     low = middle - half if right else 0.0
-    return Interval(share, low, middle + half if right < n else 1.0, n)
+    return Interval(share, low, middle + half if right < n else 1.0, 0)
 
 
 def change(
@@ -51,23 +52,33 @@ def change(
 ) -> Interval:
     """Candidate minus baseline on the same items, in the metric's own unit.
 
-    Tango's score interval where items are right or wrong; else the delta-method interval of the
-    difference of two ratios that share their weights; a bootstrap over documents where items share
-    them. Raises ValueError where lengths differ.
+    Tango's score interval where items are right or wrong, of as many as those that share documents
+    are worth; else the delta-method interval of the difference of two ratios that share their
+    weights, or a bootstrap over documents. Raises ValueError where lengths differ.
     """
     differences = [after - before for before, after in zip(baseline, candidate, strict=True)]
+    if _right_or_wrong([*baseline, *candidate], weights):
+        gained, lost, n, worth = _flips(differences, documents)
+        return paired_proportions(gained, lost, n, worth.reach)._replace(n=len(differences))
     if shared(documents):
-        found = _spread(*_by_document(documents, differences, weights))
+        found = _spread(*by_document(documents, differences, weights))
         drawn = bootstrap(baseline, candidate, weights, documents)
         low, high = drawn or (found.low, found.high)
         return found._replace(low=low, high=high, n=len(differences))
-    if not _right_or_wrong([*baseline, *candidate], weights):
-        return _spread(differences, weights)
-    return paired_proportions(differences.count(1), differences.count(-1), len(differences))
+    return _spread(differences, weights)
+
+
+def _flips(
+    differences: Sequence[float] | Array, documents: Sequence[Hashable]
+) -> tuple[float, float, float, Worth]:
+    """Gained, lost and all items, as many as they are worth."""
+    found, worth = np.asarray(differences), alone(differences, documents)
+    gained, lost = float((found == 1).sum()), float((found == -1).sum())
+    return gained / worth.each, lost / worth.each, len(found) / worth.each, worth
 
 
 @cache
-def paired_proportions(gained: int, lost: int, n: int) -> Interval:
+def paired_proportions(gained: float, lost: float, n: float, reach: float = Z) -> Interval:
     """Difference of two paired proportions from the items `gained` and `lost` among `n`.
 
     Tango's asymptotic score interval (1998, Statistics in Medicine 17:891). Without a single flip
@@ -77,7 +88,7 @@ def paired_proportions(gained: int, lost: int, n: int) -> Interval:
 
     def beyond(delta: float) -> float:
         """Squared distance from `estimate` less z² variances, given a true difference `delta`."""
-        return (gained - lost - n * delta) ** 2 - Z * Z * _variance(gained, lost, n, delta)
+        return (gained - lost - n * delta) ** 2 - reach**2 * _variance(gained, lost, n, delta)
 
     def bound(side: float) -> float:
         """Where `beyond` changes its sign towards `side`, by halving.
@@ -90,10 +101,10 @@ def paired_proportions(gained: int, lost: int, n: int) -> Interval:
             near, far = (near, middle) if beyond(middle) > 0 else (middle, far)
         return far
 
-    return Interval(estimate, bound(-1.0), bound(1.0), n)
+    return Interval(estimate, bound(-1.0), bound(1.0), round(n))
 
 
-def _variance(gained: int, lost: int, n: int, delta: float) -> float:
+def _variance(gained: float, lost: float, n: float, delta: float) -> float:
     """Variance of ``gained - lost`` if the true difference is `delta` (Tango, 1998)."""
     b = (2 * n - gained + lost) * delta - gained - lost
     root = b * b + 8 * n * lost * delta * (1 - delta)
@@ -109,17 +120,19 @@ def p_difference(
 ) -> float | None:
     """Two-sided p-value of no change; None where the items do not show how much it varies.
 
-    McNemar's exact test where items are right or wrong (1947, Psychometrika 12:153), else a t-test
-    of the linearized differences, by document where items share them.
+    McNemar's exact test where items are right or wrong (1947, Psychometrika 12:153), and Tango's
+    score test where those share documents; else a t-test of the linearized differences, by document
+    where items share them.
     """
     differences = np.subtract(candidate, baseline)
-    if shared(documents):
-        sums, sizes = _by_document(documents, differences, weights)
-        return _t_test(np.asarray(sums), np.asarray(sizes), 0.0, "two-sided")
-    if _right_or_wrong([*baseline, *candidate], weights):
-        gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
-        return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
-    return _t_test(differences, np.asarray(weights), 0.0, "two-sided")
+    if not _right_or_wrong([*baseline, *candidate], weights):
+        return _t_test(*_observed(differences, weights, documents), 0.0, "two-sided")
+    gained, lost, _, worth = _flips(differences, documents)
+    if worth.freedom == inf:
+        return min(1.0, 2 * float(bdtr(min(gained, lost), int(gained + lost), 0.5)))
+    if not gained + lost:
+        return 1.0
+    return 2 * float(stdtr(worth.freedom, -abs(gained - lost) / sqrt(gained + lost)))
 
 
 def p_equivalence(
@@ -132,7 +145,8 @@ def p_equivalence(
     """TOST: the p-value of a true change of `margin` or more, in the metric's own unit.
 
     Below 0.05 the two are equivalent within the margin. Tango's score test where items are right
-    or wrong, else t-tests of the linearized differences, by document where items share them.
+    or wrong, of as many as those that share documents are worth; else t-tests of the linearized
+    differences, by document where items share them.
     """
     sides = [
         p_noninferiority(*pair, weights, margin, documents)
@@ -154,17 +168,13 @@ def p_noninferiority(
     None where the items do not show how much they vary.
     """
     differences = np.subtract(candidate, baseline)
-    if shared(documents):
-        sums, sizes = _by_document(documents, differences, weights)
-        return _t_test(np.asarray(sums), np.asarray(sizes), -margin, "greater")
     if not _right_or_wrong([*baseline, *candidate], weights):
-        return _t_test(differences, np.asarray(weights), -margin, "greater")
-    gained, lost = int((differences == 1).sum()), int((differences == -1).sum())
-    n = len(differences)
+        return _t_test(*_observed(differences, weights, documents), -margin, "greater")
+    gained, lost, n, worth = _flips(differences, documents)
     variance = _variance(gained, lost, n, -margin)
     if not variance:  # more than all cannot be lost
         return 0.0
-    return float(ndtr(-(gained - lost + n * margin) / sqrt(variance)))
+    return float(stdtr(worth.freedom, -(gained - lost + n * margin) / sqrt(variance)))
 
 
 def items_to_tell(differences: Array, margin: float, alpha: float, power: float) -> float:
@@ -175,6 +185,16 @@ def items_to_tell(differences: Array, margin: float, alpha: float, power: float)
     distance = margin + change
     reach = float(ndtri(1 - alpha) + ndtri(power))
     return reach**2 * spread / distance**2 if distance else inf
+
+
+def _observed(
+    differences: Array, weights: Sequence[float], documents: Sequence[Hashable]
+) -> tuple[Array, Array]:
+    """Values and weights of what is by itself: documents, or items."""
+    if not shared(documents):
+        return differences, np.asarray(weights)
+    sums, sizes = by_document(documents, differences, weights)
+    return np.asarray(sums), np.asarray(sizes)
 
 
 def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:
@@ -203,7 +223,7 @@ def bootstrap(
     Percentiles, widened for the number of clusters (Hesterberg, arXiv 1411.5279). None where there
     are fewer than two clusters or the items do not vary.
     """
-    sums, sizes = _by_document(clusters, np.subtract(candidate, baseline), weights)
+    sums, sizes = by_document(clusters, np.subtract(candidate, baseline), weights)
     change, weight, count = np.asarray(sums), np.asarray(sizes), len(sums)
     if count < 2 or np.ptp(change / weight) == 0:
         return None
@@ -222,21 +242,6 @@ def widened_tail(n: int) -> float:
     Hesterberg's expanded percentiles, arXiv 1411.5279.
     """
     return float(ndtr(-sqrt(n / (n - 1)) * t_quantile(n)))
-
-
-def shared(documents: Sequence[Hashable]) -> bool:
-    """Whether any two items share a document."""
-    return len(set(documents)) < len(documents)
-
-
-def _by_document(
-    documents: Sequence[Hashable], values: Sequence[float] | Array, weights: Sequence[float] | Array
-) -> tuple[list[float], list[float]]:
-    """Sums of values and weights, document by document."""
-    _, places = np.unique([str(document) for document in documents], return_inverse=True)
-    sums = (np.bincount(places, np.asarray(column, dtype=float)) for column in (values, weights))
-    first, second = (column.tolist() for column in sums)
-    return first, second
 
 
 def _right_or_wrong(values: Sequence[float], weights: Sequence[float]) -> bool:
