@@ -24,6 +24,7 @@ def record(values: Values, answers: Answers, *, lossless: bool = False) -> Recor
     applied = AppliedTechnique.model_construct(**told)
     fields: dict[str, Any] = {
         "windows": taken, "quality": [score(answers)], "solved": [], "techniques": [applied],
+        "design": "interleaved",
     }  # fmt: skip
     return Record.model_construct(**fields)
 

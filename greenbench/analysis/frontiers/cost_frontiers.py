@@ -24,6 +24,7 @@ from greenbench.analysis.frontiers.draws import (
     per_solved,
     resampled,
     spread,
+    stayed,
 )
 from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.rows import Row
@@ -32,7 +33,7 @@ from greenbench.schema.quantity import Quantity, missing
 from greenbench.schema.record import Record
 from greenbench.schema.window import WHO
 from greenbench.stats.intervals import CONFIDENCE
-from greenbench.stats.shrinkage import shrunk
+from greenbench.stats.shrinkage import moderated, shrunk
 
 DRAWS, SEED = 1000, 0
 CORRECT: Final = "correct"
@@ -54,6 +55,8 @@ class Drawn(NamedTuple):
     right_j: Quantity
     answers: bytes
     """Which items it answered otherwise than the baseline."""
+    blocks: dict[str, int]
+    """Of how many blocks a cost is drawn, and of nothing else."""
 
 
 class Resampler:
@@ -91,21 +94,20 @@ def drawn(row: Row, resampler: Resampler, joules: str = CORRECT) -> Drawn | None
     size = row.ratio(MODEL_BYTES).value
     if size is not None:
         costs[MODEL_BYTES.ratio] = np.full(DRAWS, size)
-    ratios = np.log(block_ratios(row.record.windows, TPOT.ratio))
-    if len(ratios):
-        costs[TPOT.ratio] = np.exp(means(ratios, resampler.blocks(len(ratios))))
+    blocks: dict[str, int] = {}
+    for name in (each.ratio for each in (TPOT, ENERGY_PER_TOKEN) if each is not row.axis):
+        logs = np.log(block_ratios(row.record.windows, name))
+        if blocks.setdefault(name, len(logs)):
+            places = resampler.blocks(len(logs))
+            costs[name] = np.exp(stayed(means(logs, places), row.record, name))
     solved = joules == ENERGY_PER_SOLVED.ratio and _is_graded(row)
     of = _per_solved if solved else _per_correct
     quality, cost, right_j = of(row, found, resampler)
     if cost is not None:
         costs[joules] = cost
-    if row.axis is not ENERGY_PER_TOKEN:
-        tokens = np.log(block_ratios(row.record.windows, ENERGY_PER_TOKEN.ratio))
-        if len(tokens):
-            costs[ENERGY_PER_TOKEN.ratio] = np.exp(means(tokens, resampler.blocks(len(tokens))))
     thin = {name: cost.astype(np.float32) for name, cost in costs.items()}
     told = (found.candidate - found.baseline).tobytes()
-    return Drawn((100 * quality).astype(np.float32), thin, right_j, told)
+    return Drawn((100 * quality).astype(np.float32), thin, right_j, told, blocks)
 
 
 def _per_correct(
@@ -122,7 +124,8 @@ def _per_correct(
     logs = np.log(joules[1]) - np.log(joules[0])
     places = resampler.blocks(len(logs))
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.exp(means(logs, places)) * before / after
+        cheaper = stayed(means(logs, places), row.record, ENERGY_PER_TOKEN.ratio)
+        ratio = np.exp(cheaper) * before / after
     cost = np.where(after > 0, ratio, np.inf)
     correct = _correct(row, np.array(joules[1]), found, after, places)
     return change, cost, correct
@@ -241,7 +244,8 @@ def _shares(
             )
             with np.errstate(divide="ignore"):  # a draw in which the baseline answers nothing right
                 logs = [np.log(one.costs[name]) for one in some]
-            cost = resampler.together(logs)
+            counts = [one.blocks.get(name, 0) for one in some]
+            cost = resampler.together([*moderated(np.column_stack(logs), counts).T])
             found = memberships(quality, cost).mean(axis=0)
             for index, share in zip(places, found, strict=True):
                 shares[index][name] = float(share)

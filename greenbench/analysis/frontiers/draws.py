@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import lru_cache
-from math import sqrt
+from math import inf, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from greenbench.analysis.accuracy import paired_items
+from greenbench.analysis.blocks import shift_of
 from greenbench.analysis.graded.solved import regrouped
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, t_quantile
@@ -103,6 +104,19 @@ def spread(drawn: Array, mean: float, n: int) -> Array:
     """Means of resamples of `n` around `mean`, as wide as its t interval."""
     wider = sqrt(n / (n - 1)) * t_quantile(n) / Z if n > 1 else 1.0
     return np.asarray(mean + wider * (drawn - mean))
+
+
+def stayed(drawn: Array, record: Record, name: str) -> Array:
+    """Draws of a mean log-ratio over blocks, of models in turn as wide as their stays' interval (rule 3).
+
+    Where stays are too few to tell what each loading shifts, it is what blocks know.
+    """
+    error = shift_of(record.windows, name) if record.design == "sequential" else None
+    own = float(drawn.std())
+    wide = error.size * t_quantile(error.freedom + 1) / Z if error else 0.0
+    if not 0 < own < wide < inf:
+        return drawn
+    return np.asarray(drawn.mean() + wide / own * (drawn - drawn.mean()))
 
 
 def per_solved(record: Record, draws: int = DRAWS) -> Redrawn:

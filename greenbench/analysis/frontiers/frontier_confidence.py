@@ -20,6 +20,7 @@ from greenbench.analysis.frontiers.draws import (
     means,
     per_solved,
     resampled,
+    stayed,
 )
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.schema.metrics import (
@@ -117,7 +118,8 @@ def _per_token(sessions: Sequence[Record], rng: np.random.Generator, axis: Metri
         return None
     point = Point(float(change.mean()), float(np.exp(logs.mean())))
     quality = 100 * changes(sessions[0], right, rng)
-    cost = np.exp(means(logs, resampled(len(logs), rng)))
+    drawn = means(logs, resampled(len(logs), rng))
+    cost = np.exp(stayed(drawn, sessions[0], read.ratio) if len(each) == 1 else drawn)
     return _Drawn(point, quality, cost, change.tobytes(), len(logs))
 
 

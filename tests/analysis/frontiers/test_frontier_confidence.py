@@ -5,8 +5,14 @@ import pytest
 from helpers import campaign
 
 from greenbench.analysis.frontiers import frontier_confidence
+from greenbench.analysis.frontiers.cost_frontiers import frontiers
 from greenbench.analysis.frontiers.frontier import Point
 from greenbench.analysis.frontiers.frontier_confidence import Draws, draw, hypervolume, standings
+from greenbench.analysis.groups.rows import groups
+from greenbench.simulate import exam
+from greenbench.simulate.exam import Exam, Flips
+from greenbench.simulate.measured_run import Lab, Truth, run
+from greenbench.simulate.weather import Weather
 from greenbench.stats.shrinkage import shrunk
 
 
@@ -40,6 +46,21 @@ def test_two_equal_runs_share_the_doubt():
     for standing in found.values():
         assert standing.probability == pytest.approx(0.75, abs=0.04)
     assert found["run 0"].ties == ("run 1",)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_costs_are_drawn_as_wide_as_the_intervals_of_their_runs(in_turn):
+    """In turn each loading shifts all blocks of a stay: what blocks alone know is a fifth of it."""
+    lab = Lab(Weather(spread=0.003, reload=0.02), in_turn=in_turn)
+    dice = np.random.default_rng(3)
+    answers = exam.answered(Exam(50), exam.of_baseline(Exam(50), dice), Flips(0.1, 0.1), dice)
+    record = run("simulated", Truth(0.8), lab, dice, answers=answers)
+    ratio = record.ratios["energy_per_token"]
+    low, high = np.quantile(draw({"run": [record]}).cost, [0.025, 0.975])
+    assert (low, high) == pytest.approx(ratio.bounds, rel=0.1 * (ratio.high / ratio.low - 1))
+    (line,) = frontiers(groups([record])[0].rows).lines
+    joules = line.right_j
+    assert joules.low < joules.value < joules.high
 
 
 def test_memberships_are_the_frontiers_of_each_draw():
