@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from math import floor
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from greenbench.machine.clock import Clock
 from greenbench.measure.recorder import Recorder
-from greenbench.meters.meter import Meter, Reading, Tallies, Tally, look_s
+from greenbench.meters.meter import Meter, Reading, Tallies, Tally
 from greenbench.schema.quantity import Boundary, Provenance
 from greenbench.simulate.moved_clock import MovedClock
 
@@ -41,33 +41,19 @@ class Bench(Protocol):
         """Add what is known once all windows are over, as a wall meter's log is."""
 
 
-class Fault(NamedTuple):
-    """What happens to the device or to its counter between two moments, in seconds since the start."""
-
-    start_s: float
-    end_s: float
-    watts: float = 0.0
-    """Drawn beside the model's, as by a neighbour."""
-    stands: bool = False
-    """Whether the counter steps no more meanwhile."""
-    code: str | None = None
-    """As telemetry names it; null: it sees nothing."""
-
-
 class Device:
     """Watts over time, exactly; its counter steps once a tick, like a GPU's."""
 
     watched: Collection[str] = ()
 
-    def __init__(self, tick_s: float = 0.1, faults: Sequence[Fault] = ()) -> None:
-        self.clock = MovedClock()
-        self.tick_s, self.faults = tick_s, faults
+    def __init__(self, tick_s: float = 0.1) -> None:
+        self.clock, self.tick_s = MovedClock(), tick_s
         self._times, self._joules, self._watts = [0.0], [0.0], [0.0]
 
     def draw(self, watts: float) -> None:
         """From now on."""
         now_s = self.clock.monotonic()
-        self._joules.append(self._drawn_j(now_s))
+        self._joules.append(self.joules(now_s))
         self._times.append(now_s)
         self._watts.append(watts)
 
@@ -86,32 +72,18 @@ class Device:
         """Nothing is."""
 
     def meters(self) -> list[Meter]:
-        """One counter. Where something may go wrong it is looked at between edges, as by a meter's thread."""
-        counter = Counter(self)
-        if self.faults:
-            self.clock.step_s = look_s(self.tick_s)
-            self.clock.listeners.append(lambda _: counter.read())
-        return [counter]
+        """One counter."""
+        return [Counter(self)]
 
     def joules(self, at_s: float) -> float:
-        """True joules from the start until then."""
-        beside = (f.watts * max(0.0, min(at_s, f.end_s) - f.start_s) for f in self.faults)
-        return self._drawn_j(at_s) + sum(beside)
-
-    def _drawn_j(self, at_s: float) -> float:
+        """From the start until then."""
         place = bisect_right(self._times, at_s) - 1
         return self._joules[place] + self._watts[place] * (at_s - self._times[place])
 
     def counted(self) -> int:
         """What the counter's register shows now, in thousandths of a joule."""
         now_s = self.clock.monotonic()
-        at_s = min(now_s, floor(now_s / self.tick_s + 1e-9) * self.tick_s)
-        stood_j = sum(
-            self.joules(min(at_s, fault.end_s)) - self.joules(fault.start_s)
-            for fault in self.faults
-            if fault.stands and at_s > fault.start_s
-        )
-        return round((self.joules(at_s) - stood_j) / COUNT_J)
+        return round(self.joules(floor(now_s / self.tick_s + 1e-9) * self.tick_s) / COUNT_J)
 
 
 class Counter(Meter):
@@ -124,18 +96,11 @@ class Counter(Meter):
     def __init__(self, device: Device) -> None:
         self.name, self.tick_s, self._device = "simulated", device.tick_s, device
         self._tallies = Tallies([Tally(device.counted(), 0.0, COUNT_J, most_w=5000.0)])
-        self._told = 0
 
     def read(self) -> Reading:
-        """Joules so far, with faults of the counter and of what telemetry saw."""
+        """Joules so far."""
         clock: Clock = self._device.clock
-        found = self._tallies.read(lambda: [self._device.counted()], clock, self.tick_s)
-        now_s = clock.monotonic()
-        seen = [f.code for f in self._device.faults if f.code and f.start_s <= now_s]
-        for code in seen[self._told :]:
-            self._tallies.faults += (code,)
-        self._told = len(seen)
-        return found._replace(faults=self._tallies.faults)
+        return self._tallies.read(lambda: [self._device.counted()], clock, self.tick_s)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -17,7 +17,7 @@ from greenbench.simulate.claims import (
     whole_runs,
 )
 from greenbench.simulate.claims.said import dice_of, lines, told
-from greenbench.simulate.drawn_power import IDLE_W, Device, Fault
+from greenbench.simulate.drawn_power import IDLE_W, Device
 from greenbench.simulate.exam import Exam, Flips
 from greenbench.simulate.measured_run import PREPARE_S, Lab, Truth, run
 from greenbench.simulate.moving_engine import BUSY_W
@@ -45,20 +45,6 @@ def test_a_calm_lab_gives_the_truth_but_for_ticks_and_idle_edges(tmp_path):
     assert read.ratios == record.ratios
     (group,) = groups([read])
     assert group.rows[0].quality.value == pytest.approx(100 * answers.candidate.mean())
-
-
-def test_a_neighbour_that_telemetry_sees_takes_its_block_with_it_and_no_joule_of_the_rest():
-    beside = Fault(200.0, 203.0, watts=200.0, code="foreign_process")
-    record = measured(bench=Device(faults=[beside]))
-    spoilt = {window.block for window in record.windows if "foreign_process" in window.codes}
-    assert len(spoilt) == 1
-    assert record.ratios["energy_per_token"].n == record.stopping.blocks == 5  # made up for
-    assert record.ratios["energy_per_token"].value == pytest.approx(0.72, rel=0.002)
-
-
-def test_a_counter_that_stops_within_a_window_is_found():
-    record = measured(bench=Device(faults=[Fault(200.0, 206.0, stands=True)]))
-    assert "counter_stalled" in {code for window in record.windows for code in window.codes}
 
 
 def test_a_slow_tick_blurs_windows_and_no_more():
