@@ -51,7 +51,9 @@ def main() -> int:
         rooms = [*(room.cases(given.labs) for room in ROOMS), whole_runs.cases(given.labs, bench)]
         cases = [each for room in rooms for each in room if given.only in each.claim]
         found = dict(enumerate(simulated(cases, given.processes)))
-    print(markdown([line for n, case in enumerate(cases) for line in lines(case, found[n])]))
+    rows = [line for n, case in enumerate(cases) for line in lines(case, found[n])]
+    order = list(dict.fromkeys(row.claim for row in rows))
+    print(markdown(sorted(rows, key=lambda row: order.index(row.claim))))
     print(f"\r{len(cases)} cases in {time.monotonic() - started_s:.0f} s", file=sys.stderr)
     return 0
 
