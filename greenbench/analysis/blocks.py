@@ -47,9 +47,15 @@ DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: No
 
 
 def metrics(
-    windows: Sequence[Window], who: Who, no_energy: str, full: Full = None
+    windows: Sequence[Window],
+    who: Who,
+    no_energy: str,
+    full: Full = None,
+    *,
+    in_turn: bool = False,
 ) -> dict[str, Quantity]:
-    """Every level of one model: the geometric mean over blocks with its t interval."""
+    """Every level of one model: the geometric mean over blocks with its t interval, or that over stays."""
+    stayed = stays(windows) if in_turn else None
     found = {
         each.metric.name: level(
             decode(windows, who) if each is DECODED else values(windows, who, each, full),
@@ -57,6 +63,7 @@ def metrics(
             provenance(windows, each),
             no_energy,
             why(windows, who, each, full),
+            _own_shift(_sides(windows, each, full), stayed, who),
         )
         for each in (*READINGS, DECODED)
     }
@@ -243,12 +250,23 @@ def level(
     source: Provenance,
     no_energy: str,
     because: str = NO_VALUE,
+    others: Sequence[Error] = (),
 ) -> Quantity:
-    """Mean of one value per block, geometric where it can be; `no_energy`, or `because`, says why not."""
+    """Mean of one value per block, geometric where it can be; `no_energy`, or `because`, says why not.
+    `others` are errors of its logarithm, which may be greater than that by blocks."""
     if not by_block:
         return missing(unit, no_energy if source == "unavailable" else because)
-    average = geometric_mean if min(by_block) > 0 else mean_interval  # a difference may be below 0
-    return as_quantity(average(by_block), unit, source)
+    if min(by_block) <= 0:  # as a difference may be
+        return as_quantity(mean_interval(by_block), unit, source)
+    return as_quantity(geometric_mean(by_block, others), unit, source)
+
+
+def _own_shift(sides: Sequence[Sequence[float]], stayed: Stays | None, who: Who) -> list[Error]:
+    """Of models in turn, the error of one's level by what each loading shifts, as both their stays show."""
+    if stayed is None or not sides[0] or min(map(min, sides)) <= 0:
+        return []
+    own = stayed[WHO.index(who)]
+    return [stay_error([np.log(side) for side in sides], stayed, (own, []))]
 
 
 def as_amount(interval: Interval, unit: str, source: Provenance, most: float = inf) -> Quantity:
@@ -277,7 +295,6 @@ def paired(
     if not baseline or not candidate:
         return missing("ratio", no_energy if source == "unavailable" else because)
     if min(*baseline, *candidate) <= 0:
-        return missing(
-            "ratio", "a block's difference is not above 0: windows are too short to tell"
-        )
+        why_not = "a block's difference is not above 0: windows are too short to tell"
+        return missing("ratio", why_not)
     return as_quantity(paired_ratio(baseline, candidate, first, stayed), "ratio", source)

@@ -93,7 +93,7 @@ def conclusions(taken: Sequence[Window], told: Told, graded: Sequence[Graded] = 
     ratios[MODEL_BYTES.ratio] = footprint.exact_ratio(before, after, told.unknown)
     ratios |= _by_name(found.of("ratio"), ratio=True)
     metrics = {
-        who: blocks.metrics(windows, who, told.no_energy, full)
+        who: blocks.metrics(windows, who, told.no_energy, full, in_turn=in_turn)
         | _by_name(found.of(who), ratio=False)
         for who in WHO
     }

@@ -134,15 +134,15 @@ def from_logs(found: Interval) -> Interval:
     return Interval(exp(value), exp(low), exp(high), n, reason)
 
 
-def geometric_mean(values: Sequence[float]) -> Interval:
-    """Geometric mean with the t interval of the logarithms, which never reaches 0.
+def geometric_mean(values: Sequence[float], others: Sequence[Error] = ()) -> Interval:
+    """Geometric mean with the t interval of the logarithms, never 0; `others` as in `two_stage`.
 
     Raises ValueError where a value is not above 0.
     """
     data = np.asarray(values, dtype=float)
     if (data <= 0).any():
         raise ValueError("a geometric mean needs values above 0")
-    return from_logs(mean_interval(np.log(data).tolist()))
+    return from_logs(two_stage(np.log(data), None, others))
 
 
 def paired_ratio(

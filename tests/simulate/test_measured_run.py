@@ -5,9 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from greenbench.analysis.blocks import metrics, valid_blocks
 from greenbench.analysis.groups.rows import groups
 from greenbench.analysis.trust.checked import look
 from greenbench.records.store import Store
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.simulate import exam
 from greenbench.simulate.claims import (
     frontier_chances,
@@ -20,7 +22,7 @@ from greenbench.simulate.claims.said import dice_of, lines, told
 from greenbench.simulate.drawn_power import IDLE_W, Device
 from greenbench.simulate.exam import Exam, Flips
 from greenbench.simulate.measured_run import PREPARE_S, Lab, Truth, run
-from greenbench.simulate.moving_engine import BUSY_W
+from greenbench.simulate.moving_engine import BUSY_W, REQUEST_S, TOKENS
 from greenbench.simulate.weather import Weather
 
 CALM = Lab(Weather("independent", 0.0))
@@ -45,6 +47,23 @@ def test_a_calm_lab_gives_the_truth_but_for_ticks_and_idle_edges(tmp_path):
     assert read.ratios == record.ratios
     (group,) = groups([read])
     assert group.rows[0].quality.value == pytest.approx(100 * answers.candidate.mean())
+
+
+def test_levels_of_models_in_turn_pay_for_what_each_loading_shifts():
+    """Blocks of one stay agree, however far the stay is off: alone they hold the truth in a third of runs."""
+    lab, true = (
+        Lab(Weather(spread=0.002, reload=0.02), in_turn=True),
+        0.8 * BUSY_W * REQUEST_S / TOKENS,
+    )
+    held = {True: 0, False: 0}
+    for seed in range(20):
+        record = run("simulated", Truth(0.8), lab, np.random.default_rng(seed))
+        for in_turn in held:
+            blocks = valid_blocks(record.windows)
+            found = ENERGY_PER_TOKEN.level(metrics(blocks, "candidate", "", in_turn=in_turn))
+            held[in_turn] += found.low <= true <= found.high
+    assert held[True] >= 18
+    assert held[False] <= 12
 
 
 def test_a_slow_tick_blurs_windows_and_no_more():

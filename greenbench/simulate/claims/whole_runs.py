@@ -16,6 +16,7 @@ from greenbench.analysis.frontiers.cost_frontiers import frontiers
 from greenbench.analysis.groups.rows import Row, groups
 from greenbench.analysis.impact import Assumptions
 from greenbench.paths import conf_dir
+from greenbench.schema.metrics import ENERGY_PER_TOKEN, TOKENS_PER_S
 from greenbench.simulate import exam
 from greenbench.simulate.claims.said import Case, Told, kept
 from greenbench.simulate.drawn_power import IDLE_W, Bench
@@ -72,6 +73,8 @@ def whole_run(lab: Measured, bench: Callable[[], Bench], dice: np.random.Generat
     ratios, daily = found.ratios, REQUESTS * each_j
     right = lab.flips.right(lab.asked)
     return [
+        *kept("J/token", ENERGY_PER_TOKEN.level(row.metrics), after_j / TOKENS),
+        *kept("tokens/s", TOKENS_PER_S.level(row.metrics), TOKENS / (REQUEST_S * truth.time)),
         *kept("J/token, ratio", ratios["energy_per_token"], truth.energy),
         *kept("tokens/s, ratio", ratios["tokens_per_s"], 1 / truth.time),
         *kept("accuracy, change in points", row.change, 100 * (right - lab.asked.right)),
