@@ -41,7 +41,8 @@ def alone(values: Sequence[float] | Array, documents: Sequence[Hashable]) -> Wor
     found = np.asarray(values, dtype=float)
     sums, sizes = map(np.asarray, by_document(documents, found, np.ones(len(found))))
     most, apart, count = float((sizes**2).sum() / sizes.sum()), found - found.mean(), len(sums)
-    seen = int(((sums - np.median(found) * sizes) != 0).sum())
+    others = by_document(documents, found != np.median(found), np.ones(len(found)))[0]
+    seen = sum(each > 0 for each in others)
     each = most
     if seen and count > 1:
         between = float(((sums - found.mean() * sizes) ** 2).sum()) * count / (count - 1)

@@ -14,6 +14,7 @@ from greenbench.stats.documents import Worth, Z, alone, by_document, shared
 from greenbench.stats.intervals import Interval, ratio_of_sums, t_quantile
 
 RESAMPLES, SEED = 4000, 0
+EXACT = 1e-12  # of a value: less apart than that is rounding
 HALVINGS = 48  # of an interval within -1 to 1: exact to 1e-14
 Array = npt.NDArray[np.float64]
 
@@ -170,21 +171,28 @@ def p_noninferiority(
     differences = np.subtract(candidate, baseline)
     if not _right_or_wrong([*baseline, *candidate], weights):
         return _t_test(*_observed(differences, weights, documents), -margin, "greater")
+    if margin >= 1:  # more than all cannot be lost
+        return 0.0
     gained, lost, n, worth = _flips(differences, documents)
     variance = _variance(gained, lost, n, -margin)
-    if not variance:  # more than all cannot be lost
-        return 0.0
     return float(stdtr(worth.freedom, -(gained - lost + n * margin) / sqrt(variance)))
 
 
-def items_to_tell(differences: Array, margin: float, alpha: float, power: float) -> float:
+def items_to_tell(
+    differences: Array,
+    margin: float,
+    alpha: float,
+    power: float,
+    documents: Sequence[Hashable] = (),
+) -> float:
     """So many items would exclude a loss of `margin` with that power, if the change is what was seen, but no
-    gain; one flip is assumed. Infinite where none would."""
+    gain, and they share documents as these do; one flip is assumed. Infinite where none would."""
     change = min(float(differences.mean()), 0.0)
     spread = max(float((differences**2).mean()), 1 / len(differences)) - change**2
     distance = margin + change
     reach = float(ndtri(1 - alpha) + ndtri(power))
-    return reach**2 * spread / distance**2 if distance else inf
+    each = alone(differences, documents).each
+    return each * reach**2 * spread / distance**2 if distance else inf
 
 
 def _observed(
@@ -198,12 +206,12 @@ def _observed(
 
 
 def _t_test(differences: Array, weights: Array, against: float, side: str) -> float | None:
-    shifted = differences - against * weights
-    if np.ptp(shifted) == 0:
-        return None
+    shifted, n = differences - against * weights, len(differences)
     residual = shifted - shifted.sum() / weights.sum() * weights
-    n = len(shifted)
-    t = shifted.mean() / (residual.std(ddof=1) / sqrt(n))
+    spread = residual.std(ddof=1) if n > 1 else 0.0
+    if spread <= EXACT * np.abs(shifted).max():
+        return None
+    t = shifted.mean() / (spread / sqrt(n))
     tails = {
         "greater": stdtr(n - 1, -t),
         "less": stdtr(n - 1, t),

@@ -47,6 +47,38 @@ def test_flips_of_documents_apart_are_worth_nearly_themselves():
     assert each == pytest.approx((4 * effect + AS_IF * 5) / (4 + AS_IF))
 
 
+def test_documents_whose_items_differ_within_them_were_seen_to_vary():
+    """One right and one wrong in each: no document differs from another, and an item is worth an item."""
+    halves = alone([1.0, 0.0] * 20, np.repeat(range(20), 2))
+    assert halves.each == pytest.approx((20 + AS_IF * 2) / (20 + AS_IF))
+
+
+def test_more_than_all_cannot_be_lost_of_documents_either():
+    dice = np.random.default_rng(2)
+    for _ in range(50):
+        asked = Exam(100, 5, 0.5)
+        found = exam.answered(asked, exam.of_baseline(asked, dice), Flips(0.1, 0.1), dice)
+        pair = found.baseline, found.candidate, [1.0] * 100
+        assert items.p_noninferiority(*pair, 1.0, found.documents) == 0.0
+        assert items.p_equivalence(*pair, 1.0, found.documents) == 0.0
+
+
+def test_values_that_do_not_change_show_no_equivalence_whatever_their_documents():
+    for documents in (list("aabbccdd"), list("aaabbbcc"), list("abcdefgh")):
+        same, ones = [0.5, 0.25] * 4, [1.0] * 8
+        assert items.p_equivalence(same, same, ones, 0.1, documents) is None
+        assert items.p_difference(same, same, ones, documents) is None
+    uneven = [1.0, 2.0, 5.0, 1.0, 3.0, 7.0, 1.0, 2.0]
+    assert items.p_equivalence(same, same, uneven, 0.1) is None
+
+
+def test_items_that_share_documents_tell_as_much_less_as_they_are_worth():
+    change = flipped(*range(5))
+    apart = items.items_to_tell(change, 0.15, 0.05, 0.8)
+    together = items.items_to_tell(change, 0.15, 0.05, 0.8, TWENTY)
+    assert together / apart == pytest.approx(alone(change, TWENTY).each) == pytest.approx(5.0)
+
+
 @given(st.lists(st.sampled_from([-1.0, 0.0, 0.0, 1.0]), min_size=24, max_size=24))
 def test_a_change_is_significant_just_where_its_interval_excludes_none(differences):
     before = [float(each < 0) for each in differences]

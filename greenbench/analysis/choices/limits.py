@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from greenbench.analysis.accuracy import paired_items
+from greenbench.analysis.accuracy import Paired, paired_items
 from greenbench.analysis.choices.needs import Needs
 from greenbench.analysis.choices.service import (
     Limits,
@@ -126,7 +126,7 @@ def quality(row: Row, margin: float) -> Check:
         return Check("quality", "broken", f"quality: {seen}; more than {margin:g} is lost", False)
     likely = row.change.value is not None and row.change.value > -margin
     why = f"quality: {seen}; a loss of {_points(margin)} or more is not excluded"
-    more, settle = _more_items(row, np.subtract(after, before), margin)
+    more, settle = _more_items(row, items, margin)
     return Check("quality", "unsure", why, likely, settle, more)
 
 
@@ -134,14 +134,13 @@ def _points(margin: float) -> str:
     return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
-def _more_items(row: Row, differences: np.ndarray, margin: float) -> tuple[str, Mapping[str, str]]:
+def _more_items(row: Row, items: Paired, margin: float) -> tuple[str, Mapping[str, str]]:
     """How many items would tell."""
-    needed = items_to_tell(differences, margin / 100, ALPHA, POWER)
+    change = np.subtract(items.candidate, items.baseline)
+    needed = items_to_tell(change, margin / 100, ALPHA, POWER, items.documents)
     tasks = sum(score.is_accuracy for score in row.record.quality)
     each = (
-        100 * ceil(max(needed, len(differences)) / tasks / 100)
-        if isfinite(needed)
-        else MOST_ITEMS + 1
+        100 * ceil(max(needed, len(change)) / tasks / 100) if isfinite(needed) else MOST_ITEMS + 1
     )
     if each > MOST_ITEMS:
         return "every item of its tasks", {"task.items": "0"}

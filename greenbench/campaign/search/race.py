@@ -248,9 +248,9 @@ class _Running:
         margin = self._wanted.quality_loss
         if most == inf or margin >= ANY_LOSS:
             return False
-        before, after, _ = zip(*self._items[entry].values(), strict=True)
-        alpha = self.race.board.loss_alpha(entry)
-        needed = items_to_tell(np.subtract(after, before), margin / 100, alpha, POWER) / len(sizes)
+        before, after, documents = zip(*self._items[entry].values(), strict=True)
+        alpha, change = self.race.board.loss_alpha(entry), np.subtract(after, before)
+        needed = items_to_tell(change, margin / 100, alpha, POWER, documents) / len(sizes)
         each = 100 * ceil(needed / 100) if isfinite(needed) else 0
         fits = most <= task.items and most < each <= MOST_ITEMS
         self._next_items[entry] = each if fits else 0
