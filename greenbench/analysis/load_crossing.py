@@ -37,11 +37,8 @@ class Line(NamedTuple):
     logs: list[Logs]
     """At each load, of joules per request: baseline and candidate, by block; (2, blocks)."""
     taken: Taken
-
-    @property
-    def blocks(self) -> int:
-        """Those that count at every load."""
-        return int(self.logs[0].shape[1])
+    blocks: int
+    """Those that count at every load; of fewer than two, `logs` are of each load's own."""
 
 
 def crossing(
@@ -71,7 +68,8 @@ def crossing(
     if not changes:
         return _none(signs, unit)
     start, end = changes[0]
-    between = {point.load: found[point.load] for point in points[start : end + 1]}
+    known = [place for place in range(start, end + 1) if ratios[place].value is not None]
+    between = {points[place].load: found[points[place].load] for place in known}
     load = _where(_line(between, planned, in_turn=in_turn), ratios[start].provenance, unit)
     if len(changes) > 1:
         more = f"the first of {len(changes)}: the better one changes more than once"
@@ -107,12 +105,14 @@ def _line(found: Mapping[float, Sides], planned: int | None, *, in_turn: bool) -
         for sides in found.values()
     ]  # fmt: skip
     common = set.intersection(*units)
+    counted = [common] * len(units) if len(common) > 1 else units
     kept = [
-        Sides(*([w for w in side if w.place and w.place.unit in common] for side in sides))
-        for sides in found.values()
+        Sides(*([w for w in side if w.place and w.place.unit in mine] for side in sides))
+        for sides, mine in zip(found.values(), counted, strict=True)
     ]
     logs = [np.log([[_each_j(window) for window in side] for side in sides]) for sides in kept]
-    return Line([log(load) for load in found], logs, kept[0].taken(planned, in_turn=in_turn))
+    taken = kept[0].taken(planned, in_turn=in_turn)
+    return Line([log(load) for load in found], logs, taken, len(common))
 
 
 def _each_j(window: Window) -> float:
@@ -122,10 +122,11 @@ def _each_j(window: Window) -> float:
 
 
 def _where(line: Line, source: Provenance, unit: str) -> Quantity:
-    whole = _passes(line) if line.blocks else None
+    whole = _passes(line)
     if whole is None:
         return missing(unit, "not shown: between the two loads the blocks' mean does not pass 1")
-    value = {"value": exp(whole), "unit": unit, "provenance": source, "n": line.blocks}
+    count = line.blocks if line.blocks > 1 else min(logs.shape[1] for logs in line.logs)
+    value = {"value": exp(whole), "unit": unit, "provenance": source, "n": count}
     if line.blocks < 2:
         return Quantity(**value, reason=FEW_BLOCKS)
     ends = [whole, *_ends(line)]

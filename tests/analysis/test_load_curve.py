@@ -528,6 +528,27 @@ def test_a_crossing_is_of_the_blocks_that_count_at_all_loads_about_it():
     assert load.low < load.value < load.high
 
 
+def test_a_load_without_joules_between_two_others_hides_no_crossing():
+    middle = [w.model_copy(update={"energy": []}) for w in point(2.5, 1.0, 0.01)]
+    found = curve(point(1.0, 0.5, 0.01), middle, point(4.0, 2.0, 0.01)).crossing.load
+    without = curve(point(1.0, 0.5, 0.01), point(4.0, 2.0, 0.01)).crossing.load
+    assert (found.value, found.bounds) == (without.value, without.bounds)
+
+
+def test_a_crossing_of_loads_that_share_no_block_has_no_interval():
+    windows = point(1.0, 0.5, 0.01) + point(4.0, 2.0, 0.01)
+    spoilt = (
+        *range(4),
+        *range(12, 16),
+    )  # of the one load the first two blocks, of the other the last
+    for place in spoilt:
+        windows[place] = windows[place].model_copy(update={"validity": "invalid"})
+    load = curve(windows).crossing.load
+    assert load.value == pytest.approx(2.0, rel=0.01)
+    assert (load.bounds, load.n) == (None, 2)
+    assert "fewer than two blocks" in load.reason
+
+
 def test_of_models_in_turn_a_point_is_no_surer_than_their_stays():
     """Four blocks, of which the candidate's last two came after it was loaded again, 4 % lower."""
     stays = {"baseline": [1, 3, 3, 5], "candidate": [2, 2, 4, 4]}
