@@ -172,7 +172,8 @@ def _correct(
     value = float(np.exp(logs.mean()) / right.mean())
     documents = len(set(found.documents))
     shares = np.maximum(spread(shares, right.mean(), documents), 0.0)
-    rates = shares / np.exp(means(logs, places))  # 0, and no infinity, where none is right
+    spent = stayed(means(logs, places), row.record, ENERGY_PER_TOKEN.ratio, alone=True)
+    rates = shares / np.exp(spent)  # 0, and no infinity, where none is right
     few, many = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     known = len(joules) > 1 and documents > 1 and few > 0
     return Quantity(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from greenbench.analysis.accuracy import paired_items
-from greenbench.analysis.blocks import shift_of
+from greenbench.analysis.blocks import shift_of, stays, valid_blocks
 from greenbench.analysis.graded.solved import regrouped
 from greenbench.schema.record import Record
 from greenbench.stats.intervals import CONFIDENCE, t_quantile
@@ -106,12 +106,16 @@ def spread(drawn: Array, mean: float, n: int) -> Array:
     return np.asarray(mean + wider * (drawn - mean))
 
 
-def stayed(drawn: Array, record: Record, name: str) -> Array:
+def stayed(drawn: Array, record: Record, name: str, *, alone: bool = False) -> Array:
     """Draws of a mean log-ratio over blocks, of models in turn as wide as their stays' interval (rule 3).
 
-    Where stays are too few to tell what each loading shifts, it is what blocks know.
+    Where stays are too few to tell what each loading shifts, it is what blocks know. `alone`: draws are of
+    the candidate's own mean.
     """
-    error = shift_of(record.windows, name) if record.design == "sequential" else None
+    if record.design != "sequential":
+        return drawn
+    own_stays = stays(valid_blocks(record.windows))[1]
+    error = shift_of(record.windows, name, ([], own_stays) if alone else None)
     own = float(drawn.std())
     wide = error.size * t_quantile(error.freedom + 1) / Z if error else 0.0
     if not 0 < own < wide < inf:

@@ -10,11 +10,12 @@ import numpy as np
 
 from greenbench.analysis.energy.energy_by_phase import request_joules
 from greenbench.analysis.frontiers.cost_frontiers import Resampler
-from greenbench.analysis.frontiers.draws import answers, means
+from greenbench.analysis.frontiers.draws import answers, means, stayed
 from greenbench.analysis.frontiers.frontier import Point, on_frontier
 from greenbench.analysis.frontiers.frontier_confidence import memberships
 from greenbench.analysis.groups.comparable import Setting
 from greenbench.analysis.groups.rows import Group, Row
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 
 
 class Line(NamedTuple):
@@ -80,6 +81,7 @@ def _shares(rows: Sequence[Row]) -> list[float]:
         logs = np.log(_tokens(row))
         level = np.log(row.energy.value or 1.0)
         drawn = means(logs, resampler.blocks(len(logs)))
+        drawn = stayed(drawn, row.record, ENERGY_PER_TOKEN.ratio, alone=True)
         energy.append((level + drawn - logs.mean()).astype(np.float32))
         found = answers(row.record)
         shares = resampler.shares(found.candidate, found.documents)

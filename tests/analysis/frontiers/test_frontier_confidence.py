@@ -9,9 +9,11 @@ from greenbench.analysis.frontiers.cost_frontiers import frontiers
 from greenbench.analysis.frontiers.frontier import Point
 from greenbench.analysis.frontiers.frontier_confidence import Draws, draw, hypervolume, standings
 from greenbench.analysis.groups.rows import groups
+from greenbench.schema.metrics import ENERGY_PER_TOKEN
 from greenbench.simulate import exam
 from greenbench.simulate.exam import Exam, Flips
 from greenbench.simulate.measured_run import Lab, Truth, run
+from greenbench.simulate.moving_engine import TOKENS
 from greenbench.simulate.weather import Weather
 from greenbench.stats.shrinkage import shrunk
 
@@ -58,9 +60,18 @@ def test_costs_are_drawn_as_wide_as_the_intervals_of_their_runs(in_turn):
     ratio = record.ratios["energy_per_token"]
     low, high = np.quantile(draw({"run": [record]}).cost, [0.025, 0.975])
     assert (low, high) == pytest.approx(ratio.bounds, rel=0.1 * (ratio.high / ratio.low - 1))
-    (line,) = frontiers(groups([record])[0].rows).lines
-    joules = line.right_j
-    assert joules.low < joules.value < joules.high
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_joules_per_right_answer_are_as_sure_as_joules_where_every_answer_is_right(in_turn):
+    lab, dice = Lab(Weather(spread=0.003, reload=0.02), in_turn=in_turn), np.random.default_rng(4)
+    answers = exam.answered(Exam(50), np.ones(50), Flips(), dice)
+    record = run("simulated", Truth(0.8), lab, dice, answers=answers)
+    (row,) = groups([record])[0].rows
+    level, found = ENERGY_PER_TOKEN.level(row.metrics), frontiers([row]).lines[0].right_j
+    width = level.high / level.low - 1
+    assert found.high / found.low - 1 == pytest.approx(width, rel=0.15)
+    assert found.value / level.value == pytest.approx(TOKENS, rel=1e-6)
 
 
 def test_memberships_are_the_frontiers_of_each_draw():
