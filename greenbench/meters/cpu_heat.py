@@ -37,11 +37,12 @@ class CpuHeat:
 
     def codes(self) -> list[str]:
         """``throttled`` where heat began or ceased to slow a package since this was last asked."""
-        before, self._seen = self._seen, [_number(path) for path in self._events]
+        now = [_number(path) for path in self._events]
         more = any(
             old is not None and new is not None and new > old
-            for old, new in zip(before, self._seen, strict=True)
+            for old, new in zip(self._seen, now, strict=True)
         )
+        self._seen = [old if new is None else new for old, new in zip(self._seen, now, strict=True)]
         return ["throttled"] if more else []
 
 

@@ -57,6 +57,15 @@ def test_heat_is_told_when_it_begins_and_when_it_is_over(tmp_path, write):
     assert [heat.codes(), heat.codes()] == [["throttled"], []]
 
 
+def test_a_count_that_could_not_be_read_once_is_not_forgotten(tmp_path, write):
+    cpu(write, 0, 0, 5)
+    heat = CpuHeat(tmp_path)
+    cpu(write, 0, 0, "")
+    assert heat.codes() == []
+    cpu(write, 0, 0, 9)
+    assert heat.codes() == ["throttled"]
+
+
 def test_what_a_machine_does_not_tell_is_no_fault(tmp_path, write):
     assert CpuHeat(tmp_path).look(0.0).temperature_c is None
     cpu(write, 0, 0, 5)
