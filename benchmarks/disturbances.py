@@ -6,8 +6,9 @@ Each run is the product's own, from pynvml or the kernel's powercap files throug
 blocks that make up for spoilt ones to the record; made up are the driver (tests/helpers/fakes/nvml.c, which
 is compiled here with cc), or those files, and the model, which draws 420 W, and 0.8 of them as the candidate.
 A fault begins at a random moment of the blocks. Told are how many runs say its code, of a window that it
-fell into or of the whole; how many windows without it have any code; and of the runs that are not invalid by
-how much the ratio is off, against half of its 95 % interval. Seeded; prints markdown.
+fell into or of the whole; which other codes any run says; how many windows without it have any code; and of
+the runs that are not invalid by how much the ratio is off, against half of its 95 % interval. Seeded; prints
+markdown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -87,6 +89,8 @@ class Seen(NamedTuple):
     """What came of one run."""
 
     hit: bool
+    others: frozenset[str] = frozenset()
+    """Codes that were said beside it, of windows or of the run."""
     alarms: int = 0
     spared: int = 0
     """Windows that the fault did not fall into; `alarms` of them have a code."""
@@ -126,7 +130,9 @@ def seen(record: Record, bench: NvmlBench | RaplBench) -> Seen:
     code, both = bench.fault.code, list(zip(touched, record.windows, strict=True))
     hit = code in record.codes or any(on and code in w.codes for on, w in both)
     spared = [w for on, w in both if not on]
-    said = Seen(hit, sum(bool(w.codes) for w in spared), len(spared))
+    codes = {*record.codes, *(code for w in record.windows for code in w.codes)}
+    others = frozenset(codes - {code})
+    said = Seen(hit, others, sum(bool(w.codes) for w in spared), len(spared))
     found = record.ratios["energy_per_token"]
     if record.validity == "invalid" or found.value is None or found.bounds is None:
         return said
@@ -140,7 +146,9 @@ def seen(record: Record, bench: NvmlBench | RaplBench) -> Seen:
 
 def row(fault: Fault | rapl_bench.Fault, found: Sequence[Seen]) -> str:
     """One line of the table."""
-    hit = f"{sum(s.hit for s in found)} of {len(found)}" if fault.code else "no code"
+    hit = f"{sum(s.hit for s in found)} of {len(found)}" if fault.code else ""
+    counts = Counter(code for s in found for code in s.others)
+    others = ", ".join(f"`{code}` {n}" for code, n in sorted(counts.items())) or "none"
     spared = sum(s.spared for s in found)
     alarms = f"{sum(s.alarms for s in found)} of {spared}" if spared else ""
     known = [(abs(s.off), s.half) for s in found if s.off is not None]
@@ -148,11 +156,18 @@ def row(fault: Fault | rapl_bench.Fault, found: Sequence[Seen]) -> str:
     half = f"{100 * mean(h for _, h in known):.2f} %" if known else ""
     within = f"{sum(s.held for s in found)} of {len(known)}" if known else "none is left"
     code = f"`{fault.code}`" if fault.code else ""
-    return f"| {' | '.join([fault.name, code, hit, alarms, off, half, within])} |"
+    return f"| {' | '.join([fault.name, code, hit, others, alarms, off, half, within])} |"
 
 
-HEAD = """| planted | code | said by | other windows with a code | off by | half-width | holds the truth |
-|---|---|---|---|---|---|---|"""
+COLUMNS = (
+    "code", "said by", "other codes, by runs", "other windows with a code", "off by", "half-width",
+    "holds the truth",
+)  # fmt: skip
+
+
+def head(where: str) -> str:
+    """Of the table of one machine."""
+    return f"| {' | '.join([where, *COLUMNS])} |\n|{'---|' * (1 + len(COLUMNS))}"
 
 
 def main() -> int:
@@ -169,7 +184,7 @@ def main() -> int:
             [(each, partial(on_cpu, each, folder)) for each in rapl_bench.FAULTS],
         ]
         for where, table in zip(("GPU, NVML", "CPU, RAPL"), tables, strict=True):
-            print(HEAD.replace("planted", where))
+            print(head(where))
             for fault, once in (each for each in table if given.only in each[0].name):
                 print(row(fault, [once(seed) for seed in range(given.runs)]), flush=True)
             print()

@@ -42,4 +42,5 @@ def test_planted_disturbances_are_said_and_leave_the_ratio_right():
     codes = [row.split("|")[2].strip() for row in rows]
     assert codes == ["`throttled`", "`foreign_process`", "`throttled`"]
     assert all(row.split("|")[3].strip() == "2 of 2" for row in rows), done.stdout
-    assert all(row.split("|")[4].strip().startswith("0 of ") for row in rows), done.stdout
+    assert all(row.split("|")[4].strip() == "none" for row in rows), done.stdout
+    assert all(row.split("|")[5].strip().startswith("0 of ") for row in rows), done.stdout
