@@ -17,7 +17,8 @@ STILL = Lab(Weather(spread=0.0))
 
 @pytest.fixture
 def bench(fake_nvml, nvml_library, tmp_path):
-    """Call with a fault and when it begins; `fake_nvml` puts back what a bench leaves."""
+    """Call with a fault and when it begins; `fake_nvml` puts back what it leaves."""
+    fake_nvml("")
     return partial(NvmlBench, nvml_library, tmp_path)
 
 
