@@ -42,6 +42,7 @@ from greenbench.stats.intervals import (
 )
 from greenbench.stats.standard_errors import Error, Logs, Stays, errors, stay_error, stay_errors
 
+TOO_SHORT = "a block's difference is not above 0: windows are too short to tell"
 DECODED = Reading(DECODE_ENERGY_PER_TOKEN, ("prefill", "generate"), lambda _: None, energy=True)
 """Read off two windows at once, by `decode`."""
 
@@ -120,8 +121,8 @@ def block_values(windows: Sequence[Window], name: str) -> tuple[list[float], lis
 
 def block_ratios(windows: Sequence[Window], name: str) -> list[float]:
     """Candidate over baseline of it."""
-    sides = block_values(windows, name)
-    return [after / before for before, after in zip(*sides, strict=False) if before > 0 < after]
+    pairs = zip(*block_values(windows, name), strict=False)
+    return [after / before for before, after in pairs if before > 0 < after]
 
 
 def verdicts(
@@ -210,9 +211,11 @@ def ratio_of(record: Record, before: Sequence[float], after: Sequence[float]) ->
 
 
 def shift_of(windows: Sequence[Window], name: str, of: Stays | None = None) -> Error | None:
-    """Of models in turn, the error of that metric's log-ratio by what each loading shifts, over the blocks'
-    stays or others; null where a stay lacks the metric."""
-    sides, stayed = block_values(windows, name), stays(valid_blocks(windows))
+    """Of models in turn, the error of its log-ratio by what loadings shift, over its stays or others."""
+    return _shift(block_values(windows, name), stays(valid_blocks(windows)), of)
+
+
+def _shift(sides: Sequence[Sequence[float]], stayed: Stays, of: Stays | None) -> Error | None:
     if not sides[0] or [*map(len, sides)] != [*map(len, stayed)] or min(map(min, sides)) <= 0:
         return None
     return stay_error([np.log(side) for side in sides], stayed, of)
@@ -263,10 +266,8 @@ def level(
 
 def _own_shift(sides: Sequence[Sequence[float]], stayed: Stays | None, who: Who) -> list[Error]:
     """Of models in turn, the error of one's level by what each loading shifts, as both their stays show."""
-    if stayed is None or not sides[0] or min(map(min, sides)) <= 0:
-        return []
-    own = stayed[WHO.index(who)]
-    return [stay_error([np.log(side) for side in sides], stayed, (own, []))]
+    error = stayed and _shift(sides, stayed, (stayed[WHO.index(who)], []))
+    return [error] if error else []
 
 
 def as_amount(interval: Interval, unit: str, source: Provenance, most: float = inf) -> Quantity:
@@ -295,6 +296,5 @@ def paired(
     if not baseline or not candidate:
         return missing("ratio", no_energy if source == "unavailable" else because)
     if min(*baseline, *candidate) <= 0:
-        why_not = "a block's difference is not above 0: windows are too short to tell"
-        return missing("ratio", why_not)
+        return missing("ratio", TOO_SHORT)
     return as_quantity(paired_ratio(baseline, candidate, first, stayed), "ratio", source)
